@@ -26,8 +26,9 @@ fn flights_from_seattle() -> Vec<String> {
     let text = |name: &str| {
         let column = frame.column(name).expect("a column");
         let column = match column.dtype() {
-            DataType::Datetime(..) => {
-                column.datetime().expect("times").to_string("%Y-%m-%dT%H:%M:%SZ").expect("a format").into_column()
+            DataType::Datetime(_, zone) => {
+                let format = if zone.is_some() { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S" };
+                column.datetime().expect("times").to_string(format).expect("a format").into_column()
             }
             _ => column.cast(&DataType::String).expect("text"),
         };
@@ -72,6 +73,9 @@ async fn flights_from_seattle_are_exactly_those_of_the_source() {
     assert_eq!(answer.header("etag"), Some(format!("\"{}\"", seal.sha256).as_str()));
     assert!(answer.body == collected.bytes, "REST and WebSocket differ");
     assert_eq!(answer.header("content-type"), Some(info.media_type.as_str()));
+    let moment = |name| answer.header(name).map(str::to_owned);
+    assert_eq!(moment("sluice-requested-at"), Some(done.requested_at.to_string()));
+    assert_eq!(moment("sluice-completed-at"), done.completed_at.map(|at| at.to_string()));
     assert!(answer.header("content-disposition").is_some_and(|d| d.contains(&info.name)));
     assert!(answer.header("repr-digest").is_some_and(|d| d.starts_with("sha-256=:")));
 

@@ -28,7 +28,7 @@ use exporter::{
     pipeline::{Pipeline, PipelineLimits},
     progress::Meter,
     segment::SegmentSink,
-    template::{Plain, Spreadsheet, Template},
+    template::{Enveloped, Spreadsheet, Template},
 };
 use platform::{
     clock::{Clock, SystemClock},
@@ -54,7 +54,7 @@ fn options() -> anyhow::Result<Options> {
         source,
         table: None,
         format: Arc::new(Csv),
-        template: Arc::new(Plain),
+        template: Arc::new(Enveloped),
         compression: Compression::None,
         out: None,
         columns: Vec::new(),

@@ -12,7 +12,7 @@ use crate::{
     catalog::{Loaded, rules},
     dataset::{Dataset, DatasetInfo},
     format::{Compression, Csv, CsvZip, Format, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
-    template::{Plain, Spreadsheet, Template},
+    template::{Enveloped, Plain, Spreadsheet, Template},
 };
 
 /// The datasets, templates and formats that an exporter offers.
@@ -33,7 +33,7 @@ impl Registry {
     pub fn built_in() -> Self {
         Self {
             datasets: Vec::new(),
-            templates: vec![Arc::new(Plain), Arc::new(Spreadsheet)],
+            templates: vec![Arc::new(Enveloped), Arc::new(Plain), Arc::new(Spreadsheet)],
             formats: vec![
                 Arc::new(Csv),
                 Arc::new(Tsv),

@@ -31,7 +31,7 @@ use exporter::{
     pipeline::{Pipeline, PipelineLimits},
     progress::Meter,
     segment::SegmentSink,
-    template::{Plain, Template},
+    template::{Enveloped, Template},
 };
 use platform::{
     clock::{Clock, SystemClock},
@@ -84,7 +84,7 @@ impl SegmentSink for Discard {
 
 /// Exports a whole dataset as an exporter does; returns the number of rows and the size of the file.
 async fn export(dataset: &dyn Dataset) -> (u64, u64) {
-    let mut layout = Plain.layout(dataset.info(), &[]).unwrap();
+    let mut layout = Enveloped.layout(dataset.info(), &[]).unwrap();
     layout.timestamps = Csv.info().timestamps(layout.timestamps);
     let columns = layout.inputs().to_vec();
     let query = Query { columns, filter: Filter::all(), params: serde_json::Map::new(), limit: None };

@@ -23,7 +23,7 @@ pub enum ColumnType {
     Bool,
     /// A calendar date such as `2026-11-22`.
     Date,
-    /// An instant as RFC 3339 text.
+    /// A moment as RFC 3339 text; without its offset in a `local` column.
     Datetime,
     /// A time of day such as `15:26:01`.
     Time,
@@ -45,12 +45,23 @@ pub struct Column {
     /// Whether the caller sees masked values only. A filter on a masked column is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub masked: bool,
+    /// Whether the moments of a `datetime` column have no time zone. Files and filters then write a moment without an
+    /// offset, such as `2026-03-29T02:30:00.500`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local: bool,
 }
 
 impl Column {
-    /// A nullable, unmasked column without a label.
+    /// A nullable, unmasked column without a label. The moments of a `datetime` column have a time zone.
     pub fn new(name: impl Into<String>, kind: ColumnType) -> Self {
-        Self { name: name.into(), kind, label: None, nullable: true, masked: false }
+        Self { name: name.into(), kind, label: None, nullable: true, masked: false, local: false }
+    }
+
+    /// Returns the column with the type `kind`. The moments of a `datetime` column have no time zone if `local` is
+    /// true.
+    #[must_use]
+    pub fn typed(self, kind: ColumnType, local: bool) -> Self {
+        Self { kind, local: local && kind == ColumnType::Datetime, ..self }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     dataset::{
         Dataset, DatasetError, DatasetInfo, Files, Key, PostgresRows, PostgresServer, SqlRows,
-        sql::{Source, SqlDialect, SqliteFile, named_table, table_columns},
+        sql::{Source, SqlDialect, SqliteFile, named_table, table_columns, with_zones},
     },
     template,
 };
@@ -75,6 +75,8 @@ async fn sqlite(at: usize, spec: &DatasetSpec, rows: Source, file: Arc<SqliteFil
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
     // the columns of a query are unknown to SQLite: their types must be declared
     let columns = if all_typed(spec) { spec.columns() } else { merged(spec, found).map_err(failed)? };
+    // the values of a query with parameters are unknown
+    let columns = if spec.params.is_empty() { with_zones(&db, &rows, columns).await.map_err(failed)? } else { columns };
     Ok(SqlRows::new(file, rows, info(spec, &columns)?).ordered_by(spec.order()))
 }
 
@@ -126,8 +128,8 @@ fn info(spec: &DatasetSpec, found: &[Column]) -> Result<DatasetInfo, Refusal> {
         found.to_vec()
     } else {
         let typed = declared.into_iter().filter_map(|column| {
-            let kind = found.iter().find(|found| found.name == column.name)?.kind;
-            Some(Column { kind, ..column })
+            let known = found.iter().find(|found| found.name == column.name)?;
+            Some(column.typed(known.kind, known.local))
         });
         typed.collect()
     };
@@ -202,7 +204,8 @@ fn merged(spec: &DatasetSpec, found: Vec<Column>) -> Result<Vec<Column>, Dataset
     let typed = declared.into_iter().zip(&spec.columns).map(|(column, spec)| {
         let known = found.iter().find(|found| found.name == column.name);
         let known = known.ok_or_else(|| DatasetError::NoColumn(column.name.clone()))?;
-        Ok(Column { kind: spec.get_ref().kind.unwrap_or(known.kind), ..column })
+        let local = column.local || known.local;
+        Ok(column.typed(spec.get_ref().kind.unwrap_or(known.kind), local))
     });
     typed.collect()
 }

@@ -220,6 +220,9 @@ pub(crate) struct ColumnSpec {
     /// The type; by default the source decides.
     #[serde(rename = "type")]
     pub(crate) kind: Option<ColumnType>,
+    /// Whether the moments of a `datetime` column have no time zone; by default the source decides.
+    #[serde(default)]
+    pub(crate) local: bool,
     /// The label that users see.
     pub(crate) label: Option<String>,
     /// Whether a value may be NULL; true by default.
@@ -353,6 +356,7 @@ impl DatasetSpec {
         let columns = self.columns.iter().map(Spanned::get_ref).map(|spec| Column {
             label: spec.label.clone(),
             nullable: spec.nullable.unwrap_or(true),
+            local: spec.local,
             ..Column::new(spec.name.clone(), spec.kind.unwrap_or(ColumnType::String))
         });
         columns.collect()

@@ -72,8 +72,16 @@ impl FrameBuilder {
         &mut self,
         mut append: impl FnMut(usize, &mut ColumnBuilder) -> Result<usize, E>,
     ) -> Result<(), DatasetError> {
+        self.push_typed(|index, _, builder| append(index, builder))
+    }
+
+    /// Appends a row like [`Self::push`], with the column of each value.
+    pub(super) fn push_typed<E: Into<AppendError>>(
+        &mut self,
+        mut append: impl FnMut(usize, &Column, &mut ColumnBuilder) -> Result<usize, E>,
+    ) -> Result<(), DatasetError> {
         for (index, (column, builder)) in self.columns.iter_mut().enumerate() {
-            self.bytes += append(index, builder).map_err(|error| match error.into() {
+            self.bytes += append(index, column, builder).map_err(|error| match error.into() {
                 AppendError::Value(detail) => DatasetError::Value { column: column.name.clone(), detail },
                 AppendError::Source(error) => error,
             })?;

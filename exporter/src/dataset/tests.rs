@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use futures::TryStreamExt;
-use polars::prelude::{Column as PolarsColumn, DataType, ParquetWriter, TimeUnit};
+use polars::prelude::{Column as PolarsColumn, DataType, ParquetWriter, TimeUnit, TimeZone};
 use protocol::{
     catalog::{Column, ColumnType},
     filter,
@@ -76,7 +76,7 @@ async fn parquet(dir: &Path) -> Files {
     let each = 0..ROWS;
     let cast =
         |name: &str, values: Vec<Option<i64>>, dtype| PolarsColumn::new(name.into(), values).cast(&dtype).unwrap();
-    let moment = DataType::Datetime(TimeUnit::Microseconds, None);
+    let moment = DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC));
     let decimal: Vec<_> = each.clone().map(|r| (r % 6 != 0).then(|| format!("{}.{:02}", r % 3, r % 100))).collect();
     let columns = vec![
         PolarsColumn::new("id".into(), each.clone().map(|r| r as i64).collect::<Vec<_>>()),
@@ -276,6 +276,35 @@ async fn dropping_the_stream_stops_the_source() {
     let gone = Query { columns: vec!["nope".into()], ..query };
     let error = file.open(&gone).await.unwrap().frames.try_collect::<Vec<_>>().await.unwrap_err();
     assert!(matches!(error, DatasetError::NoColumn(name) if name == "nope"));
+}
+
+#[tokio::test]
+async fn a_column_of_sqlite_has_a_time_zone_if_one_of_its_values_has() {
+    let database = testkit::db::sqlite().await;
+    for statement in [
+        "CREATE TABLE moments (id INTEGER, plain TIMESTAMP, zulu TIMESTAMP, ahead DATETIME, unix DATETIME, none DATETIME)",
+        "INSERT INTO moments VALUES (1, '2026-03-29 02:30:00.500', '2026-03-29 02:30:00', '2026-03-29 02:30:00', \
+         '2026-03-29', NULL)",
+        "INSERT INTO moments VALUES (2, '2026-03-29T02:30:00', '2026-03-29T02:30:00Z', '2026-03-29T02:30:00+02:00', \
+         1774751400, NULL)",
+    ] {
+        database.db.execute_unprepared(statement).await.unwrap();
+    }
+    let source = sql::Source::table("moments");
+    let columns = sql::table_columns(&database.db, &source).await.unwrap();
+    let columns = sql::with_zones(&database.db, &source, columns).await.unwrap();
+    let local: Vec<_> = columns.iter().map(|column| column.local).collect();
+    assert_eq!(local, [false, true, false, false, false, false]);
+    let moments = sorted_table(&database.db, "moments", columns);
+    let shown = [["2026-03-29 02:30:00.500"], ["2026-03-29 02:30:00"]];
+    assert_eq!(rows(&moments, json!({}), &["plain"], json!({})).await, shown);
+    // a file would drop the zone of this value
+    let later = "INSERT INTO moments (id, plain) VALUES (3, '2026-03-29T02:30:00+02:00')";
+    database.db.execute_unprepared(later).await.unwrap();
+    let all = Query { columns: vec!["plain".into()], filter: Filter::all(), params: Map::new(), limit: None };
+    let error = moments.open(&all).await.unwrap().frames.try_collect::<Vec<_>>().await.unwrap_err();
+    assert!(matches!(&error, DatasetError::Stored { column, row: 3, .. } if column == "plain"), "{error}");
+    assert!(!error.is_transient());
 }
 
 #[tokio::test]

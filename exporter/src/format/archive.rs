@@ -53,6 +53,7 @@ const fn description(name: &'static str) -> FormatDescription {
         extension: "zip",
         compressions: &Compression::NONE,
         has_timestamps: true,
+        is_workbook: false,
     }
 }
 
@@ -194,7 +195,7 @@ impl Writer for Archive {
             // an archive has at least one part, with a header
             self.part = Some(self.open()?);
         }
-        self.close(tail)?;
+        self.close(&Tail { rows: self.rows, completed_at: tail.completed_at })?;
         if self.envelope {
             self.zip.start_file("export.csv", options(6)).map_err(failed)?;
             let (from, to) = (self.head.requested_at, tail.completed_at);

@@ -3,7 +3,7 @@
 //!
 //! Properties that the vocabulary lacks have absolute names, `urn:sluice:…`, as the standard requires.
 
-use protocol::catalog::ColumnType;
+use protocol::catalog::{Column, ColumnType};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -37,7 +37,7 @@ const TIMES: [&str; 4] = ["HH:mm:ss", "HHmmss", "HH:mm", "HHmm"];
 pub fn table(layout: &Layout, finished: &FinishedFile, delimiter: u8) -> Value {
     let style = &layout.style;
     let columns = layout.columns.iter().map(|column| {
-        let value_style = ValueStyle::of(column.source.kind, &column.style, style);
+        let value_style = ValueStyle::of(&column.source, &column.style, style);
         let (datatype, value_type) = datatype(column, &value_style, style.profile);
         let mut described = described(column);
         described.insert("datatype".into(), datatype);
@@ -72,7 +72,7 @@ pub fn table(layout: &Layout, finished: &FinishedFile, delimiter: u8) -> Value {
 pub fn document(layout: &Layout, finished: &FinishedFile) -> Value {
     let columns = layout.columns.iter().map(|column| {
         let mut described = described(column);
-        described.insert("datatype".into(), json!(plain_type(column.source.kind)));
+        described.insert("datatype".into(), json!(plain_type(&column.source)));
         Value::Object(described)
     });
     let columns: Vec<Value> = columns.collect();
@@ -110,14 +110,15 @@ fn described(column: &LayoutColumn) -> Map<String, Value> {
     described
 }
 
-const fn plain_type(kind: ColumnType) -> &'static str {
-    match kind {
+const fn plain_type(column: &Column) -> &'static str {
+    match column.kind {
         ColumnType::String => "string",
         ColumnType::Int => "long",
         ColumnType::Float => "double",
         ColumnType::Decimal => "decimal",
         ColumnType::Bool => "boolean",
         ColumnType::Date => "date",
+        ColumnType::Datetime if column.local => "dateTime",
         ColumnType::Datetime => "dateTimeStamp",
         ColumnType::Time => "time",
     }
@@ -126,7 +127,7 @@ const fn plain_type(kind: ColumnType) -> &'static str {
 /// Returns the CSVW datatype of a column's fields. If a reader can parse the fields only as text, also returns the type
 /// of the dataset's values.
 fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Value, Option<&'static str>) {
-    let plain = plain_type(column.source.kind);
+    let plain = plain_type(&column.source);
     let text = || (json!("string"), Some(plain));
     match style {
         ValueStyle::Plain | ValueStyle::Text { .. } => (json!(plain), None),
@@ -202,7 +203,7 @@ fn name(column: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{catalog::Column, export::FileInfo, id::ExportId};
+    use protocol::{export::FileInfo, id::ExportId};
 
     use super::*;
     use crate::{
@@ -229,14 +230,22 @@ mod tests {
 
     #[test]
     fn the_document_describes_the_file() {
-        let layout = Layout::plain(vec![LayoutColumn {
-            title: "When".into(),
-            ..LayoutColumn::plain(Column::new("a b", ColumnType::Datetime))
-        }]);
+        let zoned = Column::new("a b", ColumnType::Datetime);
+        let local = Column::new("c", ColumnType::String).typed(ColumnType::Datetime, true);
+        let layout = Layout::plain(vec![
+            LayoutColumn { title: "When".into(), ..LayoutColumn::plain(zoned) },
+            LayoutColumn::plain(local),
+        ]);
         let document = table(&layout, &finished(), b',');
         assert_eq!(document["tableSchema"]["columns"][0]["name"], "a%20b");
         assert_eq!(document["tableSchema"]["columns"][0]["titles"], "When");
         assert_eq!(document["tableSchema"]["columns"][0]["datatype"], "dateTimeStamp");
+        assert_eq!(document["tableSchema"]["columns"][1]["datatype"], "dateTime");
+        // the time zone of a template does not apply to a moment without a zone
+        let style = Style { time_zone: Some(chrono_tz::Europe::Berlin), ..Style::machine() };
+        let zoned = table(&Layout { style, ..layout.clone() }, &finished(), b',');
+        assert_eq!(zoned["tableSchema"]["columns"][1]["datatype"], "dateTime");
+        assert_eq!(super::document(&layout, &finished())["tableSchema"]["columns"][1]["datatype"], "dateTime");
         assert_eq!(document["dialect"]["commentPrefix"], "#");
         assert_eq!(document["urn:sluice:completed_at"], "2026-11-22T15:26:01.123Z");
         assert_eq!(document["urn:sluice:transactionTime"], "2026-11-22T15:26:01.123Z");

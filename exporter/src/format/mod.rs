@@ -53,14 +53,18 @@ pub struct FormatDescription {
     /// Whether the format supports [`Timestamps::Envelope`] and [`Timestamps::Rows`]. If it does not, the metadata
     /// document states the timestamps instead of the file.
     pub has_timestamps: bool,
+    /// Whether a file is one workbook, which states the timestamps on a sheet of their own instead of above its rows.
+    pub is_workbook: bool,
 }
 
 impl FormatDescription {
-    /// Returns `requested` if this format supports that location of the timestamps, or else [`Timestamps::Sidecar`].
+    /// Returns `requested` if this format supports that location of the timestamps. Otherwise returns
+    /// [`Timestamps::Envelope`] for a workbook, and [`Timestamps::Sidecar`] for other formats.
     #[must_use]
     pub const fn timestamps(&self, requested: Timestamps) -> Timestamps {
         match requested {
             Timestamps::Envelope | Timestamps::Rows if !self.has_timestamps => Timestamps::Sidecar,
+            Timestamps::Rows if self.is_workbook => Timestamps::Envelope,
             supported => supported,
         }
     }

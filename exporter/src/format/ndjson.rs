@@ -26,6 +26,7 @@ impl Format for Ndjson {
             extension: NAME,
             compressions: &Compression::ALL,
             has_timestamps: false,
+            is_workbook: false,
         }
     }
 
@@ -41,13 +42,15 @@ impl Format for Ndjson {
                 key
             })
             .collect();
-        Ok(Encoding::parallel(NdjsonEncoder { keys }))
+        Ok(Encoding::parallel(NdjsonEncoder { keys, local: layout.local() }))
     }
 }
 
 struct NdjsonEncoder {
     /// The bytes before each value of a row: a separator, the key and a colon.
     keys: Vec<Vec<u8>>,
+    /// Whether the moments of each column have no time zone.
+    local: Vec<bool>,
 }
 
 impl Encoder for NdjsonEncoder {
@@ -58,7 +61,7 @@ impl Encoder for NdjsonEncoder {
             return Err(FormatError::Width { got: frame.width(), wanted: self.keys.len() });
         }
         let physical = Physical::of(frame);
-        let columns = physical.cells(NAME)?;
+        let columns = physical.cells(NAME, &self.local)?;
         for row in 0..physical.rows() {
             for (key, column) in self.keys.iter().zip(&columns) {
                 out.extend_from_slice(key);

@@ -5,9 +5,9 @@
 
 use polars::{
     io::parquet::write::{BatchedWriter, KeyValueMetadata, ParquetWriter},
-    prelude::{DataFrame, DataType, PolarsResult, Schema, StringNameSpaceImpl, TimeUnit},
+    prelude::{DataFrame, DataType, PolarsResult, Schema, StringNameSpaceImpl, TimeUnit, TimeZone},
 };
-use protocol::catalog::ColumnType;
+use protocol::catalog::{Column, ColumnType};
 
 use super::{Compression, Encoding, Format, FormatDescription, FormatError, FormatLimits, Head, Output, Tail, Writer};
 use crate::layout::Layout;
@@ -27,6 +27,7 @@ impl Format for Parquet {
             extension: "parquet",
             compressions: &Compression::NONE,
             has_timestamps: false,
+            is_workbook: false,
         }
     }
 
@@ -39,7 +40,7 @@ impl Format for Parquet {
 /// A writer that collects rows and writes one row group at a time.
 struct RowGroups {
     titles: Vec<String>,
-    kinds: Vec<ColumnType>,
+    columns: Vec<Column>,
     limits: FormatLimits,
     metadata: Vec<(String, String)>,
     output: Output,
@@ -60,9 +61,9 @@ impl RowGroups {
             ("sluice.template_version".to_owned(), layout.template.version.clone()),
         ];
         metadata.extend(head.completed_at.map(|at| ("sluice.completed_at".to_owned(), at.to_string())));
-        let kinds = layout.columns.iter().map(|column| column.source.kind).collect();
+        let columns = layout.columns.iter().map(|column| column.source.clone()).collect();
         let titles = layout.columns.into_iter().map(|column| column.title).collect();
-        Self { titles, kinds, limits, metadata, output, writer: None, pending: None, group: None, group_size: 0 }
+        Self { titles, columns, limits, metadata, output, writer: None, pending: None, group: None, group_size: 0 }
     }
 
     fn writer(&mut self, schema: &Schema) -> PolarsResult<&mut BatchedWriter<Output>> {
@@ -116,6 +117,7 @@ impl Writer for RowGroups {
         }
         let mut frame = frame.clone();
         frame.set_column_names(&self.titles)?;
+        mark_zones(&mut frame, &self.columns)?;
         append(&mut self.pending, frame)?;
         Ok(self.step()?)
     }
@@ -128,8 +130,8 @@ impl Writer for RowGroups {
         let schema: Schema = self
             .titles
             .iter()
-            .zip(&self.kinds)
-            .map(|(title, kind)| (title.as_str().into(), empty_type(*kind)))
+            .zip(&self.columns)
+            .map(|(title, column)| (title.as_str().into(), empty_type(column)))
             .collect();
         self.writer(&schema)?.finish()?;
         Ok(())
@@ -186,16 +188,33 @@ fn leading_rows_of_size(frame: &DataFrame, limit: usize) -> PolarsResult<(usize,
     Ok((rows.len(), bytes))
 }
 
+/// Gives moments the type that says whether they have a time zone (`isAdjustedToUTC` in the file). The numbers of the
+/// moments stay.
+fn mark_zones(frame: &mut DataFrame, columns: &[Column]) -> PolarsResult<()> {
+    for (at, column) in columns.iter().enumerate() {
+        let Some(values) = frame.columns().get(at) else { continue };
+        let zone = match values.dtype() {
+            DataType::Datetime(unit, Some(_)) if column.local => DataType::Datetime(*unit, None),
+            DataType::Datetime(unit, None) if !column.local => DataType::Datetime(*unit, Some(TimeZone::UTC)),
+            _ => continue,
+        };
+        let marked = values.cast(&zone)?;
+        frame.replace_column(at, marked)?;
+    }
+    Ok(())
+}
+
 /// Returns the polars type of a column in a file without rows.
-const fn empty_type(kind: ColumnType) -> DataType {
-    match kind {
+const fn empty_type(column: &Column) -> DataType {
+    match column.kind {
         ColumnType::String => DataType::String,
         ColumnType::Int => DataType::Int64,
         ColumnType::Float => DataType::Float64,
         ColumnType::Decimal => DataType::Decimal(38, 10),
         ColumnType::Bool => DataType::Boolean,
         ColumnType::Date => DataType::Date,
-        ColumnType::Datetime => DataType::Datetime(TimeUnit::Microseconds, None),
+        ColumnType::Datetime if column.local => DataType::Datetime(TimeUnit::Microseconds, None),
+        ColumnType::Datetime => DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC)),
         ColumnType::Time => DataType::Time,
     }
 }

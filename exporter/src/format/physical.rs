@@ -35,12 +35,13 @@ impl Physical {
         self.rows
     }
 
-    /// Returns the typed cells of each column.
+    /// Returns the typed cells of each column. `local` says for each column whether its moments have no time zone.
     ///
     /// # Errors
     /// When a column has a type that no encoder supports. The error names `format`.
-    pub(crate) fn cells(&self, format: &'static str) -> Result<Vec<Cells<'_>>, FormatError> {
-        self.columns.iter().map(|(dtype, series)| Cells::of(dtype, series, format)).collect()
+    pub(crate) fn cells(&self, format: &'static str, local: &[bool]) -> Result<Vec<Cells<'_>>, FormatError> {
+        let local = local.iter().copied().chain(std::iter::repeat(false));
+        self.columns.iter().zip(local).map(|((dtype, series), local)| Cells::of(dtype, series, format, local)).collect()
     }
 }
 
@@ -59,7 +60,10 @@ pub(crate) enum Cells<'a> {
     Bool(&'a ArrayOf<BooleanType>),
     Text(&'a ArrayOf<StringType>),
     Date(&'a ArrayOf<Int32Type>),
+    /// Moments with a time zone.
     Datetime(&'a ArrayOf<Int64Type>, TimeUnit),
+    /// Moments without a time zone.
+    LocalDatetime(&'a ArrayOf<Int64Type>, TimeUnit),
     Time(&'a ArrayOf<Int64Type>),
     Decimal(&'a ArrayOf<Int128Type>, usize),
 }
@@ -83,7 +87,7 @@ pub(crate) enum Kind {
 }
 
 impl<'a> Cells<'a> {
-    fn of(dtype: &DataType, series: &'a Series, format: &'static str) -> Result<Self, FormatError> {
+    fn of(dtype: &DataType, series: &'a Series, format: &'static str, local: bool) -> Result<Self, FormatError> {
         let unsupported =
             || FormatError::Unsupported { column: series.name().to_string(), dtype: format!("{dtype:?}"), format };
         macro_rules! array {
@@ -105,6 +109,7 @@ impl<'a> Cells<'a> {
             DataType::Boolean => Self::Bool(array!(bool)),
             DataType::String => Self::Text(array!(str)),
             DataType::Date => Self::Date(array!(i32)),
+            DataType::Datetime(unit, _) if local => Self::LocalDatetime(array!(i64), *unit),
             DataType::Datetime(unit, _) => Self::Datetime(array!(i64), *unit),
             DataType::Time => Self::Time(array!(i64)),
             DataType::Decimal(_, scale) => Self::Decimal(array!(i128), *scale),
@@ -135,7 +140,7 @@ impl<'a> Cells<'a> {
                 let days = array.get(row).map(i64::from).filter(|days| infinity::date(*days).is_none());
                 days.map(|days| (days * 86_400, 0))
             }
-            Self::Datetime(array, unit) => {
+            Self::Datetime(array, unit) | Self::LocalDatetime(array, unit) => {
                 array.get(row).filter(|v| infinity::timestamp(*v, *unit).is_none()).map(|value| {
                     split(
                         value,
@@ -175,6 +180,7 @@ impl<'a> Cells<'a> {
             Self::I32(array) => plain!(array, v => Literal, text::int(out, v)),
             Self::F64(array) => plain!(array, v => if v.is_finite() { Literal } else { Lexical }, text::float(out, v)),
             Self::Datetime(array, unit) => plain!(array, v => Lexical, text::datetime(out, v, *unit)),
+            Self::LocalDatetime(array, unit) => plain!(array, v => Lexical, text::local_datetime(out, v, *unit)),
             Self::Date(array) => plain!(array, v => Lexical, text::date(out, i64::from(v))),
             Self::Decimal(array, scale) => plain!(array, v => Lexical, text::decimal(out, v, *scale)),
             Self::Bool(array) => plain!(array, v => Literal, text::boolean(out, v)),
@@ -200,7 +206,7 @@ mod tests {
     fn a_float_of_32_bits_is_rounded_from_its_written_digits() {
         let column = Column::new("x".into(), [Some(0.1_f32), Some(1.005), None, Some(f32::NAN)]);
         let physical = Physical::of(&DataFrame::new_infer_height(vec![column]).expect("one column"));
-        let cells = physical.cells("text").expect("floats are known");
+        let cells = physical.cells("text", &[]).expect("floats are known");
         let floats: Vec<_> = (0..4).map(|row| cells[0].float(row)).collect();
         assert_eq!(floats, [Some(0.1), Some(1.005), None, None]);
     }

@@ -1,6 +1,6 @@
 //! Combines the style of a column and the style of its file into one style for text formats.
 
-use protocol::catalog::ColumnType;
+use protocol::catalog::{Column, ColumnType};
 
 use crate::layout::{ColumnStyle, Pattern, Profile, Style};
 
@@ -36,8 +36,10 @@ pub(crate) struct NumberStyle {
 }
 
 impl ValueStyle {
-    /// Combines the style of a column of the type `kind` with the style of its file.
-    pub(crate) fn of(kind: ColumnType, column: &ColumnStyle, style: &Style) -> Self {
+    /// Combines the style of the column `source` with the style of its file. A time zone applies only to moments that
+    /// have one.
+    pub(crate) fn of(source: &Column, column: &ColumnStyle, style: &Style) -> Self {
+        let kind = source.kind;
         match kind {
             ColumnType::String if style.formula_guard || style.digits_as_text => {
                 Self::Text { guard: style.formula_guard, digits: style.digits_as_text }
@@ -57,7 +59,7 @@ impl ValueStyle {
                 column.words.as_ref().map_or(Self::Plain, |(yes, no)| Self::Words(yes.clone(), no.clone()))
             }
             ColumnType::Date | ColumnType::Time => column.pattern.clone().map_or(Self::Plain, Self::Time),
-            ColumnType::Datetime => match (&column.pattern, style.profile, style.time_zone) {
+            ColumnType::Datetime => match (&column.pattern, style.profile, style.time_zone.filter(|_| !source.local)) {
                 (Some(pattern), _, zone) => Self::Time(pattern.clone().in_time_zone(zone)),
                 (None, Profile::Spreadsheet, zone) => Self::Time(Pattern::spreadsheet().in_time_zone(zone)),
                 (None, Profile::Machine, Some(zone)) => Self::Time(Pattern::iso().in_time_zone(Some(zone))),

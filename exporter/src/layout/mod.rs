@@ -29,7 +29,7 @@ pub enum Timestamps {
     /// the metadata document states them.
     #[default]
     Envelope,
-    /// In two key-value rows above the header. The completion time is known only after the last row, so the exporter
+    /// In two key-value rows above the header of a text file, or on a separate sheet of a workbook. The completion time is known only after the last row, so the exporter
     /// spools all rows first, and `max_spool_size` limits the export.
     Rows,
     /// In two additional columns with the same values in each row. The exporter spools all rows first, as for `Rows`.
@@ -101,6 +101,11 @@ impl Layout {
     #[must_use]
     pub fn inputs(&self) -> &[String] {
         self.projection.inputs()
+    }
+
+    /// Returns for each column whether its moments have no time zone.
+    pub(crate) fn local(&self) -> Vec<bool> {
+        self.columns.iter().map(|column| column.source.local).collect()
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Style {
     pub decimal_mark: u8,
     /// The rule that decides which fields are quoted.
     pub quoting: Quoting,
+    /// Whether the titles in the header are always quoted.
+    pub quoted_titles: bool,
     /// The text for NULL, which is never quoted.
     pub null: String,
     /// The line terminator of the file.
@@ -86,6 +88,7 @@ impl Style {
             delimiter: None,
             decimal_mark: b'.',
             quoting: Quoting::Minimal,
+            quoted_titles: false,
             null: String::new(),
             line_end: LineEnd::Lf,
             digits_as_text: false,

@@ -13,6 +13,8 @@ mod spool;
 mod stage;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod zone_tests;
 
 pub use self::{
     limits::PipelineLimits,

@@ -53,19 +53,19 @@ fn layout(timestamps: Timestamps) -> Layout {
     Layout { timestamps, ..Layout::plain(columns) }
 }
 
-fn limits(encoder_threads: usize) -> PipelineLimits {
+pub(super) fn limits(encoder_threads: usize) -> PipelineLimits {
     let max_age = Duration::from_secs(3_600);
     let segments = SegmentLimits { size: 300_000, max_age, first_size: 1_000, first_max_age: max_age };
     PipelineLimits { encoder_threads, segments, ..PipelineLimits::from(&ExporterConfig::default()) }
 }
 
-struct Run {
+pub(super) struct Run {
     file: SealedFile,
     segments: Vec<(Segment, Vec<u8>)>,
 }
 
 impl Run {
-    fn bytes(&self) -> Vec<u8> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         self.segments.iter().flat_map(|(_, bytes)| bytes.clone()).collect()
     }
 }
@@ -292,7 +292,7 @@ async fn a_table_without_rows_is_a_file_with_a_header() {
 }
 
 /// Runs the pipeline of the given format without compression.
-async fn run_format(
+pub(super) async fn run_format(
     format: &dyn Format,
     frames: Vec<DataFrame>,
     layout: Layout,
@@ -360,7 +360,7 @@ async fn parquet_reads_back_equal_in_several_row_groups() {
 }
 
 /// Returns the names and contents of an archive's entries.
-fn entries(bytes: Vec<u8>) -> Vec<(String, Vec<u8>)> {
+pub(super) fn entries(bytes: Vec<u8>) -> Vec<(String, Vec<u8>)> {
     let mut archive = ::zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
     (0..archive.len())
         .map(|index| {
@@ -399,6 +399,43 @@ async fn rows_continue_in_the_next_sheet_and_in_the_next_part() {
     let parts = entries(run.bytes());
     assert_eq!(parts.len(), 4);
     assert!(parts.iter().all(|(_, csv)| csv.starts_with(b"export_requested_at,") && csv.ends_with(b"\n")));
+}
+
+/// Returns the rows of the sheet `Export`, and checks that the first sheet begins with its titles.
+fn timestamps_of(workbook: &[(String, Vec<u8>)]) -> String {
+    let text = |wanted: &str| {
+        let (_, xml) = workbook.iter().find(|(name, _)| name == wanted).unwrap_or_else(|| panic!("no {wanted}"));
+        String::from_utf8_lossy(xml).into_owned()
+    };
+    assert!(text("xl/workbook.xml").contains("name=\"Export\""));
+    let first = text("xl/worksheets/sheet1.xml");
+    let head = first.split("</row>").next().unwrap_or_default();
+    assert!(head.contains(">n<") && head.contains(">text<"), "{head}");
+    assert!(!first.contains("export_requested_at"));
+    let sheets = workbook.iter().filter(|(name, _)| name.starts_with("xl/worksheets/sheet")).count();
+    text(&format!("xl/worksheets/sheet{sheets}.xml")) + &text("xl/sharedStrings.xml")
+}
+
+#[tokio::test]
+async fn a_workbook_states_the_timestamps_on_a_sheet_of_their_own() {
+    let frame = rows().head(Some(25_000));
+    for timestamps in [Timestamps::Envelope, Timestamps::Rows] {
+        let run = run_format(&Xlsx, split(&frame, 5), layout(timestamps), limits(2)).await.unwrap();
+        let written = timestamps_of(&entries(run.bytes()));
+        for part in ["2026-11-22T15:26:01.123Z", &run.file.completed_at.to_string(), "25000"] {
+            assert!(written.contains(&format!(">{part}<")), "{timestamps:?}: {part} in {written}");
+        }
+    }
+    // each workbook of an archive has its own sheet
+    let run = run_format(&XlsxZip, split(&frame, 5), layout(Timestamps::Rows), small_parts()).await.unwrap();
+    let parts = entries(run.bytes());
+    assert_eq!(parts.len(), 3);
+    for ((_, workbook), rows) in parts.into_iter().zip(["12000", "12000", "1000"]) {
+        let written = timestamps_of(&entries(workbook));
+        for part in ["2026-11-22T15:26:01.123Z", &run.file.completed_at.to_string(), rows] {
+            assert!(written.contains(&format!(">{part}<")), "{part} in {written}");
+        }
+    }
 }
 
 #[tokio::test]

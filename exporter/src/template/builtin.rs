@@ -1,4 +1,4 @@
-//! The built-in templates, `default` and `spreadsheet`, which fit every dataset.
+//! The built-in templates, `default`, `plain` and `spreadsheet`, which fit every dataset.
 
 use std::sync::LazyLock;
 
@@ -13,9 +13,9 @@ use crate::{
 /// The template `default`: the requested columns, or all columns, under their own names. The request and completion
 /// times of the export are outside the table.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Plain;
+pub struct Enveloped;
 
-impl Template for Plain {
+impl Template for Enveloped {
     fn info(&self) -> &TemplateDescription {
         static INFO: LazyLock<TemplateDescription> =
             LazyLock::new(|| description("default", "All columns as they are"));
@@ -27,8 +27,33 @@ impl Template for Plain {
     }
 }
 
+/// The template `plain`: the columns of `default` as a table that usual loaders read without an option. Nothing stands
+/// outside the table, and the titles are quoted, so that no loader takes the header for a comment or a row. The metadata
+/// document, the manifest and the headers of the download state the request and completion times of the export.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plain;
+
+impl Template for Plain {
+    fn info(&self) -> &TemplateDescription {
+        static INFO: LazyLock<TemplateDescription> =
+            LazyLock::new(|| description("plain", "For programs: the table alone"));
+        &INFO
+    }
+
+    fn layout(&self, dataset: &DatasetInfo, requested: &[String]) -> Result<Layout, TemplateError> {
+        let info = self.info();
+        Ok(Layout {
+            timestamps: Timestamps::Sidecar,
+            style: Style { quoted_titles: true, ..Style::machine() },
+            template: TemplateVersion { name: info.name.clone(), version: info.version.clone() },
+            ..Layout::plain(requested_columns(&dataset.columns, requested)?)
+        })
+    }
+}
+
 /// The template `spreadsheet`: the requested columns, or all columns, under their labels, in the profile for
-/// spreadsheets. The request and completion times of the export are in two rows above the header.
+/// spreadsheets. The request and completion times of the export are in two rows above the header, or on a sheet of their
+/// own in a workbook.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spreadsheet;
 

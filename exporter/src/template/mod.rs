@@ -16,7 +16,7 @@ use protocol::catalog::TemplateColumn;
 
 pub(crate) use self::declared::digest_of;
 pub use self::{
-    builtin::{Plain, Spreadsheet},
+    builtin::{Enveloped, Plain, Spreadsheet},
     declared::DeclaredTemplate,
     error::TemplateError,
     spec::{ColumnSpec, Fault, SortSpec, TemplateSpec, TextSpec},

@@ -11,9 +11,12 @@ use super::{
     expr::{self, Computed},
     spec::{ColumnSpec, Fault, SortSpec, TemplateSpec},
 };
-use crate::layout::{
-    COMPLETED_AT, ColumnStyle, FileName, Layout, LayoutColumn, Pattern, Profile, Projection, REQUESTED_AT, SortKey,
-    Style, TemplateVersion, Timestamps,
+use crate::{
+    layout::{
+        COMPLETED_AT, ColumnStyle, FileName, Layout, LayoutColumn, Pattern, Profile, Projection, REQUESTED_AT, SortKey,
+        Style, TemplateVersion, Timestamps,
+    },
+    value::decimal_key,
 };
 
 /// The maximum number of digits after the decimal mark that a column's style can select.
@@ -237,7 +240,7 @@ fn resolved_column(
         }
         (None, Some(value), Some(name)) => {
             let computed = faults.record(at("value"), expr::compile(value, dataset))?;
-            (Column::new(name.clone(), computed.kind), Some(computed))
+            (Column::new(name.clone(), computed.kind).typed(computed.kind, computed.local), Some(computed))
         }
         (None, Some(_), None) => return faults.record(at("name"), Err("a calculated column needs a `name`")),
         (Some(_), Some(_), _) => {
@@ -245,7 +248,7 @@ fn resolved_column(
         }
         (None, None, _) => return faults.record(at("source"), Err("a column has a `source` or a `value`")),
     };
-    let style = column_style(spec, source.kind, &at, faults);
+    let style = column_style(spec, &source, &at, faults);
     let default_title = || match template.profile {
         Profile::Spreadsheet => source.label.clone().unwrap_or_else(|| source.name.clone()),
         Profile::Machine => source.name.clone(),
@@ -256,6 +259,7 @@ fn resolved_column(
     let Computed { expr, columns, .. } = computed.unwrap_or_else(|| Computed {
         expr: col(source.name.as_str()),
         kind: source.kind,
+        local: source.local,
         columns: vec![source.name.clone()],
     });
     // a constant needs an input column, which has the number of rows
@@ -272,7 +276,8 @@ fn resolved_column(
 }
 
 /// Resolves the style of a column. Options that do not fit the type of the column are faults.
-fn column_style(spec: &ColumnSpec, kind: ColumnType, at: &dyn Fn(&str) -> String, faults: &mut Faults) -> ColumnStyle {
+fn column_style(spec: &ColumnSpec, source: &Column, at: &dyn Fn(&str) -> String, faults: &mut Faults) -> ColumnStyle {
+    let kind = source.kind;
     let number = matches!(kind, ColumnType::Int | ColumnType::Float | ColumnType::Decimal);
     if let Some(decimals) = spec.decimals {
         if !number {
@@ -301,7 +306,7 @@ fn column_style(spec: &ColumnSpec, kind: ColumnType, at: &dyn Fn(&str) -> String
         let fits = match kind {
             ColumnType::Date => !pattern.has_time(),
             ColumnType::Time => !pattern.has_date() && !pattern.has_offset(),
-            ColumnType::Datetime => true,
+            ColumnType::Datetime => !(source.local && pattern.has_offset()),
             _ => false,
         };
         if !fits {
@@ -320,14 +325,16 @@ fn sort_key(
     columns: &[ResolvedColumn],
     faults: &mut Faults,
 ) -> Option<(SortKey, Vec<String>)> {
-    let sort = |value: &Expr, inputs: Vec<String>| {
-        Some((SortKey { value: value.clone(), descending: key.descending }, inputs))
+    let sort = |value: Expr, kind: ColumnType, inputs: Vec<String>| {
+        // the text of a decimal sorts by its characters
+        let value = if kind == ColumnType::Decimal { decimal_key::sortable(value) } else { value };
+        Some((SortKey { value, descending: key.descending }, inputs))
     };
     if let Some(column) = columns.iter().find(|column| column.name == key.column) {
-        return sort(&column.expr, column.inputs.clone());
+        return sort(column.expr.clone(), column.layout_column.source.kind, column.inputs.clone());
     }
-    if dataset.iter().any(|column| column.name == key.column) {
-        return sort(&col(key.column.as_str()), vec![key.column.clone()]);
+    if let Some(column) = dataset.iter().find(|column| column.name == key.column) {
+        return sort(col(key.column.as_str()), column.kind, vec![key.column.clone()]);
     }
     let detail = format!("neither the dataset nor this template has a column `{}`", key.column);
     faults.add(format!("sort[{index}].column"), detail);

@@ -3,10 +3,10 @@
 use polars::prelude::{DataFrame, df};
 use protocol::catalog::{Column, ColumnType};
 
-use super::{DeclaredTemplate, Template, TemplateError, TemplateSpec};
+use super::{DeclaredTemplate, Enveloped, Plain, Template, TemplateError, TemplateSpec};
 use crate::{
     dataset::DatasetInfo,
-    layout::{Layout, Profile, Timestamps},
+    layout::{Layout, Profile, Style, Timestamps},
 };
 
 fn orders() -> DatasetInfo {
@@ -211,6 +211,47 @@ column = [
         "{faults:#?}"
     );
     assert!(faults.iter().all(|fault| !fault.detail.is_empty()));
+}
+
+#[test]
+fn the_template_plain_is_the_table_alone_with_quoted_titles() {
+    let layout = Plain.layout(&orders(), &["id".into(), "paid".into()]).unwrap();
+    let enveloped = Enveloped.layout(&orders(), &["id".into(), "paid".into()]).unwrap();
+    assert_eq!((layout.timestamps, enveloped.timestamps), (Timestamps::Sidecar, Timestamps::Envelope));
+    assert_eq!(layout.columns, enveloped.columns);
+    assert_eq!(layout.style, Style { quoted_titles: true, ..enveloped.style });
+    assert_eq!((layout.template.name.as_str(), enveloped.template.name.as_str()), ("plain", "default"));
+    assert!(Plain.layout(&orders(), &["nope".into()]).is_err());
+    let names: Vec<_> = crate::Registry::built_in().templates.iter().map(|one| one.info().name.clone()).collect();
+    assert_eq!(names, ["default", "plain", "spreadsheet"]);
+}
+
+#[test]
+fn decimals_that_are_text_sort_by_their_value() {
+    let prices = [Some("10"), Some("9"), Some("-1.5"), None, Some("9.5"), Some("NaN"), Some("-10"), Some("0.30")];
+    let frame = df!("price" => prices).unwrap();
+    let dataset = DatasetInfo::new("prices", vec![Column::new("price", ColumnType::Decimal)]);
+    let sorted = |text: &str| {
+        let layout = DeclaredTemplate::new(spec(text)).layout(&dataset, &[]).unwrap();
+        let frame = layout.projection.sorted(layout.projection.apply(frame.clone()).unwrap()).unwrap();
+        let texts: Vec<_> = frame.columns()[0].str().unwrap().iter().map(|t| t.map(str::to_owned)).collect();
+        texts.into_iter().map(|text| text.unwrap_or_else(|| "null".into())).collect::<Vec<_>>().join(" ")
+    };
+    let up = "-10 -1.5 0.30 9 9.5 10 NaN null";
+    assert_eq!(sorted("name = \"a\"\nsort = [{ column = \"price\" }]"), up);
+    let renamed = "name = \"a\"\nsort = [{ column = \"p\" }]\ncolumn = [{ source = \"price\", name = \"p\" }]";
+    assert_eq!(sorted(renamed), up);
+    let down = sorted("name = \"a\"\nsort = [{ column = \"price\", descending = true }]");
+    assert_eq!(down, "NaN 10 9.5 9 0.30 -1.5 -10 null");
+}
+
+#[test]
+fn a_pattern_with_an_offset_needs_a_time_zone() {
+    let offset = spec("name = \"a\"\ncolumn = [{ source = \"at\", pattern = \"yyyy-MM-ddTHH:mm:ssXXX\" }]");
+    let zoned = Column::new("at", ColumnType::Datetime);
+    assert!(offset.validate(&[zoned.clone()]).is_ok());
+    let faults = offset.validate(&[zoned.typed(ColumnType::Datetime, true)]).unwrap_err();
+    assert_eq!(faults[0].path, "column[0].pattern");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Appends single values as text to a buffer, without an allocation for each value.
 
-use std::io::Write;
-
 use polars::prelude::TimeUnit;
 
 use super::infinity;
@@ -24,12 +22,6 @@ pub(crate) fn float(out: &mut Vec<u8>, value: impl Float) {
         Some(text) => out.extend_from_slice(text),
         None => out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes()),
     }
-}
-
-/// Appends a finite float with `decimals` digits after the point, rounded from its exact binary value.
-pub(crate) fn fixed(out: &mut Vec<u8>, value: f64, decimals: usize) {
-    // writing to memory cannot fail
-    let _ = write!(out, "{value:.decimals$}");
 }
 
 /// The float types `f32` and `f64`, with a text for values that are not finite.
@@ -164,9 +156,19 @@ pub(crate) fn time(out: &mut Vec<u8>, nanos: i64) {
     clock(out, nanos.div_euclid(NANOS_PER_SECOND), nanos.rem_euclid(NANOS_PER_SECOND));
 }
 
-/// Appends a timestamp in UTC such as `2001-01-13T14:56:00Z`. A timestamp without a time zone counts as UTC.
+/// Appends a timestamp in UTC such as `2001-01-13T14:56:00Z`.
 #[inline]
 pub(crate) fn datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
+    local_datetime(out, value, unit);
+    // `infinity` has no offset
+    if out.last().is_some_and(u8::is_ascii_digit) {
+        out.push(b'Z');
+    }
+}
+
+/// Appends a timestamp without a time zone, such as `2001-01-13T14:56:00`.
+#[inline]
+pub(crate) fn local_datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     if let Some(word) = infinity::timestamp(value, unit) {
         return out.extend_from_slice(word);
     }
@@ -179,7 +181,6 @@ pub(crate) fn datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     date(out, seconds.div_euclid(SECONDS_PER_DAY));
     out.push(b'T');
     clock(out, seconds.rem_euclid(SECONDS_PER_DAY), value.rem_euclid(per_second) * (NANOS_PER_SECOND / per_second));
-    out.push(b'Z');
 }
 
 #[inline]
@@ -288,6 +289,13 @@ mod tests {
         }
         assert_eq!(text(|out| datetime(out, -1, TimeUnit::Milliseconds)), "1969-12-31T23:59:59.999Z");
         assert_eq!(text(|out| datetime(out, 979_397_760_000_000, TimeUnit::Microseconds)), "2001-01-13T14:56:00Z");
+        let local = |value| text(|out| local_datetime(out, value, TimeUnit::Microseconds));
+        assert_eq!(
+            (local(979_397_760_000_000), local(-1)),
+            ("2001-01-13T14:56:00".into(), "1969-12-31T23:59:59.999999".into())
+        );
+        let (zoned, far) = (text(|out| datetime(out, i64::MAX, TimeUnit::Microseconds)), local(i64::MAX));
+        assert_eq!((zoned.as_str(), far.as_str()), ("infinity", "infinity"));
         assert_eq!(text(|out| time(out, 86_399_000_001_000)), "23:59:59.000001");
     }
 

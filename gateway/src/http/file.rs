@@ -21,6 +21,7 @@ use protocol::{
     export::{FileInfo, Links},
     frame::MAX_PAYLOAD_BYTES,
     problem::{Problem, Slug},
+    time::Timestamp,
 };
 use serde_json::json;
 use tracing::warn;
@@ -36,7 +37,8 @@ use crate::{
 pub(super) fn endpoints() -> [Endpoint; 3] {
     [
         Endpoint::get("/v1/exports/{id}/file", download).operation("downloadFile", "Download the file", |operation| {
-            let bytes = "The bytes. `ETag` is the file's SHA-256.";
+            let bytes = "The bytes. `ETag` is the file's SHA-256; `Sluice-Requested-At` and `Sluice-Completed-At` are the times \
+                         at which the export was requested and completed.";
             operation
                 .header("Range", "One byte range; several ranges are ignored.")
                 .header("If-Range", "Apply `Range` only if the file's `ETag` is still this.")
@@ -152,6 +154,10 @@ fn set_headers(
     set(header::LINK, &described);
     set(header::CACHE_CONTROL, "private, no-cache");
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(HeaderName::from_static("sluice-requested-at"), &Timestamp::from(row.requested_at).to_string());
+    if let Some(completed_at) = row.completed_at {
+        set(HeaderName::from_static("sluice-completed-at"), &Timestamp::from(completed_at).to_string());
+    }
     if status == StatusCode::PARTIAL_CONTENT {
         set(header::CONTENT_RANGE, &format!("bytes {}-{}/{}", range.start, range.end - 1, file.size));
     }

@@ -147,18 +147,17 @@ impl Parser<'_> {
         let Some(operators) = value.as_object().filter(|o| !o.is_empty()) else {
             return self.fail(at, format!("expected an object with one of {OPERATORS}"));
         };
-        let kind = column.kind;
         let mut all = Vec::with_capacity(operators.len());
         for (operator, operand) in operators {
             let at = child(at, operator);
             self.count_part(&at)?;
-            all.extend(self.operator(name, kind, operator, operand, &at));
+            all.extend(self.operator(column, operator, operand, &at));
         }
         Some(if all.len() == 1 { all.remove(0) } else { Filter::And(all) })
     }
 
-    fn operator(&mut self, name: &str, kind: ColumnType, operator: &str, value: &Value, at: &str) -> Option<Filter> {
-        let column = name.to_owned();
+    fn operator(&mut self, of: &Column, operator: &str, value: &Value, at: &str) -> Option<Filter> {
+        let (column, kind) = (of.name.clone(), of.kind);
         let compare = match operator {
             "eq" => Compare::Eq,
             "ne" => Compare::Ne,
@@ -166,9 +165,9 @@ impl Parser<'_> {
             "lte" => Compare::Lte,
             "gt" => Compare::Gt,
             "gte" => Compare::Gte,
-            "in" => return self.literals(kind, value, at, 1..=MAX_IN).map(|values| Filter::In(column, values)),
+            "in" => return self.literals(of, value, at, 1..=MAX_IN).map(|values| Filter::In(column, values)),
             "between" => {
-                let mut ends = self.literals(kind, value, at, 2..=2)?;
+                let mut ends = self.literals(of, value, at, 2..=2)?;
                 let high = ends.pop()?;
                 return Some(Filter::Between(column, ends.pop()?, high));
             }
@@ -197,18 +196,18 @@ impl Parser<'_> {
         if kind == ColumnType::Bool && !matches!(compare, Compare::Eq | Compare::Ne) {
             return self.fail(at, "true and false have no order; use `eq` or `ne`");
         }
-        self.literal(kind, value, at).map(|literal| Filter::Compare(column, compare, literal))
+        self.literal(of, value, at).map(|literal| Filter::Compare(column, compare, literal))
     }
 
     fn literals(
         &mut self,
-        kind: ColumnType,
+        column: &Column,
         value: &Value,
         at: &str,
         count: std::ops::RangeInclusive<usize>,
     ) -> Option<Vec<Literal>> {
         if self.is_policy && claim_name(value).is_some() && count.start() != count.end() {
-            return Some(vec![placeholder(kind)]);
+            return Some(vec![placeholder(column.kind)]);
         }
         let Some(items) = value.as_array().filter(|items| count.contains(&items.len())) else {
             let wanted = if count.start() == count.end() {
@@ -220,11 +219,12 @@ impl Parser<'_> {
         };
         let before = self.errors.len();
         let out: Vec<_> =
-            items.iter().enumerate().filter_map(|(i, v)| self.literal(kind, v, &child(at, &i.to_string()))).collect();
+            items.iter().enumerate().filter_map(|(i, v)| self.literal(column, v, &child(at, &i.to_string()))).collect();
         (self.errors.len() == before).then_some(out)
     }
 
-    fn literal(&mut self, kind: ColumnType, value: &Value, at: &str) -> Option<Literal> {
+    fn literal(&mut self, column: &Column, value: &Value, at: &str) -> Option<Literal> {
+        let kind = column.kind;
         if self.is_policy && claim_name(value).is_some() {
             return Some(placeholder(kind));
         }
@@ -239,6 +239,7 @@ impl Parser<'_> {
             ColumnType::Decimal => decimal(value).map(Literal::Decimal),
             ColumnType::Bool => value.as_bool().map(Literal::Bool),
             ColumnType::Date => text.and_then(|t| NaiveDate::parse_from_str(t, "%Y-%m-%d").ok()).map(Literal::Date),
+            ColumnType::Datetime if column.local => text.and_then(local_datetime).map(Literal::Datetime),
             ColumnType::Datetime => text.and_then(datetime).map(Literal::Datetime),
             ColumnType::Time => text.and_then(|t| NaiveTime::parse_from_str(t, "%H:%M:%S%.f").ok()).map(Literal::Time),
         };
@@ -252,6 +253,9 @@ impl Parser<'_> {
             ColumnType::Decimal => "a decimal number, as a number or a string",
             ColumnType::Bool => "true or false",
             ColumnType::Date => "a date such as \"2026-11-22\"",
+            ColumnType::Datetime if column.local => {
+                "a time without an offset such as \"2026-11-22T15:26:01\", because this column has no time zone"
+            }
             ColumnType::Datetime => "a time such as \"2026-11-22T15:26:01Z\"",
             ColumnType::Time => "a time of day such as \"15:26:01\"",
         };
@@ -271,6 +275,13 @@ fn placeholder(kind: ColumnType) -> Literal {
         ColumnType::Datetime => Literal::Datetime(DateTime::UNIX_EPOCH),
         ColumnType::Time => Literal::Time(NaiveTime::MIN),
     }
+}
+
+/// Parses a time for a column without a time zone: `2026-11-22T15:26:01`, or the same with a `Z`, whose digits count.
+/// A time with any other offset has no meaning in such a column, so the function returns None.
+fn local_datetime(text: &str) -> Option<DateTime<Utc>> {
+    let offset = DateTime::parse_from_rfc3339(text).map(|time| time.offset().local_minus_utc());
+    datetime(text).filter(|_| offset.is_ok_and(|seconds| seconds == 0) || offset.is_err())
 }
 
 /// Parses an RFC 3339 time. A time or a date without an offset is in UTC.
@@ -351,6 +362,26 @@ mod tests {
                 one(json!({"date": {"lt": text}})),
                 Filter::Compare("date".into(), Compare::Lt, Literal::Datetime(noon))
             );
+        }
+    }
+
+    #[test]
+    fn a_column_without_a_time_zone_takes_times_without_an_offset() {
+        let local = [Column::new("at", ColumnType::Datetime).typed(ColumnType::Datetime, true)];
+        let noon = NaiveDate::from_ymd_opt(2001, 1, 2).unwrap().and_hms_opt(12, 0, 0).unwrap().and_utc();
+        for text in
+            ["2001-01-02T12:00:00", "2001-01-02T12:00:00.000", "2001-01-02T12:00:00Z", "2001-01-02T12:00:00+00:00"]
+        {
+            assert_eq!(
+                parse(&json!({"at": {"gte": text}}), &local),
+                Ok(Filter::Compare("at".into(), Compare::Gte, Literal::Datetime(noon))),
+                "{text}"
+            );
+        }
+        for text in ["2001-01-02T13:00:00+01:00", "2001-01-02T12:00:00-00:30", "noon"] {
+            let errors = parse(&json!({"at": {"between": ["2001-01-01", text]}}), &local).unwrap_err();
+            assert_eq!(errors[0].pointer, "/filter/at/between/1");
+            assert!(errors[0].detail.contains("no time zone"), "{}", errors[0].detail);
         }
     }
 

@@ -61,6 +61,9 @@ describe("the filter form", () => {
     expect(literal("int", "99999999999999999999")).toBe("99999999999999999999");
     expect(literal("float", "1e3")).toBe(1000);
     expect(literal("time", "15:26")).toBe("15:26:00");
+    expect(literal("datetime", "2026-03-29T02:30")).toBe("2026-03-29T02:30:00Z");
+    expect(literal("datetime", "2026-03-29T02:30", true)).toBe("2026-03-29T02:30:00");
+    expect(literal("datetime", "2026-03-29T02:30:01.5", true)).toBe("2026-03-29T02:30:01.5");
     expect(literal("unknown", " kept ")).toBe(" kept ");
   });
 

@@ -1,7 +1,7 @@
 //! Selects the columns that a dataset of files offers.
 
 use polars::prelude::DataType;
-use protocol::catalog::Column;
+use protocol::catalog::{Column, ColumnType};
 use tracing::warn;
 
 use super::{super::DatasetError, column_types::column_type, type_mapping::TypeMapping};
@@ -16,6 +16,7 @@ pub(super) fn columns(
     mapping: &TypeMapping,
     declared: &[Column],
 ) -> Result<(Vec<Column>, Vec<String>), DatasetError> {
+    let local = |dtype: &DataType| matches!(dtype, DataType::Datetime(_, None));
     let typed = |name: &str, dtype: &DataType| {
         let original = || mapping.unsupported.get(name).cloned().unwrap_or_else(|| format!("{dtype:?}"));
         let kind = column_type(dtype);
@@ -25,7 +26,9 @@ pub(super) fn columns(
         let (known, unknown): (Vec<_>, Vec<_>) = mapping
             .schema
             .iter()
-            .map(|(name, dtype)| Ok(Column::new(name.as_str(), typed(name, dtype)?)))
+            .map(|(name, dtype)| {
+                Ok(Column::new(name.as_str(), ColumnType::String).typed(typed(name, dtype)?, local(dtype)))
+            })
             .partition(Result::is_ok);
         let mut notes = Vec::new();
         for error in unknown.iter().filter_map(|column: &Result<_, DatasetError>| column.as_ref().err()) {
@@ -41,7 +44,7 @@ pub(super) fn columns(
     }
     let known = declared.iter().map(|column| {
         let dtype = mapping.schema.get(&column.name).ok_or_else(|| DatasetError::NoColumn(column.name.clone()))?;
-        Ok(Column { kind: typed(&column.name, dtype)?, ..column.clone() })
+        Ok(column.clone().typed(typed(&column.name, dtype)?, local(dtype)))
     });
     Ok((known.collect::<Result<_, DatasetError>>()?, Vec::new()))
 }

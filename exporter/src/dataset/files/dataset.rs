@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use polars::prelude::{DataFrame, DataType, Schema, SchemaRef};
-use protocol::catalog::Column;
+use protocol::catalog::{Column, ColumnType};
 use tokio::runtime::Handle;
 
 use super::{
@@ -203,8 +203,16 @@ impl Files {
     fn check_types(&self, schema: &Schema) -> Result<(), DatasetError> {
         for (name, dtype) in schema.iter() {
             let found = column_type(dtype);
-            if found.is_some() && found != self.schema.get(name).and_then(column_type) {
+            let known = self.schema.get(name);
+            if found.is_some() && found != known.and_then(column_type) {
                 return Err(DatasetError::Changed(name.to_string()));
+            }
+            // the readers of text files check the zone of each value
+            let is_typed = matches!(self.kind, FileKind::Parquet | FileKind::Arrow);
+            if is_typed && let (Some(DataType::Datetime(_, known)), DataType::Datetime(_, found)) = (known, dtype) {
+                if known.is_some() != found.is_some() {
+                    return Err(DatasetError::Changed(name.to_string()));
+                }
             }
         }
         Ok(())
@@ -266,21 +274,46 @@ fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -
         }
         FileKind::Arrow => (arrow::schema(file)?, None),
         FileKind::Csv(dialect) => {
+            let same = file.try_clone()?;
             let names = csv::header(file, dialect)?.names;
             if let Some(missing) = declared.iter().find(|column| !names.contains(&column.name)) {
                 return Err(DatasetError::NoColumn(missing.name.clone()));
             }
+            let declared = with_zones(declared, |columns| csv::naive(same, dialect, columns))?;
             return Ok(FirstFile::of_text(names, declared));
         }
-        FileKind::Ndjson => return Ok(FirstFile::of_text(ndjson::sample(file)?, declared)),
+        FileKind::Ndjson => {
+            let same = file.try_clone()?;
+            let names = ndjson::sample(file)?;
+            let declared = with_zones(declared, |columns| ndjson::naive(same, columns))?;
+            return Ok(FirstFile::of_text(names, declared));
+        }
     };
     let (columns, notes) = columns(dataset, &mapping, declared)?;
     Ok(FirstFile { columns, schema: mapping.schema, rows, notes })
 }
 
+/// Returns the declared columns of a text file. A column of moments has no time zone if its first values have none;
+/// `naive` returns whether this is so for each of the columns with these names.
+fn with_zones(
+    declared: &[Column],
+    naive: impl FnOnce(&[&str]) -> Result<Vec<bool>, DatasetError>,
+) -> Result<Vec<Column>, DatasetError> {
+    let mut columns = declared.to_vec();
+    let moments = || declared.iter().filter(|column| column.kind == ColumnType::Datetime && !column.local);
+    let names: Vec<_> = moments().map(|column| column.name.as_str()).collect();
+    let local = naive(&names)?;
+    for column in &mut columns {
+        if let Some(index) = names.iter().position(|name| *name == column.name) {
+            column.local = local[index];
+        }
+    }
+    Ok(columns)
+}
+
 impl FirstFile {
     /// Describes a text file that has columns of these names, and the declared columns.
-    fn of_text(names: Vec<String>, declared: &[Column]) -> Self {
+    fn of_text(names: Vec<String>, declared: Vec<Column>) -> Self {
         let mut schema: Schema =
             declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();
         for name in names {
@@ -288,7 +321,7 @@ impl FirstFile {
                 schema.insert(name.into(), DataType::String);
             }
         }
-        Self { columns: declared.to_vec(), schema: Arc::new(schema), rows: None, notes: Vec::new() }
+        Self { columns: declared, schema: Arc::new(schema), rows: None, notes: Vec::new() }
     }
 }
 

@@ -4,7 +4,7 @@
 //! leading zero, with a plus sign or in another notation therefore stays text, and so does a time with an offset.
 
 use chrono::NaiveDate;
-use protocol::catalog::ColumnType;
+use protocol::catalog::{Column, ColumnType};
 
 use crate::value::text;
 
@@ -13,16 +13,24 @@ const FLOAT: u8 = 1 << 1;
 const DECIMAL: u8 = 1 << 2;
 const BOOL: u8 = 1 << 3;
 const DATE: u8 = 1 << 4;
+/// Moments with a time zone.
 const DATETIME: u8 = 1 << 5;
+/// Moments without a time zone.
+const LOCAL: u8 = 1 << 6;
+/// Moments without a time zone in any spelling that a declared type reads; no candidate for a guess.
+const NAIVE: u8 = 1 << 7;
+/// The types that may be guessed.
+const GUESSES: u8 = INT | FLOAT | DECIMAL | BOOL | DATE | DATETIME | LOCAL;
 
 /// The candidate types in the order of preference.
-const PREFERENCE: [(u8, ColumnType); 6] = [
+const PREFERENCE: [(u8, ColumnType); 7] = [
     (INT, ColumnType::Int),
     (FLOAT, ColumnType::Float),
     (DECIMAL, ColumnType::Decimal),
     (BOOL, ColumnType::Bool),
     (DATE, ColumnType::Date),
     (DATETIME, ColumnType::Datetime),
+    (LOCAL, ColumnType::Datetime),
 ];
 
 /// The types other than text in which all values of a column so far are written back as the same text.
@@ -31,11 +39,16 @@ pub(super) struct Candidates(u8);
 
 impl Candidates {
     /// The candidates of a column without a value. No single value has all of them.
-    pub(super) const UNSEEN: Self = Self(INT | FLOAT | DECIMAL | BOOL | DATE | DATETIME);
+    pub(super) const UNSEEN: Self = Self(GUESSES | NAIVE);
 
     /// Whether the column can only be text.
     pub(super) const fn is_text(self) -> bool {
-        self.0 == 0
+        self.0 & GUESSES == 0
+    }
+
+    /// Whether the column has values, and all of them are moments without a time zone.
+    pub(super) fn is_naive(self) -> bool {
+        self != Self::UNSEEN && self.0 & NAIVE != 0
     }
 
     /// Removes the types in which a field of CSV, which is not empty, would be written as another text.
@@ -73,8 +86,14 @@ impl Candidates {
         preferred.filter(|_| self != Self::UNSEEN).map_or(ColumnType::String, |(_, kind)| *kind)
     }
 
-    const fn of(kind: ColumnType) -> Self {
-        Self(match kind {
+    /// Returns a column of this name with the guessed type.
+    pub(super) fn column(self, name: String) -> Column {
+        Column::new(name, ColumnType::String).typed(self.kind(), self.0 & DATETIME == 0)
+    }
+
+    const fn of(column: &Column) -> Self {
+        Self(match column.kind {
+            ColumnType::Datetime if column.local => LOCAL,
             ColumnType::Int => INT,
             ColumnType::Float => FLOAT,
             ColumnType::Decimal => DECIMAL,
@@ -87,8 +106,8 @@ impl Candidates {
 }
 
 /// Whether a field of CSV keeps its text in a column of a guessed type.
-pub(super) fn fits(kind: ColumnType, field: &[u8]) -> bool {
-    let mut candidates = Candidates::of(kind);
+pub(super) fn fits(column: &Column, field: &[u8]) -> bool {
+    let mut candidates = Candidates::of(column);
     if candidates.is_text() || field.is_empty() {
         return true;
     }
@@ -97,8 +116,8 @@ pub(super) fn fits(kind: ColumnType, field: &[u8]) -> bool {
 }
 
 /// Whether a JSON value keeps its text in a column of a guessed type.
-pub(super) fn fits_json(kind: ColumnType, value: &[u8]) -> bool {
-    let mut candidates = Candidates::of(kind);
+pub(super) fn fits_json(column: &Column, value: &[u8]) -> bool {
+    let mut candidates = Candidates::of(column);
     if candidates.is_text() {
         return true;
     }
@@ -141,27 +160,34 @@ fn boolean(text: &[u8]) -> u8 {
     if matches!(text, b"true" | b"false") { BOOL } else { 0 }
 }
 
-/// Returns the type of a date such as `2026-11-22`, or of a moment such as `2026-11-22T15:26:01.500Z`; 0 for any other
-/// text. A fraction has 3 or 6 digits, and the fewest that are exact.
+/// Returns the types of a date such as `2026-11-22`, or of a moment such as `2026-11-22T15:26:01.500Z` or
+/// `2026-11-22T15:26:01`; 0 for any other text. A fraction has 3 or 6 digits, and the fewest that are exact.
 fn moment(text: &[u8]) -> u8 {
     let Some((date, clock)) = text.split_at_checked(10).filter(|(date, _)| is_date(date)) else { return 0 };
-    let [b'T', h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = clock else {
+    let [separator @ (b'T' | b' '), h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = clock else {
         return if date.len() == text.len() { DATE } else { 0 };
     };
     let is_below = |tens: u8, ones: u8, most: u8| {
         tens.is_ascii_digit() && ones.is_ascii_digit() && (tens - b'0') * 10 + (ones - b'0') < most
     };
     let is_clock = is_below(*h1, *h2, 24) && is_below(*m1, *m2, 60) && is_below(*s1, *s2, 60);
-    let is_exact = match rest {
-        b"Z" => true,
-        [b'.', fraction @ .., b'Z'] => {
-            matches!(fraction.len(), 3 | 6)
-                && fraction.iter().all(u8::is_ascii_digit)
-                && fraction[fraction.len() - 3..] != *b"000"
-        }
+    let (fraction, zoned) = rest.strip_suffix(b"Z").map_or((rest, false), |fraction| (fraction, true));
+    let is_number = match fraction {
+        [] => true,
+        [b'.', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    if is_clock && is_exact { DATETIME } else { 0 }
+    if !is_clock || !is_number {
+        return 0;
+    }
+    let is_exact = *separator == b'T'
+        && (fraction.is_empty() || matches!(fraction.len(), 4 | 7) && fraction[fraction.len() - 3..] != *b"000");
+    match (zoned, is_exact) {
+        (true, true) => DATETIME,
+        (true, false) => 0,
+        (false, true) => LOCAL | NAIVE,
+        (false, false) => NAIVE,
+    }
 }
 
 fn is_date(text: &[u8]) -> bool {
@@ -204,6 +230,8 @@ mod tests {
                 &["2026-11-22T00:00:00Z", "2026-11-22T00:00:00.500Z", "2026-11-22T00:00:00.000001Z"],
                 ColumnType::Datetime,
             ),
+            (&["2026-11-22T00:00:00", "2026-11-22T00:00:00.500"], ColumnType::Datetime),
+            (&["2026-11-22T00:00:00", "2026-11-22T00:00:00Z"], ColumnType::String),
             (&[], ColumnType::String),
         ] {
             assert_eq!(guessed(fields), kind, "{fields:?}");
@@ -241,8 +269,8 @@ mod tests {
             "2026-1-5",
             "2026-11-22 10:00:00",
             "2026-11-22T10:00:00+01:00",
-            "2026-11-22T10:00:00",
             "2026-11-22T10:00:00.5Z",
+            "2026-11-22T10:00:00.5",
             "2026-11-22T10:00:00.000Z",
             "2026-11-22T10:00:00.123000Z",
             "2026-11-22T10:00:00.123456789Z",
@@ -287,8 +315,25 @@ mod tests {
 
     #[test]
     fn a_value_that_breaks_a_guess_does_not_fit() {
-        assert!(fits(ColumnType::Int, b"12") && fits(ColumnType::String, b"01220") && fits(ColumnType::Date, b""));
-        assert!(!fits(ColumnType::Int, b"01220") && !fits(ColumnType::Decimal, b"1e5"));
-        assert!(fits_json(ColumnType::Bool, b"null") && !fits_json(ColumnType::Int, b"\"12\""));
+        let of = |kind| Column::new("a", kind);
+        assert!(fits(&of(ColumnType::Int), b"12") && fits(&of(ColumnType::String), b"01220"));
+        assert!(fits(&of(ColumnType::Date), b""));
+        assert!(!fits(&of(ColumnType::Int), b"01220") && !fits(&of(ColumnType::Decimal), b"1e5"));
+        assert!(fits_json(&of(ColumnType::Bool), b"null") && !fits_json(&of(ColumnType::Int), b"\"12\""));
+        let (zoned, local) = (of(ColumnType::Datetime), of(ColumnType::Datetime).typed(ColumnType::Datetime, true));
+        assert!(fits(&zoned, b"2026-11-22T00:00:00Z") && !fits(&zoned, b"2026-11-22T00:00:00"));
+        assert!(fits(&local, b"2026-11-22T00:00:00") && !fits(&local, b"2026-11-22T00:00:00Z"));
+    }
+
+    #[test]
+    fn moments_without_a_time_zone_are_known_in_every_spelling() {
+        let is_naive = |fields: &[&str]| {
+            let mut candidates = Candidates::UNSEEN;
+            fields.iter().for_each(|field| candidates.restrict(field.as_bytes()));
+            candidates.is_naive()
+        };
+        assert!(is_naive(&["2026-11-22 10:00:00", "2026-11-22T10:00:00.5", "2026-11-22T10:00:00"]));
+        assert!(!is_naive(&[]) && !is_naive(&["2026-11-22"]) && !is_naive(&["2026-11-22 10:00:00", "x"]));
+        assert!(!is_naive(&["2026-11-22 10:00:00", "2026-11-22 10:00:00Z"]));
     }
 }

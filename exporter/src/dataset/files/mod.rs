@@ -33,6 +33,8 @@ mod type_mapping;
 #[cfg(test)]
 mod type_tests;
 mod widen;
+#[cfg(test)]
+mod zone_tests;
 
 pub use self::{
     dataset::Files,

@@ -1,7 +1,8 @@
 //! Parses the texts of CSV and NDJSON files into the columns of a frame.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 use polars::prelude::ChunkedBuilder;
+use protocol::catalog::Column;
 
 use super::super::{
     DatasetError, decimals,
@@ -14,12 +15,12 @@ pub(super) fn push<'a>(
     frame: &mut FrameBuilder,
     field: impl Fn(usize) -> Result<Option<&'a str>, DatasetError>,
 ) -> Result<(), DatasetError> {
-    frame.push(|index, values| Ok::<_, AppendError>(append(values, field(index)?)?))
+    frame.push_typed(|index, column, values| Ok::<_, AppendError>(append(values, column, field(index)?)?))
 }
 
 /// Parses and appends a value, and returns the size of its text in bytes. The error names the expected form, never the
 /// value.
-fn append(values: &mut ColumnBuilder, text: Option<&str>) -> Result<usize, &'static str> {
+fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Result<usize, &'static str> {
     let Some(text) = text else {
         values.append_null();
         return Ok(0);
@@ -42,6 +43,7 @@ fn append(values: &mut ColumnBuilder, text: Option<&str>) -> Result<usize, &'sta
         ColumnBuilder::Date(values) => {
             values.append_value(date(trimmed).ok_or("a value is no date such as 2026-11-22")?);
         }
+        ColumnBuilder::Datetime(values) if column.local => values.append_value(local_datetime(trimmed)?),
         ColumnBuilder::Datetime(values) => {
             values.append_value(
                 datetime(trimmed).ok_or("a value is no time to the microsecond such as 2026-11-22T15:26:01Z")?,
@@ -84,16 +86,35 @@ fn has_year(text: &str) -> bool {
 /// Parses a timestamp to microseconds since 1970-01-01T00:00:00Z. A timestamp without an offset is in UTC. None for a
 /// fraction of more than six digits, which would be cut, and for a leap second.
 fn datetime(text: &str) -> Option<i64> {
-    if !has_year(text) {
-        return None;
+    match DateTime::parse_from_rfc3339(text) {
+        Ok(zoned) => exact_micros(zoned.to_utc(), text),
+        Err(_) => naive_datetime(text),
     }
-    let naive = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
-    let moment = match DateTime::parse_from_rfc3339(text) {
-        Ok(zoned) => zoned.to_utc(),
-        Err(_) => naive.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())?.and_utc(),
-    };
+}
+
+/// Parses a timestamp of a column without a time zone.
+fn local_datetime(text: &str) -> Result<i64, &'static str> {
+    naive_datetime(text).ok_or_else(|| {
+        if datetime(text).is_some() {
+            "a value has a time zone, and other values of its column have none"
+        } else {
+            "a value is no time to the microsecond such as 2026-11-22T15:26:01"
+        }
+    })
+}
+
+/// Parses a timestamp without an offset to microseconds since 1970-01-01T00:00:00.
+fn naive_datetime(text: &str) -> Option<i64> {
+    let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
+    let naive = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())?;
+    exact_micros(naive.and_utc(), text)
+}
+
+/// Returns the microseconds of a moment, if they say all that its text says.
+fn exact_micros(moment: DateTime<Utc>, text: &str) -> Option<i64> {
     let nanos = moment.timestamp_subsec_nanos();
-    let is_exact = nanos < 1_000_000_000 && nanos.is_multiple_of(1_000) && fraction_digits(text) <= 9;
+    let is_exact =
+        has_year(text) && nanos < 1_000_000_000 && nanos.is_multiple_of(1_000) && fraction_digits(text) <= 9;
     is_exact.then(|| moment.timestamp_micros())
 }
 
@@ -120,6 +141,16 @@ mod tests {
     fn a_text_that_does_not_fit_its_type_is_refused() {
         assert_eq!(datetime("2001-01-13T15:56:00.5+01:00"), datetime("2001-01-13 14:56:00.5"));
         assert_eq!((date("2026-02-30"), time("24:00:00"), boolean("yes")), (None, None, None));
+    }
+
+    #[test]
+    #[test]
+    fn a_column_without_a_time_zone_refuses_moments_with_one() {
+        let (naive, zoned) = ("2026-03-29 02:30:00.500", "2026-03-29T02:30:00Z");
+        assert_eq!(local_datetime(naive), Ok(1_774_751_400_500_000));
+        assert!(local_datetime(zoned).unwrap_err().contains("time zone"));
+        assert!(local_datetime("tomorrow").unwrap_err().contains("no time"));
+        assert!(local_datetime("2026-03-29 02:30:00.1234567").unwrap_err().contains("no time"));
     }
 
     #[test]

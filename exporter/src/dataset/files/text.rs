@@ -135,8 +135,11 @@ fn lexical(out: &mut Vec<u8>, value: &AnyValue<'_>) {
         AnyValue::Float32(value) => text::float(out, *value),
         AnyValue::Float64(value) => text::float(out, *value),
         AnyValue::Date(days) => text::date(out, i64::from(*days)),
-        AnyValue::Datetime(value, unit, _) => text::datetime(out, *value, *unit),
-        AnyValue::DatetimeOwned(value, unit, _) => text::datetime(out, *value, *unit),
+        AnyValue::Datetime(value, unit, None) | AnyValue::DatetimeOwned(value, unit, None) => {
+            text::local_datetime(out, *value, *unit);
+        }
+        AnyValue::Datetime(value, unit, Some(_)) => text::datetime(out, *value, *unit),
+        AnyValue::DatetimeOwned(value, unit, Some(_)) => text::datetime(out, *value, *unit),
         AnyValue::Time(nanos) => text::time(out, *nanos),
         AnyValue::Decimal(value, _, scale) => text::decimal(out, *value, *scale),
         AnyValue::Int128(value) => text::int(out, *value),

@@ -288,7 +288,7 @@ mod tests {
         )));
         let records =
             Series::from_any_values_and_dtype("r".into(), &[row, AnyValue::Null], &DataType::Struct(fields), true);
-        let expected = r#"{"n":-7,"x":"NaN","at":"1970-01-01T00:00:00.001Z","day":"1970-01-02","l":[1,null]}"#;
+        let expected = r#"{"n":-7,"x":"NaN","at":"1970-01-01T00:00:00.001","day":"1970-01-02","l":[1,null]}"#;
         assert_eq!(shown(records.unwrap()), [Some(expected.to_owned()), None]);
     }
 

@@ -63,7 +63,8 @@ pub(super) struct Described {
 impl Described {
     /// Returns the column as a catalog offers it. The description counts every column as nullable.
     pub(super) fn column(&self) -> Column {
-        Column::new(&self.name, kind(self.oid))
+        let kind = kind(self.oid);
+        Column::new(&self.name, kind).typed(kind, self.oid == oid::TIMESTAMP)
     }
 }
 

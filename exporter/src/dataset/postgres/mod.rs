@@ -140,6 +140,8 @@ impl PostgresRows {
             let native = natives.of(name);
             let read = match column.kind {
                 ColumnType::String => sql::as_text(&column, DbBackend::Postgres, native),
+                // a moment without a time zone has the same binary form as one with a zone
+                _ if column.local => sql::col(name).cast_as(Alias::new("timestamp")),
                 kind => sql::col(name).cast_as(Alias::new(binary_values::cast(kind, native))),
             };
             select.expr_as(read, Alias::new(name));

@@ -7,6 +7,7 @@ mod pooler;
 mod printed;
 mod ranges;
 mod sessions;
+mod zones;
 
 use std::{
     collections::HashSet,
@@ -122,6 +123,7 @@ async fn every_common_type_is_read_exactly() {
     let all = frames(&rows, &query(&names, Filter::all())).await;
     for (n, (kind, _, column, shown)) in cases.iter().enumerate() {
         assert_eq!(rows.info.columns[n].kind, *column, "{kind}");
+        assert_eq!(rows.info.columns[n].local, *kind == "timestamp", "{kind}");
         let value = all[0].column(&format!("c{n}")).unwrap().get(0).unwrap().str_value().into_owned();
         assert_eq!(value, *shown, "{kind}");
     }

@@ -11,6 +11,7 @@ mod select;
 mod source;
 mod sqlite;
 mod values;
+mod zones;
 
 pub use self::{
     dataset::{SqlDatabase, SqlRows},
@@ -27,4 +28,5 @@ pub(super) use self::{
 pub(crate) use self::{
     query_text::SqlDialect,
     sqlite::{named_table, table_columns},
+    zones::with_zones,
 };

@@ -11,7 +11,6 @@ use crate::{
         value_style::ValueStyle,
     },
     layout::{COMPLETED_AT, Layout, Quoting, REQUESTED_AT, ROWS, Timestamps},
-    value::text,
 };
 
 /// The byte order mark of UTF-8.
@@ -27,6 +26,8 @@ pub(super) struct CsvEncoder {
     dialect: Dialect,
     line_end: &'static [u8],
     styles: Vec<ValueStyle>,
+    /// Whether the moments of each column have no time zone.
+    local: Vec<bool>,
     /// Whether rows need no styling, so that [`Self::plain_rows`] can write them.
     is_plain: bool,
 }
@@ -41,16 +42,17 @@ impl CsvEncoder {
             if index > 0 {
                 header.push(delimiter);
             }
-            dialect.safe_text(&mut header, column.title.as_bytes(), style.formula_guard, false);
+            dialect.title(&mut header, column.title.as_bytes(), style.formula_guard, style.quoted_titles);
         }
         header.extend_from_slice(line_end);
         let styles: Vec<_> =
-            layout.columns.iter().map(|column| ValueStyle::of(column.source.kind, &column.style, style)).collect();
+            layout.columns.iter().map(|column| ValueStyle::of(&column.source, &column.style, style)).collect();
         let is_plain = styles.iter().all(|style| *style == ValueStyle::Plain)
             && style.quoting == Quoting::Minimal
             && style.null.is_empty()
             && line_end == b"\n";
-        Self { format, header, bom: style.bom, timestamps: layout.timestamps, dialect, line_end, styles, is_plain }
+        let (timestamps, local) = (layout.timestamps, layout.local());
+        Self { format, header, bom: style.bom, timestamps, dialect, line_end, styles, local, is_plain }
     }
 
     /// Appends a row above the header: a key, its value, and empty fields up to the number of columns.
@@ -114,10 +116,6 @@ impl CsvEncoder {
                     },
                     Cell::Plain(_) => match style {
                         ValueStyle::Number(style) => {
-                            if let (Some(decimals), Some(value)) = (style.decimals, column.float(row)) {
-                                scratch.clear();
-                                text::fixed(&mut scratch, value, usize::from(decimals));
-                            }
                             written.clear();
                             match number::write(&mut written, &scratch, style) {
                                 NumberText::Number => dialect.value(out, &written),
@@ -168,7 +166,7 @@ impl Encoder for CsvEncoder {
             return Err(FormatError::Width { got: frame.width(), wanted: self.styles.len() });
         }
         let physical = Physical::of(frame);
-        let columns = physical.cells(self.format)?;
+        let columns = physical.cells(self.format, &self.local)?;
         if self.is_plain {
             self.plain_rows(&columns, physical.rows(), out);
         } else {

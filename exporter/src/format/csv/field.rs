@@ -27,6 +27,15 @@ impl Dialect {
         }
     }
 
+    /// Appends the title of a column, which is text for a spreadsheet with `guard`, and always quoted with `quotes`.
+    pub(super) fn title(&self, out: &mut Vec<u8>, bytes: &[u8], guard: bool, quotes: bool) {
+        if quotes && !guard {
+            quoted(out, bytes);
+        } else {
+            self.safe_text(out, bytes, guard, false);
+        }
+    }
+
     /// Appends a number, a date, a time or the word for true or false, quoted by the rule of this dialect.
     pub(super) fn value(&self, out: &mut Vec<u8>, bytes: &[u8]) {
         if self.quoting == Quoting::All || bytes == self.null || needs_quotes(bytes, self.delimiter) {

@@ -43,6 +43,7 @@ impl Format for Csv {
             extension: "csv",
             compressions: &Compression::ALL,
             has_timestamps: true,
+            is_workbook: false,
         }
     }
 
@@ -63,6 +64,7 @@ impl Format for Tsv {
             extension: "tsv",
             compressions: &Compression::ALL,
             has_timestamps: true,
+            is_workbook: false,
         }
     }
 

@@ -98,6 +98,29 @@ fn tsv_differs_from_csv_only_in_its_delimiter() {
 }
 
 #[test]
+fn floats_are_rounded_half_away_from_zero_on_their_digits() {
+    let frame =
+        df!("x" => [1.005_f64, 2.675, -0.125, 1e21, f64::NAN], "y" => [1.005_f32, 2.5, 0.045, 1e-7, 0.0]).unwrap();
+    let columns = [("x", ColumnType::Float), ("y", ColumnType::Float)];
+    let mut layout = layout(&columns, Style::machine(), Timestamps::Sidecar);
+    for column in &mut layout.columns {
+        column.style.decimals = Some(2);
+    }
+    let expected = "x,y\n1.01,1.01\n2.68,2.50\n-0.13,0.05\n1000000000000000000000.00,0.00\nNaN,0.00\n";
+    assert_eq!(text_of(&Csv, &layout, &frame), expected);
+}
+
+#[test]
+fn titles_can_always_be_quoted() {
+    let frame = df!("a" => ["x", " y"], "b \"c\"" => [1, 2]).unwrap();
+    let columns = [("a", ColumnType::String), ("b \"c\"", ColumnType::Int)];
+    let style = Style { quoted_titles: true, ..Style::machine() };
+    let layout = layout(&columns, style, Timestamps::Sidecar);
+    assert_eq!(text_of(&Csv, &layout, &frame), "\"a\",\"b \"\"c\"\"\"\nx,1\n\" y\",2\n");
+    assert_eq!(text_of(&Tsv, &layout, &frame), "\"a\"\t\"b \"\"c\"\"\"\nx\t1\n\" y\"\t2\n");
+}
+
+#[test]
 fn styled_values_with_white_space_at_an_edge_are_quoted() {
     let frame = df!("flag" => [true, false], "text" => ["\\N", "x "]).unwrap();
     let columns = [("flag", ColumnType::Bool), ("text", ColumnType::String)];

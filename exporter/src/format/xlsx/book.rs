@@ -6,7 +6,6 @@ use std::{
 };
 
 use polars::prelude::DataFrame;
-use protocol::time::Timestamp;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 
 use super::cell::Column;
@@ -27,6 +26,8 @@ pub(in crate::format) struct Book {
     book: Workbook,
     titles: Vec<String>,
     columns: Vec<Column>,
+    /// Whether the moments of each column have no time zone.
+    local: Vec<bool>,
     timestamps: Timestamps,
     head: Head,
     limits: FormatLimits,
@@ -48,6 +49,7 @@ impl Book {
             book,
             titles: layout.columns.iter().map(|column| column.title.clone()).collect(),
             columns: layout.columns.iter().map(|column| Column::new(column, &layout.style)).collect(),
+            local: layout.local(),
             timestamps: layout.timestamps,
             head: *head,
             limits,
@@ -69,7 +71,7 @@ impl Book {
             return Err(FormatError::Width { got: frame.width(), wanted: self.columns.len() });
         }
         let physical = Physical::of(frame);
-        let cells = physical.cells("xlsx")?;
+        let cells = physical.cells("xlsx", &self.local)?;
         let mut scratch = Vec::with_capacity(64);
         let mut row = 0;
         while row < physical.rows() {
@@ -104,9 +106,11 @@ impl Book {
     }
 
     fn pack(mut self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
-        if self.timestamps == Timestamps::Envelope {
+        if matches!(self.timestamps, Timestamps::Envelope | Timestamps::Rows) {
             let rows = tail.rows.to_string();
-            let (requested, completed) = (self.head.requested_at.to_string(), tail.completed_at.to_string());
+            // a part of an archive ends before the export is complete
+            let completed_at = self.head.completed_at.unwrap_or(tail.completed_at);
+            let (requested, completed) = (self.head.requested_at.to_string(), completed_at.to_string());
             let sheet = self.book.add_worksheet().set_name("Export").map_err(failed)?;
             for (row, (key, value)) in (0..).zip([(REQUESTED_AT, requested), (COMPLETED_AT, completed), (ROWS, rows)]) {
                 sheet.write_string(row, 0, key).and_then(|sheet| sheet.write_string(row, 1, value)).map_err(failed)?;
@@ -121,41 +125,25 @@ impl Book {
         self.sheets += 1;
         self.row = 0;
         let name = if self.sheets == 1 { "Data".to_owned() } else { format!("Data {}", self.sheets) };
-        let head = self.head;
-        let above = (self.timestamps == Timestamps::Rows && self.sheets == 1).then_some(head.completed_at).flatten();
         let sheet = self.book.add_worksheet_with_constant_memory().map_err(failed)?;
-        self.row = write_head(sheet, &name, &self.titles, &self.columns, above.map(|at| (head.requested_at, at)))
-            .map_err(failed)?;
+        write_head(sheet, &name, &self.titles, &self.columns).map_err(failed)?;
+        self.row = 1;
         Ok(())
     }
 }
 
-/// Writes the head of a sheet: the request and completion times in `above`, if any, and the column titles. Returns the
-/// index of the first data row.
-fn write_head(
-    sheet: &mut Worksheet,
-    name: &str,
-    titles: &[String],
-    columns: &[Column],
-    above: Option<(Timestamp, Timestamp)>,
-) -> Result<u32, XlsxError> {
+/// Names a sheet and writes its head: the column titles in the first row, which stays in view.
+fn write_head(sheet: &mut Worksheet, name: &str, titles: &[String], columns: &[Column]) -> Result<(), XlsxError> {
     sheet.set_name(name)?;
     for (index, column) in (0..).zip(columns) {
         sheet.set_column_width(index, column.width())?;
     }
-    let mut row = 0;
-    if let Some((requested_at, completed_at)) = above {
-        for (key, at) in [(REQUESTED_AT, requested_at), (COMPLETED_AT, completed_at)] {
-            sheet.write_string(row, 0, key)?.write_string(row, 1, at.to_string())?;
-            row += 1;
-        }
-    }
     let bold = Format::new().set_bold();
     for (index, title) in (0..).zip(titles) {
-        sheet.write_string_with_format(row, index, title, &bold)?;
+        sheet.write_string_with_format(0, index, title, &bold)?;
     }
-    sheet.set_freeze_panes(row + 1, 0)?;
-    Ok(row + 1)
+    sheet.set_freeze_panes(1, 0)?;
+    Ok(())
 }
 
 /// Converts a panic about a full disk to an error. The workbook library panics when it cannot write its temporary file,

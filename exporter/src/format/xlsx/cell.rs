@@ -52,7 +52,12 @@ impl Column {
             ColumnType::String | ColumnType::Bool => None,
         };
         let format = code.map_or_else(Format::new, |code| Format::new().set_num_format(code));
-        Self { kind, format, words: column_style.words.clone(), time_zone: style.time_zone }
+        Self {
+            kind,
+            format,
+            words: column_style.words.clone(),
+            time_zone: style.time_zone.filter(|_| !column.source.local),
+        }
     }
 
     /// Returns the width of the column on screen, in characters.

@@ -28,6 +28,7 @@ impl Format for Xlsx {
             extension: "xlsx",
             compressions: &Compression::NONE,
             has_timestamps: true,
+            is_workbook: true,
         }
     }
 

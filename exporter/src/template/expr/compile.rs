@@ -30,7 +30,7 @@ impl<'a> Compiler<'a> {
             Kind::Number(text) => number(node.at, text)?,
             Kind::Text(text) => Typed::new(lit(text.clone()), Text),
             Kind::Bool(value) => Typed::new(lit(*value), Bool),
-            Kind::Null => Typed { expr: lit(NULL), kind: None },
+            Kind::Null => Typed { expr: lit(NULL), kind: None, local: false },
             Kind::Column(name) => self.column(node.at, name)?,
             Kind::Minus(inner) => {
                 let value = self.node(inner)?;
@@ -87,7 +87,7 @@ impl<'a> Compiler<'a> {
             ColumnType::Datetime => expr.strict_cast(DataType::Datetime(TimeUnit::Microseconds, None)),
             _ => expr,
         };
-        Ok(Typed::new(expr, column.kind))
+        Ok(Typed { local: column.local, ..Typed::new(expr, column.kind) })
     }
 }
 
@@ -168,6 +168,7 @@ fn comparison(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Ty
         );
         return Err(mismatch(at, &rule, right.kind));
     };
+    left.check_zones(&right, at)?;
     let (left, right) = (cast(left, kind), cast(right, kind));
     let expr = match operator {
         "=" => left.eq(right),

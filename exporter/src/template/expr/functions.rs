@@ -27,7 +27,11 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
         ("concat", _) => return Err(wrong_count("one value or more")),
         ("coalesce", [first, others @ ..]) => {
             let mut kind = first.kind;
+            let local = arguments.iter().any(|value| value.local);
             for other in others {
+                for one in &arguments {
+                    one.check_zones(other, at)?;
+                }
                 kind = match (kind, other.kind) {
                     (None, any) | (any, None) => any,
                     (left, right) => {
@@ -37,7 +41,7 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
             }
             let Some(kind) = kind else { return Err(wrong_type("a value", None)) };
             let values: Vec<Expr> = arguments.into_iter().map(|value| cast(value, kind)).collect();
-            Typed::new(coalesce(&values), kind)
+            Typed { local, ..Typed::new(coalesce(&values), kind) }
         }
         ("coalesce", _) => return Err(wrong_count("one value or more")),
         ("if", [condition, then, otherwise]) => {
@@ -49,8 +53,11 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
                 (None, Some(kind)) | (Some(kind), None) => kind,
                 (left, right) => common_type(left, right).ok_or_else(|| wrong_type("two values of one type", right))?,
             };
+            then.check_zones(otherwise, at)?;
+            let local = then.local || otherwise.local;
             let (condition, then, otherwise) = (condition.expr.clone(), then.clone(), otherwise.clone());
-            Typed::new(when(condition).then(cast(then, kind)).otherwise(cast(otherwise, kind)), kind)
+            let expr = when(condition).then(cast(then, kind)).otherwise(cast(otherwise, kind));
+            Typed { local, ..Typed::new(expr, kind) }
         }
         ("if", _) => return Err(wrong_count("a condition and two values")),
         ("is_null", [value]) => Typed::new(value.expr.clone().is_null(), Bool),

@@ -31,6 +31,8 @@ pub(super) struct Computed {
     pub(super) expr: Expr,
     /// The type of the expression's values.
     pub(super) kind: ColumnType,
+    /// Whether the values are moments without a time zone.
+    pub(super) local: bool,
     /// The columns that the expression reads, without duplicates.
     pub(super) columns: Vec<String>,
 }
@@ -44,7 +46,7 @@ pub(super) fn compile(text: &str, columns: &[Column]) -> Result<Computed, ExprEr
     let mut compiler = compile::Compiler::new(columns);
     let typed = compiler.node(&node)?;
     let kind = typed.kind.ok_or_else(|| ExprError::at(0, "this is always NULL"))?;
-    Ok(Computed { expr: typed.expr, kind, columns: compiler.into_columns() })
+    Ok(Computed { expr: typed.expr, kind, local: typed.local, columns: compiler.into_columns() })
 }
 
 /// Returns the columns that an expression names, with duplicates; empty for a malformed expression.

@@ -37,6 +37,25 @@ fn frame() -> DataFrame {
     .unwrap()
 }
 
+#[test]
+fn moments_with_and_without_a_time_zone_do_not_mix() {
+    let local = CatalogColumn::new("local", ColumnType::Datetime).typed(ColumnType::Datetime, true);
+    let all = [columns(), vec![local.clone(), CatalogColumn { name: "other".into(), ..local }]].concat();
+    for (text, expected) in [
+        ("coalesce(local, other)", true),
+        ("if(n > 1, null, local)", true),
+        ("coalesce(null, at)", false),
+        ("local", true),
+    ] {
+        assert_eq!(compile(text, &all).unwrap().local, expected, "{text}");
+    }
+    assert_eq!(compile("hour(local)", &all).unwrap().kind, ColumnType::Int);
+    for text in ["at = local", "local < at", "coalesce(local, null, at)", "if(n > 1, at, local)"] {
+        let error = compile(text, &all).unwrap_err().to_string();
+        assert!(error.contains("a time zone"), "{text}: {error}");
+    }
+}
+
 /// Returns the results of an expression for two rows. In the second row every column is NULL.
 fn calculated(text: &str) -> (String, String) {
     let computed = compile(text, &columns()).unwrap_or_else(|e| panic!("{text}: {e}"));

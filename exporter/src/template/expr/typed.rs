@@ -16,11 +16,23 @@ pub(super) struct Typed {
     pub(super) expr: Expr,
     /// The type of the values; None for an expression that is always NULL.
     pub(super) kind: Option<ColumnType>,
+    /// Whether the values are moments without a time zone.
+    pub(super) local: bool,
 }
 
 impl Typed {
     pub(super) const fn new(expr: Expr, kind: ColumnType) -> Self {
-        Self { expr, kind: Some(kind) }
+        Self { expr, kind: Some(kind), local: false }
+    }
+
+    /// Returns an error if one value is a moment with a time zone, and the other is one without.
+    pub(super) fn check_zones(&self, other: &Self, at: usize) -> Result<(), ExprError> {
+        let is_moment = |one: &Self| one.kind == Some(ColumnType::Datetime);
+        if is_moment(self) && is_moment(other) && self.local != other.local {
+            let detail = "a timestamp with a time zone and one without can't be compared or mixed: use their parts";
+            return Err(ExprError::at(at, detail));
+        }
+        Ok(())
     }
 }
 

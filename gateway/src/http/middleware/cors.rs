@@ -39,6 +39,8 @@ pub(crate) fn layer(origins: &[String]) -> CorsLayer {
             name("preference-applied"),
             name("ratelimit"),
             name("ratelimit-policy"),
+            name("sluice-completed-at"),
+            name("sluice-requested-at"),
             name("x-progress"),
         ])
         .max_age(MAX_AGE)

@@ -111,7 +111,8 @@ interface RowProps {
 }
 
 function Row({ columns, row, showMissing, error, onChange, onRemove }: RowProps) {
-  const type = columns.find((column) => column.name === row.column)?.type ?? "string";
+  const column = columns.find((column) => column.name === row.column);
+  const type = column?.type ?? "string";
   const chooseColumn = (name: string) => {
     const nextType = columns.find((column) => column.name === name)?.type ?? "string";
     const operators = operatorsOf(nextType);
@@ -146,6 +147,7 @@ function Row({ columns, row, showMissing, error, onChange, onRemove }: RowProps)
       <div className={classes.value}>
         <Values
           type={type}
+          utc={type === "datetime" && !column?.local}
           row={row}
           error={showMissing && isIncomplete(row) ? strings.form.valueMissing : error}
           onChange={onChange}
@@ -167,12 +169,14 @@ function Row({ columns, row, showMissing, error, onChange, onRemove }: RowProps)
 
 interface ValuesProps {
   type: string;
+  /** Whether the values are moments in UTC. */
+  utc: boolean;
   row: FilterRow;
   error: string | undefined;
   onChange: (row: FilterRow) => void;
 }
 
-function Values({ type, row, error, onChange }: ValuesProps) {
+function Values({ type, utc, row, error, onChange }: ValuesProps) {
   if (isYesOrNo(type, row.operator)) {
     return (
       <NativeSelect
@@ -208,14 +212,14 @@ function Values({ type, row, error, onChange }: ValuesProps) {
       {labels.map((label, index) => (
         <TextInput
           key={label}
-          aria-label={type === "datetime" ? `${label} (${strings.form.utc})` : label}
+          aria-label={utc ? `${label} (${strings.form.utc})` : label}
           data-testid={index === 0 ? "filter-value" : "filter-value-to"}
           type={inputType(type)}
           step={type === "datetime" || type === "time" ? 1 : undefined}
           inputMode={
             type === "int" ? "numeric" : type === "float" || type === "decimal" ? "decimal" : undefined
           }
-          rightSection={type === "datetime" ? <Text size="xs">{strings.form.utc}</Text> : undefined}
+          rightSection={utc ? <Text size="xs">{strings.form.utc}</Text> : undefined}
           placeholder={label}
           value={row.values[index] ?? ""}
           error={error}

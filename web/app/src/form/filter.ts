@@ -97,10 +97,11 @@ export function isIncomplete(row: FilterRow): boolean {
 
 /**
  * Converts a text that the user typed to the JSON value of the column type. A text that does not fit stays text, so
- * that the server reports the error.
+ * that the server reports the error. A moment of a `local` column has no offset.
  */
-export function literal(type: string, text: string): unknown {
+export function literal(type: string, text: string, local = false): unknown {
   const trimmed = text.trim();
+  const offset = local ? "" : "Z";
   switch (type) {
     case "int":
       return /^[+-]?\d+$/.test(trimmed) && Number.isSafeInteger(Number(trimmed)) ? Number(trimmed) : trimmed;
@@ -112,9 +113,9 @@ export function literal(type: string, text: string): unknown {
       return /^\d\d:\d\d$/.test(trimmed) ? `${trimmed}:00` : trimmed;
     case "datetime":
       return /^\d{4}-\d\d-\d\dT\d\d:\d\d$/.test(trimmed)
-        ? `${trimmed}:00Z`
+        ? `${trimmed}:00${offset}`
         : /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?$/.test(trimmed)
-          ? `${trimmed}Z`
+          ? `${trimmed}${offset}`
           : trimmed;
     case "date":
     case "decimal":
@@ -130,9 +131,10 @@ export function toFilter(
   columns: readonly Column[],
   match: Match,
 ): Filter | undefined {
-  const conditions = rows.map((row) =>
-    toCondition(row, columns.find((column) => column.name === row.column)?.type ?? "string"),
-  );
+  const conditions = rows.map((row) => {
+    const column = columns.find((column) => column.name === row.column);
+    return toCondition(row, column?.type ?? "string", column?.local ?? false);
+  });
   const [first] = conditions;
   if (!first || conditions.length === 1) {
     return first;
@@ -143,8 +145,8 @@ export function toFilter(
   return mergeConditions(conditions) ?? { and: conditions };
 }
 
-function toCondition(row: FilterRow, type: string): Filter {
-  const values = row.values.map((value) => literal(type, value));
+function toCondition(row: FilterRow, type: string, local: boolean): Filter {
+  const values = row.values.map((value) => literal(type, value, local));
   const on = (operator: string, value: unknown): Filter => ({ [row.column]: { [operator]: value } });
   switch (row.operator) {
     case "in":

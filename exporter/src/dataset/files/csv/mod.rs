@@ -21,6 +21,9 @@ use super::{
     scan::{FileScan, ScannedColumn, Stop},
 };
 
+/// The number of rows that decide whether the moments of a declared column have a time zone.
+const SAMPLED_ROWS: u64 = 1_000;
+
 /// Returns the names of the columns of a file.
 pub(super) fn header(file: File, dialect: CsvDialect) -> Result<Header, DatasetError> {
     Ok(Records::of(file, dialect)?.header)
@@ -50,6 +53,26 @@ pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileS
     Ok(FileScan { columns: columns.collect(), notes })
 }
 
+/// Returns for each of these columns whether its first values are moments without a time zone.
+pub(super) fn naive(file: File, dialect: CsvDialect, columns: &[&str]) -> Result<Vec<bool>, DatasetError> {
+    let mut records = Records::of(file, dialect)?;
+    let names = &records.header.names;
+    let indexes: Vec<_> = columns.iter().map(|column| names.iter().position(|name| name == column)).collect();
+    let mut candidates = vec![Candidates::UNSEEN; columns.len()];
+    let mut read = 0;
+    while read < SAMPLED_ROWS && !columns.is_empty() && records.next()? {
+        read += 1;
+        for (index, candidates) in indexes.iter().zip(&mut candidates) {
+            if let Some(field) = index.and_then(|index| records.field(index)).map(<[u8]>::trim_ascii)
+                && !field.is_empty()
+            {
+                candidates.restrict(field);
+            }
+        }
+    }
+    Ok(candidates.into_iter().map(Candidates::is_naive).collect())
+}
+
 /// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
 /// `handle` returns false.
 pub(super) fn read(
@@ -74,8 +97,8 @@ pub(super) fn read(
     while records.next()? {
         let field = |index: usize| {
             let Some(field) = indexes[index].and_then(|at| records.field(at)) else { return Ok(None) };
-            let Column { name, kind, .. } = &columns[index];
-            if offered.is_guessed() && !guess::fits(*kind, field) {
+            let column @ Column { name, .. } = &columns[index];
+            if offered.is_guessed() && !guess::fits(column, field) {
                 return Err(DatasetError::BrokenGuess(name.clone()));
             }
             let text = std::str::from_utf8(field);

@@ -65,6 +65,20 @@ pub(super) fn sample(file: File) -> Result<Vec<String>, DatasetError> {
     Ok(names)
 }
 
+/// Returns for each of these columns whether its first values are moments without a time zone.
+pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetError> {
+    let mut lines = Lines::of(file)?;
+    let mut candidates = vec![Candidates::UNSEEN; columns.len()];
+    let mut member = |name: &str, value: &RawValue| {
+        if let Some(index) = columns.iter().position(|column| *column == name) {
+            candidates[index].restrict_json(value.get().as_bytes());
+        }
+        Ok(())
+    };
+    while lines.number < SAMPLED_LINES && !columns.is_empty() && lines.next(&mut member)? {}
+    Ok(candidates.into_iter().map(Candidates::is_naive).collect())
+}
+
 /// Returns the members of a file with the types in which all their values keep their text.
 pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut lines = Lines::of(file)?;
@@ -107,7 +121,7 @@ pub(super) fn read(
 ) -> Result<bool, DatasetError> {
     let mut lines = Lines::of(file)?;
     let columns = offered.columns(selected)?;
-    let kinds: Vec<_> = columns.iter().map(|column| column.kind).collect();
+    let known = columns.clone();
     let mut members = Members::default();
     // the other columns of the dataset are known, but not read
     let others = if offered.is_guessed() { offered.columns } else { &[] };
@@ -118,7 +132,7 @@ pub(super) fn read(
     }
     let mut frame = FrameBuilder::new(columns);
     // the texts of the current row
-    let mut texts: Vec<Option<String>> = vec![None; kinds.len()];
+    let mut texts: Vec<Option<String>> = vec![None; known.len()];
     let mut line = 1;
     loop {
         let more = lines.next(|name, value| {
@@ -127,9 +141,9 @@ pub(super) fn read(
                 return if offered.is_guessed() { Err(DatasetError::NewColumn(name.to_owned())) } else { Ok(()) };
             };
             members.mark(index, name, line)?;
-            let Some(kind) = kinds.get(index) else { return Ok(()) };
+            let Some(column) = known.get(index) else { return Ok(()) };
             let value = value.get();
-            if offered.is_guessed() && !guess::fits_json(*kind, value.as_bytes()) {
+            if offered.is_guessed() && !guess::fits_json(column, value.as_bytes()) {
                 return Err(DatasetError::BrokenGuess(name.to_owned()));
             }
             let text = text(value).ok_or(DatasetError::Garbled("a line is no JSON object"))?;

@@ -126,7 +126,7 @@ impl Merged {
         let Self { columns, counts, files, notes, .. } = self;
         let optional = columns.iter().zip(&counts).filter(|(_, count)| **count < files);
         let optional = optional.map(|(column, _)| column.name.clone()).collect();
-        let columns = columns.into_iter().map(|column| Column::new(column.name, column.candidates.kind()));
+        let columns = columns.into_iter().map(|column| column.candidates.column(column.name));
         Found { columns: columns.collect(), optional, notes }
     }
 }

@@ -44,6 +44,12 @@ pub(super) fn moment(text: &str) -> Result<i64, &'static str> {
     Ok(midnight + micros - offset_seconds(zone).ok_or(NO_MOMENT)? * MICROS)
 }
 
+/// Whether the text of a moment has an offset or a `Z`.
+pub(super) fn has_zone(text: &str) -> bool {
+    let clock = leading_date(text).and_then(|(_, rest)| rest.strip_prefix([' ', 'T', 't']));
+    clock.is_some_and(|clock| leading_time(clock, NO_MOMENT).is_ok_and(|(_, zone)| !zone.is_empty()))
+}
+
 /// Reads a count of seconds since 1970 as microseconds.
 pub(super) fn moment_of_integer(seconds: i64) -> Result<i64, &'static str> {
     if seconds > 0 && (seconds as f64) < JULIAN_END || is_calendar_number(seconds) {
@@ -224,6 +230,16 @@ mod tests {
             "1700000000",
         ] {
             assert!(moment(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn offsets_are_zones() {
+        for text in ["2026-11-22T15:26:01Z", "2026-11-22 15:26 UTC", "2026-11-22 15:26:01.5+01:00"] {
+            assert!(has_zone(text), "{text}");
+        }
+        for text in ["2026-11-22", "2026-11-22 15:26", "2026-11-22T15:26:01.5", "x"] {
+            assert!(!has_zone(text), "{text}");
         }
     }
 

@@ -30,6 +30,10 @@ use super::{
     stored::Stored,
 };
 
+/// The kind of a value that a column of [`LOCAL_MOMENTS`] can't hold.
+const ZONED: &str = "a moment with a time zone";
+/// The name of a column of moments whose first values have no time zone.
+const LOCAL_MOMENTS: &str = "a column of timestamps without a time zone";
 /// An estimate looks at up to this many rows, which is twice the default `interactive_max_rows` of the gateway.
 const ESTIMATE_ROWS: u64 = 200_000;
 /// An estimate counts up to this many rows of the whole source.
@@ -230,12 +234,14 @@ impl<'a> Cells<'a> {
     /// Returns the value in the column at a position.
     fn get(&self, at: usize) -> Result<Cell<'a>, DatasetError> {
         let column = self.columns.get(at).ok_or(DatasetError::Garbled("a row has too many columns"))?;
-        Cell::new(column.kind, Stored::read(self.row, at)?).map_err(|found| DatasetError::Stored {
+        let stored = Stored::read(self.row, at)?;
+        let cell = if column.local && stored.has_zone() { Err(ZONED) } else { Cell::new(column.kind, stored) };
+        cell.map_err(|found| DatasetError::Stored {
             dataset: self.dataset.to_owned(),
             column: column.name.clone(),
             row: self.passed + 1,
             found,
-            expected: type_name(column.kind),
+            expected: if column.local { LOCAL_MOMENTS } else { type_name(column.kind) },
         })
     }
 }

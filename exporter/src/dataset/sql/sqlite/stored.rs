@@ -3,7 +3,7 @@
 use sea_orm::sqlx::{Decode, Error, Row, Sqlite, TypeInfo, ValueRef, sqlite::SqliteRow};
 use sea_orm::{DbErr, RuntimeErr};
 
-use super::super::super::DatasetError;
+use super::{super::super::DatasetError, moments};
 
 /// A value in its storage class (<https://www.sqlite.org/datatype3.html#storage_classes_and_datatypes>).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +35,17 @@ impl<'a> Stored<'a> {
             "TEXT" => <&str as Decode<Sqlite>>::decode(raw).map_or(Self::BrokenText, Self::Text),
             _ => Self::Blob(<&[u8] as Decode<Sqlite>>::decode(raw).map_err(undecodable)?),
         })
+    }
+}
+
+impl Stored<'_> {
+    /// Whether a value is a moment with a time zone: a text with an offset, or a number, which counts from an instant.
+    pub(super) fn has_zone(self) -> bool {
+        match self {
+            Self::Integer(_) | Self::Real(_) => true,
+            Self::Text(text) => moments::has_zone(text),
+            Self::Null | Self::BrokenText | Self::Blob(_) => false,
+        }
     }
 }
 

@@ -1,0 +1,78 @@
+//! Finds out whether the moments of an SQLite column have a time zone. SQLite has no type for moments: a column has a
+//! time zone if one of its values is a number, which counts from an instant, or a text with an offset.
+
+use protocol::{
+    catalog::{Column, ColumnType},
+    filter::Filter,
+};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend,
+    sea_query::{Alias, Expr, Func, SelectStatement},
+};
+use serde_json::Map;
+
+use super::{
+    super::{DatasetError, Query},
+    expressions::col,
+    select::from_source,
+    source::Source,
+};
+
+/// The number of rows that decide whether a column has a time zone. Each export checks all its rows again.
+const SAMPLE_ROWS: u64 = 100_000;
+/// The condition for a value with a time zone; NULL for NULL.
+const HAS_ZONE: &str = "(typeof(?) IN ('integer', 'real') OR ? GLOB '*[Zz]' OR ? GLOB '*[+-][0-9][0-9]:[0-9][0-9]' \
+                        OR ? GLOB '*:*[+-][0-9][0-9][0-9][0-9]' OR ? GLOB '*UTC')";
+
+/// Returns the columns with [`Column::local`] set for each `datetime` column whose values have no time zone. A column
+/// without values has a time zone.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn with_zones(
+    db: &DatabaseConnection,
+    source: &Source,
+    columns: Vec<Column>,
+) -> Result<Vec<Column>, DatasetError> {
+    let backend = db.get_database_backend();
+    let moments: Vec<String> = columns.iter().filter(|column| is_undecided(column)).map(|c| c.name.clone()).collect();
+    if backend != DbBackend::Sqlite || moments.is_empty() {
+        return Ok(columns);
+    }
+    let all = Query { columns: moments.clone(), filter: Filter::all(), params: Map::new(), limit: Some(SAMPLE_ROWS) };
+    let mut sample = from_source(source);
+    for name in &moments {
+        sample.expr_as(col(name), Alias::new(name));
+    }
+    let sample = sample.limit(SAMPLE_ROWS).take();
+    let mut select = SelectStatement::new();
+    select.from_subquery(sample, Alias::new(super::SOURCE));
+    let zones = found(db, source, &all, select, &moments).await?;
+    let local = |name: &str| moments.iter().zip(&zones).any(|(moment, zone)| moment == name && *zone == Some(false));
+    Ok(columns.into_iter().map(|column| Column { local: column.local || local(&column.name), ..column }).collect())
+}
+
+/// Returns for each column whether a value has a time zone; None for a column without values.
+async fn found(
+    db: &DatabaseConnection,
+    source: &Source,
+    query: &Query,
+    mut select: SelectStatement,
+    columns: &[String],
+) -> Result<Vec<Option<bool>>, DatasetError> {
+    for name in columns {
+        let has_zone = Expr::cust_with_exprs(HAS_ZONE, std::iter::repeat_n(col(name), 5));
+        select.expr(Func::max(has_zone));
+    }
+    let backend = db.get_database_backend();
+    let statement = match source {
+        Source::Table(_) => backend.build(&select),
+        Source::Query(text) => text.before(&select, &query.params, backend)?,
+    };
+    let Some(row) = db.query_one_raw(statement).await? else { return Ok(vec![None; columns.len()]) };
+    (0..columns.len()).map(|at| Ok(row.try_get_by_index::<Option<i64>>(at)?.map(|zone| zone != 0))).collect()
+}
+
+fn is_undecided(column: &Column) -> bool {
+    column.kind == ColumnType::Datetime && !column.local
+}
