@@ -57,19 +57,21 @@ impl Estimator {
             claims,
         };
         let key = Key::of(&request);
+        let has_params = !request.params.is_empty();
         let plan = Plan::resolve(&self.catalog.current(), request)?;
+        let is_selective = has_params || !plan.query.filter.is_all();
         let sample = Sample::take(&plan, SAMPLE_TIMEOUT).await?;
         let count = count_rows(&plan, &sample).await;
         let throughput = self.history.throughput(&key).await;
         let measured = sample.measure(&plan, &self.clock).await?;
         let rows = count.map(|count| count.rows);
-        let bytes = rows.map(|rows| match throughput {
-            Some(throughput) if rows > sample.rows() => (throughput.bytes_per_row * rows as f64) as u64,
+        let bytes = rows.map(|rows| match &throughput {
+            Some(throughput) if rows > sample.rows() => (throughput.bytes_per_row() * rows as f64) as u64,
             _ => measured.bytes_of(rows),
         });
         let seconds = rows.zip(bytes).map(|(rows, bytes)| {
-            let work =
-                throughput.map_or(bytes as f64 / DEFAULT_SPEED, |throughput| rows as f64 / throughput.rows_per_second);
+            let comparable = throughput.as_ref().and_then(|throughput| throughput.seconds(rows, is_selective));
+            let work = comparable.unwrap_or(bytes as f64 / DEFAULT_SPEED);
             ((OVERHEAD_SECONDS + work) * 10.0).ceil() / 10.0
         });
         let (exact, credits) = (count.is_some_and(|count| count.exact), plan.dataset.info().credits);

@@ -44,11 +44,59 @@ impl Key {
     }
 }
 
-/// The mean row size and speed of exports with the same key.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The number of rows of a comparable export is at most this many times larger or smaller.
+const COMPARABLE: f64 = 8.0;
+
+/// The measurements of exports with the same key.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Throughput {
-    pub(super) bytes_per_row: f64,
-    pub(super) rows_per_second: f64,
+    rows: f64,
+    bytes: f64,
+    runs: Vec<Run>,
+}
+
+/// The rows and the duration of one export.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Run {
+    rows: f64,
+    seconds: f64,
+    /// Whether the export had a filter or parameters, so that the source may have read more rows than it returned.
+    is_selective: bool,
+}
+
+impl Throughput {
+    fn add(&mut self, run: Run, bytes: f64) {
+        self.rows += run.rows;
+        self.bytes += bytes;
+        self.runs.push(run);
+    }
+
+    /// Returns the mean size of a row, in bytes.
+    pub(super) fn bytes_per_row(&self) -> f64 {
+        self.bytes / self.rows
+    }
+
+    /// Returns the expected duration of an export of `rows` rows, in seconds; None without a comparable export.
+    ///
+    /// An export is comparable if it has about as many rows, and selects rows as this export does or does not. Its
+    /// duration per row counts, and the median of these decides. No export takes longer than a full export of more rows.
+    pub(super) fn seconds(&self, rows: u64, is_selective: bool) -> Option<f64> {
+        let rows = (rows as f64).max(1.0);
+        let is_comparable = |run: &&Run| {
+            run.is_selective == is_selective && run.rows <= rows * COMPARABLE && rows <= run.rows * COMPARABLE
+        };
+        let mut durations: Vec<f64> =
+            self.runs.iter().filter(is_comparable).map(|run| run.seconds / run.rows * rows).collect();
+        durations.sort_by(f64::total_cmp);
+        let median = durations.get(durations.len() / 2).copied();
+        let larger = self.runs.iter().filter(|run| !run.is_selective && run.rows >= rows).map(|run| run.seconds);
+        let longest = larger.min_by(f64::total_cmp);
+        match (median, longest) {
+            (Some(median), Some(longest)) => Some(median.min(longest)),
+            (Some(median), None) => Some(median),
+            (None, _) => None,
+        }
+    }
 }
 
 type Throughputs = Arc<HashMap<Key, Throughput>>;
@@ -64,8 +112,7 @@ impl History {
         Self { db, cache: Mutex::new(None) }
     }
 
-    /// Returns the mean row size and speed of earlier exports with this key; None if the history contains no such
-    /// export.
+    /// Returns the measurements of earlier exports with this key; None if the history contains no such export.
     pub(super) async fn throughput(&self, key: &Key) -> Option<Throughput> {
         let mut cache = self.cache.lock().await;
         let throughputs = match cache.as_ref() {
@@ -84,28 +131,23 @@ impl History {
                 throughputs
             }
         };
-        throughputs.get(key).copied()
+        throughputs.get(key).cloned()
     }
-}
-
-#[derive(Default)]
-struct Sum {
-    rows: f64,
-    bytes: f64,
-    seconds: f64,
 }
 
 async fn read(db: &DatabaseConnection) -> Result<HashMap<Key, Throughput>, DbErr> {
     // ids are ordered by time, so the query reads only the newest rows
     let newest = export::Entity::find().order_by_desc(export::Column::Id).limit(MAX_EXPORTS);
     let rows = newest.filter(export::Column::Status.is_not_in(UNFINISHED.map(Status::as_str))).all(db).await?;
-    let mut sums: HashMap<Key, Sum> = HashMap::new();
+    let mut throughputs: HashMap<Key, Throughput> = HashMap::new();
     for row in rows {
         let (Some(count), Some(size)) = (row.file_rows, row.file_size) else { continue };
         let (Some(started), Some(completed)) = (row.started_at, row.completed_at) else { continue };
         if count < MIN_ROWS {
             continue;
         }
+        let is_empty = |value: &Value| value.as_object().is_none_or(serde_json::Map::is_empty);
+        let is_selective = !is_empty(&row.filter) || !is_empty(&row.params);
         let key = Key {
             dataset: row.dataset,
             template: row.template,
@@ -113,16 +155,50 @@ async fn read(db: &DatabaseConnection) -> Result<HashMap<Key, Throughput>, DbErr
             compression: row.compression,
             columns: row.columns.to_string(),
         };
-        let sum = sums.entry(key).or_default();
-        sum.rows += count as f64;
-        sum.bytes += size as f64;
         // the duration includes retries and the pauses between them
-        sum.seconds += ((completed - started).num_milliseconds() as f64 / 1_000.0).max(0.001);
+        let seconds = ((completed - started).num_milliseconds() as f64 / 1_000.0).max(0.001);
+        throughputs.entry(key).or_default().add(Run { rows: count as f64, seconds, is_selective }, size as f64);
     }
-    let throughputs = sums.into_iter().map(|(key, sum)| {
-        (key, Throughput { bytes_per_row: sum.bytes / sum.rows, rows_per_second: sum.rows / sum.seconds })
-    });
-    Ok(throughputs.collect())
+    Ok(throughputs)
 }
 
 const UNFINISHED: [Status; 3] = [Status::Queued, Status::Dispatched, Status::Running];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throughput(runs: &[(f64, f64, bool)]) -> Throughput {
+        let mut all = Throughput::default();
+        for (rows, seconds, is_selective) in runs.iter().copied() {
+            all.add(Run { rows, seconds, is_selective }, rows * 10.0);
+        }
+        all
+    }
+
+    fn seconds(all: &Throughput, rows: u64, is_selective: bool) -> Option<f64> {
+        all.seconds(rows, is_selective).map(|seconds| (seconds * 1_000.0).round() / 1_000.0)
+    }
+
+    #[test]
+    fn a_small_filter_does_not_decide_how_long_a_full_export_takes() {
+        // a filter read the whole source and returned few rows
+        let all = throughput(&[(1_500.0, 0.9, true), (3_000_000.0, 2.0, false), (3_000_000.0, 2.2, false)]);
+        assert_eq!(seconds(&all, 3_000_000, false), Some(2.0));
+        assert_eq!(seconds(&all, 1_500, true), Some(0.9));
+        // no export takes longer than a full export of more rows
+        let slow = throughput(&[(10_000.0, 9.0, true), (3_000_000.0, 2.0, false)]);
+        assert_eq!(seconds(&slow, 20_000, true), Some(2.0));
+        assert!((all.bytes_per_row() - 10.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn without_a_comparable_export_the_history_says_nothing() {
+        let all = throughput(&[(2_000.0, 1.0, true), (1_000_000.0, 5.0, false)]);
+        for (rows, is_selective) in [(3_000_000, true), (1_000, false), (100_000_000, false)] {
+            assert_eq!(all.seconds(rows, is_selective), None, "{rows}");
+        }
+        assert_eq!(Throughput::default().seconds(1, false), None);
+        assert_eq!(seconds(&all, 4_000_000, false), Some(20.0));
+    }
+}

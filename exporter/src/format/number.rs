@@ -1,5 +1,7 @@
 //! Rounds numbers, groups their digits and writes the decimal mark of a style. The input is exact decimal text.
 
+use std::borrow::Cow;
+
 use super::value_style::NumberStyle;
 
 /// The number of significant digits that a spreadsheet keeps; it rounds longer numbers.
@@ -15,9 +17,16 @@ pub(crate) enum NumberText {
     Digits,
 }
 
-/// Appends the decimal number `text`, such as `-12.50`, in a style. If the number has an exponent, only its decimal
-/// mark changes.
+/// The largest exponent, positive or negative, of a number that [`write`] rounds.
+const MAX_EXPONENT: usize = 400;
+
+/// Appends the decimal number `text`, such as `-12.50`, in a style, rounded half away from zero on its decimal digits.
+/// If the number has an exponent and the style does not round, only its decimal mark changes.
 pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> NumberText {
+    let text = &*match style.decimals.and_then(|_| without_exponent(text)) {
+        Some(plain) => Cow::Owned(plain),
+        None => Cow::Borrowed(text),
+    };
     let (negative, unsigned) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -71,6 +80,33 @@ pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> Numb
     if style.digits_as_text && significant > SPREADSHEET_DIGITS { NumberText::Digits } else { NumberText::Number }
 }
 
+/// Returns a number with an exponent, such as `-1.5e-7`, in positional digits; None for any other text.
+fn without_exponent(text: &[u8]) -> Option<Vec<u8>> {
+    let at = text.iter().position(|byte| matches!(byte, b'e' | b'E'))?;
+    let exponent: i32 = std::str::from_utf8(&text[at + 1..]).ok()?.parse().ok()?;
+    let shift = usize::try_from(exponent.unsigned_abs()).ok().filter(|shift| *shift <= MAX_EXPONENT)?;
+    let (sign, mantissa) = match text[..at].strip_prefix(b"-") {
+        Some(mantissa) => (&b"-"[..], mantissa),
+        None => (&b""[..], &text[..at]),
+    };
+    let point = mantissa.iter().position(|byte| *byte == b'.').unwrap_or(mantissa.len());
+    let fraction = mantissa.get(point + 1..).unwrap_or_default();
+    let mut digits = [&mantissa[..point], fraction].concat();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let mut point = point;
+    if exponent < 0 {
+        let zeros = (shift + 1).saturating_sub(point);
+        digits.splice(0..0, std::iter::repeat_n(b'0', zeros));
+        point = point + zeros - shift;
+    } else {
+        point += shift;
+        digits.resize(digits.len().max(point), b'0');
+    }
+    Some([sign, &digits[..point], b".", &digits[point..]].concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,7 +127,16 @@ mod tests {
             ("-1", None, None, b',', "-1"),
             ("0", Some(3), None, b',', "0,000"),
             ("-0.0", None, None, b',', "-0,0"),
-            ("1e300", Some(2), Some('.'), b',', "1e300"),
+            ("1e300", None, Some('.'), b',', "1e300"),
+            ("1e9", Some(2), Some('.'), b',', "1.000.000.000,00"),
+            ("-1.25e3", Some(0), None, b'.', "-1250"),
+            ("1.5e-7", Some(2), None, b'.', "0.00"),
+            ("1.5e-7", Some(7), None, b'.', "0.0000002"),
+            ("-1.25e-1", Some(2), None, b'.', "-0.13"),
+            ("1.005", Some(2), None, b'.', "1.01"),
+            ("2.675", Some(2), None, b'.', "2.68"),
+            ("-0.5", Some(0), None, b'.', "-1"),
+            ("1e999", Some(2), None, b'.', "1e999"),
             ("1.5e-7", None, None, b',', "1,5e-7"),
             ("NaN", Some(2), None, b',', "NaN"),
             ("-INF", None, None, b',', "-INF"),

@@ -1,7 +1,7 @@
 //! The name under which a client saves a file.
 
 use chrono_tz::Tz;
-use protocol::time::Timestamp;
+use protocol::{id::ExportId, time::Timestamp};
 
 use super::{Pattern, PatternError};
 
@@ -11,8 +11,11 @@ const MAX_LENGTH: usize = 128;
 /// `{requested_at:PATTERN}` selects another one.
 const DEFAULT_PATTERN: &str = "yyyyMMddTHHmmss";
 
-/// A file name with placeholders for the dataset, the template and the request time, such as
-/// `{dataset}-{requested_at}`.
+/// The number of characters of the export's identifier that `{id}` writes. The last characters are random.
+const ID_LENGTH: usize = 6;
+
+/// A file name with placeholders for the dataset, the template, the request time and the export, such as
+/// `{dataset}-{requested_at}-{id}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName {
     parts: Vec<Part>,
@@ -25,6 +28,7 @@ enum Part {
     Dataset,
     Template,
     RequestedAt(Option<Pattern>),
+    Id,
 }
 
 /// Why a file name is invalid.
@@ -41,7 +45,8 @@ pub enum FileNameError {
     Open,
     /// The name contains an unknown placeholder.
     #[error(
-        "unknown placeholder `{{{0}}}`: there are {{dataset}}, {{template}}, {{requested_at}} and {{requested_at:PATTERN}}"
+        "unknown placeholder `{{{0}}}`: there are {{dataset}}, {{template}}, {{id}}, {{requested_at}} and \
+         {{requested_at:PATTERN}}"
     )]
     Unknown(String),
     /// The pattern of `{requested_at:PATTERN}` is invalid.
@@ -51,7 +56,9 @@ pub enum FileNameError {
 
 impl Default for FileName {
     fn default() -> Self {
-        let parts = vec![Part::Dataset, Part::Literal("-".into()), Part::RequestedAt(None)];
+        let dash = || Part::Literal("-".into());
+        // two exports of one second differ in their identifiers
+        let parts = vec![Part::Dataset, dash(), Part::RequestedAt(None), dash(), Part::Id];
         Self { parts, time_zone: None }
     }
 }
@@ -75,6 +82,7 @@ impl FileName {
                 parts.push(match placeholder.split_once(':') {
                     None if placeholder == "dataset" => Part::Dataset,
                     None if placeholder == "template" => Part::Template,
+                    None if placeholder == "id" => Part::Id,
                     None if placeholder == "requested_at" => Part::RequestedAt(None),
                     Some(("requested_at", pattern)) => {
                         let pattern = Pattern::parse(pattern)?;
@@ -104,7 +112,15 @@ impl FileName {
 
     /// Returns the name of one file: fills the placeholders, and appends a dot and `extension`.
     #[must_use]
-    pub fn render(&self, dataset: &str, template: &str, requested_at: Timestamp, extension: &str) -> String {
+    pub fn render(
+        &self,
+        id: ExportId,
+        dataset: &str,
+        template: &str,
+        requested_at: Timestamp,
+        extension: &str,
+    ) -> String {
+        let id = id.0.simple().to_string();
         let mut name = Vec::new();
         let at = requested_at.as_datetime();
         let (seconds, nanos) = (at.timestamp(), i64::from(at.timestamp_subsec_nanos()));
@@ -113,6 +129,7 @@ impl FileName {
                 Part::Literal(text) => name.extend_from_slice(text.as_bytes()),
                 Part::Dataset => name.extend_from_slice(sanitized(dataset).as_bytes()),
                 Part::Template => name.extend_from_slice(sanitized(template).as_bytes()),
+                Part::Id => name.extend_from_slice(&id.as_bytes()[id.len() - ID_LENGTH..]),
                 Part::RequestedAt(Some(pattern)) => pattern.write(&mut name, seconds, nanos),
                 Part::RequestedAt(None) => {
                     if let Ok(pattern) = Pattern::parse(DEFAULT_PATTERN) {
@@ -141,18 +158,25 @@ mod tests {
         serde_json::from_value(serde_json::json!("2026-11-22T23:26:01.123Z")).unwrap()
     }
 
+    fn id() -> ExportId {
+        serde_json::from_value(serde_json::json!("0199aaaa-0000-7000-8000-00000a0b0c0d")).unwrap()
+    }
+
     #[test]
     fn placeholders_are_filled_and_a_name_cannot_leave_its_folder() {
         let berlin = Some(chrono_tz::Europe::Berlin);
         for (pattern, zone, expected) in [
             ("{dataset}-{requested_at}", None, "a_b-20261122T232601Z.csv.gz"),
+            ("{id} {dataset}", None, "0b0c0d a_b.csv.gz"),
             ("{dataset}-{requested_at}", berlin, "a_b-20261123T002601.csv.gz"),
             ("Umsätze {requested_at:yyyy-MM-dd} ({template})", berlin, "Umsätze 2026-11-23 (finance).csv.gz"),
         ] {
             let name = FileName::parse(pattern, zone).unwrap();
-            assert_eq!(name.render("a/b", "finance", at(), "csv.gz"), expected);
+            assert_eq!(name.render(id(), "a/b", "finance", at(), "csv.gz"), expected);
         }
-        assert_eq!(FileName::default().render("flights", "default", at(), "csv"), "flights-20261122T232601Z.csv");
+        let default = |id| FileName::default().render(id, "flights", "default", at(), "csv");
+        assert_eq!(default(id()), "flights-20261122T232601Z-0b0c0d.csv");
+        assert_ne!(default(ExportId::generate()), default(ExportId::generate()));
     }
 
     #[test]

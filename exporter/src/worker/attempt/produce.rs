@@ -132,5 +132,5 @@ async fn count_rows(plan: &Plan) -> Result<Option<u64>, DatasetError> {
 /// Returns the name under which a client saves the file.
 fn file_name(row: &Model, plan: &Plan) -> String {
     let extension = format!("{}{}", plan.format.info().extension, plan.compression.suffix());
-    plan.layout.file_name.render(&row.dataset, &row.template, row.requested_at.into(), &extension)
+    plan.layout.file_name.render(row.export_id(), &row.dataset, &row.template, row.requested_at.into(), &extension)
 }
