@@ -76,6 +76,9 @@ pub struct ExportCreate {
     /// The parameters of the dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Map<String, Value>>,
+    /// The time zone in which moments relative to now, such as `now/d`, are resolved: an IANA name; `UTC` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// A repeated request with the same key and body returns the export of the first request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -99,6 +102,7 @@ impl ExportCreate {
             filter: self.filter.clone(),
             columns: self.columns.clone(),
             params: self.params.clone(),
+            time_zone: self.time_zone.clone(),
         }
     }
 }

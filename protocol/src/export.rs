@@ -141,11 +141,11 @@ pub struct Export {
     pub format: String,
     /// The compression of the file, such as `none`.
     pub compression: String,
-    /// The filter of the request; `{}` for all rows.
+    /// The filter of the request, with moments relative to now resolved; `{}` for all rows.
     pub filter: Value,
     /// The requested columns, in order; empty for the columns of the template.
     pub columns: Vec<String>,
-    /// The parameters of the request.
+    /// The parameters of the request, with moments relative to now resolved.
     pub params: Map<String, Value>,
     /// The status of the export.
     pub status: Status,
@@ -193,6 +193,9 @@ pub struct ExportRequest {
     /// The parameters of the dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Map<String, Value>>,
+    /// The time zone in which moments relative to now, such as `now/d`, are resolved: an IANA name; `UTC` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 /// A page of exports, newest first.

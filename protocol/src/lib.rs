@@ -21,6 +21,7 @@ pub mod json;
 pub mod ops;
 pub mod params;
 pub mod problem;
+pub mod relative;
 pub mod server;
 pub mod subject;
 pub mod time;

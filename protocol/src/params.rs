@@ -5,7 +5,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{json::child, problem::FieldError};
+use crate::{
+    json::child,
+    problem::FieldError,
+    relative::{self, Reference},
+};
 
 /// The type of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -116,6 +120,34 @@ pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<Stri
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
+/// Replaces each moment relative to now, in a parameter of type date or datetime, by the moment that it stands for.
+///
+/// # Errors
+/// All errors, with pointers below `/params`.
+pub fn resolve(
+    specs: &[ParamSpec],
+    given: &Map<String, Value>,
+    reference: &Reference,
+) -> Result<Map<String, Value>, Vec<FieldError>> {
+    let mut errors = Vec::new();
+    let mut resolved = given.clone();
+    for spec in specs {
+        let is_date = spec.kind == ParamType::Date;
+        let Some(Value::String(text)) = given.get(&spec.name) else { continue };
+        if !(is_date || spec.kind == ParamType::Datetime) || !relative::is_relative(text) {
+            continue;
+        }
+        match reference.resolve(text) {
+            Ok(moment) => {
+                let text = if is_date { relative::date_text(&moment) } else { relative::instant_text(&moment) };
+                resolved.insert(spec.name.clone(), text.into());
+            }
+            Err(e) => errors.push(FieldError::new(child("/params", &spec.name), e.to_string())),
+        }
+    }
+    if errors.is_empty() { Ok(resolved) } else { Err(errors) }
+}
+
 /// The reason why a value is invalid for this parameter; None for a valid value.
 #[must_use]
 pub fn value_error(spec: &ParamSpec, value: &Value) -> Option<String> {
@@ -175,6 +207,24 @@ mod tests {
         assert_eq!(error_pointers(json!({"muscles": ["a", "b", "c"]})), ["/params/muscles"]);
         assert_eq!(error_pointers(json!({"muscle": ["a"]})), ["/params/muscle", "/params/muscles"]);
         assert!(check(&muscles_spec(), json!({"muscles": ["a"]}).as_object().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn dates_and_moments_relative_to_now_are_resolved() {
+        let specs = [
+            ParamSpec::new("day", ParamType::Date),
+            ParamSpec::new("at", ParamType::Datetime),
+            ParamSpec::new("word", ParamType::String),
+        ];
+        let now = DateTime::parse_from_rfc3339("2026-03-29T22:30:00Z").unwrap().to_utc();
+        let reference = Reference { now, zone: chrono_tz::Europe::Berlin };
+        let given = json!({"day": "now/d", "at": "now/d", "word": "now/d", "other": "now"});
+        let resolved = resolve(&specs, given.as_object().unwrap(), &reference).unwrap();
+        let expected = json!({"day": "2026-03-30", "at": "2026-03-29T22:00:00.000Z", "word": "now/d", "other": "now"});
+        assert_eq!(Value::Object(resolved), expected);
+        let wrong = json!({"day": "now-1", "at": "now+x"});
+        let errors = resolve(&specs, wrong.as_object().unwrap(), &reference).unwrap_err();
+        assert_eq!(errors.iter().map(|e| e.pointer.as_str()).collect::<Vec<_>>(), ["/params/day", "/params/at"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! table.
 
 use axum::http::header;
+use chrono::{DateTime, Utc};
 use entity::{export, idempotency_key, ledger};
 use platform::{
     bus::Bus,
@@ -113,8 +114,10 @@ impl Submit {
         if let Some(earlier) = self.find_by_key(caller, key).await? {
             return Ok(earlier);
         }
-        let (offer, valid) = authorize_and_validate(&self.catalog, caller, request)?;
-        let row = self.row(caller, request, &offer, &valid, trace)?;
+        // moments relative to now count from the time of the request
+        let now = self.clock.now();
+        let (offer, valid) = authorize_and_validate(&self.catalog, caller, request, now)?;
+        let row = self.row(caller, request, &offer, &valid, trace, now)?;
         let span = Span::current();
         span.record("export.dataset", &row.dataset).record("export.tenant", &row.tenant);
         match self.commit(caller, row.clone(), key).await {
@@ -223,8 +226,8 @@ impl Submit {
         offer: &Offer,
         valid: &ValidRequest,
         trace: TraceContext,
+        now: DateTime<Utc>,
     ) -> Outcome<export::Model> {
-        let now = self.clock.now();
         let rows = offer.dataset.total_rows.or(offer.dataset.info.rows_estimate);
         let is_small = rows.is_some_and(|rows| rows <= self.interactive_max_dataset_rows);
         let lane = if is_small { Lane::Interactive } else { Lane::Bulk };

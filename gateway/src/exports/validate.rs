@@ -1,6 +1,8 @@
 //! Validates export requests against the catalog, and reports every fault with its JSON pointer.
 
 use axum::http::header;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use platform::catalog::{Catalog, Offer};
 use protocol::{
     catalog::{CatalogDataset, DatasetInfo},
@@ -9,6 +11,7 @@ use protocol::{
     json::child,
     params,
     problem::{FieldError, Problem, Slug},
+    relative::Reference,
 };
 use serde_json::{Map, Value, json};
 
@@ -21,7 +24,7 @@ use crate::{
 const MAX_FAULTS: usize = 20;
 
 /// Checks that the caller may export the requested dataset, and validates every member of the request. The returned
-/// offer has only the columns that the caller may see.
+/// offer has only the columns that the caller may see. Moments relative to now count from `now`.
 ///
 /// # Errors
 /// `forbidden` without the required scope, `unavailable` when no exporter runs, `unknown-dataset` when no exporter
@@ -30,6 +33,7 @@ pub(crate) fn authorize_and_validate(
     catalog: &Catalog,
     caller: &Caller,
     request: &ExportRequest,
+    now: DateTime<Utc>,
 ) -> Outcome<(Offer, ValidRequest)> {
     let name = &request.dataset;
     if !caller.may_export(name) {
@@ -49,7 +53,7 @@ pub(crate) fn authorize_and_validate(
         let detail = format!("Exports of `{name}` also require the scope `{wanted}`.");
         return Err(Refusal::new(Slug::Forbidden, detail));
     };
-    let valid = validate(request, &dataset)?;
+    let valid = validate(request, &dataset, now)?;
     Ok((Offer { dataset, pool }, valid))
 }
 
@@ -59,11 +63,11 @@ pub(crate) struct ValidRequest {
     pub(crate) template: String,
     pub(crate) format: String,
     pub(crate) compression: String,
-    /// The requested filter; `{}` without a filter.
+    /// The requested filter, with moments relative to now resolved; `{}` without a filter.
     pub(crate) filter: Value,
     /// The requested columns; empty for all columns of the template.
     pub(crate) columns: Vec<String>,
-    /// The parameters with their defaults.
+    /// The parameters with their defaults, with moments relative to now resolved.
     pub(crate) params: Map<String, Value>,
 }
 
@@ -72,7 +76,7 @@ pub(crate) struct ValidRequest {
 /// # Errors
 /// One problem that lists every fault: `unknown-template` or `invalid-filter` when all faults are of that kind, else
 /// `invalid-request`.
-fn validate(request: &ExportRequest, dataset: &CatalogDataset) -> Result<ValidRequest, Problem> {
+fn validate(request: &ExportRequest, dataset: &CatalogDataset, now: DateTime<Utc>) -> Result<ValidRequest, Problem> {
     let info = &dataset.info;
     let mut faults: Vec<(Slug, FieldError)> = Vec::new();
 
@@ -97,10 +101,15 @@ fn validate(request: &ExportRequest, dataset: &CatalogDataset) -> Result<ValidRe
         faults.push((Slug::InvalidRequest, FieldError::new("/compression", detail)));
     }
 
+    let zone = time_zone(request.time_zone.as_deref()).unwrap_or_else(|fault| {
+        faults.push((Slug::InvalidRequest, fault));
+        Tz::UTC
+    });
+    let reference = Reference { now, zone };
     let filter = request.filter.clone().unwrap_or_else(|| json!({}));
-    if let Err(errors) = filter::parse(&filter, &info.columns) {
-        faults.extend(errors.into_iter().map(|e| (Slug::InvalidFilter, e)));
-    }
+    let filter = filter::resolve(&filter, &info.columns, &reference)
+        .and_then(|filter| filter::parse(&filter, &info.columns).map(|_| filter))
+        .map_err(|errors| faults.extend(errors.into_iter().map(|e| (Slug::InvalidFilter, e))));
     let columns = request.columns.clone().unwrap_or_default();
     if request.columns.as_ref().is_some_and(Vec::is_empty) {
         faults.push((Slug::InvalidRequest, FieldError::new("/columns", "name at least one column, or omit `columns`")));
@@ -118,11 +127,12 @@ fn validate(request: &ExportRequest, dataset: &CatalogDataset) -> Result<ValidRe
             faults.push((Slug::InvalidRequest, FieldError::new(pointer, format!("`{name}` is named twice"))));
         }
     }
-    let params = params::check(&dataset.param_specs, &request.params.clone().unwrap_or_default())
+    let params = params::resolve(&dataset.param_specs, &request.params.clone().unwrap_or_default(), &reference)
+        .and_then(|given| params::check(&dataset.param_specs, &given))
         .map_err(|errors| faults.extend(errors.into_iter().map(|e| (Slug::InvalidRequest, e))));
 
-    match (template, format, compression, params) {
-        (Ok(template), Ok(format), Ok(compression), Ok(params)) if faults.is_empty() => {
+    match (template, format, compression, filter, params) {
+        (Ok(template), Ok(format), Ok(compression), Ok(filter), Ok(params)) if faults.is_empty() => {
             Ok(ValidRequest { template, format, compression, filter, columns, params })
         }
         _ => {
@@ -132,6 +142,14 @@ fn validate(request: &ExportRequest, dataset: &CatalogDataset) -> Result<ValidRe
             Err(Problem::invalid(slug, faults.into_iter().map(|(_, e)| e).collect()))
         }
     }
+}
+
+/// The time zone of a request; UTC without a name.
+fn time_zone(name: Option<&str>) -> Result<Tz, FieldError> {
+    name.map_or(Ok(Tz::UTC), |name| {
+        let unknown = |_| FieldError::new("/time_zone", "unknown time zone: use an IANA name such as Europe/Berlin");
+        name.parse().map_err(unknown)
+    })
 }
 
 /// The names of the columns that a request may select, and whether the `template` or the `dataset` defines them.
@@ -185,17 +203,22 @@ mod tests {
         }
     }
 
+    fn now() -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339("2026-11-29T23:30:00.123Z").unwrap().to_utc()
+    }
+
     fn faults(body: Value) -> (Slug, Vec<String>) {
-        let problem = validate(&serde_json::from_value(body).unwrap(), &flights()).unwrap_err();
+        let problem = validate(&serde_json::from_value(body).unwrap(), &flights(), now()).unwrap_err();
         (problem.slug(), problem.errors.into_iter().map(|e| e.pointer).collect())
     }
 
     #[test]
     fn an_omitted_member_takes_its_default() {
-        let short = validate(&serde_json::from_value(json!({"dataset": "flights"})).unwrap(), &flights()).unwrap();
+        let short =
+            validate(&serde_json::from_value(json!({"dataset": "flights"})).unwrap(), &flights(), now()).unwrap();
         let full = json!({"dataset": "flights", "template": "default", "format": "csv", "compression": "none",
             "filter": {}, "params": {}});
-        assert_eq!(short, validate(&serde_json::from_value(full).unwrap(), &flights()).unwrap());
+        assert_eq!(short, validate(&serde_json::from_value(full).unwrap(), &flights(), now()).unwrap());
     }
 
     #[test]
@@ -212,7 +235,7 @@ mod tests {
         });
         let request = |template: &str, columns: &[&str]| {
             let body = json!({"dataset": "flights", "template": template, "columns": columns});
-            validate(&serde_json::from_value(body).unwrap(), &dataset)
+            validate(&serde_json::from_value(body).unwrap(), &dataset, now())
         };
         assert_eq!(request("hours", &["origin", "hours"]).unwrap().columns, ["origin", "hours"]);
         assert!(request("default", &["origin", "delay"]).is_ok());
@@ -239,9 +262,36 @@ mod tests {
         };
         dataset.info.formats_info = vec![info("csv", &["none", "gzip"]), info("parquet", &["none"])];
         let request = |format: &str| json!({"dataset": "flights", "format": format, "compression": "gzip"});
-        assert!(validate(&serde_json::from_value(request("csv")).unwrap(), &dataset).is_ok());
-        let problem = validate(&serde_json::from_value(request("parquet")).unwrap(), &dataset).unwrap_err();
+        assert!(validate(&serde_json::from_value(request("csv")).unwrap(), &dataset, now()).is_ok());
+        let problem = validate(&serde_json::from_value(request("parquet")).unwrap(), &dataset, now()).unwrap_err();
         assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (Slug::InvalidRequest, "/compression"));
+    }
+
+    #[test]
+    fn moments_relative_to_now_are_resolved_in_the_time_zone_of_the_request() {
+        let mut dataset = flights();
+        dataset.info.columns.push(Column::new("at", ColumnType::Datetime));
+        dataset.param_specs = vec![params::ParamSpec::new("day", params::ParamType::Date)];
+        let mut body = json!({"dataset": "flights", "filter": {"at": {"gte": "now/d"}}, "params": {"day": "now"}});
+        let valid = |body: &Value| validate(&serde_json::from_value(body.clone()).unwrap(), &dataset, now());
+        let utc = valid(&body).unwrap();
+        assert_eq!(utc.filter, json!({"at": {"gte": "2026-11-29T00:00:00.000Z"}}));
+        assert_eq!(utc.params["day"], "2026-11-29");
+        body["time_zone"] = json!("Asia/Tokyo");
+        let tokyo = valid(&body).unwrap();
+        assert_eq!(tokyo.filter, json!({"at": {"gte": "2026-11-29T15:00:00.000Z"}}));
+        assert_eq!(tokyo.params["day"], "2026-11-30");
+        for (zone, filter, params, pointers) in [
+            ("Tokyo", "now", "now", vec!["/time_zone"]),
+            ("", "now", "now", vec!["/time_zone"]),
+            ("UTC", "now-", "now/q", vec!["/filter/at/gte", "/params/day"]),
+        ] {
+            let body = json!({"dataset": "flights", "time_zone": zone, "filter": {"at": {"gte": filter}},
+                "params": {"day": params}});
+            let problem = valid(&body).unwrap_err();
+            let found: Vec<_> = problem.errors.iter().map(|error| error.pointer.as_str()).collect();
+            assert_eq!(found, pointers, "{zone}");
+        }
     }
 
     #[test]

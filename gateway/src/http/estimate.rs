@@ -38,7 +38,7 @@ async fn estimate(
     caller: Caller,
     Body(request): Body<ExportRequest>,
 ) -> Outcome<Json<Estimate>> {
-    let (offer, valid) = authorize_and_validate(&app.catalog, &caller, &request)?;
+    let (offer, valid) = authorize_and_validate(&app.catalog, &caller, &request, app.clock.now())?;
     let request = ExportRequest {
         dataset: request.dataset,
         template: Some(valid.template),
@@ -47,6 +47,7 @@ async fn estimate(
         filter: Some(valid.filter),
         columns: Some(valid.columns),
         params: Some(valid.params),
+        time_zone: None,
     };
     let request = EstimateRequest { request, claims: caller.claims };
     match app.bus.request(&subject::delivery_estimate(&offer.pool), &request).await {

@@ -4,10 +4,12 @@
 //! exporter parses the filter again, and translates it into polars expressions or into SQL with bound parameters.
 
 mod parse;
+mod resolve;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
 pub use parse::{bind_claims, check_policy, parse};
+pub use resolve::resolve;
 
 /// A checked filter: each column exists, and each value has the type of its column.
 #[derive(Clone, Debug, PartialEq)]

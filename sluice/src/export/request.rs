@@ -27,6 +27,7 @@ pub(super) fn create(options: &ExportOptions) -> ExportCreate {
         filter: options.filter.clone(),
         columns: options.columns.clone(),
         params: options.params.clone().or(parameters),
+        time_zone: options.time_zone.clone(),
         idempotency_key: Some(Uuid::new_v4().to_string()),
         deliver: Deliver::Stream,
         window: Some(options.window),
@@ -93,8 +94,11 @@ mod tests {
 
     #[test]
     fn the_request_carries_the_options_and_a_new_idempotency_key() {
-        let options = options(&["flights", "--columns", "date,delay", "--param", "a=1", "--param", "b=x"]);
+        let zone = ["--time-zone", "Europe/Berlin"];
+        let options =
+            options(&[&["flights", "--columns", "date,delay", "--param", "a=1", "--param", "b=x"], &zone[..]].concat());
         let create = create(&options);
+        assert_eq!(create.time_zone.as_deref(), Some("Europe/Berlin"));
         assert_eq!(create.columns, Some(vec!["date".into(), "delay".into()]));
         assert_eq!(create.params.map(serde_json::Value::Object), Some(json!({"a": 1, "b": "x"})));
         assert_eq!((create.deliver, create.window), (Deliver::Stream, Some(4 << 20)));

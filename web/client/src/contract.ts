@@ -15,6 +15,8 @@ export type ClientMessage =
 export interface Column {
   /** The label of the column for users, if the column has one. */
   label?: string | null;
+  /** Whether the moments of a `datetime` column have no time zone. Files and filters then write a moment without an offset, such as `2026-03-29T02:30:00.500`. */
+  local?: boolean;
   /** Whether the caller sees masked values only. A filter on a masked column is refused. */
   masked?: boolean;
   /** The name of the column in filters, in `columns` and in the header of the file. */
@@ -157,7 +159,7 @@ export interface Export {
   expires_at?: Timestamp | null;
   /** The file of the export; null unless the status is `completed`. */
   file?: FileInfo | null;
-  /** The filter of the request; `{}` for all rows. */
+  /** The filter of the request, with moments relative to now resolved; `{}` for all rows. */
   filter: Record<string, unknown>;
   /** The format of the file, such as `csv`. */
   format: string;
@@ -165,7 +167,7 @@ export interface Export {
   id: ExportId;
   /** The links of the export. */
   links: Links;
-  /** The parameters of the request. */
+  /** The parameters of the request, with moments relative to now resolved. */
   params: Record<string, unknown>;
   /** The reason for the status `failed` or `canceled`; null for every other status. */
   problem?: Problem | null;
@@ -239,6 +241,8 @@ export interface ExportCreate {
   ref?: string;
   /** The name of a template of the dataset; `default` when absent. */
   template?: string | null;
+  /** The time zone in which moments relative to now, such as `now/d`, are resolved: an IANA name; `UTC` when absent. */
+  time_zone?: string | null;
   type: "export.create";
   /** The initial window of the file stream, in bytes; 1 MiB when absent. */
   window?: number | null;
@@ -298,6 +302,8 @@ export interface ExportRequest {
   params?: Record<string, unknown> | null;
   /** The name of a template of the dataset; `default` when absent. */
   template?: string | null;
+  /** The time zone in which moments relative to now, such as `now/d`, are resolved: an IANA name; `UTC` when absent. */
+  time_zone?: string | null;
 }
 
 /** One error in the input of a request. */
@@ -574,6 +580,8 @@ export type Status = "queued" | "dispatched" | "running" | "completed" | "failed
 export interface TemplateColumn {
   /** The label of the column for users, if the column has one. */
   label?: string | null;
+  /** Whether the moments of a `datetime` column have no time zone. Files and filters then write a moment without an offset, such as `2026-03-29T02:30:00.500`. */
+  local?: boolean;
   /** Whether the caller sees masked values only. A filter on a masked column is refused. */
   masked?: boolean;
   /** The name of the column in filters, in `columns` and in the header of the file. */
