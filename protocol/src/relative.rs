@@ -132,7 +132,7 @@ fn amount(digits: &[u8]) -> Result<u32, RelativeError> {
 
 fn added(moment: DateTime<Tz>, amount: u32, unit: Unit, is_negative: bool) -> Result<DateTime<Tz>, RelativeError> {
     let signed = if is_negative { -i64::from(amount) } else { i64::from(amount) };
-    let clock = |delta: Option<TimeDelta>| delta.and_then(|delta| moment.clone().checked_add_signed(delta));
+    let clock = |delta: Option<TimeDelta>| delta.and_then(|delta| moment.checked_add_signed(delta));
     let local = moment.naive_local();
     let days = |count: i64| TimeDelta::try_days(count).and_then(|delta| local.checked_add_signed(delta));
     let months = |count: u32| {
