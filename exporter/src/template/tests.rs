@@ -249,7 +249,7 @@ fn decimals_that_are_text_sort_by_their_value() {
 fn a_pattern_with_an_offset_needs_a_time_zone() {
     let offset = spec("name = \"a\"\ncolumn = [{ source = \"at\", pattern = \"yyyy-MM-ddTHH:mm:ssXXX\" }]");
     let zoned = Column::new("at", ColumnType::Datetime);
-    assert!(offset.validate(&[zoned.clone()]).is_ok());
+    assert!(offset.validate(std::slice::from_ref(&zoned)).is_ok());
     let faults = offset.validate(&[zoned.typed(ColumnType::Datetime, true)]).unwrap_err();
     assert_eq!(faults[0].path, "column[0].pattern");
 }

@@ -209,10 +209,11 @@ impl Files {
             }
             // the readers of text files check the zone of each value
             let is_typed = matches!(self.kind, FileKind::Parquet | FileKind::Arrow);
-            if is_typed && let (Some(DataType::Datetime(_, known)), DataType::Datetime(_, found)) = (known, dtype) {
-                if known.is_some() != found.is_some() {
-                    return Err(DatasetError::Changed(name.to_string()));
-                }
+            if is_typed
+                && let (Some(DataType::Datetime(_, known)), DataType::Datetime(_, found)) = (known, dtype)
+                && known.is_some() != found.is_some()
+            {
+                return Err(DatasetError::Changed(name.to_string()));
             }
         }
         Ok(())
