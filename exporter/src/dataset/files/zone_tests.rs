@@ -67,7 +67,8 @@ async fn a_zone_that_comes_later_is_refused() {
     let rows = "at\n".to_owned() + &"2026-03-29T02:30:00\n".repeat(2_000);
     std::fs::write(path("t.csv"), rows + "2026-03-29T02:30:00+02:00\n").unwrap();
     let declared = [Column::new("at", ColumnType::Datetime).typed(ColumnType::Datetime, true)];
-    let files = opened("t", Location::Local(path("t.csv")), FileKind::Csv(CsvDialect::new(b',')), &declared).await.unwrap();
+    let files =
+        opened("t", Location::Local(path("t.csv")), FileKind::Csv(CsvDialect::new(b',')), &declared).await.unwrap();
     let error = read(&files, "at", Filter::all()).await.unwrap_err();
     assert!(error.user_message().contains("time zone"), "{error}");
 
