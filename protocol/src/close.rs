@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 pub enum CloseCode {
     /// 1001: the gateway shuts down.
     GoingAway,
+    /// 1002: the client violated the WebSocket protocol (RFC 6455), such as by a frame without a mask.
+    ProtocolError,
+    /// 1007: a text message of the client was not valid UTF-8.
+    InvalidText,
     /// 1009: a message was larger than `limits.message_bytes`.
     TooBig,
     /// 4400: the client sent a binary frame, or a text frame that is not a JSON object.
@@ -40,8 +44,10 @@ pub enum Reconnect {
 
 impl CloseCode {
     /// Every close code, in ascending order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::GoingAway,
+        Self::ProtocolError,
+        Self::InvalidText,
         Self::TooBig,
         Self::BadMessage,
         Self::TokenExpired,
@@ -57,6 +63,8 @@ impl CloseCode {
     pub const fn code(self) -> u16 {
         match self {
             Self::GoingAway => 1001,
+            Self::ProtocolError => 1002,
+            Self::InvalidText => 1007,
             Self::TooBig => 1009,
             Self::BadMessage => 4400,
             Self::TokenExpired => 4401,
@@ -79,6 +87,8 @@ impl CloseCode {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::GoingAway => "server going away",
+            Self::ProtocolError => "protocol error",
+            Self::InvalidText => "invalid UTF-8",
             Self::TooBig => "message too big",
             Self::BadMessage => "bad message",
             Self::TokenExpired => "token expired",
@@ -96,7 +106,12 @@ impl CloseCode {
         match self {
             Self::GoingAway | Self::TooSlow | Self::TooManyMessages | Self::Internal => Reconnect::Retry,
             Self::TokenExpired => Reconnect::WithNewToken,
-            Self::TooBig | Self::BadMessage | Self::Forbidden | Self::TooManySessions => Reconnect::No,
+            Self::ProtocolError
+            | Self::InvalidText
+            | Self::TooBig
+            | Self::BadMessage
+            | Self::Forbidden
+            | Self::TooManySessions => Reconnect::No,
         }
     }
 }

@@ -5,16 +5,45 @@ use std::time::Duration;
 use futures::StreamExt;
 use protocol::close::CloseCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Error, error::ProtocolError},
+};
 
 /// How long the gateway waits for the client's close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the gateway may discard the rest of a message above the size limit.
+/// How long the gateway may discard input that it can't parse.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The maximum number of bytes that the gateway discards of a message above the size limit.
+/// The maximum number of bytes that the gateway discards of input that it can't parse.
 const MAX_DISCARD_BYTES: u64 = 64 * 1024 * 1024;
-/// After this time without a byte, the gateway assumes that the client has stopped sending its message.
+/// After this time without a byte, the gateway assumes that the client has stopped sending.
 const QUIET_PERIOD: Duration = Duration::from_millis(300);
+
+/// Returns the close code for a failed read (RFC 6455, section 7.4.1). A broken connection has the code
+/// [`CloseCode::GoingAway`], because its client reconnects; no close frame can reach it.
+pub(super) const fn code_of(error: &Error) -> CloseCode {
+    match error {
+        Error::Protocol(violation) if !is_end_of_connection(violation) => CloseCode::ProtocolError,
+        Error::Utf8(_) => CloseCode::InvalidText,
+        Error::Capacity(_) => CloseCode::TooBig,
+        _ => CloseCode::GoingAway,
+    }
+}
+
+/// Whether the client disconnected, or has already sent its close frame.
+const fn is_end_of_connection(error: &ProtocolError) -> bool {
+    matches!(
+        error,
+        ProtocolError::ResetWithoutClosingHandshake
+            | ProtocolError::ReceivedAfterClosing
+            | ProtocolError::SendAfterClosing
+    )
+}
+
+/// Whether a failed read ended the session. After such a failure, the bytes that follow can't be parsed as frames.
+const fn has_unreadable_input(code: CloseCode) -> bool {
+    matches!(code, CloseCode::ProtocolError | CloseCode::InvalidText | CloseCode::TooBig)
+}
 
 /// Reads until the client closes the connection or a timeout passes. The caller has sent the close frame.
 pub(super) async fn finish<S>(mut socket: WebSocketStream<S>, code: CloseCode)
@@ -22,7 +51,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     // the connection closes with or without a timeout
-    if code == CloseCode::TooBig {
+    if has_unreadable_input(code) {
         let _ = tokio::time::timeout(DISCARD_TIMEOUT, discard(socket.get_mut())).await;
     } else {
         let until_closed = async { while let Some(Ok(_)) = socket.next().await {} };
@@ -30,7 +59,7 @@ where
     }
 }
 
-/// Discards the bytes of a message above the size limit. Closing a connection with unread bytes would reset the
+/// Discards the rest of a message above the size limit, or the bytes after an invalid frame. Closing a connection with unread bytes would reset the
 /// connection, and the client would not receive the close frame.
 async fn discard(socket: &mut (impl AsyncRead + Unpin)) {
     let mut left = MAX_DISCARD_BYTES;

@@ -239,9 +239,11 @@ impl Driver {
             Some(Ok(Message::Text(text))) => Ok(self.session.on_text(&text, Instant::now())),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(vec![]),
             Some(Ok(Message::Binary(_))) => Err(CloseCode::BadMessage),
-            Some(Err(tungstenite::Error::Capacity(_))) => Err(CloseCode::TooBig),
-            Some(Err(tungstenite::Error::Utf8(_))) => Err(CloseCode::BadMessage),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => Err(CloseCode::GoingAway),
+            Some(Err(e)) => {
+                debug!(session.id = %self.id, error = %e, "failed to read a frame");
+                Err(closing::code_of(&e))
+            }
+            Some(Ok(Message::Close(_))) | None => Err(CloseCode::GoingAway),
         }
     }
 

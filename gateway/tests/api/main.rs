@@ -5,6 +5,7 @@
 mod credits;
 mod dataset_access;
 mod events;
+mod frames;
 mod identity;
 mod joined_exports;
 mod requests;

@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { Stack } from "../../stack/stack.js";
@@ -43,6 +44,9 @@ async function openRawSocket(
   return socket;
 }
 
+/** Returns the TCP connection of a WebSocket, on which a test writes bytes that are no valid frame. */
+const connectionOf = (socket: WebSocket) => (socket as unknown as { _socket: Duplex })._socket;
+
 const closed = (socket: WebSocket) => new Promise<number>((resolve) => socket.once("close", resolve));
 
 /** For each close code: a function that makes the gateway send the code, or the reason why no test can. */
@@ -54,6 +58,19 @@ const TRIGGERS: Record<number, (() => Promise<number>) | string> = {
     await stack.terminate("gateway");
     stack.launch("gateway");
     await stack.ready();
+    return code;
+  },
+  1002: async () => {
+    const socket = await openRawSocket("user-1002");
+    const code = closed(socket);
+    // an unmasked, empty text frame, which the library itself never sends
+    connectionOf(socket).write(Buffer.from([0x81, 0x00]));
+    return code;
+  },
+  1007: async () => {
+    const socket = await openRawSocket("user-1007");
+    const code = closed(socket);
+    socket.send(Buffer.from([0xff]), { binary: false });
     return code;
   },
   1009: async () => {

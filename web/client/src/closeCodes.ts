@@ -25,6 +25,8 @@ const action = (
 export const CLOSE_CODES: Readonly<Record<number, CloseAction>> = {
   1000: action(false, "unavailable", "closed by request"),
   1001: action(true, "unavailable", "server going away"),
+  1002: action(false, "invalid-request", "protocol error"),
+  1007: action(false, "invalid-request", "invalid UTF-8"),
   1009: action(false, "too-large", "message too big"),
   4400: action(false, "invalid-request", "bad message"),
   4401: action(true, "unauthorized", "token expired or revoked", { newToken: true }),

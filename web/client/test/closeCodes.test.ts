@@ -10,6 +10,8 @@ import { TestServer } from "./testServer.js";
 const REACTIONS: Record<number, string> = {
   1000: "unavailable",
   1001: "again",
+  1002: "invalid-request",
+  1007: "invalid-request",
   1009: "too-large",
   4400: "invalid-request",
   4401: "again with a new token",
