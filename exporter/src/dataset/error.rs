@@ -61,6 +61,14 @@ pub enum DatasetError {
          spelling, or leave the column out of `order`"
     )]
     Unsorted(String),
+    /// A column has more nested lists, maps and records than Sluice reads.
+    #[error("column `{column}` is nested {depth} levels deep, and at most 32 are read: flatten it, or store it as text")]
+    TooDeep {
+        /// The name of the column, or of the member of an object.
+        column: String,
+        /// The number of lists, maps and records around the deepest value that was found.
+        depth: usize,
+    },
     /// The source sent malformed bytes, such as a damaged page of a Parquet file; the text names the damage.
     #[error("the source sent malformed data: {0}")]
     Garbled(&'static str),
@@ -192,6 +200,7 @@ impl DatasetError {
             | Self::Value { .. }
             | Self::Stored { .. }
             | Self::Unsorted(_)
+            | Self::TooDeep { .. }
             | Self::Garbled(_)
             | Self::Limit(_)
             | Self::Fields { .. }
@@ -230,6 +239,7 @@ impl DatasetError {
             Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),
             Self::NoColumn(_) | Self::Unsupported { .. } | Self::Param(_) | Self::Value { .. } => false,
             Self::Stored { .. } | Self::Unsorted(_) => false,
+            Self::TooDeep { .. } => false,
             Self::Db(e) => sql::is_transient(e),
             Self::Garbled(_) | Self::Rewritten | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
             // the next attempt may find a newer catalog

@@ -17,6 +17,7 @@ use polars_arrow::{
 use super::{
     super::DatasetError,
     batches::{BATCH_BYTES, Batches},
+    nesting,
     reader::FrameHandler,
     type_mapping::{self, FRAME_TEXT, TextBudget, TypeMapping},
 };
@@ -30,12 +31,19 @@ const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;
 
+/// Checks the nesting of the columns of a file, and returns a reader of the file, and whether it has the file format.
 fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     file.rewind()?;
     let mut begin = Vec::new();
     file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut begin)?;
     file.rewind()?;
-    Ok((BufReader::with_capacity(1 << 20, file), begin == MAGIC))
+    let is_file = begin == MAGIC;
+    if is_file {
+        nesting::check_file(&file)?;
+    } else {
+        nesting::check_stream(&file)?;
+    }
+    Ok((BufReader::with_capacity(1 << 20, file), is_file))
 }
 
 /// Replaces the extension types of a schema with their storage types.

@@ -15,6 +15,9 @@ mod guess;
 mod kind;
 mod location;
 mod ndjson;
+mod nesting;
+#[cfg(test)]
+mod nesting_tests;
 mod offered;
 mod parquet;
 mod parse;

@@ -74,6 +74,19 @@ fn calculated(text: &str) -> (String, String) {
 }
 
 #[test]
+fn expressions_of_the_maximum_depth_and_size_are_calculated() {
+    for (text, first) in [
+        (vec!["n"; 100].join("+"), "700"),
+        (vec!["n > 0"; 50].join(" and "), "true"),
+        (format!("{}n{}", "(".repeat(32), ")".repeat(32)), "7"),
+        (format!("{}n{}", "abs(".repeat(32), ")".repeat(32)), "7"),
+        (format!("{}n > 0", "not ".repeat(32)), "true"),
+    ] {
+        assert_eq!(calculated(&text), (first.to_owned(), "null".to_owned()), "{text}");
+    }
+}
+
+#[test]
 fn floats_of_32_bits_count_as_their_written_digits() {
     let computed = compile("x * 3", &columns()).unwrap();
     let frame = DataFrame::new_infer_height(vec![Column::new("x".into(), [Some(0.1_f32), None])]).unwrap();

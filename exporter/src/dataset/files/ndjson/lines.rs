@@ -10,7 +10,7 @@ use std::{
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::super::{super::DatasetError, text_file};
+use super::super::{super::DatasetError, nesting, text_file};
 
 /// The maximum length of a line without its end, in bytes.
 const LINE_BYTES: usize = 64 << 20;
@@ -53,7 +53,8 @@ impl Lines {
                 return Err(DatasetError::Limit("a line has more than 64 MiB").at_line(self.number));
             }
             if !line.iter().all(u8::is_ascii_whitespace) {
-                return members(line, member).map(|()| true).map_err(|e| e.at_line(self.number));
+                let read = nesting::check_line(line).and_then(|()| members(line, member));
+                return read.map(|()| true).map_err(|e| e.at_line(self.number));
             }
         }
     }

@@ -37,12 +37,15 @@ use super::{
     super::{
         super::DatasetError,
         file_version::FileVersion,
+        nesting,
         type_mapping::{self, TextBudget, TypeMapping},
     },
     nested,
     pages::{BROKEN, PAGE_BYTES, Page, Pages},
 };
 
+/// The key under which writers store the Arrow schema of a file in its footer.
+const ARROW_SCHEMA: &str = "ARROW:schema";
 /// The approximate number of values in a window.
 const VALUES: usize = 2_000_000;
 /// The number of rows below which the limit [`VALUES`] does not shrink a window, because every window has a fixed cost.
@@ -100,8 +103,15 @@ impl Windows {
     /// Opens a file, and reads its footer.
     pub(in crate::dataset::files) fn open(mut file: File) -> Result<Self, DatasetError> {
         let version = FileVersion::of(&file)?;
+        let footer = nesting::footer(&file)?;
         let (metadata, fields) = type_mapping::catch_damage(|| {
-            let metadata = read_metadata(&mut file)?;
+            let metadata = match footer {
+                Some(footer) => read_metadata(&mut Cursor::new(footer))?,
+                None => read_metadata(&mut file)?,
+            };
+            let pairs = metadata.key_value_metadata.iter().flatten();
+            let stored = pairs.filter(|pair| pair.key == ARROW_SCHEMA).filter_map(|pair| pair.value.as_deref());
+            stored.into_iter().try_for_each(nesting::check_encoded_schema)?;
             let fields: ArrowSchema =
                 infer_schema(&metadata)?.iter_values().map(type_mapping::without_extension).collect();
             Ok((metadata, fields))

@@ -1,0 +1,312 @@
+//! Reads the nesting of columns from the footer of a Parquet file.
+//!
+//! The footer has the schema as a flat list in depth-first order, in which each group states the number of its children
+//! (`FileMetaData` and `SchemaElement` of the Parquet format). This reader decodes only that list.
+
+use std::{fs::File, os::unix::fs::FileExt};
+
+use polars_parquet_format::thrift::{
+    self,
+    protocol::{TCompactInputProtocol, TInputProtocol, TType},
+};
+
+use super::Deepest;
+use crate::dataset::DatasetError;
+
+/// The error for a footer that is not valid Thrift.
+const BROKEN: DatasetError = DatasetError::Garbled("the schema of the file is damaged");
+/// The bytes at the end of a Parquet file. The length of the footer precedes them.
+const MAGIC: [u8; 4] = *b"PAR1";
+/// The length of the bytes after a footer: its length and [`MAGIC`].
+const TAIL: u64 = 8;
+
+/// `SchemaElement.repetition_type`: the field has any number of values.
+const REPEATED: i32 = 2;
+/// A group whose repeated child is no level of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Collection {
+    List,
+    Map,
+}
+
+impl Collection {
+    /// Returns the collection of this `SchemaElement.converted_type`.
+    const fn from_converted_type(number: i32) -> Option<Self> {
+        match number {
+            // the second number is the one of old writers
+            1 | 2 => Some(Self::Map),
+            3 => Some(Self::List),
+            _ => None,
+        }
+    }
+
+    /// Returns the collection of this member of the union `LogicalType`.
+    const fn from_logical_type(member: Option<i16>) -> Option<Self> {
+        match member {
+            Some(2) => Some(Self::Map),
+            Some(3) => Some(Self::List),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the footer of a file, and checks the nesting of all columns. Returns the footer between [`MAGIC`] and its
+/// length, so that a library reads it as a whole file. Returns None if the file does not end as a Parquet file does; a
+/// library then reports the damage.
+///
+/// # Errors
+/// When the file can't be read, its schema is damaged, or a column is nested too deeply.
+pub(in super::super) fn footer(file: &File) -> Result<Option<Vec<u8>>, DatasetError> {
+    let size = file.metadata()?.len();
+    let Some(tail_at) = size.checked_sub(TAIL) else { return Ok(None) };
+    let mut tail = [0; TAIL as usize];
+    file.read_exact_at(&mut tail, tail_at)?;
+    let [a, b, c, d, magic @ ..] = tail;
+    let length = u64::from(u32::from_le_bytes([a, b, c, d]));
+    let Some(begin) = tail_at.checked_sub(length).filter(|_| magic == MAGIC) else { return Ok(None) };
+    let mut footer = MAGIC.to_vec();
+    let thrift = footer.len()..footer.len() + length as usize;
+    footer.resize(thrift.end + TAIL as usize, 0);
+    file.read_exact_at(&mut footer[thrift.start..], begin)?;
+    check(&footer[thrift])?;
+    Ok(Some(footer))
+}
+
+/// A field or group of the schema.
+#[derive(Debug, Default)]
+struct Element {
+    name: Vec<u8>,
+    children: i32,
+    is_repeated: bool,
+    collection: Option<Collection>,
+}
+
+/// A group whose children follow.
+struct Group {
+    children_left: i32,
+    depth: usize,
+    collection: Option<Collection>,
+}
+
+/// Checks the nesting of all columns in a footer.
+fn check(footer: &[u8]) -> Result<(), DatasetError> {
+    let mut deepest = Deepest::default();
+    let mut groups: Vec<Group> = Vec::new();
+    let mut column = String::new();
+    let mut is_root = true;
+    let visit = |element: Element| {
+        while groups.last().is_some_and(|group| group.children_left <= 0) {
+            groups.pop();
+        }
+        if is_root {
+            is_root = false;
+            groups.push(Group { children_left: element.children, depth: 0, collection: None });
+            return;
+        }
+        // elements after the end of the root are an error, which a library reports
+        let (level, Some(parent)) = (groups.len(), groups.last_mut()) else { return };
+        parent.children_left -= 1;
+        if level == 1 {
+            column = String::from_utf8_lossy(&element.name).into_owned();
+        }
+        let is_group = element.children > 0;
+        let entries_of = parent.collection.filter(|_| element.is_repeated);
+        // the repeated child of a list is a record of its own if it has several members
+        let is_record = entries_of.is_none() || (entries_of == Some(Collection::List) && element.children > 1);
+        let of_group = usize::from(is_group && is_record);
+        let of_repetition = usize::from(element.is_repeated && entries_of.is_none());
+        let depth = parent.depth + of_group + of_repetition;
+        deepest.see(&column, depth);
+        if is_group {
+            let collection = element.collection.filter(|_| !element.is_repeated);
+            groups.push(Group { children_left: element.children, depth, collection });
+        }
+    };
+    // a list has at most as many elements as the footer has bytes, and the protocol counts eight bytes for each
+    let mut input = TCompactInputProtocol::new(footer, footer.len().saturating_mul(16));
+    each_element(&mut input, visit).map_err(|_| BROKEN)?;
+    deepest.check()
+}
+
+/// Decodes the field `schema` of `FileMetaData`, and calls `visit` for each element.
+fn each_element(input: &mut TCompactInputProtocol<&[u8]>, mut visit: impl FnMut(Element)) -> Result<(), thrift::Error> {
+    input.read_struct_begin()?;
+    loop {
+        let field = input.read_field_begin()?;
+        match (field.field_type, field.id) {
+            (TType::Stop, _) => return Ok(()),
+            (TType::List, Some(2)) => {
+                let list = input.read_list_begin()?;
+                for _ in 0..list.size {
+                    visit(element(input)?);
+                }
+                return Ok(());
+            }
+            (kind, _) => input.skip(kind)?,
+        }
+        input.read_field_end()?;
+    }
+}
+
+/// Decodes a `SchemaElement`.
+fn element(input: &mut TCompactInputProtocol<&[u8]>) -> Result<Element, thrift::Error> {
+    let mut element = Element::default();
+    input.read_struct_begin()?;
+    loop {
+        let field = input.read_field_begin()?;
+        match (field.field_type, field.id) {
+            (TType::Stop, _) => break,
+            (TType::I32, Some(3)) => element.is_repeated = input.read_i32()? == REPEATED,
+            (TType::String, Some(4)) => element.name = input.read_bytes()?,
+            (TType::I32, Some(5)) => element.children = input.read_i32()?,
+            (TType::I32, Some(6)) => {
+                element.collection = element.collection.or(Collection::from_converted_type(input.read_i32()?));
+            }
+            (TType::Struct, Some(10)) => element.collection = logical_collection(input)?.or(element.collection),
+            (kind, _) => input.skip(kind)?,
+        }
+        input.read_field_end()?;
+    }
+    input.read_struct_end()?;
+    Ok(element)
+}
+
+/// Decodes the union `LogicalType`, and returns the collection that it stands for.
+fn logical_collection(input: &mut TCompactInputProtocol<&[u8]>) -> Result<Option<Collection>, thrift::Error> {
+    let mut collection = None;
+    input.read_struct_begin()?;
+    loop {
+        let member = input.read_field_begin()?;
+        if member.field_type == TType::Stop {
+            break;
+        }
+        collection = collection.or(Collection::from_logical_type(member.id));
+        input.skip(member.field_type)?;
+        input.read_field_end()?;
+    }
+    input.read_struct_end()?;
+    Ok(collection)
+}
+
+#[cfg(test)]
+mod tests {
+    use polars_parquet_format::{
+        ConvertedType, FieldRepetitionType as Repetition, FileMetaData, ListType, LogicalType, MapType, SchemaElement,
+        Type, thrift::protocol::TCompactOutputProtocol,
+    };
+
+    use super::{super::MAX_DEPTH, *};
+
+    fn group(name: &str, repetition: Repetition, children: i32) -> SchemaElement {
+        SchemaElement {
+            type_: None,
+            type_length: None,
+            repetition_type: Some(repetition),
+            name: name.to_owned(),
+            num_children: Some(children),
+            converted_type: None,
+            scale: None,
+            precision: None,
+            field_id: None,
+            logical_type: None,
+        }
+    }
+
+    fn leaf(name: &str, repetition: Repetition) -> SchemaElement {
+        SchemaElement { type_: Some(Type::INT32), num_children: None, ..group(name, repetition, 0) }
+    }
+
+    fn list(converted: bool) -> SchemaElement {
+        let mut list = group("list", Repetition::OPTIONAL, 1);
+        if converted {
+            list.converted_type = Some(ConvertedType::LIST);
+        } else {
+            list.logical_type = Some(LogicalType::LIST(ListType {}));
+        }
+        list
+    }
+
+    fn map() -> SchemaElement {
+        SchemaElement { logical_type: Some(LogicalType::MAP(MapType {})), ..group("map", Repetition::REQUIRED, 1) }
+    }
+
+    /// Encodes a footer with a plain column, and a column in which `level` stands `depth` times around a value.
+    fn footer_of(level: &[SchemaElement], depth: usize) -> Vec<u8> {
+        let mut schema = vec![group("root", Repetition::REQUIRED, 2), leaf("plain", Repetition::REQUIRED)];
+        schema.extend((0..depth).flat_map(|_| level.to_vec()));
+        schema.push(leaf("leaf", Repetition::OPTIONAL));
+        if let Some(column) = schema.get_mut(2) {
+            column.name = "deep".to_owned();
+        }
+        let metadata = FileMetaData {
+            version: 2,
+            schema,
+            num_rows: 0,
+            row_groups: vec![],
+            key_value_metadata: None,
+            created_by: Some("a test".to_owned()),
+            column_orders: None,
+            encryption_algorithm: None,
+            footer_signing_key_metadata: None,
+        };
+        let mut bytes = Vec::new();
+        metadata.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut bytes)).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn every_way_of_writing_lists_maps_and_records_counts_one_level() {
+        use Repetition as R;
+        let levels: [(&str, Vec<SchemaElement>); 8] = [
+            ("a record", vec![group("record", R::OPTIONAL, 1)]),
+            ("a list by its converted type", vec![list(true), group("list", R::REPEATED, 1)]),
+            ("a list by its logical type", vec![list(false), group("list", R::REPEATED, 1)]),
+            ("a map", vec![map(), group("key_value", R::REPEATED, 2), leaf("key", R::REQUIRED)]),
+            ("a record with a member before", vec![group("r", R::REQUIRED, 2), leaf("a", R::REQUIRED)]),
+            (
+                "a list of records of old writers",
+                vec![list(true), group("array", R::REPEATED, 2), leaf("a", R::REQUIRED)],
+            ),
+            ("a repeated record without a list", vec![group("r", R::REPEATED, 1)]),
+            ("a repeated record in a record", vec![group("r", R::OPTIONAL, 1), group("r", R::REPEATED, 1)]),
+        ];
+        let per_level = [1, 1, 1, 1, 1, 2, 2, 3];
+        for ((what, level), count) in levels.into_iter().zip(per_level) {
+            let most = MAX_DEPTH / count;
+            assert!(check(&footer_of(&level, most)).is_ok(), "{what}: {most} are read");
+            let error = check(&footer_of(&level, most + 1)).unwrap_err();
+            let DatasetError::TooDeep { column, depth } = &error else { panic!("{what}: {error:?}") };
+            assert_eq!((column.as_str(), *depth), ("deep", (most + 1) * count), "{what}");
+        }
+    }
+
+    #[test]
+    fn damaged_footers_pass_to_the_library_or_are_refused() {
+        let whole = footer_of(&[group("record", Repetition::OPTIONAL, 1)], 3);
+        for length in 0..whole.len() {
+            match check(&whole[..length]) {
+                Ok(()) | Err(DatasetError::Garbled(_)) => {}
+                other => panic!("{length}: {other:?}"),
+            }
+        }
+        // more children than elements, and more elements than children
+        for children in [i32::MAX, -1, 1] {
+            let mut schema = vec![group("root", Repetition::REQUIRED, children)];
+            schema.extend((0..3).map(|_| leaf("a", Repetition::REQUIRED)));
+            let metadata = FileMetaData {
+                version: 2,
+                schema,
+                num_rows: 0,
+                row_groups: vec![],
+                key_value_metadata: None,
+                created_by: None,
+                column_orders: None,
+                encryption_algorithm: None,
+                footer_signing_key_metadata: None,
+            };
+            let mut bytes = Vec::new();
+            metadata.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut bytes)).unwrap();
+            assert!(check(&bytes).is_ok(), "{children}");
+        }
+    }
+}
