@@ -64,6 +64,7 @@ async fn another_exporter_finishes_the_export_of_a_killed_one_and_the_credit_is_
     let done = client.ended(export.id).await;
     assert_eq!(done.status, Status::Completed, "{}", fleet.logs());
     assert!(done.attempt >= 2, "the export completes in a new attempt");
+    assert!(fleet.logs().contains("running an export in a process of its own"), "{}", fleet.logs());
     let rest = fleet.rest();
     let file = rest.get(&done.links.file).await;
     assert_eq!(testkit::sha256(&file.body), done.file.expect("a file").sha256);

@@ -56,6 +56,10 @@ pub struct Model {
     pub attempt: i32,
     /// The number of attempts that failed or whose lease expired. An attempt that released its lease is not counted.
     pub failures: i32,
+    /// The number of attempts whose lease expired: their exporter died, or lost the database. They count as failures.
+    pub abandoned_attempts: i32,
+    /// The number of attempts whose own process died, which their exporter saw. They count as failures.
+    pub crashed_attempts: i32,
     /// The pool of exporters that offer the dataset.
     #[sea_orm(column_type = "Text")]
     pub pool: String,
@@ -143,6 +147,8 @@ impl Model {
             status: Status::Queued.as_str().into(),
             attempt: 0,
             failures: 0,
+            abandoned_attempts: 0,
+            crashed_attempts: 0,
             pool: "default".into(),
             lane: Lane::Bulk.as_str().into(),
             credits: 1,

@@ -4,6 +4,7 @@
 //! fencing token, so the outcome of a stale attempt changes nothing. Every hold, capture and release has a unique key
 //! in the ledger, so a retry adds no second entry. This crate accesses only the database.
 
+mod abandoned;
 pub mod account;
 pub mod credit_policy;
 pub mod dispatch_queue;

@@ -33,14 +33,36 @@ pub async fn dispatched(db: &impl ConnectionTrait, id: ExportId, now: DateTime<U
 pub enum Claim {
     /// The exporter owns the export. The row contains the number of the new attempt.
     Won(Box<Model>),
+    /// The process of an earlier attempt ended without an outcome, so the export must run in a process of its own. Only
+    /// [`claim_shared`] returns it; the export is still free.
+    SetApart(Box<Model>),
     /// Another exporter owns the export, with a lease that expires at this time.
     Busy(DateTime<Utc>),
     /// The export ended, does not exist, or its cancellation was requested.
     Ended,
 }
 
+/// Starts the next attempt at an export as [`claim`] does, for a process that runs other exports too.
+///
+/// # Errors
+/// When the database fails.
+pub async fn claim_shared(
+    db: &impl ConnectionTrait,
+    id: ExportId,
+    worker: &str,
+    now: DateTime<Utc>,
+    lease_expires_at: DateTime<Utc>,
+) -> Result<Claim, StoreError> {
+    match find(db, id).await? {
+        Some(row) if row.is_free(now) && row.cancel_requested_at.is_none() && row.is_set_apart(now) => {
+            Ok(Claim::SetApart(Box::new(row)))
+        }
+        row => take(db, row, worker, now, lease_expires_at).await,
+    }
+}
+
 /// Starts the next attempt at an export, owned by the exporter `worker`. The export must be waiting, or its lease must
-/// have expired. An expired lease counts as a failed attempt, so that an export that crashes its exporters ends too.
+/// have expired. An expired lease counts as a failed and abandoned attempt.
 ///
 /// # Errors
 /// When the database fails.
@@ -51,20 +73,32 @@ pub async fn claim(
     now: DateTime<Utc>,
     lease_expires_at: DateTime<Utc>,
 ) -> Result<Claim, StoreError> {
-    let Some(row) = find(db, id).await? else { return Ok(Claim::Ended) };
+    take(db, find(db, id).await?, worker, now, lease_expires_at).await
+}
+
+async fn take(
+    db: &impl ConnectionTrait,
+    row: Option<Model>,
+    worker: &str,
+    now: DateTime<Utc>,
+    lease_expires_at: DateTime<Utc>,
+) -> Result<Claim, StoreError> {
+    let Some(row) = row else { return Ok(Claim::Ended) };
+    let id = row.export_id();
     let waiting = [Status::Queued.as_str(), Status::Dispatched.as_str()];
     let free = Condition::any()
         .add(Column::Status.is_in(waiting))
         .add(Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lte(now)));
     // an attempt that released its lease has no `worker`
     let expired = Column::Status.eq(Status::Running.as_str()).and(Column::Worker.is_not_null());
-    let failure = Expr::case(expired, 1).finally(0);
+    let failure = || Expr::case(expired.clone(), 1).finally(0);
     let update = update_of(id, now)
         .filter(Column::Attempt.eq(row.attempt))
         .filter(Column::CancelRequestedAt.is_null())
         .filter(free)
         .col_expr(Column::Attempt, Expr::value(row.attempt + 1))
-        .col_expr(Column::Failures, Expr::col(Column::Failures).add(failure))
+        .col_expr(Column::Failures, Expr::col(Column::Failures).add(failure()))
+        .col_expr(Column::AbandonedAttempts, Expr::col(Column::AbandonedAttempts).add(failure()))
         .col_expr(Column::Worker, Expr::value(worker))
         .col_expr(Column::LeaseExpiresAt, Expr::value(lease_expires_at))
         .col_expr(Column::DispatchedAt, Expr::value(row.dispatched_at.unwrap_or(now)))
@@ -129,6 +163,25 @@ pub async fn attempt_failed(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     applied(db, released(id, attempt, now).col_expr(Column::Failures, Expr::col(Column::Failures).add(1))).await
+}
+
+/// Records that the process `worker`, which ran only this export, died during its attempt, and releases the lease.
+/// Returns false when the process held no lease of the export.
+///
+/// # Errors
+/// When the database fails.
+pub async fn attempt_crashed(
+    db: &impl ConnectionTrait,
+    id: ExportId,
+    worker: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let update = without_lease(update_of(id, now), now)
+        .filter(Column::Status.eq(Status::Running.as_str()))
+        .filter(Column::Worker.eq(worker))
+        .col_expr(Column::Failures, Expr::col(Column::Failures).add(1))
+        .col_expr(Column::CrashedAttempts, Expr::col(Column::CrashedAttempts).add(1));
+    applied(db, update).await
 }
 
 /// `running → completed`: the attempt wrote the whole file.
@@ -246,12 +299,13 @@ fn running(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity>
         .filter(Column::Attempt.eq(attempt.cast_signed()))
 }
 
-/// Clears `worker`, so that [`claim`] does not count the released lease as an expired lease.
 fn released(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity> {
-    running(id, attempt, now)
-        .filter(Column::Worker.is_not_null())
-        .col_expr(Column::LeaseExpiresAt, Expr::value(now))
-        .col_expr(Column::Worker, Expr::value(None::<String>))
+    without_lease(running(id, attempt, now).filter(Column::Worker.is_not_null()), now)
+}
+
+/// Clears `worker`, so that [`claim`] does not count the released lease as an expired lease.
+fn without_lease(update: UpdateMany<Entity>, now: DateTime<Utc>) -> UpdateMany<Entity> {
+    update.col_expr(Column::LeaseExpiresAt, Expr::value(now)).col_expr(Column::Worker, Expr::value(None::<String>))
 }
 
 fn with_status(update: UpdateMany<Entity>, status: Status) -> UpdateMany<Entity> {

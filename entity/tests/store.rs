@@ -102,6 +102,43 @@ async fn failed_and_expired_attempts_are_counted_and_released_ones_are_not() {
 }
 
 #[tokio::test]
+async fn an_export_is_set_apart_after_the_death_of_the_process_that_ran_it() {
+    let db = database().await;
+    let id = queued(&db).await;
+    let shared = async |at| transition::claim_shared(&db, id, "shared", lease(at), lease(at + 10)).await.unwrap();
+    let apart = async |worker: &str, at| {
+        let claim = transition::claim(&db, id, worker, lease(at), lease(at + 10)).await.unwrap();
+        let Claim::Won(row) = claim else { panic!("{worker}: {claim:?}") };
+        (row.attempt, row.failures, row.abandoned_attempts, row.crashed_attempts)
+    };
+    // a failure, and a hand-over by a stopping exporter, leave the export among the others
+    assert!(matches!(shared(0).await, Claim::Won(_)));
+    assert!(transition::attempt_failed(&db, id, 1, lease(1)).await.unwrap());
+    assert!(matches!(shared(1).await, Claim::Won(_)));
+    assert!(transition::release_lease(&db, id, 2, lease(2)).await.unwrap());
+    assert!(matches!(shared(2).await, Claim::Won(_)));
+    assert_eq!(shared(11).await, Claim::Busy(lease(12)), "the lease of the third attempt has not expired");
+
+    let Claim::SetApart(row) = shared(12).await else { panic!("the exporter died") };
+    assert_eq!((row.attempt, row.abandoned(lease(11)), row.abandoned(lease(12)), row.crashed()), (3, 0, 1, 0));
+    assert_eq!(apart("child", 12).await, (4, 2, 1, 0));
+    assert_eq!(shared(13).await, Claim::Busy(lease(22)));
+    // the export stays apart after its own process released the lease
+    assert!(transition::release_lease(&db, id, 4, lease(14)).await.unwrap());
+    assert!(matches!(shared(14).await, Claim::SetApart(_)));
+
+    assert_eq!(apart("child", 14).await, (5, 2, 1, 0));
+    assert!(!transition::attempt_crashed(&db, id, "another", lease(15)).await.unwrap());
+    assert!(transition::attempt_crashed(&db, id, "child", lease(15)).await.unwrap());
+    assert!(!transition::attempt_crashed(&db, id, "child", lease(15)).await.unwrap(), "a death counts once");
+    let Claim::SetApart(row) = shared(15).await else { panic!("the process died") };
+    assert_eq!((row.abandoned(lease(15)), row.crashed()), (1, 1));
+    assert_eq!(apart("child", 15).await, (6, 3, 1, 1));
+    assert!(transition::request_cancel(&db, &alice(), id, lease(16)).await.unwrap());
+    assert_eq!(shared(40).await, Claim::Ended);
+}
+
+#[tokio::test]
 async fn a_cancel_request_stops_claims_and_heartbeats() {
     let db = database().await;
     let id = queued(&db).await;

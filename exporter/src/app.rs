@@ -51,6 +51,9 @@ pub async fn start_with(
     life: &Lifecycle,
 ) -> Result<App, ExporterError> {
     config.validate()?;
+    if worker::is_child() {
+        return start_one_job(config, registry, deps, life).await;
+    }
     let instance = format!("exporter-{}", Uuid::new_v4().simple());
     let current = start_catalog(&config, registry, &deps, &instance, life).await?;
     let (cancellations, drain, jobs) = (Cancellations::default(), Drain::default(), TaskTracker::new());
@@ -92,10 +95,56 @@ pub async fn start_with(
         cancellations,
         hand_over: CancellationToken::new(),
         jobs,
+        is_own_process: false,
         drain,
     });
     worker::start(&context, life);
     life.spawn(finish(context, canceled, service, life.soft().clone()));
+    Ok(App { instance })
+}
+
+/// Starts an exporter that runs one job for its parent process, and then stops. It offers nothing to gateways.
+async fn start_one_job(
+    config: ExporterConfig,
+    registry: Registry,
+    deps: Deps,
+    life: &Lifecycle,
+) -> Result<App, ExporterError> {
+    let parent = worker::Parent::connect().await.map_err(ExporterError::OwnProcess)?;
+    let instance = parent.instance.clone();
+    let catalog = start_catalog(&config, registry, &instance, life).await?;
+    let canceled = deps.bus.subscribe(subject::CANCEL_ALL.into()).await?;
+    let message = parent.message(deps.bus.jetstream().clone());
+    let context = Arc::new(WorkerContext {
+        config,
+        catalog,
+        bus: deps.bus,
+        db: deps.db,
+        store: deps.store,
+        clock: deps.clock,
+        instance: instance.clone(),
+        cancellations: Cancellations::default(),
+        hand_over: CancellationToken::new(),
+        jobs: TaskTracker::new(),
+        is_own_process: true,
+        drain: Drain::default(),
+    });
+    let (worker, soft) = (Arc::clone(&context), life.soft().clone());
+    life.spawn(context.jobs.track_future(async move {
+        worker::handle(&worker, message).await;
+        soft.cancel();
+    }));
+    let soft = life.soft().clone();
+    life.spawn(async move {
+        tokio::select! {
+            () = worker::listen(context.cancellations.clone(), canceled) => {}
+            () = worker::drain(&context, &soft) => {}
+            () = parent.gone.cancelled() => {
+                context.hand_over.cancel();
+                soft.cancel();
+            }
+        }
+    });
     Ok(App { instance })
 }
 

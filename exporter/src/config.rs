@@ -11,6 +11,7 @@ use crate::{
     format::{CompressionLevels, FormatLimits},
     pipeline::PipelineLimits,
     segment::SegmentLimits,
+    worker::OwnProcess,
 };
 
 /// The maximum number of rows of a sheet (Office Open XML).
@@ -71,7 +72,7 @@ pub struct ExporterConfig {
     pub tuning: ExporterTuning,
 }
 
-/// Limits that no setting changes. Tests use smaller values.
+/// Limits and commands that no setting changes. Tests use smaller values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExporterTuning {
     /// The maximum age of an open segment; 1 s by default.
@@ -86,6 +87,9 @@ pub struct ExporterTuning {
     pub progress_interval: Duration,
     /// The interval of lease renewals; None selects an eighth of the lease duration, at most 1 s.
     pub heartbeat_interval: Option<Duration>,
+    /// The command that starts this program again for an export that is set apart, because its exporter died; None runs
+    /// such an export among the others.
+    pub own_process: Option<OwnProcess>,
     /// The number of rows of each part of an archive; 1,000,000 by default, fewer than the rows of a sheet.
     pub archive_part_rows: u64,
 }
@@ -99,6 +103,7 @@ impl Default for ExporterTuning {
             encoder_threads: None,
             progress_interval: Duration::from_millis(200),
             heartbeat_interval: None,
+            own_process: None,
             archive_part_rows: 1_000_000,
         }
     }

@@ -33,6 +33,9 @@ pub enum ExporterError {
     /// NATS is unavailable or refused a request.
     #[error(transparent)]
     Bus(#[from] BusError),
+    /// A process that runs one export received no job from its parent.
+    #[error("this process received no export from its parent: {0}")]
+    OwnProcess(std::io::Error),
 }
 
 /// Why an attempt at an export ended without a file. The exporter writes the displayed text to logs and dead letters,
@@ -80,8 +83,8 @@ pub enum JobError {
     /// The exporter failed to serialize the metadata document or the manifest.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The export reached the maximum number of failed attempts.
-    #[error("gave up after {0} attempts")]
+    /// The process of this number of attempts ended without an outcome.
+    #[error("the process that worked on the export died {0} times")]
     Exhausted(u32),
     /// The lease of the export expired, so another exporter may have taken over the export.
     #[error("the lease expired")]
@@ -127,7 +130,11 @@ impl JobError {
             // the error text of the source may reveal internals to the owner
             Self::Dataset(e) => fail(e.user_message()),
             Self::Filter(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidFilter, errors.clone())),
-            Self::Template(_) | Self::Format(_) | Self::Exhausted(_) => fail(self.to_string()),
+            Self::Template(_) | Self::Format(_) => fail(self.to_string()),
+            Self::Exhausted(died) => fail(format!(
+                "the exporter stopped {died} times while it worked on this export, at last on this export alone: ask the \
+                 operator, or export fewer columns or rows"
+            )),
             Self::Params(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidRequest, errors.clone())),
             // the owner must not see the policy
             Self::Access(AccessError::Policy(_)) => {

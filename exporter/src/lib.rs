@@ -42,3 +42,4 @@ pub use config::ExporterConfig;
 pub use deps::Deps;
 pub use error::ExporterError;
 pub use registry::Registry;
+pub use worker::OwnProcess;

@@ -1,5 +1,6 @@
 //! An exporter turns jobs from NATS into files in the store and outcomes in NATS.
 
+mod own_process;
 mod support;
 
 use std::{

@@ -22,6 +22,8 @@ pub(crate) struct WorkerContext {
     pub(crate) hand_over: CancellationToken,
     /// The running jobs, so that the process can wait for them before it stops.
     pub(crate) jobs: TaskTracker,
+    /// Whether this process runs one export only, which is set apart.
+    pub(crate) is_own_process: bool,
     /// The drain state, which an operator sets.
     pub(crate) drain: Drain,
 }

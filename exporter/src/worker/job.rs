@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message};
-use entity::{export::Model, transition};
+use chrono::{DateTime, Utc};
+use entity::{StoreError, export::Model, transition};
 use platform::{backoff::Schedule, bus, telemetry::traces};
 use protocol::{
     envelope::{Envelope, Job},
+    problem::Problem,
     subject,
 };
 use tokio::time::Instant;
@@ -16,8 +18,9 @@ use tracing::{Instrument, Span, error, field::Empty, info, info_span, warn};
 use super::{
     attempt::{Attempt, AttemptEnd},
     context::WorkerContext,
+    own_process,
 };
-use crate::error::JobError;
+use crate::error::{JobError, Verdict};
 
 /// The pauses before NATS redelivers a job that the exporter failed to process.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
@@ -25,12 +28,13 @@ const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from
 const LEASE_SLACK: Duration = Duration::from_millis(250);
 
 /// Handles one delivery of a job, and answers the delivery with an acknowledgement. Logs every failure.
-pub(super) async fn handle(context: &WorkerContext, message: Message) {
+pub(crate) async fn handle(context: &WorkerContext, message: Message) {
     match bus::open::<Job>(&message.payload) {
         Ok(job) => {
             let handling = async {
-                let ack = process(context, &message, &job).await;
-                acknowledge(&message, ack).await;
+                if let Some(ack) = process(context, &message, &job).await {
+                    acknowledge(&message, ack).await;
+                }
             };
             handling.instrument(span(&job)).await;
         }
@@ -66,18 +70,69 @@ fn span(job: &Envelope<Job>) -> Span {
     span
 }
 
-/// Takes the lease of the job's export and runs an attempt at the export. Returns the acknowledgement for the job.
-async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> AckKind {
+/// Takes the lease of the job's export and runs an attempt at the export, or starts a process for an export that is set
+/// apart. Returns the acknowledgement for the job; None if that process has acknowledged the job.
+async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> Option<AckKind> {
+    if context.is_own_process {
+        return Some(process_here(context, message, job).await);
+    }
+    let (now, expires_at) = lease(context);
+    let claim = transition::claim_shared(&context.db, job.body.export_id, &context.instance, now, expires_at).await;
+    match claim {
+        Ok(transition::Claim::SetApart(row)) => own_process::handle(context, message, job, &row).await,
+        claim => Some(process_claim(context, message, job, claim).await),
+    }
+}
+
+/// Takes the lease of the job's export and runs an attempt at the export in this process. Returns the acknowledgement
+/// for the job.
+pub(super) async fn process_here(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> AckKind {
+    let (now, expires_at) = lease(context);
+    let claim = transition::claim(&context.db, job.body.export_id, &context.instance, now, expires_at).await;
+    process_claim(context, message, job, claim).await
+}
+
+/// Ends an export whose attempts ended `died` times without an outcome. Returns the acknowledgement for the job.
+pub(super) async fn give_up(context: &WorkerContext, message: &Message, job: &Envelope<Job>, died: u32) -> AckKind {
+    let (now, expires_at) = lease(context);
+    let claim = transition::claim(&context.db, job.body.export_id, &context.instance, now, expires_at).await;
+    let Ok(transition::Claim::Won(row)) = claim else {
+        return without_lease(context, message, claim);
+    };
+    let (attempt, error) = (Attempt::new(context, &row), JobError::Exhausted(died));
+    match error.verdict() {
+        Verdict::Fail(problem) => fail(&attempt, message, job, &error, problem).await,
+        _ => retry(message),
+    }
+}
+
+/// Returns the current time, and the time at which a lease that begins now expires.
+fn lease(context: &WorkerContext) -> (DateTime<Utc>, DateTime<Utc>) {
     let now = context.clock.now();
-    let lease_expires_at = now + context.config.lease_duration.get();
-    let claim = transition::claim(&context.db, job.body.export_id, &context.instance, now, lease_expires_at).await;
+    (now, now + context.config.lease_duration.get())
+}
+
+async fn process_claim(
+    context: &WorkerContext,
+    message: &Message,
+    job: &Envelope<Job>,
+    claim: Result<transition::Claim, StoreError>,
+) -> AckKind {
     match claim {
         Ok(transition::Claim::Won(row)) => run(context, message, job, &row).await,
+        claim => without_lease(context, message, claim),
+    }
+}
+
+/// Returns the acknowledgement for a job whose export this process could not claim.
+fn without_lease(context: &WorkerContext, message: &Message, claim: Result<transition::Claim, StoreError>) -> AckKind {
+    match claim {
         Ok(transition::Claim::Ended) => AckKind::Ack,
         Ok(transition::Claim::Busy(until)) => {
             let remaining = (until - context.clock.now()).to_std().unwrap_or_default();
             AckKind::Nak(Some(remaining + LEASE_SLACK))
         }
+        Ok(transition::Claim::Won(_) | transition::Claim::SetApart(_)) => retry(message),
         Err(e) => {
             warn!(error = %e, "failed to claim an export");
             retry(message)
@@ -128,18 +183,28 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
             attempt.count_failure().await;
             retry(message)
         }
-        AttemptEnd::Failed(error, problem) => {
-            span.record("otel.status_code", "ERROR");
-            warn!(%error, export.attempt = attempt.number, "an export failed");
-            if let Err(e) = attempt.report_failure(job, &error, problem).await {
-                warn!(error = %e, "failed to report an outcome; the job is retried");
-                attempt.count_failure().await;
-                return retry(message);
-            }
-            attempt.discard().await;
-            AckKind::Ack
-        }
+        AttemptEnd::Failed(error, problem) => fail(&attempt, message, job, &error, problem).await,
     }
+}
+
+/// Reports the failure of an export to its owner, and keeps the job as a dead letter. Returns the acknowledgement for the
+/// job.
+async fn fail(
+    attempt: &Attempt<'_>,
+    message: &Message,
+    job: &Envelope<Job>,
+    error: &JobError,
+    problem: Problem,
+) -> AckKind {
+    Span::current().record("otel.status_code", "ERROR");
+    warn!(%error, export.attempt = attempt.number, "an export failed");
+    if let Err(e) = attempt.report_failure(job, error, problem).await {
+        warn!(error = %e, "failed to report an outcome; the job is retried");
+        attempt.count_failure().await;
+        return retry(message);
+    }
+    attempt.discard().await;
+    AckKind::Ack
 }
 
 /// Returns a negative acknowledgement. NATS redelivers the job after the pause in this acknowledgement. The pause grows

@@ -105,6 +105,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_exporter_draining", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether an operator drains this exporter (1) or not (0)." },
     Metric { name: "sluice_exporter_attempts_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Bounded("`completed` or a failure label of the exporter"))], help: "Number of attempts at an export that ended." },
     Metric { name: "sluice_exporter_attempt_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Exporter, labels: &[Label("result", Bounded("as of sluice_exporter_attempts_total"))], help: "Duration of attempts, in seconds." },
+    Metric { name: "sluice_exporter_own_processes_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Known(&["ended", "crashed", "killed", "not_started"]))], help: "Number of processes that the exporter started for one export each, because an earlier attempt ended with the death of its process." },
     Metric { name: "sluice_exporter_bytes_total", kind: Counter, unit: Bytes, scope: Exporter, labels: &[], help: "File bytes written, in bytes." },
     Metric { name: "sluice_exporter_rows_total", kind: Counter, unit: Count, scope: Exporter, labels: &[], help: "Number of rows written." },
     Metric { name: "sluice_exporter_pull_failures_total", kind: Counter, unit: Count, scope: Exporter, labels: &[LANE], help: "Number of failed pulls of jobs." },

@@ -5,7 +5,7 @@ mod exporter_http;
 use std::{io, net::SocketAddr, sync::Arc};
 
 use entity::credit_policy::{CreditPolicy, CreditPolicyError};
-use exporter::{ExporterError, catalog::Advertisement};
+use exporter::{ExporterError, OwnProcess, catalog::Advertisement};
 use gateway::app::StartError;
 use notifier::{BackupSetup, NotifierError};
 use platform::{
@@ -232,7 +232,9 @@ pub async fn start_exporter(settings: &Settings, common: &Common, life: &Lifecyc
         let listener = bind("exporter.internal_listen", address).await?;
         exporter_http::serve(deps.clone(), metrics, listener, life);
     }
-    exporter::start(settings.exporter.clone(), deps, life).await?;
+    let mut config = settings.exporter.clone();
+    config.tuning.own_process.get_or_insert_with(OwnProcess::of_this_command);
+    exporter::start(config, deps, life).await?;
     Ok(())
 }
 

@@ -15,11 +15,13 @@ mod stale_nats;
 mod standalone_nats;
 
 use std::{
+    ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use exporter::OwnProcess;
 use migration::{Migrator, MigratorTrait};
 use platform::lifecycle::Lifecycle;
 use tokio::net::TcpListener;
@@ -96,6 +98,7 @@ async fn serve(
         CatalogChoice::Use(path) => settings.exporter.catalog.clone_from(path),
         CatalogChoice::None => settings.exporter.catalog = PathBuf::new(),
     }
+    settings.exporter.tuning.own_process = Some(own_process(&files, &settings));
     let common = Common::prepare(&settings, PROCESS).await?;
     Migrator::up(&common.db, None).await.map_err(UpError::Migrate)?;
 
@@ -119,6 +122,17 @@ async fn serve(
     }
     services::stop(&settings, &common, started, life).await?;
     Ok(())
+}
+
+/// Returns the command of an exporter with these settings.
+fn own_process(files: &SettingsFiles, settings: &Settings) -> OwnProcess {
+    let paths = [("--data-dir", &files.data_dir), ("--config", &files.config)];
+    let options = paths.iter().filter_map(|(name, path)| Some([(*name).into(), path.as_ref()?.into()]));
+    let args: Vec<OsString> = options.flatten().chain(["exporter".into()]).collect();
+    let mut command = OwnProcess::with_args(args);
+    // the command line of this process may have replaced the catalog of the settings
+    command.env.push(("SLUICE_EXPORTER__CATALOG".into(), settings.exporter.catalog.clone().into()));
+    command
 }
 
 async fn start(

@@ -8,7 +8,7 @@ mod days;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
-use exporter::{Deps, ExporterConfig, Registry, catalog::Advertisement};
+use exporter::{Deps, ExporterConfig, OwnProcess, Registry, catalog::Advertisement};
 use platform::{
     bus::Bus,
     clock::SystemClock,
@@ -46,6 +46,8 @@ async fn main() -> Result<()> {
     if settings.exporter.pool == ExporterConfig::default().pool {
         settings.exporter.pool = "calendar".into();
     }
+
+    settings.exporter.tuning.own_process = Some(OwnProcess::of_this_command());
 
     let life = Lifecycle::new();
     life.stop_at_signals();

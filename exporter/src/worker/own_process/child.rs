@@ -1,0 +1,97 @@
+//! The child's side: reads its job from the parent, and stops when the parent does.
+
+use std::{
+    env,
+    io::{self, BufRead, Read},
+    thread,
+    time::Duration,
+};
+
+use async_nats::{
+    Message,
+    jetstream::{self, Context},
+};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{PassedJob, VARIABLE};
+
+/// The maximum length of a passed job, in bytes.
+const MAX_JOB: u64 = 16 << 20;
+/// The time that a child has to hand over its export after the end of its parent.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Whether this process runs one export for its parent.
+pub(crate) fn is_child() -> bool {
+    env::var_os(VARIABLE).is_some()
+}
+
+/// The connection to the parent process.
+pub(crate) struct Parent {
+    /// The name under which this process holds the lease of its export.
+    pub(crate) instance: String,
+    /// Cancelled when the parent stops or dies.
+    pub(crate) gone: CancellationToken,
+    job: PassedJob,
+}
+
+impl Parent {
+    /// Reads the job from the standard input, and then watches the input for its end in a thread.
+    ///
+    /// # Errors
+    /// When the input has no job.
+    pub(crate) async fn connect() -> io::Result<Self> {
+        let (sender, passed) = oneshot::channel();
+        let gone = CancellationToken::new();
+        let token = gone.clone();
+        // a plain thread, because a blocked read must not keep the runtime from its end
+        thread::Builder::new().name("parent".into()).spawn(move || {
+            let mut input = io::stdin().lock();
+            // an error means that the process stops already
+            let _ = sender.send(read(&mut input));
+            // the end of the input and an error both mean that the parent is gone
+            let _ = io::copy(&mut input, &mut io::sink());
+            token.cancel();
+            thread::sleep(EXIT_TIMEOUT);
+            tracing::error!("the export of this process did not stop in time");
+            std::process::exit(1);
+        })?;
+        let job = passed.await.map_err(io::Error::other)??;
+        Ok(Self { instance: job.instance.clone(), gone, job })
+    }
+
+    /// Returns the job as the message that the parent received from NATS.
+    pub(crate) fn message(&self, context: Context) -> jetstream::Message {
+        let PassedJob { subject, reply, payload, .. } = &self.job;
+        let message = Message {
+            subject: subject.as_str().into(),
+            reply: Some(reply.as_str().into()),
+            payload: payload.clone().into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: payload.len(),
+        };
+        jetstream::Message { message, context }
+    }
+}
+
+fn read(input: &mut impl BufRead) -> io::Result<PassedJob> {
+    let mut line = String::new();
+    input.take(MAX_JOB).read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_without_a_job_does_not_start() {
+        for input in ["", "\n", "{}\n"] {
+            assert!(read(&mut input.as_bytes()).is_err(), "{input:?}");
+        }
+        let line = r#"{"instance":"exporter-1","subject":"s","reply":"r","payload":"{}"}"#;
+        assert_eq!(read(&mut format!("{line}\nmore").as_bytes()).unwrap().instance, "exporter-1");
+    }
+}

@@ -1,0 +1,68 @@
+//! Runs an export that is set apart in a process of its own.
+//!
+//! An export is set apart after the process of one of its attempts ended without an outcome
+//! ([`entity::transition::Claim::SetApart`]). The exporter then starts its own program again as a child ([`parent`]),
+//! and passes the job to the child ([`child`]). The death of the child harms no other export. After
+//! [`parent::MAX_CRASHES`] such deaths, the export fails.
+
+mod child;
+mod parent;
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::child::{Parent, is_child};
+pub(super) use self::parent::handle;
+
+/// The environment variable that makes an exporter run one export for its parent process, and then stop.
+const VARIABLE: &str = "EXPORTER_OWN_PROCESS";
+
+/// The command that starts the exporter's program again, with the settings of this exporter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnProcess {
+    /// The program.
+    pub program: OsString,
+    /// The arguments of the program.
+    pub args: Vec<OsString>,
+    /// Environment variables that replace or extend those of this process.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+impl OwnProcess {
+    /// Returns the command with which this process was started.
+    #[must_use]
+    pub fn of_this_command() -> Self {
+        Self::with_args(env::args_os().skip(1).collect())
+    }
+
+    /// Returns the command that starts the program of this process with these arguments. The program must start an
+    /// exporter with the settings of this process.
+    #[must_use]
+    pub fn with_args(args: Vec<OsString>) -> Self {
+        // the link stays valid after an update has replaced the file of the program
+        let link = Path::new("/proc/self/exe");
+        let program =
+            if link.exists() { link.to_owned() } else { env::current_exe().unwrap_or_else(|_| PathBuf::new()) };
+        // the parent holds this address already
+        let env = vec![("SLUICE_EXPORTER__INTERNAL_LISTEN".into(), OsString::new())];
+        Self { program: program.into(), args, env }
+    }
+}
+
+/// The job that a parent passes to its child, as one line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+struct PassedJob {
+    /// The name under which the child holds the lease of the export.
+    instance: String,
+    /// The subject of the job in NATS.
+    subject: String,
+    /// The subject of acknowledgements of the job.
+    reply: String,
+    /// The message of the job.
+    payload: String,
+}
