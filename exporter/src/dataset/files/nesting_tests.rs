@@ -125,7 +125,10 @@ async fn filters_of_32_levels_select_rows_and_deeper_ones_are_refused() {
         let frames: Vec<_> = files.open(&query).await.unwrap().frames.try_collect().await.unwrap();
         assert_eq!(frames.iter().map(DataFrame::height).sum::<usize>(), 1, "{name}");
         let errors = filter::parse(&wrapped(MAX_DEPTH + 1, name), &files.info().columns).unwrap_err();
-        assert_eq!((errors.len(), errors[0].detail.as_str()), (1, "a filter may nest at most 32 levels"), "{name}");
+        // both members of the deepest list are too deep
+        let expected = if name == "not" { 1 } else { 2 };
+        let details: Vec<_> = errors.iter().map(|error| error.detail.as_str()).collect();
+        assert_eq!(details, vec!["a filter may nest at most 32 levels"; expected], "{name}");
     }
 }
 
