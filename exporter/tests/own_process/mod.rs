@@ -1,5 +1,7 @@
 //! Exports whose exporter died run in a process of their own, which a shell script stands in for.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
