@@ -112,7 +112,7 @@ async fn start_one_job(
 ) -> Result<App, ExporterError> {
     let parent = worker::Parent::connect().await.map_err(ExporterError::OwnProcess)?;
     let instance = parent.instance.clone();
-    let catalog = start_catalog(&config, registry, &instance, life).await?;
+    let catalog = start_catalog(&config, registry, &deps, &instance, life).await?;
     let canceled = deps.bus.subscribe(subject::CANCEL_ALL.into()).await?;
     let message = parent.message(deps.bus.jetstream().clone());
     let context = Arc::new(WorkerContext {

@@ -62,7 +62,9 @@ pub enum DatasetError {
     )]
     Unsorted(String),
     /// A column has more nested lists, maps and records than Sluice reads.
-    #[error("column `{column}` is nested {depth} levels deep, and at most 32 are read: flatten it, or store it as text")]
+    #[error(
+        "column `{column}` is nested {depth} levels deep, and at most 32 are read: flatten it, or store it as text"
+    )]
     TooDeep {
         /// The name of the column, or of the member of an object.
         column: String,
