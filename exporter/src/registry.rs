@@ -104,7 +104,8 @@ impl Registry {
         Compression::ALL.iter().filter(|one| is_supported(one)).map(ToString::to_string).collect()
     }
 
-    /// Returns the description of a dataset that the exporter advertises to gateways, without estimated rows.
+    /// Returns the description that the exporter advertises to gateways for a dataset. The description lacks the estimated
+    /// number of rows.
     pub(crate) fn describe(&self, info: &DatasetInfo) -> CatalogDataset {
         let templates = self.templates.iter().filter_map(|template| {
             // skip a template that does not fit the dataset

@@ -74,8 +74,8 @@ pub enum StartError {
     },
 }
 
-/// Starts a gateway on a bound listener and returns. The gateway drains and ends after the soft stop of `life` (see the
-/// module `drain`).
+/// Starts a gateway on a bound listener and returns. After the first stop signal, the gateway drains (see the module
+/// `drain`) and ends; `life` passes the signal on.
 ///
 /// # Errors
 /// When a setting is invalid, NATS does not answer or lacks a stream or bucket, or the internal listener can't be
@@ -145,7 +145,7 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         presenter: presenter.clone(),
         clock: clock.clone(),
     };
-    let source = Source::new(bus.clone(), clock.clone(), config.delivery.retry_timeout.get())?;
+    let source = Source::new(bus.clone(), clock.clone(), config.delivery.read_retry_timeout.get())?;
     let drain = Drain::spawn(&config, life);
     Ok(AppState {
         config,

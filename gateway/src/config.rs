@@ -258,11 +258,11 @@ impl Default for WsConfig {
 pub struct DeliveryConfig {
     /// How long the gateway retries a failing read without receiving a byte before it closes the stream. Raise it when
     /// restarts of the file store take longer.
-    pub retry_timeout: HumanDuration,
+    pub read_retry_timeout: HumanDuration,
 }
 
 impl Default for DeliveryConfig {
     fn default() -> Self {
-        Self { retry_timeout: HumanDuration::from_secs(60) }
+        Self { read_retry_timeout: HumanDuration::from_secs(60) }
     }
 }

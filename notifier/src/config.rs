@@ -108,7 +108,8 @@ pub struct NotifierTuning {
     pub max_outcome_attempts: u32,
     /// Largest number of queue positions published in one round, starting at the front of the queue; default 500.
     pub max_queue_notifications: usize,
-    /// Largest number of grants in one reply to a gateway; default 64.
+    /// Largest number of grants in one reply to a gateway; default 64. A grant is a URL from which the gateway may read
+    /// one segment.
     pub max_grants: u32,
     /// Largest number of NATS requests of one kind that are answered at the same time; default 32.
     pub max_concurrent_requests: usize,

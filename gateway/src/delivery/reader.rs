@@ -290,7 +290,7 @@ impl Reader {
     async fn back_off(&mut self, error: &str) -> Result<(), Box<Problem>> {
         self.disconnect();
         let since = *self.failing_since.get_or_insert_with(Instant::now);
-        if since.elapsed() > self.source.retry_timeout {
+        if since.elapsed() > self.source.read_retry_timeout {
             warn!(export.id = %self.export, export.offset = self.offset, %error, "gave up reading a file");
             let detail = format!("The file cannot be read at the moment. Open it again at offset {}.", self.offset);
             return Err(Box::new(Problem::new(Slug::Unavailable, detail)));

@@ -25,7 +25,7 @@ pub(crate) struct Source {
     pub(super) http: reqwest::Client,
     pub(super) clock: SharedClock,
     /// How long a reader retries without receiving a byte before it gives up.
-    pub(super) retry_timeout: Duration,
+    pub(super) read_retry_timeout: Duration,
 }
 
 impl Source {
@@ -33,9 +33,9 @@ impl Source {
     ///
     /// # Errors
     /// When the TLS setup of the HTTP client fails.
-    pub(crate) fn new(bus: Bus, clock: SharedClock, retry_timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(bus: Bus, clock: SharedClock, read_retry_timeout: Duration) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy().build()?;
-        Ok(Self { bus, http, clock, retry_timeout })
+        Ok(Self { bus, http, clock, read_retry_timeout })
     }
 
     pub(super) async fn grants(

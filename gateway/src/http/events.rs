@@ -122,19 +122,19 @@ async fn follow(
     Ok((StatusCode::OK, headers, Body::from_stream(body)).into_response())
 }
 
-/// Counts one open stream in the gauge `sluice_gateway_event_streams` until the guard is dropped.
+/// Counts one open stream in the gauge `sluice_gateway_sse_streams` until the guard is dropped.
 struct OpenStreamGuard;
 
 impl OpenStreamGuard {
     fn new() -> Self {
-        metrics::gauge!("sluice_gateway_event_streams").increment(1);
+        metrics::gauge!("sluice_gateway_sse_streams").increment(1);
         Self
     }
 }
 
 impl Drop for OpenStreamGuard {
     fn drop(&mut self) {
-        metrics::gauge!("sluice_gateway_event_streams").decrement(1);
+        metrics::gauge!("sluice_gateway_sse_streams").decrement(1);
     }
 }
 
@@ -159,7 +159,7 @@ impl EventStream {
     async fn run(mut self, first: Vec<Bytes>) {
         let _open = OpenStreamGuard::new();
         let reason = self.send_until_end(first).await;
-        metrics::counter!("sluice_gateway_event_streams_ended_total", "reason" => reason).increment(1);
+        metrics::counter!("sluice_gateway_sse_streams_ended_total", "reason" => reason).increment(1);
         info!(session.id = %self.id, session.end = reason, "event stream ended");
     }
 

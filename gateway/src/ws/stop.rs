@@ -24,7 +24,8 @@ impl StopSignal {
         self.token.cancel();
     }
 
-    /// Waits for the stop. Returns the `ref` of the client's close request; None if the pump must send no answer.
+    /// Waits for the stop. Returns None if the pump must send no answer, and else the `ref` of the client's close request,
+    /// which the client may have left out.
     pub(super) async fn stopped(&self) -> Option<Option<String>> {
         self.token.cancelled().await;
         self.reference.get().cloned()

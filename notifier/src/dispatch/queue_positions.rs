@@ -46,8 +46,8 @@ impl QueuePositions {
         self.last_round.is_none_or(|last| last.elapsed() >= self.interval)
     }
 
-    /// Publishes each position that differs from the last published position of its export. The round starts at the
-    /// front of the queue and ends at its limit.
+    /// Publishes each position that differs from the last published position of its export. A round starts at the
+    /// front of the queue, and publishes at most `max_queue_notifications` positions.
     pub(super) async fn publish(&mut self, snapshot: &QueueSnapshot, catalog: &Catalog, bus: &Bus) {
         self.last_round = Some(Instant::now());
         let mut published = HashMap::with_capacity(snapshot.waiting.len());

@@ -35,7 +35,7 @@ pub(super) struct PolledJob {
     pub(super) due: Arc<Notify>,
 }
 
-/// Polls the rows of all jobs of this notifier.
+/// Polls the database rows of the scheduled jobs of this notifier, and wakes the runner of each job that is due.
 pub(super) struct SchedulePoller {
     pub(super) deps: Deps,
     pub(super) jobs: Vec<PolledJob>,

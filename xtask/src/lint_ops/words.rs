@@ -16,7 +16,7 @@ const NAMES: [(&str, &str); 58] = [
     ("spread_ms", "session_close_spread"),
     ("requests_ms", "drain_timeout"),
     ("queue_ms", "queue_cache_ttl"),
-    ("give_up_ms", "retry_timeout"),
+    ("give_up_ms", "read_retry_timeout"),
     ("published_on", "external_address"),
     ("replays_at_once", "max_concurrent_replays"),
     ("queue_notes_ms", "queue_position_interval"),

@@ -51,7 +51,7 @@ pub(super) trait Ranged: Send + Sync + 'static {
     /// When the server fails.
     async fn ranges(&mut self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError>;
 
-    /// Returns the text of the select, restricted to the rows of a range; None for all rows.
+    /// Returns the SQL text of the select for the rows of `range`. Without a `range`, it selects all rows.
     ///
     /// # Errors
     /// When a parameter is missing.
@@ -107,7 +107,8 @@ pub(super) async fn open(
     Ok(OpenedQuery { frames, snapshot_at })
 }
 
-/// Returns the time of the server at the start of this statement. The statement sees every commit before that time.
+/// Asks the server for its time at the start of the query that this function runs. A snapshot taken by this query has
+/// every transaction that was committed before that time. None if the time is beyond the range of `DateTime`.
 async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, DatasetError> {
     const ASK: &str = "SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint::text";
     let row = server.within(conn.fetch_one(ASK)).await?;

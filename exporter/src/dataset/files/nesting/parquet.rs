@@ -30,7 +30,8 @@ enum Collection {
 }
 
 impl Collection {
-    /// Returns the collection of this `SchemaElement.converted_type`.
+    /// Returns the kind of collection for which this number of `SchemaElement.converted_type` stands; None if it is no
+    /// collection.
     const fn from_converted_type(number: i32) -> Option<Self> {
         match number {
             // the second number is the one of old writers
@@ -40,7 +41,8 @@ impl Collection {
         }
     }
 
-    /// Returns the collection of this member of the union `LogicalType`.
+    /// Returns the kind of collection for which the field `member` of the union `LogicalType` stands; None if it is no
+    /// collection.
     const fn from_logical_type(member: Option<i16>) -> Option<Self> {
         match member {
             Some(2) => Some(Self::Map),

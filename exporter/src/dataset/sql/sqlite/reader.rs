@@ -1,4 +1,4 @@
-//! Opens and counts queries of SQLite.
+//! Opens queries of SQLite, and counts their rows.
 
 use futures::TryStreamExt;
 use protocol::{
@@ -160,7 +160,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Prepares to read `shown` columns of the rows of a dataset that pass a filter.
+    /// Prepares to read the columns `shown` of the rows that pass `filter`.
     fn new(dataset: &DatasetInfo, shown: &[Column], filter: &Filter) -> Result<Self, DatasetError> {
         let mut columns = shown.to_vec();
         for name in filter.columns() {
