@@ -32,7 +32,7 @@ seen = {
 }
 print(seen)
 assert seen == {
-    "pyarrow": "-4852116231933722724",
+    "pyarrow": "-4852116232933722624",
     "polars": str(2**63 - 1),
     "duckdb": "9999-12-31 23:59:59",
 }, "a reader has changed"
