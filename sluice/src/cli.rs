@@ -370,6 +370,8 @@ pub enum ConfigCommand {
 pub enum CatalogCommand {
     /// Check a catalog file and the sources in it
     Check(CatalogCheckOptions),
+    /// Print rows of a dataset as an export would write them, without its access rules
+    Preview(CatalogPreviewOptions),
     /// Print the JSON Schema of catalog files, for editors
     Schema,
 }
@@ -382,6 +384,37 @@ pub struct CatalogCheckOptions {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The options of `sluice catalog preview`.
+#[derive(Debug, Args)]
+pub struct CatalogPreviewOptions {
+    /// The name of the dataset
+    pub dataset: String,
+    /// The catalog file [default: exporter.catalog of the settings]
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Print at most this many rows
+    #[arg(long, value_name = "ROWS", default_value_t = 20)]
+    pub limit: u64,
+    /// Print every row
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// Print the rows that match this filter, such as '{"origin": {"eq": "SEA"}}'
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    pub filter: Option<Value>,
+    /// Print these columns in this order, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Set a parameter of the dataset; a value that is not JSON is a text
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub param: Vec<(String, Value)>,
+    /// Use this template for the layout of the file
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
+    /// Print the rows in this format
+    #[arg(long, value_name = "NAME", default_value = "csv")]
+    pub format: String,
 }
 
 fn nonzero(text: &str) -> Result<i64, String> {

@@ -83,6 +83,9 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Restore(options) => commands::restore::run(&options, &files).await?,
         Command::Export(options) => export::run(*options, &files).await?,
         Command::Catalog(CatalogCommand::Check(options)) => commands::catalog::check(&options, &files.load()?).await?,
+        Command::Catalog(CatalogCommand::Preview(options)) => {
+            commands::preview::preview(&options, &files.load()?).await?;
+        }
         Command::Catalog(CatalogCommand::Schema) => commands::catalog::print_schema()?,
         Command::Config(options) => match options.command {
             None => commands::config::print_effective(&options, &files.load()?)?,

@@ -6,6 +6,7 @@ pub mod config;
 pub mod credits;
 pub mod migrate;
 pub mod ops;
+pub mod preview;
 pub mod restore;
 pub mod schedule;
 pub mod token;
@@ -57,6 +58,9 @@ pub enum CommandError {
     /// Neither the command line nor the settings name a catalog file.
     #[error("give a catalog file, or set `exporter.catalog`")]
     NoCatalog,
+    /// The rows of a dataset can't be printed.
+    #[error(transparent)]
+    Preview(#[from] Box<preview::PreviewError>),
     /// The settings can't be written as TOML.
     #[error("settings: {0}")]
     Toml(#[from] toml::ser::Error),
