@@ -1,0 +1,270 @@
+"""Reads a folder of foreign files with Sluice, DuckDB and pyarrow, and counts where the values agree.
+
+corpora.py SLUICE FOLDER: SLUICE is the binary. Each file becomes a dataset, whose rows `sluice catalog preview` prints as
+NDJSON. A file counts as
+- right: every value equals that of pyarrow, which equals that of DuckDB where DuckDB reads the file;
+- wrong: a value differs, or a column is missing without a word;
+- refused clearly: Sluice names a cause; unclearly: it names none;
+- dead: the process crashed or did not end within a minute;
+- no oracle: pyarrow can't read the file either.
+"""
+
+import json
+import math
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+KINDS = {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".arrow_file": "arrow"}
+# a sentence with one of these names a cause that an operator can act on
+CLEAR = re.compile(
+    r"unsupported|not supported|does not match|checksum|encrypted|compress|codec|nested|deeper|more than|beyond"
+    r"|damaged|malformed|truncated|no columns|empty|type|version|UTF-8|out of range|too ",
+    re.IGNORECASE,
+)
+
+
+def rows(sluice, path, kind):
+    """Returns the outcome of a preview, and its lines or its message."""
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / ("file" + {"parquet": ".parquet", "arrow": ".arrow"}[kind])
+        link.symlink_to(path)
+        catalog = Path(folder) / "catalog.toml"
+        catalog.write_text(f'[[dataset]]\nname = "file"\nfiles = "{link}"\nformat = "{kind}"\n')
+        command = [sluice, "catalog", "preview", "file", "--file", catalog, "--all", "--format", "ndjson"]
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=60, check=False)
+        except subprocess.TimeoutExpired:
+            return "dead", "did not end within 60 s"
+    said = done.stderr.decode(errors="replace").strip()
+    if done.returncode < 0 or "panicked" in said or "overflowed its stack" in said:
+        return "dead", said[-300:]
+    if done.returncode != 0:
+        return "refused", said.splitlines()[-1] if said else "no message"
+    return "read", (done.stdout.decode(), said)
+
+
+def table(path, kind):
+    """Reads a file with pyarrow."""
+    if kind == "parquet":
+        return pq.ParquetFile(path).read()
+    try:
+        return pa.ipc.open_file(path).read_all()
+    except pa.ArrowInvalid:
+        return pa.feather.read_table(path)
+
+
+def same(kind, value, got):
+    """Whether a JSON value of Sluice is this value of an Arrow type."""
+    if pa.types.is_dictionary(kind):
+        return same(kind.value_type, value.dictionary_decode() if hasattr(value, "dictionary_decode") else value, got)
+    if not value.is_valid:
+        return got is None
+    if got is None:
+        return False
+    if pa.types.is_boolean(kind):
+        return got is value.as_py()
+    if pa.types.is_floating(kind):
+        return same_float(value.as_py(), got, kind)
+    if pa.types.is_integer(kind):
+        return str(value.as_py()) == str(got)
+    if pa.types.is_decimal(kind):
+        return Decimal(str(got)) == value.as_py()
+    if pa.types.is_temporal(kind):
+        return same_time(kind, value, str(got))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return value.as_py() == got
+    if is_binary(kind):
+        data = value.as_py()
+        return got == "\\x" + data.hex() or (isinstance(got, str) and got.encode() == data) or same_uuid(data, got)
+    if pa.types.is_nested(kind):
+        return same_nested(kind, value, json.loads(got, parse_float=Raw, parse_int=Raw) if isinstance(got, str) else got)
+    raise NotImplementedError(str(kind))
+
+
+def matches(kind, value, got):
+    """Like `same`, where a text that is no value of the type differs."""
+    try:
+        return same(kind, value, got)
+    except (ValueError, ArithmeticError, AttributeError, TypeError):
+        return False
+
+
+class Raw(str):
+    """A number as it is written."""
+
+
+def is_binary(kind):
+    checks = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    return any(check(kind) for check in checks)
+
+
+def same_uuid(data, got):
+    return isinstance(got, str) and len(data) == 16 and got.replace("-", "") == data.hex()
+
+
+def same_float(value, got, kind):
+    special = {"NaN": math.nan, "INF": math.inf, "-INF": -math.inf}
+    number = special.get(got, None) if isinstance(got, str) and got in special else float(got)
+    if pa.types.is_float32(kind) and math.isfinite(number):
+        number = struct.unpack("f", struct.pack("f", number))[0]
+    if math.isnan(value):
+        return math.isnan(number)
+    return value == number and math.copysign(1, value) == math.copysign(1, number)
+
+
+UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+DAY = 86_400
+
+
+def same_time(kind, value, got):
+    """Compares dates, times and timestamps as exact fractions of seconds."""
+    if pa.types.is_duration(kind):
+        return True if got.startswith(("P", "-P")) else False
+    if pa.types.is_date32(kind):
+        return seconds_of_date(got) == value.value * DAY
+    if pa.types.is_date64(kind):
+        return seconds_of_date(got) == Decimal(value.value) / 1000
+    if pa.types.is_time(kind):
+        return time_of_day(got) == Decimal(value.value) / UNITS[kind.unit]
+    if pa.types.is_timestamp(kind):
+        text = got.removesuffix("Z")
+        date, _, time = text.partition("T")
+        return seconds_of_date(date) + time_of_day(time) == Decimal(value.value) / UNITS[kind.unit]
+    return False
+
+
+def seconds_of_date(text):
+    """Seconds since 1970 of a date whose year may have a sign and more than four digits (ISO 8601)."""
+    year, month, day = re.fullmatch(r"([+-]?\d{4,})-(\d\d)-(\d\d)", text).groups()
+    year, month, day = int(year), int(month), int(day)
+    shifted = year - (month <= 2)
+    era = shifted // 400
+    of_era = shifted - era * 400
+    of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
+    days = era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
+    return Decimal(days * DAY)
+
+
+def time_of_day(text):
+    hours, minutes, seconds = (text.split(":") + ["0", "0"])[:3]
+    return Decimal(hours) * 3600 + Decimal(minutes) * 60 + Decimal(seconds)
+
+
+def same_nested(kind, value, got):
+    if pa.types.is_struct(kind):
+        fields = [kind.field(at) for at in range(kind.num_fields)]
+        return isinstance(got, dict) and all(same_part(f.type, value[i], got.get(f.name)) for i, f in enumerate(fields))
+    if pa.types.is_map(kind):
+        pairs = [(item["key"], item["value"]) for item in value.values] if value.values is not None else []
+        pairs = list(zip(value.values.field(0), value.values.field(1)))
+        if isinstance(got, dict):
+            return len(got) == len(pairs) and all(same_part(kind.item_type, v, got.get(str(k.as_py()))) for k, v in pairs)
+        entries = [tuple(entry.values()) if isinstance(entry, dict) else tuple(entry) for entry in got]
+        return len(entries) == len(pairs) and all(
+            same_part(kind.key_type, k, a) and same_part(kind.item_type, v, b) for (k, v), (a, b) in zip(pairs, entries)
+        )
+    items = list(value.values)
+    return isinstance(got, list) and len(got) == len(items) and all(
+        same_part(kind.value_type, item, part) for item, part in zip(items, got)
+    )
+
+
+def same_part(kind, value, got):
+    if pa.types.is_nested(kind) and value.is_valid:
+        return got is not None and same_nested(kind, value, got)
+    return same(kind, value, got)
+
+
+def storage(column):
+    """The values of an extension type are those of its storage type."""
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
+    return column
+
+
+def differences(wanted, text, said):
+    """Returns the first difference between a table and the lines of Sluice; None if there is none."""
+    lines = [json.loads(line, parse_float=Raw, parse_int=Raw, object_pairs_hook=list) for line in text.splitlines()]
+    if len(lines) != wanted.num_rows:
+        return f"{len(lines)} rows instead of {wanted.num_rows}"
+    if not lines:
+        return None
+    names = [name for name, _ in lines[0]]
+    missing = [name for name in wanted.column_names if name not in names]
+    unsaid = [name for name in missing if name not in said]
+    if unsaid and len(names) != wanted.num_columns:
+        return f"the column {unsaid[0]!r} is missing without a word"
+    by_place = len(names) == wanted.num_columns
+    for at, name in enumerate(wanted.column_names):
+        if not by_place and name not in names:
+            continue
+        place = at if by_place else names.index(name)
+        column = storage(wanted.column(at))
+        for row, value in enumerate(column):
+            if not matches(column.type, value, lines[row][place][1]):
+                return f"column {name!r} ({column.type}), row {row + 1}: {value!r} became {lines[row][place][1]!r}"[:300]
+    return None
+
+
+def alike(path, wanted):
+    """Whether DuckDB reads as many rows and columns; None if it can't read the file."""
+    try:
+        relation = duckdb.sql(f"from read_parquet('{path}')")
+        return len(relation.fetchall()) == wanted.num_rows
+    except Exception:
+        return None
+
+
+def judge(sluice, path):
+    kind = KINDS[path.suffix]
+    outcome, answer = rows(sluice, path, kind)
+    if outcome == "dead":
+        return "dead", answer
+    try:
+        wanted = table(path, kind)
+    except Exception as error:
+        return ("no oracle", f"{outcome}; pyarrow: {str(error).splitlines()[0]}"[:200])
+    if outcome == "refused":
+        clear = CLEAR.search(answer)
+        agree = alike(path, wanted) if kind == "parquet" else None
+        alone = "" if agree is not False else " (DuckDB reads other rows than pyarrow)"
+        return ("refused clearly" if clear else "refused unclearly"), answer + alone
+    difference = differences(wanted, *answer)
+    if difference is None:
+        return "right", ""
+    if kind == "parquet" and alike(path, wanted) is False:
+        return "no oracle", f"DuckDB and pyarrow differ; {difference}"
+    return "wrong", difference
+
+
+def main():
+    sluice, folder = str(Path(sys.argv[1]).resolve()), Path(sys.argv[2])
+    files = sorted(path for path in folder.rglob("*") if path.suffix in KINDS and path.is_file())
+    counts = Counter()
+    for path in files:
+        try:
+            verdict, detail = judge(sluice, path.resolve())
+        except NotImplementedError as error:
+            verdict, detail = "no oracle", f"this script does not know the type {error}"
+        counts[verdict] += 1
+        if verdict != "right":
+            print(f"{verdict}: {path.relative_to(folder)}: {detail}", flush=True)
+    print(", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) or "no files")
+    return 1 if counts["wrong"] or counts["dead"] or counts["refused unclearly"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
