@@ -194,6 +194,7 @@ impl DatasetError {
             Self::Objects(_) | Self::Http(_) => "the server that has its files does not answer as it should",
             Self::Csv(e) if e.is_io_error() => FILE_UNREADABLE,
             Self::Polars(PolarsError::IO { .. }) => FILE_UNREADABLE,
+            Self::Polars(e) if redact::is_about_parquet(e) => return redact::polars(e),
             Self::Polars(_) => "its source is damaged, or its content has changed",
             Self::Died(_) => "its source stopped in the middle",
             Self::NoColumn(_)

@@ -1,6 +1,7 @@
 //! Writes values as text if their polars type has no column type. Such values are bytes, durations, lists and records.
 
 use polars::prelude::{AnyValue, DataType, TimeUnit};
+use uuid::Uuid;
 
 use crate::value::{json, text};
 
@@ -23,6 +24,19 @@ pub(super) fn write(out: &mut Vec<u8>, value: &AnyValue<'_>) {
         AnyValue::BinaryOwned(bytes) => binary(out, bytes),
         AnyValue::Duration(value, unit) => duration(out, *value, *unit),
         other => json(out, other),
+    }
+}
+
+/// Appends 16 bytes as a UUID in lower case (RFC 9562, section 4), and other values as [`write`] does.
+pub(super) fn uuid(out: &mut Vec<u8>, value: &AnyValue<'_>) {
+    let bytes = match value {
+        AnyValue::Binary(bytes) => Uuid::from_slice(bytes).ok(),
+        AnyValue::BinaryOwned(bytes) => Uuid::from_slice(bytes).ok(),
+        _ => None,
+    };
+    match bytes {
+        Some(uuid) => out.extend_from_slice(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes()),
+        None => write(out, value),
     }
 }
 

@@ -13,8 +13,8 @@ use std::{
 };
 
 use polars::prelude::{
-    ArrowDataType, ArrowField, Column, DataType, Schema, SchemaRef, Series, StringChunkedBuilder, UnknownKind, pf16,
-    polars_err,
+    AnyValue, ArrowDataType, ArrowField, Column, DataType, PlSmallStr, Schema, SchemaRef, Series, StringChunkedBuilder,
+    UnknownKind, pf16, polars_err,
 };
 use polars_arrow::{
     array::{Array, PrimitiveArray},
@@ -95,11 +95,22 @@ impl TypeMapping {
     }
 }
 
-/// Returns the field with every extension type replaced by its storage type.
+/// The key in the metadata of a field whose values are the 16 bytes of a UUID.
+const UUID: PlSmallStr = PlSmallStr::from_static("uuid");
+
+/// Returns the field with a mark by which [`column`] writes its values as UUIDs. The values must have 16 bytes.
+pub(super) fn with_uuids(field: ArrowField) -> ArrowField {
+    let mut metadata = field.metadata.as_deref().cloned().unwrap_or_default();
+    metadata.insert(UUID, PlSmallStr::EMPTY);
+    ArrowField { metadata: Some(Arc::new(metadata)), ..field }
+}
+
+/// Returns the field with every extension type replaced by its storage type. A column of UUIDs gets the mark of
+/// [`with_uuids`].
 pub(super) fn without_extension(field: &ArrowField) -> ArrowField {
-    let mut storage = field.clone();
-    storage.dtype = storage_type(&field.dtype);
-    storage
+    let storage = ArrowField { dtype: storage_type(&field.dtype), ..field.clone() };
+    let is_uuid = matches!(&field.dtype, ArrowDataType::Extension(extension) if extension.name == "arrow.uuid");
+    if is_uuid && storage.dtype == ArrowDataType::FixedSizeBinary(16) { with_uuids(storage) } else { storage }
 }
 
 fn storage_type(dtype: &ArrowDataType) -> ArrowDataType {
@@ -159,7 +170,9 @@ pub(super) fn column(
     } else {
         Series::try_from((field, arrays))?
     };
-    Ok(series(read, budget)?.into())
+    let is_uuid = field.metadata.as_deref().is_some_and(|metadata| metadata.contains_key(&UUID));
+    let write = if is_uuid { text::uuid } else { text::write };
+    Ok(series(read, budget, write)?.into())
 }
 
 /// Converts 16-bit floats to 32-bit floats, which is exact.
@@ -170,7 +183,10 @@ fn widened(array: &dyn Array) -> Result<Box<dyn Array>, DatasetError> {
     Ok(wide.boxed())
 }
 
-fn series(read: Series, budget: &TextBudget) -> Result<Series, DatasetError> {
+/// A function that appends a value as text.
+type Write = fn(&mut Vec<u8>, &AnyValue<'_>);
+
+fn series(read: Series, budget: &TextBudget, write: Write) -> Result<Series, DatasetError> {
     let dtype = read.dtype().clone();
     Ok(match &dtype {
         DataType::UInt64 | DataType::Int128 => {
@@ -183,13 +199,13 @@ fn series(read: Series, budget: &TextBudget) -> Result<Series, DatasetError> {
         }
         DataType::Categorical(..) | DataType::Enum(..) => read.cast(&DataType::String)?,
         DataType::Null => Series::full_null(read.name().clone(), read.len(), &DataType::String),
-        dtype if is_text(dtype) => texts(&read.rechunk(), budget)?,
+        dtype if is_text(dtype) => texts(&read.rechunk(), budget, write)?,
         _ => read,
     })
 }
 
 /// Returns the column `read` with each value written as text, for polars types that have no column type.
-fn texts(read: &Series, budget: &TextBudget) -> Result<Series, DatasetError> {
+fn texts(read: &Series, budget: &TextBudget, write: Write) -> Result<Series, DatasetError> {
     let mut builder = StringChunkedBuilder::new(read.name().clone(), read.len());
     let mut text = Vec::new();
     for value in read.iter() {
@@ -198,7 +214,7 @@ fn texts(read: &Series, budget: &TextBudget) -> Result<Series, DatasetError> {
             continue;
         }
         text.clear();
-        text::write(&mut text, &value);
+        write(&mut text, &value);
         budget.take(text.len()).map_err(|detail| DatasetError::Value { column: read.name().to_string(), detail })?;
         builder.append_value(String::from_utf8_lossy(&text));
     }
@@ -213,9 +229,7 @@ pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) 
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{
-        AnyValue, CategoricalPhysical, Categories, Field, IntoSeries, ListChunked, NamedFrom, TimeUnit,
-    };
+    use polars::prelude::{CategoricalPhysical, Categories, Field, IntoSeries, ListChunked, NamedFrom, TimeUnit};
 
     use super::*;
 
@@ -224,7 +238,7 @@ mod tests {
     }
 
     fn shown(read: Series) -> Vec<Option<String>> {
-        let mapped = series(read, &budget()).unwrap();
+        let mapped = series(read, &budget(), text::write).unwrap();
         mapped.str().unwrap().iter().map(|text| text.map(str::to_owned)).collect()
     }
 
@@ -248,10 +262,10 @@ mod tests {
     #[test]
     fn numbers_of_other_widths_become_decimals_and_floats() {
         let large = Series::new("n".into(), [Some(1_i128 << 100), None, Some(-7)]);
-        let mapped = series(large, &budget()).unwrap();
+        let mapped = series(large, &budget(), text::write).unwrap();
         assert_eq!((mapped.dtype(), mapped.null_count()), (&DataType::Decimal(38, 0), 1));
         assert_eq!(mapped.get(0).unwrap(), AnyValue::Decimal(1 << 100, 38, 0));
-        let error = series(Series::new("n".into(), [i128::MAX]), &budget()).unwrap_err();
+        let error = series(Series::new("n".into(), [i128::MAX]), &budget(), text::write).unwrap_err();
         assert_eq!(error.to_string(), "column `n`: a value has more than 38 digits");
         let halves: PrimitiveArray<pf16> = [Some(pf16::from(1.5_f32)), None].into_iter().collect();
         let field = ArrowField::new("h".into(), ArrowDataType::Float16, true);
@@ -297,10 +311,10 @@ mod tests {
         let bytes = |rows: usize| Series::new("b".into(), vec![&b"four"[..]; rows]);
         // ten bytes each, as text
         let budget = TextBudget::new(35, 2);
-        assert_eq!(series(bytes(2), &budget).unwrap().len(), 2);
-        let error = series(bytes(2), &budget).unwrap_err();
+        assert_eq!(series(bytes(2), &budget, text::write).unwrap().len(), 2);
+        let error = series(bytes(2), &budget, text::write).unwrap_err();
         assert!(exceeds_budget(&error) && error.to_string().starts_with("column `b`"), "{error}");
-        assert_eq!(series(bytes(1), &TextBudget::new(1, 1)).unwrap().len(), 1);
+        assert_eq!(series(bytes(1), &TextBudget::new(1, 1), text::write).unwrap().len(), 1);
         assert!(!exceeds_budget(&DatasetError::Rewritten));
     }
 

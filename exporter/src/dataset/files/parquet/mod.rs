@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 mod checksum_tests;
+mod footer;
+mod logical;
 mod nested;
 mod pages;
 #[cfg(test)]

@@ -40,7 +40,7 @@ use super::{
         nesting,
         type_mapping::{self, TextBudget, TypeMapping},
     },
-    nested,
+    footer, logical, nested,
     pages::{BROKEN, PAGE_BYTES, Page, Pages},
 };
 
@@ -106,7 +106,7 @@ impl Windows {
         let footer = nesting::footer(&file)?;
         let (metadata, fields) = type_mapping::catch_damage(|| {
             let metadata = match footer {
-                Some(footer) => read_metadata(&mut Cursor::new(footer))?,
+                Some(footer) => read_metadata(&mut Cursor::new(footer::with_known_types(footer)))?,
                 None => read_metadata(&mut file)?,
             };
             let pairs = metadata.key_value_metadata.iter().flatten();
@@ -116,6 +116,7 @@ impl Windows {
                 infer_schema(&metadata)?.iter_values().map(type_mapping::without_extension).collect();
             Ok((metadata, fields))
         })?;
+        let fields = logical::annotated(fields, &metadata.schema_descr);
         let mut mapping = TypeMapping::of(&fields);
         let fields = nested::fit(fields, &mut mapping, &metadata.schema_descr);
         Ok(Self {
@@ -308,6 +309,8 @@ impl Windows {
             }
             vec![nested::join(&field.dtype, parts)?]
         };
+        let kinds: Vec<_> = leaves.iter().map(|leaf| kind(leaf).physical_type).collect();
+        logical::check_moments(name, &kinds, &arrays)?;
         let column = type_mapping::column(field, arrays, budget)?;
         if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
     }

@@ -1,0 +1,351 @@
+//! Replaces the annotations of columns in a Parquet footer that polars does not know, before polars reads the footer.
+//!
+//! Annotations say what the bytes of a column mean: `SchemaElement.logicalType`, and `converted_type` in older files.
+//! Readers must treat an unknown annotation as absent and read the column by its physical type (LogicalTypes.md of the
+//! Parquet format), but polars refuses the whole file. Texts that polars would read as bytes become strings.
+
+use std::{cell::Cell, io::Read, rc::Rc};
+
+use polars_parquet_format::thrift::{
+    self,
+    protocol::{TCompactInputProtocol, TInputProtocol, TType},
+};
+
+/// The bytes at the begin of a footer that is read as a file.
+const MAGIC: usize = 4;
+/// The length of the bytes after a footer: its length and the magic number.
+const TAIL: usize = 8;
+
+/// `SchemaElement.type`
+const TYPE: i16 = 1;
+/// `SchemaElement.converted_type`
+const CONVERTED_TYPE: i16 = 6;
+/// `SchemaElement.logicalType`
+const LOGICAL_TYPE: i16 = 10;
+/// `Type.BYTE_ARRAY`
+const BYTE_ARRAY: i32 = 6;
+/// The largest member of `ConvertedType`.
+const LAST_CONVERTED_TYPE: i32 = 21;
+/// The members of `ConvertedType` for enumerations and JSON.
+const CONVERTED_TEXTS: [i32; 2] = [4, 19];
+/// The members of the union `LogicalType` for enumerations and JSON.
+const LOGICAL_TEXTS: [i16; 2] = [4, 12];
+/// The members of the union `LogicalType` that polars knows.
+const KNOWN_LOGICAL_TYPES: [i16; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15];
+/// `converted_type` UTF8 in the compact protocol.
+const UTF8: [u8; 1] = [0];
+/// `logicalType` STRING in the compact protocol: a union with an empty struct as its first member.
+const STRING: [u8; 3] = [0x1c, 0, 0];
+
+type Input<'a> = TCompactInputProtocol<Counted<'a>>;
+
+/// A reader that counts the bytes that were read.
+struct Counted<'a> {
+    left: &'a [u8],
+    read: Rc<Cell<usize>>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.left.read(out)?;
+        self.read.set(self.read.get() + count);
+        Ok(count)
+    }
+}
+
+/// A field of a `SchemaElement`, as it is written.
+struct Field<'a> {
+    id: i16,
+    /// The type of the field in the compact protocol: the lower half of its header.
+    kind: u8,
+    value: &'a [u8],
+    meaning: Meaning,
+}
+
+/// The part of a field's value that decides about annotations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// The number of an enumeration.
+    Number(i32),
+    /// The member of a union.
+    Member(Option<i16>),
+    /// Any other value.
+    Other,
+}
+
+/// Returns a footer without unknown annotations. `footer` is a file of a footer alone: the magic number, the footer, its
+/// length and the magic number again. A footer that can't be decoded is returned as it is, so that a library reports the
+/// damage.
+pub(super) fn with_known_types(footer: Vec<u8>) -> Vec<u8> {
+    let end = footer.len().saturating_sub(TAIL);
+    let Some(metadata) = footer.get(MAGIC..end) else { return footer };
+    match rewritten(metadata) {
+        Ok(Some(metadata)) => {
+            let Ok(length) = u32::try_from(metadata.len()) else { return footer };
+            let magic = &footer[..MAGIC];
+            [magic, &metadata, &length.to_le_bytes(), magic].concat()
+        }
+        Ok(None) | Err(_) => footer,
+    }
+}
+
+/// Returns the metadata with changed annotations; None if no annotation has to change.
+fn rewritten(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
+    let read = Rc::new(Cell::new(0));
+    let reader = Counted { left: metadata, read: Rc::clone(&read) };
+    // the protocol counts at least one byte for each value, and more for the items of a list
+    let mut input = TCompactInputProtocol::new(reader, metadata.len().saturating_mul(16));
+    let (mut out, mut copied) = (Vec::new(), 0);
+    input.read_struct_begin()?;
+    loop {
+        let field = input.read_field_begin()?;
+        match (field.field_type, field.id) {
+            (TType::Stop, _) => return Ok(None),
+            (TType::List, Some(2)) => break,
+            (kind, _) => input.skip(kind)?,
+        }
+        input.read_field_end()?;
+    }
+    let list = input.read_list_begin()?;
+    for _ in 0..list.size {
+        let begin = read.get();
+        let mut fields = element(&mut input, metadata, &read)?;
+        if replace(&mut fields) {
+            out.extend_from_slice(&metadata[copied..begin]);
+            copied = read.get();
+            write(&mut out, &fields);
+        }
+    }
+    if copied == 0 {
+        return Ok(None);
+    }
+    out.extend_from_slice(&metadata[copied..]);
+    Ok(Some(out))
+}
+
+/// Decodes the fields of a `SchemaElement`.
+fn element<'a>(input: &mut Input<'a>, metadata: &'a [u8], read: &Cell<usize>) -> Result<Vec<Field<'a>>, thrift::Error> {
+    let mut fields = Vec::new();
+    input.read_struct_begin()?;
+    loop {
+        let header = read.get();
+        let field = input.read_field_begin()?;
+        if field.field_type == TType::Stop {
+            break;
+        }
+        let begin = read.get();
+        let id = field.id.unwrap_or_default();
+        let meaning = match (field.field_type, id) {
+            (TType::I32, TYPE | CONVERTED_TYPE) => Meaning::Number(input.read_i32()?),
+            (TType::Struct, LOGICAL_TYPE) => Meaning::Member(member(input)?),
+            (kind, _) => {
+                input.skip(kind)?;
+                Meaning::Other
+            }
+        };
+        input.read_field_end()?;
+        fields.push(Field { id, kind: metadata[header] & 0x0f, value: &metadata[begin..read.get()], meaning });
+    }
+    input.read_struct_end()?;
+    Ok(fields)
+}
+
+/// Decodes a union, and returns the number of its member.
+fn member(input: &mut Input<'_>) -> Result<Option<i16>, thrift::Error> {
+    let mut member = None;
+    input.read_struct_begin()?;
+    loop {
+        let field = input.read_field_begin()?;
+        if field.field_type == TType::Stop {
+            break;
+        }
+        member = member.or(field.id);
+        input.skip(field.field_type)?;
+        input.read_field_end()?;
+    }
+    input.read_struct_end()?;
+    Ok(member)
+}
+
+/// Removes unknown annotations, and annotates enumerations and JSON as strings. Returns whether a field has changed.
+fn replace(fields: &mut Vec<Field<'_>>) -> bool {
+    let is_bytes = fields.iter().any(|field| field.id == TYPE && field.meaning == Meaning::Number(BYTE_ARRAY));
+    let count = fields.len();
+    fields.retain(|field| match (field.id, field.meaning) {
+        (CONVERTED_TYPE, Meaning::Number(number)) => (0..=LAST_CONVERTED_TYPE).contains(&number),
+        (LOGICAL_TYPE, Meaning::Member(member)) => member.is_some_and(|member| KNOWN_LOGICAL_TYPES.contains(&member)),
+        _ => true,
+    });
+    let mut changed = fields.len() < count;
+    for field in fields.iter_mut().filter(|_| is_bytes) {
+        match (field.id, field.meaning) {
+            (CONVERTED_TYPE, Meaning::Number(number)) if CONVERTED_TEXTS.contains(&number) => field.value = &UTF8,
+            (LOGICAL_TYPE, Meaning::Member(Some(member))) if LOGICAL_TEXTS.contains(&member) => field.value = &STRING,
+            _ => continue,
+        }
+        changed = true;
+    }
+    changed
+}
+
+/// Appends a `SchemaElement` in the compact protocol.
+fn write(out: &mut Vec<u8>, fields: &[Field<'_>]) {
+    let mut last = 0;
+    for field in fields {
+        match u8::try_from(field.id - last) {
+            Ok(delta @ 1..=15) => out.push(delta << 4 | field.kind),
+            _ => {
+                out.push(field.kind);
+                varint(out, u32::from((field.id << 1 ^ field.id >> 15) as u16));
+            }
+        }
+        out.extend_from_slice(field.value);
+        last = field.id;
+    }
+    out.push(0);
+}
+
+/// Appends a number in the variable length of the compact protocol.
+fn varint(out: &mut Vec<u8>, mut number: u32) {
+    while number > 0x7f {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use polars_parquet_format::{
+        ConvertedType, EnumType, FieldRepetitionType, FileMetaData, JsonType, LogicalType, SchemaElement, StringType,
+        Type, UUIDType,
+        thrift::protocol::{TCompactOutputProtocol, TOutputProtocol},
+    };
+
+    use super::*;
+
+    fn leaf(name: &str, kind: Type, converted: Option<ConvertedType>, logical: Option<LogicalType>) -> SchemaElement {
+        SchemaElement {
+            type_: Some(kind),
+            type_length: None,
+            repetition_type: Some(FieldRepetitionType::OPTIONAL),
+            name: name.to_owned(),
+            num_children: None,
+            converted_type: converted,
+            scale: None,
+            precision: None,
+            field_id: Some(7),
+            logical_type: logical,
+        }
+    }
+
+    /// Encodes a footer with these columns.
+    fn footer(columns: Vec<SchemaElement>) -> Vec<u8> {
+        let mut root = leaf("root", Type::INT32, None, None);
+        (root.type_, root.num_children) = (None, Some(columns.len() as i32));
+        let schema = std::iter::once(root).chain(columns).collect();
+        let metadata = FileMetaData {
+            version: 2,
+            schema,
+            num_rows: 3,
+            row_groups: vec![],
+            key_value_metadata: None,
+            created_by: Some("a test".to_owned()),
+            column_orders: None,
+            encryption_algorithm: None,
+            footer_signing_key_metadata: None,
+        };
+        let mut out = b"PAR1".to_vec();
+        metadata.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut out)).unwrap();
+        let length = u32::try_from(out.len() - MAGIC).unwrap();
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(b"PAR1");
+        out
+    }
+
+    /// Decodes a footer, and returns its columns.
+    fn columns(footer: &[u8]) -> Vec<SchemaElement> {
+        let metadata = &footer[MAGIC..footer.len() - TAIL];
+        let mut input = TCompactInputProtocol::new(metadata, 1 << 20);
+        let metadata = FileMetaData::read_from_in_protocol(&mut input).unwrap();
+        assert_eq!((metadata.num_rows, metadata.created_by.as_deref()), (3, Some("a test")));
+        metadata.schema.into_iter().skip(1).collect()
+    }
+
+    #[test]
+    fn known_annotations_stay_and_texts_become_strings() {
+        let string = Some(LogicalType::STRING(StringType {}));
+        let uuid = Some(LogicalType::UUID(UUIDType {}));
+        let before = footer(vec![
+            leaf("plain", Type::INT64, None, None),
+            leaf("uuid", Type::FIXED_LEN_BYTE_ARRAY, None, uuid.clone()),
+            leaf("json", Type::BYTE_ARRAY, Some(ConvertedType::JSON), Some(LogicalType::JSON(JsonType {}))),
+            leaf("enum", Type::BYTE_ARRAY, None, Some(LogicalType::ENUM(EnumType {}))),
+            leaf("old", Type::BYTE_ARRAY, Some(ConvertedType::ENUM), None),
+        ]);
+        let expected = vec![
+            leaf("plain", Type::INT64, None, None),
+            leaf("uuid", Type::FIXED_LEN_BYTE_ARRAY, None, uuid),
+            leaf("json", Type::BYTE_ARRAY, Some(ConvertedType::UTF8), string.clone()),
+            leaf("enum", Type::BYTE_ARRAY, None, string),
+            leaf("old", Type::BYTE_ARRAY, Some(ConvertedType::UTF8), None),
+        ];
+        assert_eq!(columns(&with_known_types(before)), expected);
+    }
+
+    #[test]
+    fn unknown_annotations_are_removed() {
+        // a union with its fortieth member, which has a member of its own
+        let unknown = [0x0c, 80, 0x15, 2, 0, 0];
+        let before = footer(vec![
+            leaf("a", Type::INT32, Some(ConvertedType(24)), Some(LogicalType::STRING(StringType {}))),
+            leaf("b", Type::BYTE_ARRAY, None, Some(LogicalType::STRING(StringType {}))),
+        ]);
+        let mut foreign = Vec::new();
+        let mut strings = 0;
+        for at in 0..before.len() {
+            // the annotation of `b` becomes an unknown one
+            if before[at..].starts_with(&STRING) && before[at - 1] == 0x1c {
+                strings += 1;
+                if strings == 2 {
+                    foreign = [&before[..at], &unknown, &before[at + STRING.len()..]].concat();
+                }
+            }
+        }
+        let length = u32::try_from(foreign.len() - MAGIC - TAIL).unwrap().to_le_bytes();
+        let place = foreign.len() - TAIL;
+        foreign[place..place + 4].copy_from_slice(&length);
+        let expected = vec![
+            leaf("a", Type::INT32, None, Some(LogicalType::STRING(StringType {}))),
+            leaf("b", Type::BYTE_ARRAY, None, None),
+        ];
+        assert_eq!(columns(&with_known_types(foreign)), expected);
+    }
+
+    #[test]
+    fn other_footers_stay_as_they_are() {
+        let known = footer(vec![leaf("a", Type::INT32, Some(ConvertedType::DATE), None)]);
+        assert_eq!(with_known_types(known.clone()), known);
+        for length in 0..known.len() {
+            let damaged = known[..length].to_vec();
+            assert_eq!(with_known_types(damaged.clone()), damaged, "{length}");
+        }
+    }
+
+    #[test]
+    fn long_distances_between_fields_are_written_as_the_library_writes_them() {
+        for id in [15, 16, 100, 300] {
+            let mut expected = Vec::new();
+            let mut output = TCompactOutputProtocol::new(&mut expected);
+            output.write_struct_begin(&thrift::protocol::TStructIdentifier::new("s")).unwrap();
+            output.write_field_begin(&thrift::protocol::TFieldIdentifier::new("f", TType::I32, id)).unwrap();
+            output.write_i32(-1).unwrap();
+            output.write_field_end().unwrap();
+            output.write_field_stop().unwrap();
+            output.write_struct_end().unwrap();
+            let mut written = Vec::new();
+            write(&mut written, &[Field { id, kind: 5, value: &[1], meaning: Meaning::Other }]);
+            assert_eq!(written, expected, "{id}");
+        }
+    }
+}
