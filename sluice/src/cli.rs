@@ -409,7 +409,7 @@ pub struct CatalogPreviewOptions {
     /// Set a parameter of the dataset; a value that is not JSON is a text
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     pub param: Vec<(String, Value)>,
-    /// Use this template for the layout of the file
+    /// Use this template for the layout of the rows [default: plain]
     #[arg(long, value_name = "NAME")]
     pub template: Option<String>,
     /// Print the rows in this format

@@ -37,6 +37,10 @@ cargo xtask: builds, starts, checks and measures Sluice
       Measures Parquet to CSV beside polars, DuckDB, ClickHouse and pyarrow: the best of N runs (default 3), with peak
       memory. Makes a release build first, which takes about 25 minutes.
 
+  cargo xtask corpora FOLDER
+      Exports each Parquet and Arrow file below FOLDER, such as a copy of apache/parquet-testing, compares every value
+      with pyarrow and DuckDB, and counts the files that are right, wrong, refused or end the process.
+
 Exit codes: 0 done, 1 a check failed, 2 something is missing or wrong, and the line after `error:` says what to do.";
 
 /// A command with its options.
@@ -49,6 +53,8 @@ pub(crate) enum Task {
     Bench(BenchOptions),
     LintOps,
     Containers,
+    /// The folder of foreign files.
+    Corpora(PathBuf),
 }
 
 #[derive(Debug, PartialEq)]
@@ -106,8 +112,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
         "bench" => bench(&mut parser).map(Task::Bench),
         "lint-ops" => no_options("lint-ops", &mut parser).map(|()| Task::LintOps),
         "containers" => no_options("containers", &mut parser).map(|()| Task::Containers),
+        "corpora" => folder("corpora", &mut parser).map(Task::Corpora),
         other => Err(format!(
-            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `lint-ops`, `containers`, `data` and `bench` (see --help)"
+            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `lint-ops`, `containers`, `corpora`, `data` and `bench` (see --help)"
         )),
     }
 }
@@ -172,6 +179,15 @@ fn bench(parser: &mut Parser) -> Result<BenchOptions, String> {
 
 fn no_options(command: &str, parser: &mut Parser) -> Result<(), String> {
     parser.next().map_err(describe)?.map_or(Ok(()), |arg| Err(unknown(command, &arg)))
+}
+
+/// Reads the folder that is the only word after a command.
+fn folder(command: &str, parser: &mut Parser) -> Result<PathBuf, String> {
+    match parser.next().map_err(describe)? {
+        Some(Arg::Value(folder)) => no_options(command, parser).map(|()| folder.into()),
+        Some(other) => Err(unknown(command, &other)),
+        None => Err(format!("`cargo xtask {command}` needs a folder")),
+    }
 }
 
 /// The value of an option, read and checked; `expected` ends the sentence "`--port 0` isn't …".
@@ -239,6 +255,13 @@ mod tests {
     fn data_needs_a_scale() {
         assert_eq!(parsed("data --scale 0.01"), Ok(Task::Data(DataOptions { scale: 0.01, data_dir: None })));
         assert!(parsed("data").unwrap_err().contains("--scale"));
+    }
+
+    #[test]
+    fn corpora_needs_one_folder() {
+        assert_eq!(parsed("corpora files"), Ok(Task::Corpora("files".into())));
+        assert!(parsed("corpora").unwrap_err().contains("folder"));
+        assert!(parsed("corpora a b").unwrap_err().contains("`b`"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod args;
 mod bench;
 mod browser;
 mod containers;
+mod corpora;
 mod data;
 mod datasets;
 mod layout;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Task::Data(options) => data::data(&layout, &options).map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::bench(&layout, &options).map(|()| ExitCode::SUCCESS),
         Task::Containers => containers::containers(&layout),
+        Task::Corpora(folder) => corpora::corpora(&layout, &folder).map(|()| ExitCode::SUCCESS),
         Task::LintOps => lint_ops::lint_ops(&layout),
         Task::Test(options) => test::test(&layout, &options),
     };

@@ -78,15 +78,14 @@ async fn print_rows(options: &CatalogPreviewOptions, settings: &Settings, file: 
     let datasets = registry.datasets.iter().map(|dataset| dataset.info().name.clone());
     let dataset = registry.dataset(&options.dataset).ok_or_else(|| missing("dataset", &options.dataset, datasets))?;
     let templates = registry.templates.iter().map(|template| template.info().name.clone());
-    let template = match &options.template {
-        None => registry.templates.first(),
-        Some(name) => registry.template(name),
-    };
-    let template =
-        template.ok_or_else(|| missing("template", options.template.as_deref().unwrap_or_default(), templates))?;
+    let name = options.template.as_deref().unwrap_or("plain");
+    let template = registry.template(name).ok_or_else(|| missing("template", name, templates))?;
     let formats = registry.formats.iter().map(|format| format.info().name.to_owned());
     let format = registry.format(&options.format).ok_or_else(|| missing("format", &options.format, formats))?;
 
+    for note in &dataset.info().notes {
+        output::note(&format!("note: {note}"));
+    }
     let failed = |error: JobError| PreviewError::Failed(Box::new(error));
     let mut layout = template.layout(dataset.info(), &options.columns).map_err(|e| failed(e.into()))?;
     layout.timestamps = format.info().timestamps(layout.timestamps);

@@ -1,0 +1,26 @@
+//! `cargo xtask corpora FOLDER`: exports a folder of foreign files, and compares every value with that of other readers.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::layout::Layout;
+use crate::run::Run;
+use crate::tools::python::{self, Packages};
+
+/// Judges each Parquet and Arrow file below `folder` (see `xtask/python/corpora.py`), and prints the counts.
+///
+/// # Errors
+/// When a value is wrong, a refusal names no cause or the process died.
+pub(crate) fn corpora(layout: &Layout, folder: &Path) -> Result<()> {
+    if !folder.is_dir() {
+        bail!("{} is no folder: give one with Parquet and Arrow files", folder.display())
+    }
+    Run::cargo("building sluice", &layout.root).args(["build", "--package", "sluice"]).live()?;
+    let python = python::environment(layout, Packages::Peers)?;
+    Run::new("comparing foreign files", python)
+        .arg(layout.root.join("xtask/python/corpora.py"))
+        .arg(layout.sluice(false))
+        .arg(folder)
+        .live()
+}
