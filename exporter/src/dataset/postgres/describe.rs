@@ -97,7 +97,7 @@ pub(super) async fn describe(
                 Some(query) => text.literal(&query.params)?,
                 None => text.described(),
             };
-            of_a_query(server, conn, &before).await
+            of_a_query(server, conn, &before, text.name()).await
         }
     }
 }
@@ -132,12 +132,12 @@ async fn of_a_query(
     server: &PostgresServer,
     conn: &mut PgConnection,
     before: &str,
+    name: &str,
 ) -> Result<Vec<Described>, DatasetError> {
     let nondeterministic = server.within(conn.fetch_optional(NONDETERMINISTIC_COLLATIONS)).await?.is_some();
     // a row of NULLs has the description of all columns, and no row of the source is read
     let ask = format!(
-        "{before}SELECT described.* FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM \"{}\" LIMIT 0) AS described ON true",
-        super::sql::SOURCE
+        "{before}SELECT described.* FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM \"{name}\" LIMIT 0) AS described ON true"
     );
     let row = server.within(conn.fetch_one(AssertSqlSafe(ask).into_sql_str())).await?;
     let of = |column: &PgColumn| {

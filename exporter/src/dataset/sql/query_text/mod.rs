@@ -73,7 +73,7 @@ impl QueryText {
     }
 
     /// Returns the name of the common table expression that has the rows of this query.
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::dataset) fn name(&self) -> &str {
         &self.name
     }
 
