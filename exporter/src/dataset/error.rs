@@ -74,6 +74,17 @@ pub enum DatasetError {
     /// The source sent malformed bytes, such as a damaged page of a Parquet file; the text names the damage.
     #[error("the source sent malformed data: {0}")]
     Garbled(&'static str),
+    /// A file uses a feature of its format that Sluice does not read; the text names the feature.
+    #[error("{0}")]
+    Lacking(&'static str),
+    /// An error in one column of a file.
+    #[error("column `{column}`: {source}")]
+    InColumn {
+        /// The name of the column.
+        column: String,
+        /// The error in this column.
+        source: Box<DatasetError>,
+    },
     /// A part of a file is larger than Sluice reads at once; the text names the part and the limit.
     #[error("{0}")]
     Limit(&'static str),
@@ -178,6 +189,17 @@ impl DatasetError {
         Self::AtLine { line, source: Box::new(self) }
     }
 
+    /// Adds the name of the column in which this error occurred, if the error lies in the bytes of the file and has no
+    /// name yet.
+    pub(super) fn in_column(self, column: &str) -> Self {
+        match self {
+            Self::Garbled(_) | Self::Lacking(_) | Self::Polars(_) => {
+                Self::InColumn { column: column.to_owned(), source: Box::new(self) }
+            }
+            other => other,
+        }
+    }
+
     /// Returns the text for the owner of the export. The text names the cause, but neither the location of the source
     /// nor a value of a row.
     #[must_use]
@@ -185,6 +207,7 @@ impl DatasetError {
         let words = match self {
             Self::InFile { file, source } => return format!("{file}: {}", source.user_message()),
             Self::AtLine { line, source } => return format!("line {line}: {}", source.user_message()),
+            Self::InColumn { column, source } => return format!("column `{column}`: {}", source.user_message()),
             Self::NoTable(_) => "its table is no longer there",
             Self::Db(e) => sql::user_message(e),
             Self::NoFile(_) | Self::Objects(object_store::Error::NotFound { .. }) => FILE_GONE,
@@ -194,8 +217,8 @@ impl DatasetError {
             Self::Objects(_) | Self::Http(_) => "the server that has its files does not answer as it should",
             Self::Csv(e) if e.is_io_error() => FILE_UNREADABLE,
             Self::Polars(PolarsError::IO { .. }) => FILE_UNREADABLE,
-            Self::Polars(e) if redact::is_about_parquet(e) => return redact::polars(e),
-            Self::Polars(_) => "its source is damaged, or its content has changed",
+            Self::Polars(e) if redact::names_cause(e) => return redact::polars(e),
+            Self::Polars(_) => "a value of its source can't be read, or its content has changed",
             Self::Died(_) => "its source stopped in the middle",
             Self::NoColumn(_)
             | Self::Unsupported { .. }
@@ -205,6 +228,7 @@ impl DatasetError {
             | Self::Unsorted(_)
             | Self::TooDeep { .. }
             | Self::Garbled(_)
+            | Self::Lacking(_)
             | Self::Limit(_)
             | Self::Fields { .. }
             | Self::Empty
@@ -224,7 +248,9 @@ impl DatasetError {
     /// Whether the files of the dataset are newer than the loaded catalog, and do not fit it.
     pub(super) fn is_newer(&self) -> bool {
         match self {
-            Self::InFile { source, .. } | Self::AtLine { source, .. } => source.is_newer(),
+            Self::InFile { source, .. } | Self::AtLine { source, .. } | Self::InColumn { source, .. } => {
+                source.is_newer()
+            }
             Self::NewColumn(_) | Self::BrokenGuess(_) => true,
             _ => false,
         }
@@ -234,9 +260,11 @@ impl DatasetError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::InFile { source, .. } | Self::AtLine { source, .. } => source.is_transient(),
+            Self::InFile { source, .. } | Self::AtLine { source, .. } | Self::InColumn { source, .. } => {
+                source.is_transient()
+            }
             Self::NoTable(_) | Self::NoFile(_) | Self::Changed(_) | Self::TooLarge(_) => false,
-            Self::Limit(_) | Self::Fields { .. } | Self::Empty | Self::Undeclared(_) => false,
+            Self::Lacking(_) | Self::Limit(_) | Self::Fields { .. } | Self::Empty | Self::Undeclared(_) => false,
             Self::Csv(e) => e.is_io_error(),
             Self::Objects(e) => !matches!(e, object_store::Error::NotFound { .. }),
             Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),

@@ -4,10 +4,57 @@
 use polars::prelude::PolarsError;
 use tokio::task::JoinError;
 
-/// The begin of the texts of polars about Parquet features that polars lacks.
-const UNSUPPORTED: &str = "parquet: Not yet supported";
-/// The begin of the texts of polars about files that do not follow the specification of Parquet.
-const INVALID: &str = "parquet: File out of specification";
+/// The begins of texts of polars about files, and the causes that they mean.
+const CAUSES: [(&str, &str); 10] = [
+    ("parquet: Not yet supported: Decoding", ""),
+    (
+        "parquet: Not yet supported",
+        "the file uses an encoding or a feature of Parquet that is not supported: write it with other options",
+    ),
+    (
+        "parquet: The feature",
+        "the file is compressed with a codec that is not supported: write it with zstd, gzip, snappy or no compression",
+    ),
+    ("parquet: File out of specification", "the file does not follow the specification of Parquet, and may be damaged"),
+    ("parquet: Operation would exceed", "a page of the file is larger than it may be: write smaller pages"),
+    (
+        "feather v1 not supported",
+        "the file is Feather version 1, which is not supported: write it as Feather version 2 (an Arrow IPC file)",
+    ),
+    (
+        "delta dictionary batches not supported",
+        "the file extends a dictionary in several steps, which is not supported: write it with whole dictionaries",
+    ),
+    ("out-of-spec", "the file does not follow the specification of Arrow, and may be damaged"),
+    ("Malformed IPC file", "the file does not follow the specification of Arrow, and may be damaged"),
+    ("not yet implemented", "the file uses a feature that is not supported: write it with other options"),
+];
+
+/// The encodings of Parquet that polars does not read for every type, as it names them, and the texts about them.
+const ENCODINGS: [(&str, &str); 5] = [
+    (
+        "\"ByteStreamSplit\"",
+        "the encoding BYTE_STREAM_SPLIT is not supported for the type of this column: write it with another one",
+    ),
+    (
+        "\"DeltaByteArray\"",
+        "the encoding DELTA_BYTE_ARRAY is not supported for the type of this column: write it with another one",
+    ),
+    (
+        "\"DeltaBinaryPacked\"",
+        "the encoding DELTA_BINARY_PACKED is not supported for the type of this column: write it with another one",
+    ),
+    ("\"Rle\"", "the encoding RLE is not supported for the type of this column: write it with another one"),
+    ("", "an encoding of the file is not supported for the type of its column: write it with another one"),
+];
+
+/// Returns the cause that the text of a polars error about a file means; None for a text that may mean anything.
+fn cause(text: &str) -> Option<&'static str> {
+    match CAUSES.iter().find(|(begin, _)| text.starts_with(begin))? {
+        (_, "") => ENCODINGS.iter().find(|(name, _)| text.contains(name)).map(|(_, cause)| *cause),
+        (_, cause) => Some(cause),
+    }
+}
 
 /// Returns a text for a polars error. The text names the kind of the error, and possibly a missing column or the kind
 /// of an I/O error, but no value of a row.
@@ -18,13 +65,7 @@ pub(crate) fn polars(error: &PolarsError) -> String {
         PolarsError::ColumnNotFound(name) => return format!("a column is not found: {name}"),
         PolarsError::SchemaFieldNotFound(name) => return format!("a field is not found: {name}"),
         PolarsError::IO { error, .. } => return format!("a file can't be read or written: {}", error.kind()),
-        PolarsError::ComputeError(text) if text.starts_with(UNSUPPORTED) => {
-            "the file uses an encoding or a feature of Parquet that is not supported: write it with other options"
-        }
-        PolarsError::ComputeError(text) if text.starts_with(INVALID) => {
-            "the file does not follow the specification of Parquet"
-        }
-        PolarsError::ComputeError(_) => "a value can't be read, converted or calculated",
+        PolarsError::ComputeError(text) => cause(text).unwrap_or("a value can't be read, converted or calculated"),
         PolarsError::InvalidOperation(_) => "an operation does not suit a column or one of its values",
         PolarsError::SchemaMismatch(_) => "a column is not of the type that was expected",
         PolarsError::ShapeMismatch(_) => "columns have different lengths",
@@ -36,11 +77,12 @@ pub(crate) fn polars(error: &PolarsError) -> String {
     kind.to_owned()
 }
 
-/// Whether an error is about a Parquet file that lacks no part, but can't be read. [`polars`] then names the cause.
-pub(crate) fn is_about_parquet(error: &PolarsError) -> bool {
+/// Whether the text that [`polars`] returns for an error names the cause that a file can't be read.
+pub(crate) fn names_cause(error: &PolarsError) -> bool {
     match error {
-        PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => is_about_parquet(error),
-        PolarsError::ComputeError(text) => text.starts_with(UNSUPPORTED) || text.starts_with(INVALID),
+        PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => names_cause(error),
+        PolarsError::ComputeError(text) => cause(text).is_some(),
+        PolarsError::Duplicate(_) => true,
         _ => false,
     }
 }
@@ -66,9 +108,19 @@ mod tests {
             PolarsError::SchemaMismatch("found value of type String: secret".into()),
             PolarsError::InvalidOperation("secret".into()),
         ];
-        for (text, kind) in [(UNSUPPORTED, "not supported"), (INVALID, "specification")] {
+        for (text, kind) in [
+            ("parquet: Not yet supported", "not supported"),
+            ("parquet: Not yet supported: Decoding Int32 \"Rle\"-encoded", "the encoding RLE is not supported"),
+            ("parquet: Not yet supported: Decoding Int32 \"New\"-encoded", "an encoding of the file is not supported"),
+            ("parquet: The feature \"Lz4\" needs to be active", "a codec that is not supported"),
+            ("parquet: File out of specification", "specification of Parquet"),
+            ("feather v1 not supported", "Feather version 1"),
+            ("delta dictionary batches not supported", "whole dictionaries"),
+            ("out-of-spec", "specification of Arrow"),
+        ] {
             let error = PolarsError::ComputeError(format!("{text}: secret").into());
-            assert!(polars(&error).contains(kind) && !polars(&error).contains("secret"));
+            assert!(polars(&error).contains(kind) && !polars(&error).contains("secret"), "{}", polars(&error));
+            assert!(names_cause(&error.context("secret".into())));
         }
         for error in errors {
             assert!(error.to_string().contains("secret"));

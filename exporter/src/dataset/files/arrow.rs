@@ -7,9 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use polars::prelude::DataFrame;
+use polars::prelude::{DataFrame, polars_err};
 use polars_arrow::{
     datatypes::ArrowSchema,
+    io::ipc::IpcSchema,
     io::ipc::read::{FileReader, StreamReader, StreamState, read_file_metadata, read_stream_metadata},
     record_batch::RecordBatch,
 };
@@ -17,13 +18,15 @@ use polars_arrow::{
 use super::{
     super::DatasetError,
     batches::{BATCH_BYTES, Batches},
-    nesting,
+    nesting, readable,
     reader::FrameHandler,
     type_mapping::{self, FRAME_TEXT, TextBudget, TypeMapping},
 };
 
 /// The first bytes of the Arrow IPC file format; the stream format begins with other bytes.
 const MAGIC: &[u8] = b"ARROW1";
+/// The first bytes of a file in version 1 of Feather, which is another format than Arrow IPC.
+const FEATHER_1: &[u8] = b"FEA1";
 /// The maximum number of rows in a frame. The reader splits larger record batches.
 const FRAME_ROWS: usize = 1 << 16;
 /// The approximate size of a frame, in bytes. The reader splits larger record batches.
@@ -37,6 +40,11 @@ fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     let mut begin = Vec::new();
     file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut begin)?;
     file.rewind()?;
+    if begin.starts_with(FEATHER_1) {
+        return Err(DatasetError::Lacking(
+            "the file is Feather version 1, which is not supported: write it as Feather version 2 (an Arrow IPC file)",
+        ));
+    }
     let is_file = begin == MAGIC;
     if is_file {
         nesting::check_file(&file)?;
@@ -46,9 +54,16 @@ fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     Ok((BufReader::with_capacity(1 << 20, file), is_file))
 }
 
-/// Replaces the extension types of a schema with their storage types.
-fn without_extensions(schema: &ArrowSchema) -> ArrowSchema {
-    schema.iter_values().map(type_mapping::without_extension).collect()
+/// Replaces the extension types of a schema with their storage types, and decimals of 256 bits with bytes.
+///
+/// # Errors
+/// When two columns have one name, because polars then keeps one of them.
+fn readable_schema(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSchema, DatasetError> {
+    if schema.len() < stored.fields.len() {
+        return Err(polars_err!(Duplicate: "two columns have one name").into());
+    }
+    let fields = schema.iter_values().map(type_mapping::without_extension);
+    Ok(fields.map(|field| readable::with_decimal_bytes(&field, stored.is_little_endian)).collect())
 }
 
 /// Returns the columns of an Arrow IPC file and their types.
@@ -56,9 +71,11 @@ pub(super) fn schema(file: File) -> Result<TypeMapping, DatasetError> {
     let (mut input, is_file) = input(file)?;
     let schema = type_mapping::catch_damage(|| {
         Ok(if is_file {
-            without_extensions(&read_file_metadata(&mut input)?.schema)
+            let metadata = read_file_metadata(&mut input)?;
+            readable_schema(&metadata.schema, &metadata.ipc_schema)?
         } else {
-            without_extensions(&read_stream_metadata(&mut input)?.schema)
+            let metadata = read_stream_metadata(&mut input)?;
+            readable_schema(&metadata.schema, &metadata.ipc_schema)?
         })
     })?;
     Ok(TypeMapping::of(&schema))
@@ -71,7 +88,7 @@ pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) ->
     let (mut input, is_file) = input(file)?;
     if is_file {
         let mut metadata = type_mapping::catch_damage(|| Ok(read_file_metadata(&mut input)?))?;
-        metadata.schema = Arc::new(without_extensions(&metadata.schema));
+        metadata.schema = Arc::new(readable_schema(&metadata.schema, &metadata.ipc_schema)?);
         let indexes = indexes(&metadata.schema, selected)?;
         let mut batches = Batches::new(same, &metadata.schema, &indexes, BATCH_BYTES);
         for block in metadata.dictionaries.iter().flatten().chain(&metadata.blocks) {
@@ -86,7 +103,7 @@ pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) ->
         return Ok(true);
     }
     let mut metadata = type_mapping::catch_damage(|| Ok(read_stream_metadata(&mut input)?))?;
-    metadata.schema = without_extensions(&metadata.schema);
+    metadata.schema = readable_schema(&metadata.schema, &metadata.ipc_schema)?;
     let indexes = indexes(&metadata.schema, selected)?;
     let mut batches = Batches::new(same, &metadata.schema, &indexes, BATCH_BYTES);
     let mut at = input.stream_position()?;
@@ -120,6 +137,10 @@ fn indexes(schema: &ArrowSchema, selected: &[String]) -> Result<Vec<usize>, Data
 fn split(batch: RecordBatch, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let rows = batch.len();
     let (schema, arrays) = batch.into_schema_and_arrays();
+    // whole lists are converted before the batch is split
+    let arrays = schema.iter_values().zip(arrays).map(|(field, array)| readable::convert(field, array));
+    let arrays = type_mapping::catch_damage(|| arrays.collect::<Result<Vec<_>, _>>())?;
+    let schema: ArrowSchema = schema.iter_values().map(readable::field).collect();
     let bytes: usize =
         arrays.iter().map(|array| polars_arrow::compute::aggregate::estimated_bytes_size(&**array)).sum();
     let mut step = (rows * FRAME_BYTES / bytes.max(1)).clamp(1, FRAME_ROWS);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use polars::prelude::{DataFrame, DataType, Schema, SchemaRef};
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, Schema, SchemaRef};
 use protocol::catalog::{Column, ColumnType};
 use tokio::runtime::Handle;
 
@@ -79,15 +79,23 @@ impl Files {
         info.notes.extend(read.notes.into_iter().chain(partitions::note(&names, &read.schema)));
         let is_declared = !info.columns.is_empty();
         info.columns = read.columns;
+        let nulls = read.nulls;
         let mut schema = read.schema;
         if !kind.is_text() && location.is_local() && names.len() > 1 {
-            let (mut wide, others) = (schema.as_ref().clone(), names[1..].to_vec());
+            let (mut wide, others, empty) = (schema.as_ref().clone(), names[1..].to_vec(), nulls.clone());
             let widening = tokio::task::spawn_blocking(move || {
-                let note = widen::by_all_footers(&mut wide, &others, kind);
+                let note = widen::by_all_footers(&mut wide, empty, &others, kind);
                 (wide, note)
             });
             let (wide, note) = widening.await?;
             schema = Arc::new(wide);
+            for column in info.columns.iter_mut().filter(|column| nulls.contains(&column.name)) {
+                if let Some((dtype, kind)) =
+                    schema.get(&column.name).and_then(|dtype| Some((dtype, column_type(dtype)?)))
+                {
+                    *column = column.clone().typed(kind, matches!(dtype, DataType::Datetime(_, None)));
+                }
+            }
             // declared columns are chosen on purpose
             info.notes.extend(note.filter(|_| !is_declared));
         }
@@ -152,6 +160,7 @@ impl Files {
         let mut filter = None;
         let mut handle = |frame: DataFrame| -> Result<bool, DatasetError> {
             version.check(&same)?;
+            let frame = self.with_nulls(frame)?;
             self.check_types(frame.schema())?;
             // filter by the types of this file first, because casts may fail and only passing rows need them
             if filter.is_none() {
@@ -191,11 +200,28 @@ impl Files {
         needed: &[String],
         sender: &mut LimitedSender,
     ) -> Result<bool, DatasetError> {
-        let file = parquet::Windows::open(file)?;
+        let file = parquet::Windows::open(file)?.with_types_of(&self.schema);
         let known = needed.iter().filter_map(|name| file.schema().get_full(name));
         self.check_types(&known.map(|(_, name, dtype)| (name.clone(), dtype.clone())).collect())?;
         let filter = RowFilter::new(&query.filter, file.schema())?;
         parquet::read(&file, &query.columns, filter.as_ref(), sender, query.limit, &|frame| self.cast(frame))
+    }
+
+    /// Gives columns without any value the types that they have in the dataset.
+    fn with_nulls(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
+        if self.kind == FileKind::Arrow {
+            for (name, dtype) in self.schema.iter() {
+                let Ok(column) = frame.column(name) else { continue };
+                if column.dtype() == &DataType::String
+                    && dtype != &DataType::String
+                    && column.null_count() == column.len()
+                {
+                    let null = PolarsColumn::full_null(name.clone(), column.len(), dtype);
+                    frame.replace(name, null)?;
+                }
+            }
+        }
+        Ok(frame)
     }
 
     /// Returns an error if a column of a file has another column type than in the first file. The widths of numbers may
@@ -264,6 +290,8 @@ struct FirstFile {
     rows: Option<u64>,
     /// Sentences about columns that are not offered.
     notes: Vec<String>,
+    /// The names of columns of the type null.
+    nulls: BTreeSet<String>,
 }
 
 /// Reads the columns of the first file. Of a text file only the names are read; all its types are declared.
@@ -291,7 +319,7 @@ fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -
         }
     };
     let (columns, notes) = columns(dataset, &mapping, declared)?;
-    Ok(FirstFile { columns, schema: mapping.schema, rows, notes })
+    Ok(FirstFile { columns, schema: mapping.schema, rows, notes, nulls: mapping.nulls })
 }
 
 /// Returns the declared columns of a text file. A column of moments has no time zone if its first values have none;
@@ -322,7 +350,7 @@ impl FirstFile {
                 schema.insert(name.into(), DataType::String);
             }
         }
-        Self { columns: declared, schema: Arc::new(schema), rows: None, notes: Vec::new() }
+        Self { columns: declared, schema: Arc::new(schema), rows: None, notes: Vec::new(), nulls: BTreeSet::new() }
     }
 }
 

@@ -23,6 +23,9 @@ mod parquet;
 mod parse;
 mod partitions;
 mod predicate;
+mod readable;
+#[cfg(test)]
+mod readable_tests;
 mod reader;
 mod row_filter;
 mod scan;

@@ -5,7 +5,7 @@
 //! other columns of its file still work.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -13,16 +13,12 @@ use std::{
 };
 
 use polars::prelude::{
-    AnyValue, ArrowDataType, ArrowField, Column, DataType, PlSmallStr, Schema, SchemaRef, Series, StringChunkedBuilder,
-    UnknownKind, pf16, polars_err,
+    AnyValue, ArrowDataType, ArrowField, Column, DataType, Schema, SchemaRef, Series, StringChunkedBuilder, UnknownKind,
 };
-use polars_arrow::{
-    array::{Array, PrimitiveArray},
-    datatypes::ArrowSchema,
-};
+use polars_arrow::{array::Array, datatypes::ArrowSchema};
 
-use super::{super::DatasetError, column_types::column_type, text};
-use crate::quiet::catch_panic;
+use super::{super::DatasetError, column_types::column_type, readable, text};
+use crate::quiet::{self, catch_panic};
 
 /// The maximum size of the texts of all columns of one frame, in bytes. The limit is necessary because
 /// dictionary-encoded values may need far more space in a frame than in their file.
@@ -70,18 +66,21 @@ pub(super) struct TypeMapping {
     pub(super) schema: SchemaRef,
     /// The original types of unsupported columns, by the name of the column.
     pub(super) unsupported: BTreeMap<String, String>,
+    /// The names of columns of the type null, which have no value in their file.
+    pub(super) nulls: BTreeSet<String>,
 }
 
 impl TypeMapping {
     /// Creates the mapping of an Arrow schema. The schema must not have extension types (see [`without_extension`]).
     pub(super) fn of(arrow: &ArrowSchema) -> Self {
-        let (mut schema, mut unsupported) = (Schema::default(), BTreeMap::new());
+        let (mut schema, mut unsupported, mut nulls) = (Schema::default(), BTreeMap::new(), BTreeSet::new());
         for field in arrow.iter_values() {
             // polars panics for Arrow types that it does not support
-            let dtype = match &field.dtype {
-                ArrowDataType::Float16 => Some(DataType::Float32),
-                _ => catch_panic(|_| true, || DataType::from_arrow_field(field)).ok(),
-            };
+            let readable = readable::field(field);
+            let dtype = catch_panic(|_| true, || DataType::from_arrow_field(&readable)).ok();
+            if dtype == Some(DataType::Null) {
+                nulls.insert(field.name.to_string());
+            }
             let mapped = dtype.as_ref().and_then(mapped);
             if mapped.is_none() {
                 let whole = format!("{:?}", field.dtype);
@@ -91,26 +90,16 @@ impl TypeMapping {
             }
             schema.insert(field.name.clone(), mapped.unwrap_or(DataType::Unknown(UnknownKind::Any)));
         }
-        Self { schema: Arc::new(schema), unsupported }
+        Self { schema: Arc::new(schema), unsupported, nulls }
     }
 }
 
-/// The key in the metadata of a field whose values are the 16 bytes of a UUID.
-const UUID: PlSmallStr = PlSmallStr::from_static("uuid");
-
-/// Returns the field with a mark by which [`column`] writes its values as UUIDs. The values must have 16 bytes.
-pub(super) fn with_uuids(field: ArrowField) -> ArrowField {
-    let mut metadata = field.metadata.as_deref().cloned().unwrap_or_default();
-    metadata.insert(UUID, PlSmallStr::EMPTY);
-    ArrowField { metadata: Some(Arc::new(metadata)), ..field }
-}
-
-/// Returns the field with every extension type replaced by its storage type. A column of UUIDs gets the mark of
-/// [`with_uuids`].
+/// Returns the field with every extension type replaced by its storage type. UUIDs get the mark of
+/// [`readable::with_uuids`].
 pub(super) fn without_extension(field: &ArrowField) -> ArrowField {
     let storage = ArrowField { dtype: storage_type(&field.dtype), ..field.clone() };
     let is_uuid = matches!(&field.dtype, ArrowDataType::Extension(extension) if extension.name == "arrow.uuid");
-    if is_uuid && storage.dtype == ArrowDataType::FixedSizeBinary(16) { with_uuids(storage) } else { storage }
+    if is_uuid && storage.dtype == ArrowDataType::FixedSizeBinary(16) { readable::with_uuids(storage) } else { storage }
 }
 
 fn storage_type(dtype: &ArrowDataType) -> ArrowDataType {
@@ -155,7 +144,8 @@ const fn is_text(dtype: &DataType) -> bool {
     )
 }
 
-/// Builds a column of a frame from the Arrow arrays of a file, and converts its values to the mapped type.
+/// Builds a column of a frame from the Arrow arrays of a file, which [`readable::convert`] has returned, and converts its
+/// values to the mapped type.
 ///
 /// # Errors
 /// When the arrays can't be decoded, or their texts exceed the budget.
@@ -164,23 +154,9 @@ pub(super) fn column(
     arrays: Vec<Box<dyn Array>>,
     budget: &TextBudget,
 ) -> Result<Column, DatasetError> {
-    let read = if field.dtype == ArrowDataType::Float16 {
-        let wide = ArrowField { dtype: ArrowDataType::Float32, ..field.clone() };
-        Series::try_from((&wide, arrays.iter().map(|array| widened(&**array)).collect::<Result<Vec<_>, _>>()?))?
-    } else {
-        Series::try_from((field, arrays))?
-    };
-    let is_uuid = field.metadata.as_deref().is_some_and(|metadata| metadata.contains_key(&UUID));
-    let write = if is_uuid { text::uuid } else { text::write };
+    let read = Series::try_from((field, arrays))?;
+    let write = if readable::has_uuids(field) { text::uuid } else { text::write };
     Ok(series(read, budget, write)?.into())
-}
-
-/// Converts 16-bit floats to 32-bit floats, which is exact.
-fn widened(array: &dyn Array) -> Result<Box<dyn Array>, DatasetError> {
-    let halves = array.as_any().downcast_ref::<PrimitiveArray<pf16>>();
-    let halves = halves.ok_or_else(|| polars_err!(ComputeError: "a column of 16-bit floats has another type"))?;
-    let wide: PrimitiveArray<f32> = halves.iter().map(|half| half.map(|half| f32::from(*half))).collect();
-    Ok(wide.boxed())
 }
 
 /// A function that appends a value as text.
@@ -221,15 +197,26 @@ fn texts(read: &Series, budget: &TextBudget, write: Write) -> Result<Series, Dat
     Ok(builder.finish().into())
 }
 
-/// Runs a decoder, and converts a panic to an error, because some decoders panic on damaged bytes.
+/// Runs a decoder, and converts a panic to an error, because some decoders panic on damaged bytes and on features that
+/// they lack. Each thread that decodes must call this function, so that its panics are not printed.
 pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) -> Result<T, DatasetError> {
-    catch_panic(|_| true, decode)
-        .unwrap_or_else(|_| Err(polars_err!(ComputeError: "its bytes can't be decoded").into()))
+    catch_panic(|_| true, decode).unwrap_or_else(|panic| {
+        // the messages of `todo!` and `unimplemented!`
+        let is_lacking = quiet::message(&*panic).starts_with("not ");
+        Err(if is_lacking {
+            DatasetError::Lacking(
+                "the file uses a type or a feature that is not supported: write it with other options",
+            )
+        } else {
+            DatasetError::Garbled("its bytes can't be decoded, and so the file is damaged")
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{CategoricalPhysical, Categories, Field, IntoSeries, ListChunked, NamedFrom, TimeUnit};
+    use polars::prelude::{CategoricalPhysical, Categories, Field, IntoSeries, ListChunked, NamedFrom, TimeUnit, pf16};
+    use polars_arrow::array::PrimitiveArray;
 
     use super::*;
 
@@ -269,7 +256,8 @@ mod tests {
         assert_eq!(error.to_string(), "column `n`: a value has more than 38 digits");
         let halves: PrimitiveArray<pf16> = [Some(pf16::from(1.5_f32)), None].into_iter().collect();
         let field = ArrowField::new("h".into(), ArrowDataType::Float16, true);
-        let read = column(&field, vec![halves.boxed()], &budget()).unwrap();
+        let wide = readable::convert(&field, halves.boxed()).unwrap();
+        let read = column(&readable::field(&field), vec![wide], &budget()).unwrap();
         assert_eq!(read.f32().unwrap().iter().collect::<Vec<_>>(), [Some(1.5), None]);
     }
 

@@ -49,6 +49,9 @@ const fn finer(left: TimeUnit, right: TimeUnit) -> TimeUnit {
 
 /// Casts a column; None if a value would change.
 pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<Column>, DatasetError> {
+    if column.null_count() == column.len() {
+        return Ok(Some(Column::full_null(column.name().clone(), column.len(), dtype)));
+    }
     let cast = match (column.dtype(), dtype) {
         (DataType::Float32, DataType::Float64) => return Ok(Some(float32::widened(column)?)),
         (DataType::Float64, DataType::Float32) => return Ok(float32::narrowed(column)?),
@@ -59,10 +62,15 @@ pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<C
     Ok(Some(cast).filter(|_| back.equals_missing(column)))
 }
 
-/// Widens the columns of the first file to those of the other local files, as far as a type holds the values of both.
-/// Returns a note about columns that the first file lacks. A file that can't be read changes nothing; the export reports
+/// Widens the columns of the first file to those of the other local files, as far as a type holds the values of both. A
+/// column of the type null, in `nulls`, gets the type of the first file in which it has another one. Returns a note about columns that the first file lacks. A file that can't be read changes nothing; the export reports
 /// it.
-pub(super) fn by_all_footers(schema: &mut Schema, others: &[ListedFile], kind: FileKind) -> Option<String> {
+pub(super) fn by_all_footers(
+    schema: &mut Schema,
+    mut nulls: BTreeSet<String>,
+    others: &[ListedFile],
+    kind: FileKind,
+) -> Option<String> {
     let mut late = BTreeSet::new();
     for other in others {
         let Ok(mapping) = mapping(&other.name, kind) else { continue };
@@ -71,6 +79,13 @@ pub(super) fn by_all_footers(schema: &mut Schema, others: &[ListedFile], kind: F
                 late.insert(name.to_string());
                 continue;
             };
+            if mapping.nulls.contains(name.as_str()) {
+                continue;
+            }
+            if column_type(dtype).is_some() && nulls.remove(name.as_str()) {
+                schema.insert(name.clone(), dtype.clone());
+                continue;
+            }
             if column_type(known).is_some()
                 && let Some(wide) = widened(known, dtype)
             {

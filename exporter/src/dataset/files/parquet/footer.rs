@@ -4,12 +4,14 @@
 //! Readers must treat an unknown annotation as absent and read the column by its physical type (LogicalTypes.md of the
 //! Parquet format), but polars refuses the whole file. Texts that polars would read as bytes become strings.
 
-use std::{cell::Cell, io::Read, rc::Rc};
+use std::{cell::Cell, fs::File, io::Read, os::unix::fs::FileExt, rc::Rc};
 
 use polars_parquet_format::thrift::{
     self,
     protocol::{TCompactInputProtocol, TInputProtocol, TType},
 };
+
+use super::super::nesting;
 
 /// The bytes at the begin of a footer that is read as a file.
 const MAGIC: usize = 4;
@@ -36,6 +38,21 @@ const KNOWN_LOGICAL_TYPES: [i16; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 
 const UTF8: [u8; 1] = [0];
 /// `logicalType` STRING in the compact protocol: a union with an empty struct as its first member.
 const STRING: [u8; 3] = [0x1c, 0, 0];
+
+/// `FileMetaData.schema`
+const SCHEMA: i16 = 2;
+/// `FileMetaData.row_groups`
+const ROW_GROUPS: i16 = 4;
+/// `FileMetaData.encryption_algorithm`
+const ENCRYPTION_ALGORITHM: i16 = 8;
+/// `RowGroup.sorting_columns`
+const SORTING_COLUMNS: i16 = 4;
+/// `ColumnMetaData.dictionary_page_offset`
+const DICTIONARY_PAGE_OFFSET: i16 = 11;
+/// `ColumnMetaData.bloom_filter_offset` and `bloom_filter_length`
+const BLOOM_FILTER: [i16; 2] = [14, 15];
+/// The magic number of a file whose footer is encrypted.
+const ENCRYPTED: [u8; 4] = *b"PARE";
 
 type Input<'a> = TCompactInputProtocol<Counted<'a>>;
 
@@ -89,22 +106,148 @@ pub(super) fn with_known_types(footer: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// Returns the metadata with changed annotations; None if no annotation has to change.
-fn rewritten(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
+/// Returns the footer without the order of rows, Bloom filters and offsets of dictionaries that are zero, because some
+/// writers state them in another form than the specification, and Sluice does not need them. Returns None if the footer
+/// has none of them or can't be decoded. `footer` is a file of a footer alone, as in [`with_known_types`].
+pub(super) fn without_extras(footer: &[u8]) -> Option<Vec<u8>> {
+    let metadata = footer.get(MAGIC..footer.len().checked_sub(TAIL)?)?;
+    let metadata = lean(metadata).ok().flatten()?;
+    let length = u32::try_from(metadata.len()).ok()?;
+    let magic = &footer[..MAGIC];
+    Some([magic, &metadata, &length.to_le_bytes(), magic].concat())
+}
+
+/// Whether the footer of a file, or a part of the file, is encrypted.
+pub(super) fn is_encrypted(file: &File) -> bool {
+    let tail_at = file.metadata().ok().and_then(|about| about.len().checked_sub(TAIL as u64));
+    let mut tail = [0; TAIL];
+    if tail_at.is_none_or(|at| file.read_exact_at(&mut tail, at).is_err()) {
+        return false;
+    }
+    if tail.ends_with(&ENCRYPTED) {
+        return true;
+    }
+    let Ok(Some(footer)) = nesting::footer(file) else { return false };
+    let (mut input, _) = input(&footer[MAGIC..footer.len() - TAIL]);
+    input.read_struct_begin().is_ok() && seek(&mut input, TType::Struct, ENCRYPTION_ALGORITHM).unwrap_or(false)
+}
+
+/// Returns a protocol over `metadata`, and the number of bytes that it has read.
+fn input(metadata: &[u8]) -> (Input<'_>, Rc<Cell<usize>>) {
     let read = Rc::new(Cell::new(0));
     let reader = Counted { left: metadata, read: Rc::clone(&read) };
     // the protocol counts at least one byte for each value, and more for the items of a list
-    let mut input = TCompactInputProtocol::new(reader, metadata.len().saturating_mul(16));
-    let (mut out, mut copied) = (Vec::new(), 0);
-    input.read_struct_begin()?;
+    (TCompactInputProtocol::new(reader, metadata.len().saturating_mul(16)), read)
+}
+
+/// Skips the fields of a struct before the one with this type and number. Returns whether the struct has this field.
+fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, thrift::Error> {
     loop {
         let field = input.read_field_begin()?;
-        match (field.field_type, field.id) {
-            (TType::Stop, _) => return Ok(None),
-            (TType::List, Some(2)) => break,
-            (kind, _) => input.skip(kind)?,
+        if field.field_type == TType::Stop {
+            return Ok(false);
+        }
+        if field.field_type == kind && field.id == Some(id) {
+            return Ok(true);
+        }
+        input.skip(field.field_type)?;
+        input.read_field_end()?;
+    }
+}
+
+/// Returns the metadata without the parts that [`without_extras`] names; None if it has none of them.
+fn lean(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
+    let (mut input, read) = input(metadata);
+    input.read_struct_begin()?;
+    if !seek(&mut input, TType::List, ROW_GROUPS)? {
+        return Ok(None);
+    }
+    let list = input.read_list_begin()?;
+    let mut out = metadata[..read.get()].to_vec();
+    for _ in 0..list.size {
+        copy(&mut input, metadata, &read, &mut out, &[Level::RowGroup, Level::Chunk, Level::Metadata])?;
+    }
+    out.extend_from_slice(&metadata[read.get()..]);
+    Ok(Some(out).filter(|out| out.len() < metadata.len()))
+}
+
+/// A struct that describes a part of a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// `RowGroup`
+    RowGroup,
+    /// `ColumnChunk`
+    Chunk,
+    /// `ColumnMetaData`
+    Metadata,
+}
+
+impl Level {
+    /// The number of the field that has the structs of the next level.
+    const fn inner(self) -> Option<i16> {
+        match self {
+            Self::RowGroup => Some(1),
+            Self::Chunk => Some(3),
+            Self::Metadata => None,
+        }
+    }
+
+    /// Whether a field with this number and value is left out.
+    fn leaves_out(self, id: i16, value: &[u8]) -> bool {
+        match self {
+            Self::RowGroup => id == SORTING_COLUMNS,
+            Self::Chunk => false,
+            Self::Metadata => BLOOM_FILTER.contains(&id) || id == DICTIONARY_PAGE_OFFSET && value == [0],
+        }
+    }
+}
+
+/// Copies a struct of the first level, with the structs of the other levels in it, to `out`.
+fn copy(
+    input: &mut Input<'_>,
+    metadata: &[u8],
+    read: &Cell<usize>,
+    out: &mut Vec<u8>,
+    levels: &[Level],
+) -> Result<(), thrift::Error> {
+    let Some((level, inner)) = levels.split_first() else { return Ok(()) };
+    let mut last = 0;
+    input.read_struct_begin()?;
+    loop {
+        let header = read.get();
+        let field = input.read_field_begin()?;
+        if field.field_type == TType::Stop {
+            break;
+        }
+        let (begin, id) = (read.get(), field.id.unwrap_or_default());
+        let mut value = Vec::new();
+        if level.inner() == Some(id) {
+            let count = if field.field_type == TType::List { input.read_list_begin()?.size } else { 1 };
+            value.extend_from_slice(&metadata[begin..read.get()]);
+            for _ in 0..count {
+                copy(input, metadata, read, &mut value, inner)?;
+            }
+        } else {
+            input.skip(field.field_type)?;
+            value.extend_from_slice(&metadata[begin..read.get()]);
         }
         input.read_field_end()?;
+        if !level.leaves_out(id, &value) {
+            write_field(out, &mut last, id, metadata[header] & 0x0f, &value);
+        }
+    }
+    input.read_struct_end()?;
+    out.push(0);
+    Ok(())
+}
+
+/// Returns the metadata with changed annotations; None if no annotation has to change.
+fn rewritten(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
+    let (mut input, read) = input(metadata);
+    let (mut out, mut copied) = (Vec::new(), 0);
+    input.read_struct_begin()?;
+    if !seek(&mut input, TType::List, SCHEMA)? {
+        return Ok(None);
     }
     let list = input.read_list_begin()?;
     for _ in 0..list.size {
@@ -123,7 +266,7 @@ fn rewritten(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
     Ok(Some(out))
 }
 
-/// Decodes the fields of a `SchemaElement`.
+/// Decodes the fields of a `SchemaElement` or of another struct. The numbers of the fields decide about their meaning.
 fn element<'a>(input: &mut Input<'a>, metadata: &'a [u8], read: &Cell<usize>) -> Result<Vec<Field<'a>>, thrift::Error> {
     let mut fields = Vec::new();
     input.read_struct_begin()?;
@@ -192,17 +335,22 @@ fn replace(fields: &mut Vec<Field<'_>>) -> bool {
 fn write(out: &mut Vec<u8>, fields: &[Field<'_>]) {
     let mut last = 0;
     for field in fields {
-        match u8::try_from(field.id - last) {
-            Ok(delta @ 1..=15) => out.push(delta << 4 | field.kind),
-            _ => {
-                out.push(field.kind);
-                varint(out, u32::from((field.id << 1 ^ field.id >> 15) as u16));
-            }
-        }
-        out.extend_from_slice(field.value);
-        last = field.id;
+        write_field(out, &mut last, field.id, field.kind, field.value);
     }
     out.push(0);
+}
+
+/// Appends a field after the field with the number `last`.
+fn write_field(out: &mut Vec<u8>, last: &mut i16, id: i16, kind: u8, value: &[u8]) {
+    match u8::try_from(id.wrapping_sub(*last)) {
+        Ok(delta @ 1..=14) => out.push(delta << 4 | kind),
+        _ => {
+            out.push(kind);
+            varint(out, u32::from((id << 1 ^ id >> 15) as u16));
+        }
+    }
+    out.extend_from_slice(value);
+    *last = id;
 }
 
 /// Appends a number in the variable length of the compact protocol.
@@ -217,8 +365,8 @@ fn varint(out: &mut Vec<u8>, mut number: u32) {
 #[cfg(test)]
 mod tests {
     use polars_parquet_format::{
-        ConvertedType, EnumType, FieldRepetitionType, FileMetaData, JsonType, LogicalType, SchemaElement, StringType,
-        Type, UUIDType,
+        ConvertedType, EnumType, FieldRepetitionType, FileMetaData, JsonType, LogicalType, RowGroup, SchemaElement,
+        SortingColumn, StringType, Type, UUIDType,
         thrift::protocol::{TCompactOutputProtocol, TOutputProtocol},
     };
 
@@ -241,6 +389,11 @@ mod tests {
 
     /// Encodes a footer with these columns.
     fn footer(columns: Vec<SchemaElement>) -> Vec<u8> {
+        footer_of(columns, vec![])
+    }
+
+    /// Encodes a footer with these columns and row groups.
+    fn footer_of(columns: Vec<SchemaElement>, row_groups: Vec<RowGroup>) -> Vec<u8> {
         let mut root = leaf("root", Type::INT32, None, None);
         (root.type_, root.num_children) = (None, Some(columns.len() as i32));
         let schema = std::iter::once(root).chain(columns).collect();
@@ -248,7 +401,7 @@ mod tests {
             version: 2,
             schema,
             num_rows: 3,
-            row_groups: vec![],
+            row_groups,
             key_value_metadata: None,
             created_by: Some("a test".to_owned()),
             column_orders: None,
@@ -320,6 +473,29 @@ mod tests {
             leaf("b", Type::BYTE_ARRAY, None, None),
         ];
         assert_eq!(columns(&with_known_types(foreign)), expected);
+    }
+
+    #[test]
+    fn the_order_of_row_groups_is_removed() {
+        let group = |rows, sorting_columns: Option<Vec<SortingColumn>>| RowGroup {
+            columns: vec![],
+            total_byte_size: 12,
+            num_rows: rows,
+            sorting_columns,
+            file_offset: Some(4),
+            total_compressed_size: None,
+            ordinal: Some(0),
+        };
+        let of = |groups: Vec<RowGroup>| footer_of(vec![leaf("a", Type::INT32, None, None)], groups);
+        let order = || Some(vec![SortingColumn::new(0, true, false)]);
+        let before = of(vec![group(1, None), group(2, order()), group(3, order())]);
+        let expected = of(vec![group(1, None), group(2, None), group(3, None)]);
+        assert_eq!(without_extras(&before), Some(expected.clone()));
+        assert_eq!(without_extras(&expected), None);
+        for length in 0..before.len() {
+            // a footer in parts is damaged, and is not written again
+            without_extras(&before[..length]);
+        }
     }
 
     #[test]

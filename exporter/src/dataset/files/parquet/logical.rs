@@ -3,30 +3,54 @@
 
 use polars_arrow::{
     array::{Array, FixedSizeListArray, ListArray, MapArray, PrimitiveArray, StructArray},
-    datatypes::{ArrowDataType, ArrowSchema, Field as ArrowField},
+    datatypes::{ArrowDataType, ArrowSchema, Field as ArrowField, TimeUnit as ArrowTimeUnit},
 };
 use polars_parquet::parquet::{
     metadata::SchemaDescriptor,
     schema::types::{PhysicalType, PrimitiveLogicalType},
 };
 
-use super::super::{super::DatasetError, type_mapping};
+use super::super::{super::DatasetError, readable};
 
-/// Gives columns the type that their annotation states, where polars reads them as bytes: 16-bit floats and UUIDs.
-/// Members of lists and records stay bytes.
+/// Gives columns the type that their annotation states, where polars reads them as bytes: 16-bit floats and UUIDs. Times
+/// of day get the unit in which Parquet stores them, which a stored Arrow schema may not state.
 pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSchema {
     let annotate = |field: ArrowField| {
-        let mut leaves = file.columns().iter().filter(|leaf| leaf.path_in_schema.first() == Some(&field.name));
-        let annotation = leaves.next().and_then(|leaf| leaf.descriptor.primitive_type.logical_type);
-        match (annotation, &field.dtype) {
-            (Some(PrimitiveLogicalType::Float16), ArrowDataType::FixedSizeBinary(2)) => {
-                ArrowField { dtype: ArrowDataType::Float16, ..field }
-            }
-            (Some(PrimitiveLogicalType::Uuid), ArrowDataType::FixedSizeBinary(16)) => type_mapping::with_uuids(field),
-            _ => field,
+        let name = field.name.clone();
+        let leaves = file.columns().iter().filter(|leaf| leaf.path_in_schema.first() == Some(&name));
+        let mut annotations = leaves.map(|leaf| leaf.descriptor.primitive_type.logical_type);
+        let field = annotated_field(field, &mut annotations);
+        if field.dtype == ArrowDataType::FixedSizeBinary(2) && readable::has_halves(&field) {
+            return ArrowField { dtype: ArrowDataType::Float16, ..field };
         }
+        field
     };
     fields.into_iter_values().map(annotate).collect()
+}
+
+/// Annotates the leaves of a field, whose annotations come in their order.
+fn annotated_field(
+    field: ArrowField,
+    annotations: &mut dyn Iterator<Item = Option<PrimitiveLogicalType>>,
+) -> ArrowField {
+    use ArrowDataType as Type;
+    let mut boxed = |field: &ArrowField| Box::new(annotated_field(field.clone(), annotations));
+    let dtype = match &field.dtype {
+        Type::List(item) => Type::List(boxed(item)),
+        Type::LargeList(item) => Type::LargeList(boxed(item)),
+        Type::FixedSizeList(item, width) => Type::FixedSizeList(boxed(item), *width),
+        Type::Map(entries, sorted) => Type::Map(boxed(entries), *sorted),
+        Type::Struct(members) => Type::Struct(members.iter().map(|member| *boxed(member)).collect()),
+        leaf => {
+            return match (annotations.next().flatten(), leaf) {
+                (Some(PrimitiveLogicalType::Float16), Type::FixedSizeBinary(2)) => readable::with_halves(field),
+                (Some(PrimitiveLogicalType::Uuid), Type::FixedSizeBinary(16)) => readable::with_uuids(field),
+                (_, Type::Time32(_)) => ArrowField { dtype: Type::Time32(ArrowTimeUnit::Millisecond), ..field },
+                _ => field,
+            };
+        }
+    };
+    ArrowField { dtype, ..field }
 }
 
 /// Refuses a column with a moment of 96 bits outside of the years 1677 to 2262, which polars replaces by another one.
@@ -62,4 +86,27 @@ fn has_replaced(array: &dyn Array) -> bool {
         return has_replaced(&**map.field());
     }
     any.downcast_ref::<StructArray>().is_some_and(|record| record.values().iter().any(|part| has_replaced(&**part)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_get_their_annotation_in_the_order_of_the_file() {
+        let field = |name: &str, dtype| ArrowField::new(name.into(), dtype, true);
+        let bytes = |name: &str, width| field(name, ArrowDataType::FixedSizeBinary(width));
+        let seconds = field("t", ArrowDataType::Time32(ArrowTimeUnit::Second));
+        let item = field("item", ArrowDataType::Struct(vec![bytes("x", 2), bytes("id", 16), bytes("y", 2), seconds]));
+        let list = field("l", ArrowDataType::LargeList(Box::new(item)));
+        let mut annotations =
+            [Some(PrimitiveLogicalType::Float16), Some(PrimitiveLogicalType::Uuid), None, None].into_iter();
+        let annotated = annotated_field(list, &mut annotations);
+        let ArrowDataType::LargeList(item) = &annotated.dtype else { panic!("{annotated:?}") };
+        let ArrowDataType::Struct(members) = &item.dtype else { panic!("{annotated:?}") };
+        assert!(readable::has_halves(&members[0]) && readable::has_uuids(&members[1]));
+        assert!(!readable::has_halves(&members[2]) && annotations.next().is_none());
+        // Parquet stores no seconds, although the Arrow schema in its footer may state them
+        assert_eq!(members[3].dtype, ArrowDataType::Time32(ArrowTimeUnit::Millisecond));
+    }
 }

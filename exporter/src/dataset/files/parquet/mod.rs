@@ -7,6 +7,9 @@ mod footer;
 mod logical;
 mod nested;
 mod pages;
+mod repack;
+#[cfg(test)]
+mod repack_tests;
 #[cfg(test)]
 mod tests;
 mod windows;

@@ -6,14 +6,15 @@
 
 use std::{fs::File, io::Cursor, ops::Range, os::unix::fs::FileExt};
 
+use polars_parquet::parquet::metadata::Descriptor;
 use polars_parquet_format::{PageHeader, PageType, thrift::protocol::TCompactInputProtocol};
 
-use super::super::super::DatasetError;
+use super::{super::super::DatasetError, repack};
 
 /// The number of bytes that are read at first for a page header. A longer header needs further reads.
 const HEADER: usize = 512;
 /// The maximum length of a page header, in bytes.
-const MAX_HEADER: usize = 4 << 20;
+pub(super) const MAX_HEADER: usize = 4 << 20;
 /// The maximum size of a decompressed page, in bytes.
 pub(super) const PAGE_BYTES: usize = 256 << 20;
 
@@ -32,6 +33,8 @@ pub(super) struct Page {
     pub(super) first_row: usize,
     /// The size of the page in bytes: decompressed or decoded, whichever is larger.
     pub(super) bytes: usize,
+    /// The bytes of the definition levels in the file, if the header counts no NULL beside them.
+    pub(super) levels: Option<Range<u64>>,
 }
 
 /// The pages of a leaf column in one row group.
@@ -76,17 +79,29 @@ impl Pages {
             if bytes > PAGE_BYTES {
                 return Err(DatasetError::Limit("a page of the file has more than 256 MiB: write smaller ones"));
             }
+            let mut levels = None;
             let count = match header.type_ {
                 PageType::DICTIONARY_PAGE if found.dictionary.is_none() && found.data.is_empty() => {
                     found.dictionary = Some(begin..at);
                     continue;
                 }
                 PageType::DATA_PAGE => header.data_page_header.map(|page| page.num_values),
-                PageType::DATA_PAGE_V2 => header.data_page_header_v2.map(|page| page.num_values),
+                PageType::DATA_PAGE_V2 => {
+                    if let Some(page) = header.data_page_header_v2.as_ref().filter(|page| page.num_nulls == 0) {
+                        let from = begin + length + size(page.repetition_levels_byte_length)? as u64;
+                        let to = from + size(page.definition_levels_byte_length)? as u64;
+                        levels = Some(from..to).filter(|levels| !levels.is_empty());
+                        if to > at {
+                            return Err(BROKEN);
+                        }
+                    }
+                    header.data_page_header_v2.map(|page| page.num_values)
+                }
                 _ => None,
             };
             let count = size(count.ok_or(BROKEN)?)?;
-            found.data.push(Page { range: begin..at, values: count, rows: seen..seen + count, first_row: seen, bytes });
+            let rows = seen..seen + count;
+            found.data.push(Page { range: begin..at, values: count, rows, first_row: seen, bytes, levels });
             seen += count;
         }
         Ok(found)
@@ -105,6 +120,23 @@ impl Pages {
             }
         }
         Ok(())
+    }
+
+    /// Whether the levels in `bytes`, which were read from this range of the file, have a NULL in a page whose header
+    /// counts none.
+    ///
+    /// # Errors
+    /// When the levels are damaged.
+    pub(super) fn hides_null(&self, range: &Range<u64>, bytes: &[u8], leaf: &Descriptor) -> Result<bool, DatasetError> {
+        let from = self.data.partition_point(|page| page.range.start < range.start);
+        for page in self.data[from..].iter().take_while(|page| page.range.end <= range.end) {
+            let Some(levels) = page.levels.as_ref().filter(|_| leaf.max_def_level > 0) else { continue };
+            let (begin, end) = ((levels.start - range.start) as usize, (levels.end - range.start) as usize);
+            if repack::has_null(&bytes[begin..end], page.values, leaf)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns the data pages that contain a value of these rows.

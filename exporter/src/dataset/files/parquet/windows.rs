@@ -17,16 +17,21 @@ use std::{
     iter,
     ops::Range,
     os::unix::fs::FileExt,
+    slice,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use polars::{
     io::parquet::metadata::FileMetadataRef,
-    prelude::{ArrowField, Column, DataFrame, SchemaRef},
+    prelude::{ArrowField, Column, DataFrame, Schema, SchemaRef},
 };
-use polars_arrow::datatypes::ArrowSchema;
+use polars_arrow::{array::Array, datatypes::ArrowSchema};
 use polars_parquet::{
-    parquet::{read::PageMetaData, schema::types::PhysicalType},
+    parquet::{
+        compression::Compression,
+        read::PageMetaData,
+        schema::types::{PhysicalType, PrimitiveType},
+    },
     read::{
         BasicDecompressor, ColumnChunkMetadata, Filter, PageReader, column_iter_to_arrays, infer_schema, read_metadata,
     },
@@ -37,11 +42,12 @@ use super::{
     super::{
         super::DatasetError,
         file_version::FileVersion,
-        nesting,
+        nesting, readable,
         type_mapping::{self, TextBudget, TypeMapping},
     },
     footer, logical, nested,
     pages::{BROKEN, PAGE_BYTES, Page, Pages},
+    repack,
 };
 
 /// The key under which writers store the Arrow schema of a file in its footer.
@@ -104,9 +110,18 @@ impl Windows {
     pub(in crate::dataset::files) fn open(mut file: File) -> Result<Self, DatasetError> {
         let version = FileVersion::of(&file)?;
         let footer = nesting::footer(&file)?;
-        let (metadata, fields) = type_mapping::catch_damage(|| {
+        let opened = type_mapping::catch_damage(|| {
             let metadata = match footer {
-                Some(footer) => read_metadata(&mut Cursor::new(footer::with_known_types(footer)))?,
+                Some(footer) => {
+                    let footer = footer::with_known_types(footer);
+                    match read_metadata(&mut Cursor::new(&footer)) {
+                        Ok(metadata) => metadata,
+                        Err(e) => match footer::without_extras(&footer) {
+                            Some(footer) => read_metadata(&mut Cursor::new(&footer))?,
+                            None => return Err(e.into()),
+                        },
+                    }
+                }
                 None => read_metadata(&mut file)?,
             };
             let pairs = metadata.key_value_metadata.iter().flatten();
@@ -115,7 +130,11 @@ impl Windows {
             let fields: ArrowSchema =
                 infer_schema(&metadata)?.iter_values().map(type_mapping::without_extension).collect();
             Ok((metadata, fields))
-        })?;
+        });
+        let (metadata, fields) = match opened {
+            Err(_) if footer::is_encrypted(&file) => return Err(ENCRYPTED),
+            opened => opened?,
+        };
         let fields = logical::annotated(fields, &metadata.schema_descr);
         let mut mapping = TypeMapping::of(&fields);
         let fields = nested::fit(fields, &mut mapping, &metadata.schema_descr);
@@ -130,6 +149,16 @@ impl Windows {
             #[cfg(test)]
             copied: Default::default(),
         })
+    }
+
+    /// Gives columns of the type null the types that they have in the dataset.
+    pub(in crate::dataset::files) fn with_types_of(mut self, dataset: &Schema) -> Self {
+        for name in &self.mapping.nulls {
+            if let Some(dtype) = dataset.get(name) {
+                Arc::make_mut(&mut self.mapping.schema).insert(name.as_str().into(), dtype.clone());
+            }
+        }
+        self
     }
 
     pub(in crate::dataset::files) const fn schema(&self) -> &SchemaRef {
@@ -176,7 +205,7 @@ impl Windows {
         let mut found = Vec::with_capacity(columns.len());
         for name in columns {
             for leaf in self.leaves(group, name)? {
-                found.push(self.pages(group, leaf, true)?);
+                found.push(self.pages(group, leaf, true).map_err(|e| e.in_column(name))?);
             }
         }
         Ok(found)
@@ -224,7 +253,10 @@ impl Windows {
         let decoded = type_mapping::catch_damage(|| self.decode(window, columns));
         // report a modification of the file first, because it may cause any other error
         self.version.check(&self.file)?;
-        decoded
+        match decoded {
+            Err(DatasetError::InColumn { .. }) if footer::is_encrypted(&self.file) => Err(ENCRYPTED),
+            decoded => decoded,
+        }
     }
 
     fn decode(&self, window: &Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
@@ -241,7 +273,10 @@ impl Windows {
         }
         let budget = TextBudget::new(self.text_budget, window.rows.len());
         let jobs: Vec<_> = parts.iter().flat_map(|part| columns.iter().map(move |name| (part, name))).collect();
-        let read = jobs.into_par_iter().map(|((group, rows), name)| self.column(*group, rows, name, &budget));
+        // each thread of the pool catches its own panics
+        let read = jobs.into_par_iter().map(|((group, rows), name)| {
+            type_mapping::catch_damage(|| self.column(*group, rows, name, &budget)).map_err(|e| e.in_column(name))
+        });
         let mut read = read.collect::<Result<Vec<_>, _>>()?.into_iter();
         let mut frame: Option<DataFrame> = None;
         for (_, rows) in parts {
@@ -287,20 +322,46 @@ impl Windows {
             let detail = "a few rows of it have more than 1 GiB: write smaller groups of rows";
             return Err(DatasetError::Value { column: name.to_owned(), detail });
         }
-        let kind = |leaf: &ColumnChunkMetadata| leaf.descriptor().descriptor.primitive_type.clone();
-        let arrays = if whole || leaves.len() == 1 {
+        let arrays = match self.arrays(field, &leaves, &runs, rows, whole, false) {
+            Err(DatasetError::Polars(_)) => self.arrays(field, &leaves, &runs, rows, whole, true)?,
+            arrays => arrays?,
+        };
+        let kinds: Vec<_> = leaves.iter().map(|leaf| kind(leaf).physical_type).collect();
+        logical::check_moments(name, &kinds, &arrays)?;
+        let arrays = arrays.into_iter().map(|array| readable::convert(field, array)).collect::<Result<Vec<_>, _>>()?;
+        let column = type_mapping::column(&readable::field(field), arrays, budget)?;
+        let column = match self.mapping.schema.get(name) {
+            Some(dtype) if self.mapping.nulls.contains(name) => Column::full_null(name.into(), column.len(), dtype),
+            _ => column,
+        };
+        if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
+    }
+
+    /// Decodes a range of rows of a column. If `repack` is true, writes its pages again before polars reads them.
+    fn arrays(
+        &self,
+        field: &ArrowField,
+        leaves: &[&ColumnChunkMetadata],
+        runs: &[Run],
+        rows: &Range<usize>,
+        whole: bool,
+        repack: bool,
+    ) -> Result<Vec<Box<dyn Array>>, DatasetError> {
+        Ok(if whole || leaves.len() == 1 {
             let first = runs.first().map_or(0, |run| run.first_row);
             let types: Vec<_> = leaves.iter().map(|leaf| kind(leaf)).collect();
-            let readers =
-                leaves.iter().zip(&runs).map(|(leaf, run)| self.reader(leaf, &run.pages, &run.ranges, run.values));
+            let readers = leaves
+                .iter()
+                .zip(runs)
+                .map(|(leaf, run)| self.reader(leaf, &run.pages, &run.ranges, run.values, repack));
             let filter = Filter::new_ranged(rows.start - first, rows.end - first);
             let readers = readers.collect::<Result<_, _>>()?;
             column_iter_to_arrays(readers, types.iter().collect(), ArrowField::clone(field), Some(filter))?.0
         } else {
             // the pages of each leaf begin with another row, so that each leaf is decoded alone
             let mut parts = Vec::with_capacity(leaves.len());
-            for (at, (leaf, run)) in leaves.iter().zip(&runs).enumerate() {
-                let reader = self.reader(leaf, &run.pages, &run.ranges, run.values)?;
+            for (at, (leaf, run)) in leaves.iter().zip(runs).enumerate() {
+                let reader = self.reader(leaf, &run.pages, &run.ranges, run.values, repack)?;
                 let filter = Filter::new_ranged(rows.start - run.first_row, rows.end - run.first_row);
                 let kind = kind(leaf);
                 let (mut arrays, _) =
@@ -308,11 +369,7 @@ impl Windows {
                 parts.push(arrays.pop().filter(|_| arrays.is_empty()).ok_or(TOO_FEW)?);
             }
             vec![nested::join(&field.dtype, parts)?]
-        };
-        let kinds: Vec<_> = leaves.iter().map(|leaf| kind(leaf).physical_type).collect();
-        logical::check_moments(name, &kinds, &arrays)?;
-        let column = type_mapping::column(field, arrays, budget)?;
-        if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
+        })
     }
 
     /// Returns the leaf columns of a column in a row group. A record or a list of records may have several.
@@ -358,7 +415,11 @@ impl Windows {
         let mut seen = 0;
         for at in 0..pages.data.len() {
             let (range, values) = (pages.data[at].range.clone(), pages.data[at].values as i64);
-            let (begun, continues) = nested::rows(self.reader(leaf, pages, &[range], values)?)?;
+            let reader = |repack| self.reader(leaf, pages, slice::from_ref(&range), values, repack);
+            let (begun, continues) = match nested::rows(reader(false)?) {
+                Err(DatasetError::Polars(_)) => nested::rows(reader(true)?)?,
+                counted => counted?,
+            };
             if continues && seen == 0 {
                 return Err(BROKEN);
             }
@@ -371,15 +432,17 @@ impl Windows {
     }
 
     /// Copies these ranges of the file, and returns a reader of the copied pages. The pages have `values` values in
-    /// total.
+    /// total. If `repack` is true, or a page has NULLs that its header does not count, writes the pages again.
     fn reader(
         &self,
         leaf: &ColumnChunkMetadata,
         pages: &Pages,
         ranges: &[Range<u64>],
         values: i64,
+        repack: bool,
     ) -> Result<BasicDecompressor, DatasetError> {
-        let mut bytes = Vec::new();
+        let descriptor = &leaf.descriptor().descriptor;
+        let (mut bytes, mut repack) = (Vec::new(), repack);
         for range in ranges {
             let (begin, size) = (bytes.len(), usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
             bytes.resize(begin + size, 0);
@@ -387,8 +450,14 @@ impl Windows {
             self.copied.fetch_add(size, std::sync::atomic::Ordering::Relaxed);
             self.file.read_exact_at(&mut bytes[begin..], range.start)?;
             pages.check(range, &bytes[begin..])?;
+            repack = repack || pages.hides_null(range, &bytes[begin..], descriptor)?;
         }
-        let about = PageMetaData::new(0, values, leaf.compression(), leaf.descriptor().descriptor.clone());
+        let mut codec = leaf.compression();
+        if repack {
+            bytes = repack::repacked(&bytes, codec, descriptor)?;
+            codec = Compression::Uncompressed;
+        }
+        let about = PageMetaData::new(0, values, codec, descriptor.clone());
         let pages = PageReader::new_with_page_meta(Cursor::new(bytes.into()), about, Vec::new(), usize::MAX);
         Ok(BasicDecompressor::new(pages, Vec::new()))
     }
@@ -401,6 +470,15 @@ impl Window {
         let first = Self { groups: self.groups.clone(), rows: self.rows.start..middle };
         (first, Self { groups: self.groups, rows: middle..self.rows.end })
     }
+}
+
+/// The error for a file that is encrypted in whole or in part.
+const ENCRYPTED: DatasetError =
+    DatasetError::Lacking("the file is encrypted, which is not supported: write it without encryption");
+
+/// Returns the type of the values of a leaf column.
+fn kind(leaf: &ColumnChunkMetadata) -> PrimitiveType {
+    leaf.descriptor().descriptor.primitive_type.clone()
 }
 
 /// The error for a column with fewer rows than the footer of the file says.

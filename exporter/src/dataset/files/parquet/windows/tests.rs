@@ -46,7 +46,14 @@ fn windows_are_split_between_large_pages() {
         let mut begin = 0;
         let data = sizes.iter().map(|(rows, bytes)| {
             begin += rows;
-            Page { range: 0..0, values: *rows, rows: begin - rows..begin, first_row: begin - rows, bytes: *bytes }
+            Page {
+                range: 0..0,
+                values: *rows,
+                rows: begin - rows..begin,
+                first_row: begin - rows,
+                bytes: *bytes,
+                levels: None,
+            }
         });
         Arc::new(Pages { data: data.collect(), ..Pages::default() })
     };
@@ -71,7 +78,7 @@ fn pages(sizes: impl Iterator<Item = (usize, usize, bool)>) -> Arc<Pages> {
     let data = sizes.map(|(begun, bytes, continues)| {
         let rows = seen - usize::from(continues && seen > 0)..seen + begun;
         seen += begun;
-        Page { range: 0..0, values: begun, first_row: rows.end - begun, rows, bytes }
+        Page { range: 0..0, values: begun, first_row: rows.end - begun, rows, bytes, levels: None }
     });
     Arc::new(Pages { data: data.collect(), ..Pages::default() })
 }

@@ -1,0 +1,455 @@
+//! Converts Arrow arrays of types that polars misreads or does not know, at any depth of lists and records.
+//!
+//! | type of the file | type that polars gets |
+//! |---|---|
+//! | 16-bit floats | 32-bit floats |
+//! | dates of 64 bits | dates of 32 bits |
+//! | timestamps and durations in seconds | in milliseconds |
+//! | times of day | nanoseconds, where a reserved number stands for `24:00:00` |
+//! | decimals of 39 to 76 digits | their exact text |
+//! | UUIDs in lists and records | text |
+//!
+//! A value that the other type can't hold is an error.
+
+use std::sync::Arc;
+
+use polars::prelude::{ArrowDataType, ArrowField, ArrowTimeUnit, PlSmallStr, pf16};
+use polars_arrow::{
+    array::{
+        Array, FixedSizeBinaryArray, FixedSizeListArray, ListArray, MapArray, MutableBinaryViewArray, PrimitiveArray,
+        StructArray,
+    },
+    offset::Offset,
+    types::{NativeType, i256},
+};
+use uuid::Uuid;
+
+use super::super::DatasetError;
+use crate::value::infinity;
+
+/// The key in the metadata of a field whose values are the 16 bytes of a UUID.
+const UUID: PlSmallStr = PlSmallStr::from_static("uuid");
+/// The key in the metadata of a field whose values are the two bytes of a 16-bit float, the lower one first.
+const HALF: PlSmallStr = PlSmallStr::from_static("half");
+/// The key in the metadata of a field whose values are decimals of 32 bytes. The value states the number of digits, the
+/// digits after the point, and whether the most significant byte comes first.
+const DECIMAL: PlSmallStr = PlSmallStr::from_static("decimal256");
+/// The maximum number of digits of a decimal in a frame.
+const MAX_DIGITS: usize = 38;
+const MILLIS_PER_SECOND: i64 = 1_000;
+const MILLIS_PER_DAY: i64 = 86_400_000;
+const NANOS_PER_DAY: i64 = 86_400_000_000_000;
+
+/// The cause that a value can't be converted.
+type Cause = &'static str;
+const OTHER_TYPE: Cause = "its array is of another type than its schema states: the file is damaged";
+const DATE_WITH_TIME: Cause = "a date of 64 bits is no whole day, or too far in the past or future: write the column as timestamps or dates of \
+     32 bits";
+const FAR_SECONDS: Cause = "a number of seconds is beyond the years that timestamps can show: correct the value, or write the column as \
+     integers";
+const TOO_LONG: Cause = "a decimal has more digits than its column states: the file is damaged";
+const NO_TIME: Cause = "a time of day is before 00:00 or after 24:00, or it is a number reserved for 24:00: correct the value, or write \
+     the column as integers";
+
+fn marked(field: ArrowField, mark: PlSmallStr) -> ArrowField {
+    let mut metadata = field.metadata.as_deref().cloned().unwrap_or_default();
+    metadata.insert(mark, PlSmallStr::EMPTY);
+    ArrowField { metadata: Some(Arc::new(metadata)), ..field }
+}
+
+fn has_mark(field: &ArrowField, mark: &PlSmallStr) -> bool {
+    field.metadata.as_deref().is_some_and(|metadata| metadata.contains_key(mark))
+}
+
+/// Returns the field with a mark that its values are UUIDs. The values must have 16 bytes.
+pub(super) fn with_uuids(field: ArrowField) -> ArrowField {
+    marked(field, UUID)
+}
+
+/// Whether the values of a field are UUIDs.
+pub(super) fn has_uuids(field: &ArrowField) -> bool {
+    has_mark(field, &UUID)
+}
+
+/// Returns the field with a mark that its values are 16-bit floats. The values must have two bytes.
+pub(super) fn with_halves(field: ArrowField) -> ArrowField {
+    marked(field, HALF)
+}
+
+/// Whether the values of a field are 16-bit floats in two bytes.
+pub(super) fn has_halves(field: &ArrowField) -> bool {
+    has_mark(field, &HALF)
+}
+
+/// Returns the field with 256-bit decimals as bytes, because polars reads no such decimals from Arrow IPC files. The
+/// bytes of a decimal are in the order of the file.
+pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> ArrowField {
+    use ArrowDataType as Type;
+    let boxed = |field: &ArrowField| Box::new(with_decimal_bytes(field, little_endian));
+    let dtype = match &field.dtype {
+        Type::Decimal256(digits, scale) => {
+            let mut metadata = field.metadata.as_deref().cloned().unwrap_or_default();
+            metadata.insert(DECIMAL, format!("{digits} {scale} {}", !little_endian).into());
+            let dtype = Type::FixedSizeBinary(size_of::<i256>());
+            return ArrowField { dtype, metadata: Some(Arc::new(metadata)), ..field.clone() };
+        }
+        Type::List(item) => Type::List(boxed(item)),
+        Type::LargeList(item) => Type::LargeList(boxed(item)),
+        Type::FixedSizeList(item, width) => Type::FixedSizeList(boxed(item), *width),
+        Type::Map(entries, sorted) => Type::Map(boxed(entries), *sorted),
+        Type::Struct(members) => Type::Struct(members.iter().map(|member| *boxed(member)).collect()),
+        other => other.clone(),
+    };
+    ArrowField { dtype, ..field.clone() }
+}
+
+/// Returns the number of digits, the digits after the point and whether the bytes are reversed, of a field of decimals
+/// in 32 bytes.
+fn decimal_of(field: &ArrowField) -> Option<(usize, usize, bool)> {
+    let ArrowDataType::FixedSizeBinary(width) = field.dtype else { return None };
+    let mark = field.metadata.as_deref()?.get(&DECIMAL).filter(|_| width == size_of::<i256>())?;
+    let mut parts = mark.split(' ');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// Returns the type of a decimal of this number of digits and digits after the point.
+const fn decimal_type(digits: usize, scale: usize) -> ArrowDataType {
+    if digits > MAX_DIGITS { ArrowDataType::Utf8View } else { ArrowDataType::Decimal(digits, scale) }
+}
+
+/// Returns the field whose values [`convert`] makes of the values of this field.
+pub(super) fn field(field: &ArrowField) -> ArrowField {
+    let dtype = match decimal_of(field) {
+        Some((digits, scale, _)) => decimal_type(digits, scale),
+        None => dtype(&field.dtype),
+    };
+    ArrowField { dtype, ..field.clone() }
+}
+
+/// Returns the converted field of a list or record, whose UUIDs and 16-bit floats may have a mark.
+fn inner(field: &ArrowField) -> ArrowField {
+    let dtype = match &field.dtype {
+        ArrowDataType::FixedSizeBinary(16) if has_mark(field, &UUID) => ArrowDataType::Utf8View,
+        ArrowDataType::FixedSizeBinary(2) if has_mark(field, &HALF) => ArrowDataType::Float32,
+        _ => return self::field(field),
+    };
+    ArrowField { dtype, ..field.clone() }
+}
+
+fn dtype(dtype: &ArrowDataType) -> ArrowDataType {
+    use ArrowDataType as Type;
+    let boxed = |field: &ArrowField| Box::new(inner(field));
+    match dtype {
+        Type::Float16 => Type::Float32,
+        Type::Date64 => Type::Date32,
+        Type::Timestamp(ArrowTimeUnit::Second, zone) => Type::Timestamp(ArrowTimeUnit::Millisecond, zone.clone()),
+        Type::Duration(ArrowTimeUnit::Second) => Type::Duration(ArrowTimeUnit::Millisecond),
+        Type::Time32(_) | Type::Time64(_) => Type::Time64(ArrowTimeUnit::Nanosecond),
+        Type::Decimal256(digits, _) if *digits > MAX_DIGITS => Type::Utf8View,
+        Type::List(field) => Type::List(boxed(field)),
+        Type::LargeList(field) => Type::LargeList(boxed(field)),
+        Type::FixedSizeList(field, width) => Type::FixedSizeList(boxed(field), *width),
+        Type::Map(field, sorted) => Type::Map(boxed(field), *sorted),
+        Type::Struct(fields) => Type::Struct(fields.iter().map(inner).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Converts an array of the type of `from`.
+///
+/// # Errors
+/// When a value does not fit the other type, or the array is of another type.
+pub(super) fn convert(from: &ArrowField, array: Box<dyn Array>) -> Result<Box<dyn Array>, DatasetError> {
+    let to = field(from);
+    if to.dtype == from.dtype && !matches!(from.dtype, ArrowDataType::Time64(_)) {
+        return Ok(array);
+    }
+    converted(from, &to, &*array).map_err(|detail| DatasetError::Value { column: from.name.to_string(), detail })
+}
+
+fn converted(from: &ArrowField, to: &ArrowField, array: &dyn Array) -> Result<Box<dyn Array>, Cause> {
+    use ArrowDataType as Type;
+    let target = &to.dtype;
+    if let Some((_, scale, reversed)) = decimal_of(from) {
+        return decimals_of_bytes(cast(array)?, scale, reversed, target);
+    }
+    match (&from.dtype, target) {
+        (Type::Float16, _) => map(array, target, |half: pf16| Ok(f32::from(half))),
+        (Type::FixedSizeBinary(2), Type::Float32) => Ok(halves(cast(array)?)),
+        (Type::FixedSizeBinary(16), Type::Utf8View) => Ok(uuids(cast(array)?)),
+        (Type::Date64, _) => map(array, target, days),
+        (Type::Timestamp(ArrowTimeUnit::Second, _) | Type::Duration(ArrowTimeUnit::Second), _) => {
+            map(array, target, |seconds: i64| seconds.checked_mul(MILLIS_PER_SECOND).ok_or(FAR_SECONDS))
+        }
+        (Type::Time32(unit), _) => map(array, target, |time: i32| nanos(i64::from(time), *unit)),
+        (Type::Time64(unit), _) => map(array, target, |time: i64| nanos(time, *unit)),
+        (Type::Decimal256(_, scale), Type::Utf8View) => Ok(decimals(cast(array)?, *scale)),
+        (Type::List(from), Type::List(to)) => list::<i32>(from, to, target, array),
+        (Type::LargeList(from), Type::LargeList(to)) => list::<i64>(from, to, target, array),
+        (Type::FixedSizeList(from, _), Type::FixedSizeList(to, _)) => {
+            let list: &FixedSizeListArray = cast(array)?;
+            let values = converted(from, to, &**list.values())?;
+            built(FixedSizeListArray::try_new(target.clone(), list.len(), values, list.validity().cloned()))
+        }
+        (Type::Map(from, _), Type::Map(to, _)) => {
+            let map: &MapArray = cast(array)?;
+            let entries = converted(from, to, &**map.field())?;
+            built(MapArray::try_new(target.clone(), map.offsets().clone(), entries, map.validity().cloned()))
+        }
+        (Type::Struct(from), Type::Struct(to)) => {
+            let record: &StructArray = cast(array)?;
+            let members = from.iter().zip(to).zip(record.values());
+            let members = members.map(|((from, to), member)| converted(from, to, &**member));
+            let members = members.collect::<Result<_, _>>()?;
+            built(StructArray::try_new(target.clone(), record.len(), members, record.validity().cloned()))
+        }
+        _ => Ok(array.to_boxed()),
+    }
+}
+
+fn cast<A: Array>(array: &dyn Array) -> Result<&A, Cause> {
+    array.as_any().downcast_ref().ok_or(OTHER_TYPE)
+}
+
+fn built<A: Array, E>(array: Result<A, E>) -> Result<Box<dyn Array>, Cause> {
+    array.map(|array| Box::new(array) as Box<dyn Array>).map_err(|_| OTHER_TYPE)
+}
+
+/// Converts each value that is not NULL.
+fn map<T: NativeType, U: NativeType>(
+    array: &dyn Array,
+    target: &ArrowDataType,
+    to: impl Fn(T) -> Result<U, Cause>,
+) -> Result<Box<dyn Array>, Cause> {
+    let array: &PrimitiveArray<T> = cast(array)?;
+    let values = array.iter().map(|value| value.map_or(Ok(U::default()), |value| to(*value)));
+    let values = values.collect::<Result<Vec<_>, _>>()?;
+    built(PrimitiveArray::try_new(target.clone(), values.into(), array.validity().cloned()))
+}
+
+fn list<O: Offset>(
+    from: &ArrowField,
+    to: &ArrowField,
+    target: &ArrowDataType,
+    array: &dyn Array,
+) -> Result<Box<dyn Array>, Cause> {
+    let list: &ListArray<O> = cast(array)?;
+    let values = converted(from, to, &**list.values())?;
+    built(ListArray::try_new(target.clone(), list.offsets().clone(), values, list.validity().cloned()))
+}
+
+/// Converts milliseconds since 1970-01-01 to whole days.
+fn days(millis: i64) -> Result<i32, Cause> {
+    let days = i32::try_from(millis.div_euclid(MILLIS_PER_DAY)).map_err(|_| DATE_WITH_TIME)?;
+    if millis.rem_euclid(MILLIS_PER_DAY) == 0 { Ok(days) } else { Err(DATE_WITH_TIME) }
+}
+
+/// Converts a time of day to nanoseconds.
+fn nanos(time: i64, unit: ArrowTimeUnit) -> Result<i64, Cause> {
+    let factor = match unit {
+        ArrowTimeUnit::Second => 1_000_000_000,
+        ArrowTimeUnit::Millisecond => 1_000_000,
+        ArrowTimeUnit::Microsecond => 1_000,
+        ArrowTimeUnit::Nanosecond => 1,
+    };
+    match time.checked_mul(factor) {
+        Some(NANOS_PER_DAY) => Ok(infinity::END_OF_DAY),
+        Some(nanos) if (0..NANOS_PER_DAY).contains(&nanos) && nanos != infinity::END_OF_DAY => Ok(nanos),
+        _ => Err(NO_TIME),
+    }
+}
+
+fn halves(array: &FixedSizeBinaryArray) -> Box<dyn Array> {
+    let wide: PrimitiveArray<f32> = array
+        .iter()
+        .map(|half| match half {
+            Some([low, high]) => Some(f32::from(pf16::from_bits(u16::from_le_bytes([*low, *high])))),
+            _ => None,
+        })
+        .collect();
+    wide.boxed()
+}
+
+fn uuids(array: &FixedSizeBinaryArray) -> Box<dyn Array> {
+    let texts = array.iter().map(|bytes| {
+        let uuid = bytes.and_then(|bytes| Uuid::from_slice(bytes).ok());
+        uuid.map(|uuid| uuid.hyphenated().to_string())
+    });
+    texts.collect::<MutableBinaryViewArray<str>>().freeze().boxed()
+}
+
+/// Converts decimals of 32 bytes to their type.
+fn decimals_of_bytes(
+    array: &FixedSizeBinaryArray,
+    scale: usize,
+    reversed: bool,
+    target: &ArrowDataType,
+) -> Result<Box<dyn Array>, Cause> {
+    let numbers = array.iter().map(|bytes| {
+        let bytes = bytes.and_then(|bytes| <[u8; size_of::<i256>()]>::try_from(bytes).ok());
+        bytes.map(|mut bytes| {
+            if reversed {
+                bytes.reverse();
+            }
+            let (low, high) = bytes.split_at(size_of::<i128>());
+            let word = |half: &[u8]| i128::from_le_bytes(half.try_into().unwrap_or_default());
+            i256::from_words(word(high), word(low))
+        })
+    });
+    if *target == ArrowDataType::Utf8View {
+        let numbers: PrimitiveArray<i256> = numbers.collect();
+        return Ok(decimals(&numbers, scale));
+    }
+    let narrow = numbers.map(|number| number.map(i128::try_from).transpose().map_err(|_| TOO_LONG));
+    let narrow = narrow.collect::<Result<Vec<_>, _>>()?;
+    Ok(PrimitiveArray::<i128>::from(narrow).to(target.clone()).boxed())
+}
+
+/// Writes decimals as text, with exactly `scale` digits after the point.
+fn decimals(array: &PrimitiveArray<i256>, scale: usize) -> Box<dyn Array> {
+    let mut texts = MutableBinaryViewArray::<str>::with_capacity(array.len());
+    for value in array.iter() {
+        texts.push(value.map(|value| decimal(&value.to_string(), scale)));
+    }
+    texts.freeze().boxed()
+}
+
+/// Sets the point into the digits of a number.
+fn decimal(number: &str, scale: usize) -> String {
+    let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
+    if scale == 0 {
+        return number.to_owned();
+    }
+    let padded = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - scale);
+    format!("{sign}{whole}.{fraction}")
+}
+
+#[cfg(test)]
+mod tests {
+    use polars_arrow::array::Utf8ViewArray;
+
+    use super::*;
+
+    fn single<T: NativeType>(dtype: ArrowDataType, value: T) -> Result<Box<dyn Array>, DatasetError> {
+        let array = PrimitiveArray::new(dtype.clone(), vec![value, T::default()].into(), Some([true, false].into()));
+        convert(&ArrowField::new("c".into(), dtype, true), array.boxed())
+    }
+
+    fn number<T: NativeType>(converted: Result<Box<dyn Array>, DatasetError>) -> Result<T, String> {
+        let array = converted.map_err(|e| e.to_string())?;
+        let array = array.as_any().downcast_ref::<PrimitiveArray<T>>().unwrap();
+        assert!(array.is_null(1), "NULL stays");
+        Ok(array.value(0))
+    }
+
+    #[test]
+    fn times_of_day_become_nanoseconds_and_end_at_24_00() {
+        use ArrowTimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
+        let short = |unit, value: i32| number::<i64>(single(ArrowDataType::Time32(unit), value));
+        let long = |unit, value: i64| number::<i64>(single(ArrowDataType::Time64(unit), value));
+        assert_eq!(short(Second, 3_600), Ok(3_600_000_000_000));
+        assert_eq!(short(Millisecond, 1), Ok(1_000_000));
+        assert_eq!(long(Microsecond, 1), Ok(1_000));
+        assert_eq!(long(Nanosecond, 86_399_999_999_999), Ok(86_399_999_999_999));
+        for end in [
+            short(Second, 86_400),
+            short(Millisecond, 86_400_000),
+            long(Microsecond, 86_400_000_000),
+            long(Nanosecond, NANOS_PER_DAY),
+        ] {
+            assert_eq!(end, Ok(infinity::END_OF_DAY));
+        }
+        for wrong in [
+            short(Second, 86_401),
+            short(Millisecond, -1),
+            long(Microsecond, i64::MAX),
+            long(Nanosecond, infinity::END_OF_DAY),
+        ] {
+            assert!(wrong.as_ref().is_err_and(|e| e.starts_with("column `c`: a time of day")), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_and_dates_of_64_bits_are_exact_or_refused() {
+        let seconds = ArrowDataType::Timestamp(ArrowTimeUnit::Second, None);
+        assert_eq!(number::<i64>(single(seconds.clone(), -62_135_596_800_i64)), Ok(-62_135_596_800_000));
+        for far in [1_i64 << 62, i64::MIN, i64::MAX / MILLIS_PER_SECOND + 1] {
+            let error = number::<i64>(single(seconds.clone(), far)).unwrap_err();
+            assert!(error.starts_with("column `c`: a number of seconds"), "{error}");
+            assert!(number::<i64>(single(ArrowDataType::Duration(ArrowTimeUnit::Second), far)).is_err());
+        }
+        assert_eq!(number::<i32>(single(ArrowDataType::Date64, -MILLIS_PER_DAY)), Ok(-1));
+        for wrong in [1, MILLIS_PER_DAY - 1, i64::MAX - i64::MAX % MILLIS_PER_DAY] {
+            let error = number::<i32>(single(ArrowDataType::Date64, wrong)).unwrap_err();
+            assert!(error.starts_with("column `c`: a date of 64 bits"), "{error}");
+        }
+    }
+
+    #[test]
+    fn long_decimals_become_their_exact_text() {
+        for (number, scale, text) in
+            [("12345", 2, "123.45"), ("-5", 3, "-0.005"), ("0", 1, "0.0"), ("-7", 0, "-7"), ("1000", 3, "1.000")]
+        {
+            assert_eq!(decimal(number, scale), text);
+        }
+        let converted = single(ArrowDataType::Decimal256(76, 40), i256::from_words(1, 0)).unwrap();
+        let texts = converted.as_any().downcast_ref::<Utf8ViewArray>().unwrap();
+        // 2^128 has 39 digits
+        assert_eq!(texts.value(0), "0.0340282366920938463463374607431768211456");
+        assert!(texts.is_null(1));
+    }
+
+    #[test]
+    fn decimals_of_32_bytes_keep_each_digit_in_both_orders_of_bytes() {
+        for (digits, expected) in [(39, "-0.03"), (20, "")] {
+            for little_endian in [true, false] {
+                let long = ArrowField::new("d".into(), ArrowDataType::Decimal256(digits, 2), true);
+                let field = with_decimal_bytes(&long, little_endian);
+                let mut bytes = vec![0xff; 32];
+                // -3 in two's complement
+                bytes[0] = 0xfd;
+                if !little_endian {
+                    bytes.reverse();
+                }
+                let array = FixedSizeBinaryArray::new(field.dtype.clone(), bytes.into(), None).boxed();
+                let converted = convert(&field, array).unwrap();
+                match converted.as_any().downcast_ref::<Utf8ViewArray>() {
+                    Some(texts) => assert_eq!(texts.value(0), expected),
+                    None => {
+                        let numbers = converted.as_any().downcast_ref::<PrimitiveArray<i128>>().unwrap();
+                        assert_eq!((numbers.value(0), numbers.dtype()), (-3, &ArrowDataType::Decimal(20, 2)));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_in_lists_and_records_are_converted_too() {
+        let bytes = |name: &str, width| ArrowField::new(name.into(), ArrowDataType::FixedSizeBinary(width), true);
+        let members = vec![with_uuids(bytes("id", 16)), with_halves(bytes("x", 2)), bytes("other", 2)];
+        let record = ArrowDataType::Struct(members.clone());
+        let column = |member: &ArrowField, values: Vec<u8>| {
+            FixedSizeBinaryArray::new(member.dtype.clone(), values.into(), None).boxed()
+        };
+        let values = vec![
+            column(&members[0], (1..=16).collect()),
+            column(&members[1], vec![0, 0x3e]),
+            column(&members[2], vec![0, 0x3e]),
+        ];
+        let record_array = StructArray::new(record.clone(), 1, values, None).boxed();
+        let item = ArrowField::new("item".into(), record, true);
+        let list = ArrowField::new("l".into(), ArrowDataType::LargeList(Box::new(item)), true);
+        let offsets = vec![0_i64, 1].try_into().unwrap();
+        let array = ListArray::<i64>::new(list.dtype.clone(), offsets, record_array, None).boxed();
+        let converted = convert(&list, array).unwrap();
+        assert_eq!(converted.dtype(), &field(&list).dtype);
+        let items = converted.as_any().downcast_ref::<ListArray<i64>>().unwrap().value(0);
+        let record = items.as_any().downcast_ref::<StructArray>().unwrap();
+        let ids = record.values()[0].as_any().downcast_ref::<Utf8ViewArray>().unwrap();
+        assert_eq!(ids.value(0), "01020304-0506-0708-090a-0b0c0d0e0f10");
+        assert_eq!(record.values()[1].as_any().downcast_ref::<PrimitiveArray<f32>>().unwrap().value(0), 1.5);
+        assert_eq!(record.values()[2].dtype(), &ArrowDataType::FixedSizeBinary(2));
+    }
+}
