@@ -160,8 +160,10 @@ mod tests {
         let text = "\u{feff}{\"b\": {\"z\": 1.10,  \"a\": \"x  y\"}, \"a\" : 12E4 }\r\n\n  \n{\"\\u0062\": [1, -0]}";
         assert_eq!(read(text).unwrap(), ["b={\"z\": 1.10,  \"a\": \"x  y\"}", "a=12E4", "b=[1, -0]"]);
         // the depth of a value costs no stack
-        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(read(&deep).unwrap()[0].len(), 200_002);
+        let deep = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(read(&deep(32)).unwrap()[0].len(), 66);
+        let error = read(&deep(100_000)).unwrap_err().to_string();
+        assert!(error.contains("line 1: column `a` is nested"), "{error}");
     }
 
     #[test]
