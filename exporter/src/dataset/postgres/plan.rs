@@ -95,11 +95,18 @@ impl Plan {
         if let Some(doubt) = reason {
             return Ok(Some(doubt.in_statement(statement)));
         }
+        if !found.leading.is_empty() {
+            // the plan does not tell a minimum from a written limit
+            let doubt = Doubt { reason: LIMIT.to_owned(), is_written: false }.in_statement(statement);
+            if doubt.is_written {
+                return Ok(Some(doubt));
+            }
+        }
         let ask = found.volatility_query();
         let row = server.within(conn.fetch_optional(AssertSqlSafe(ask).into_sql_str())).await?;
         let reason = row.map(|row| row.try_get_unchecked::<String, _>(0)).transpose().map_err(failed)?;
         // operators and casts are found by name, so that a harmless one of the same name may be reported
-        Ok(reason.map(|reason| Doubt { is_written: reason.ends_with("()"), reason }))
+        Ok(reason.map(|reason| Doubt { is_written: reason.ends_with("()"), reason }.in_statement(statement)))
     }
 }
 
@@ -146,12 +153,17 @@ struct Found {
     bare: String,
     /// The schemas and names of all called functions; the schema is empty if the expression does not name it.
     functions: BTreeSet<(String, String)>,
+    /// The indexes from which the plan takes the first values of a column: their schemas and names, and the columns as
+    /// the plan writes them.
+    leading: BTreeSet<(String, String, String)>,
 }
 
 impl Found {
     fn node(&mut self, node: &Value) {
         let Value::Object(members) = node else { return };
-        if let Some(doubt) = refused(node, self.is_generic)
+        if let Some(leading) = leading(node) {
+            self.leading.insert(leading);
+        } else if let Some(doubt) = refused(node, self.is_generic)
             && self.reason.as_ref().is_none_or(|known| !known.is_written)
         {
             self.reason = Some(doubt);
@@ -209,6 +221,11 @@ impl Found {
         let called: Vec<_> =
             self.functions.iter().map(|(schema, name)| format!("({}, {})", quoted(schema), quoted(name))).collect();
         // SQL has no empty lists, and no function has an empty name
+        let leading = self.leading.iter();
+        let leading: Vec<_> = leading
+            .map(|(schema, name, column)| format!("({}, {}, {})", quoted(schema), quoted(name), quoted(column)))
+            .collect();
+        let leading = if leading.is_empty() { String::new() } else { unproven(&leading.join(", ")) };
         let called = if called.is_empty() { "('', '')".to_owned() } else { called.join(", ") };
         let (bare, session, suspect) = (quoted(&self.bare), quoted(SESSION_FUNCTIONS), quoted(SUSPECT_WORDS));
         format!(
@@ -226,9 +243,22 @@ impl Found {
              UNION ALL SELECT 'the cast to ' || pg_catalog.format_type(c.casttarget, NULL) \
              FROM pg_catalog.pg_cast AS c JOIN pg_catalog.pg_proc AS p ON p.oid = c.castfunc \
              WHERE p.provolatile = 'v' AND strpos({bare}, '::' || pg_catalog.format_type(c.casttarget, NULL)) > 0 \
-             LIMIT 1"
+             {leading} LIMIT 1"
         )
     }
+}
+
+/// Returns a further select for a query: the doubt about a limit if one of these indexes is not a B-tree whose first
+/// column is the given one. `leading` is a list of schemas, names and columns.
+fn unproven(leading: &str) -> String {
+    format!(
+        "UNION ALL SELECT '{LIMIT}' FROM (VALUES {leading}) AS used (schema, name, col) WHERE NOT EXISTS \
+         (SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+          JOIN pg_catalog.pg_am AS m ON m.oid = c.relam JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid \
+          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+          WHERE n.nspname = used.schema AND c.relname = used.name AND m.amname = 'btree' \
+          AND pg_catalog.quote_ident(a.attname) = used.col)"
+    )
 }
 
 /// Returns a doubt about splitting the statement if the rows of the snapshot do not determine the result of a plan
@@ -263,6 +293,25 @@ fn is_min_or_max(limit: &Value) -> bool {
     let condition = value.as_str().map(|value| format!("({value} IS NOT NULL)"));
     let scans = ["Index Cond", "Filter"].map(|name| inner[name].as_str());
     condition.is_some_and(|condition| scans.into_iter().flatten().any(|text| text.contains(&condition)))
+}
+
+/// Returns the schema and name of the index, and the column, if a `Limit` node returns only a column of an index scan
+/// below it: the minimum of a column that can't be NULL, for which PostgreSQL 17 and later make no condition. The first
+/// values of the first column of a B-tree are the same in every session, whichever of several equal rows they are of.
+fn leading(node: &Value) -> Option<(String, String, String)> {
+    let (Some([value]), Some([inner])) =
+        (node["Output"].as_array().map(Vec::as_slice), node["Plans"].as_array().map(Vec::as_slice))
+    else {
+        return None;
+    };
+    let is_scan = matches!(inner["Node Type"].as_str()?, "Index Scan" | "Index Only Scan");
+    if node["Node Type"] != "Limit" || !is_scan || inner["Output"] != node["Output"] || is_min_or_max(node) {
+        return None;
+    }
+    let value = value.as_str()?;
+    let column = value[part(value).1..].strip_prefix('.')?;
+    let text = |name: &str| inner[name].as_str().map(str::to_owned);
+    Some((text("Schema")?, text("Index Name")?, column.to_owned()))
 }
 
 /// Whether a `Unique` node compares all its output columns. Otherwise, the node chooses one of the rows with equal keys
@@ -363,6 +412,12 @@ mod tests {
         let least = json!({"Node Type": "Limit", "Output": ["t.id"], "Plans": scan("(t.id IS NOT NULL)")});
         let other = json!({"Node Type": "Limit", "Output": ["t.name"], "Plans": scan("(t.id IS NOT NULL)")});
         assert_eq!((refused(&least), refused(&other).as_deref()), (None, Some("limit")));
+        let scan = |kind: &str, output: Value| json!([{"Node Type": kind, "Schema": "s", "Index Name": "i", "Output": output}]);
+        let limit = |plans: Value| json!({"Node Type": "Limit", "Output": ["\"a.b\".\"Id\""], "Plans": plans});
+        let known = Some(("s".to_owned(), "i".to_owned(), "\"Id\"".to_owned()));
+        assert_eq!(leading(&limit(scan("Index Only Scan", json!(["\"a.b\".\"Id\""])))), known);
+        assert_eq!(leading(&limit(scan("Index Only Scan", json!(["\"a.b\".\"Id\"", "a.at"])))), None);
+        assert_eq!(leading(&limit(scan("Seq Scan", json!(["\"a.b\".\"Id\""])))), None);
         let sorted = |keys: Value| json!([{"Node Type": "Sort", "Sort Key": keys}]);
         let unique = |keys: Value| json!({"Node Type": "Unique", "Output": ["t.a", "t.b"], "Plans": sorted(keys)});
         assert_eq!(refused(&unique(json!(["t.b", "t.a DESC"]))), None);

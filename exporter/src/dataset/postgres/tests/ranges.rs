@@ -214,6 +214,7 @@ async fn expressions_that_differ_between_sessions_are_found_in_queries_views_and
         ("SELECT DISTINCT ON (name, id) name, id FROM t ORDER BY name, id", None),
         ("SELECT name, max(id) AS id, count(*) FROM t GROUP BY name", None),
         ("SELECT * FROM t WHERE id > (SELECT max(id) - 10 FROM t)", None),
+        ("SELECT * FROM t WHERE id > (SELECT id FROM t AS other ORDER BY id LIMIT 1)", Some("limit")),
         ("SELECT * FROM t WHERE name IN ('today', 'limit', 'random()')", None),
         ("SELECT * FROM t WHERE known(at)", None),
         ("SELECT a.id FROM t AS a JOIN t AS b USING (id) UNION ALL SELECT id FROM t", None),
