@@ -176,14 +176,37 @@ pub fn value_error(spec: &ParamSpec, value: &Value) -> Option<String> {
         };
         return Some(format!("expected {wanted}"));
     }
+    if spec.kind == ParamType::Datetime && value.as_str().is_some_and(is_too_fine) {
+        return Some("expected at most six digits after the second: databases store microseconds".to_owned());
+    }
     let max = spec.max_items?;
     let count = value.as_array()?.len();
     (count > max).then(|| format!("{count} values are too many; at most {max}"))
 }
 
+/// Whether an RFC 3339 time is finer than a microsecond.
+fn is_too_fine(text: &str) -> bool {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    fraction.chars().take_while(char::is_ascii_digit).skip(6).any(|digit| digit != '0')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_is_finer_than_a_microsecond_is_refused() {
+        let spec = ParamSpec::new("at", ParamType::Datetime);
+        for (text, is_fine) in [
+            ("2026-11-22T15:26:01Z", true),
+            ("2026-11-22T15:26:01.123456Z", true),
+            ("2026-11-22T15:26:01.123456000+01:00", true),
+            ("2026-11-22T15:26:01.1234567Z", false),
+            ("2026-11-22T15:26:01.000000000001+01:00", false),
+        ] {
+            assert_eq!(value_error(&spec, &json!(text)).is_none(), is_fine, "{text}");
+        }
+    }
 
     fn muscles_spec() -> Vec<ParamSpec> {
         vec![ParamSpec {

@@ -284,11 +284,12 @@ fn local_datetime(text: &str) -> Option<DateTime<Utc>> {
     datetime(text).filter(|_| offset.is_ok_and(|seconds| seconds == 0) || offset.is_err())
 }
 
-/// Parses an RFC 3339 time. A time or a date without an offset is in UTC.
+/// Parses an RFC 3339 time. A time or a date without an offset is in UTC. As in files, a year beyond 9999 or before 0
+/// has a sign.
 fn datetime(text: &str) -> Option<DateTime<Utc>> {
     let zoned = DateTime::parse_from_rfc3339(text).map(|t| t.with_timezone(&Utc)).ok();
     let naive = || {
-        NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
+        NaiveDateTime::parse_from_str(text.strip_suffix('Z').unwrap_or(text), "%Y-%m-%dT%H:%M:%S%.f")
             .ok()
             .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))
     };

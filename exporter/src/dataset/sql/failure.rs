@@ -113,6 +113,7 @@ fn text_of(code: &str, message: &str) -> &'static str {
         code if is_locked_code(code) => LOCKED,
         code if code.len() == 5 => match code.get(..2).unwrap_or_default() {
             "08" | "57" => LOST,
+            "0A" => "its query uses a feature that its database does not support",
             "22" => data_exception(code),
             "28" => "its database no longer accepts the exporter's login",
             "40" => "its database was busy with something else",
@@ -229,6 +230,7 @@ mod tests {
             ("5", "database is locked", "held the lock"),
             ("261", "database is locked", "held the lock"),
             ("22P02", "invalid input syntax for type bigint: \"secret\"", "type"),
+            ("0A000", "unsupported XML feature", "does not support"),
             ("5é03", "", "can't be read"),
             ("", "", "can't be read"),
         ] {

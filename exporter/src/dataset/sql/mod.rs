@@ -9,6 +9,7 @@ mod predicate;
 mod query_text;
 mod select;
 mod source;
+mod spelling;
 mod sqlite;
 mod values;
 mod zones;

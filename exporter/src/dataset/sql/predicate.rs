@@ -3,6 +3,7 @@
 //! Texts are compared byte by byte, as in polars: PostgreSQL compares them under the collation `C`. Filters on SQLite are
 //! evaluated on the values of its rows instead, in [`sqlite`](super::sqlite).
 
+use chrono::Timelike;
 use protocol::{
     catalog::{Column, ColumnType},
     filter::{Compare, Filter, LikePart, Literal, like_parts},
@@ -16,6 +17,7 @@ use super::{
     super::{DatasetError, balanced},
     expressions::{as_text, col, find, sortable},
     native::{self, Native, Natives},
+    spelling,
 };
 use crate::value::float32::NearestFloat;
 
@@ -45,11 +47,11 @@ impl Predicate<'_> {
                 match self.plain(&column, values) {
                     Some(plain) => col(&column.name).is_in(plain),
                     None if self.is_real(&column) => self.one_of_reals(&column, values),
-                    None => self.comparable(&column).is_in(values.iter().map(value)),
+                    None => self.one_of(&column, values),
                 }
             }
-            Filter::IsNull(name, true) => col(&known(name)?.name).is_null(),
-            Filter::IsNull(name, false) => col(&known(name)?.name).is_not_null(),
+            Filter::IsNull(name, true) => self.is_null(&known(name)?),
+            Filter::IsNull(name, false) => self.is_null(&known(name)?).not(),
             Filter::Like(name, pattern) => like(&known(name)?, &like_parts(pattern), backend, self.natives.of(name)),
             Filter::Contains(name, text) => {
                 let column = as_text(&known(name)?, backend, self.natives.of(name));
@@ -67,6 +69,9 @@ impl Predicate<'_> {
     fn comparison(&self, column: &Column, compare: Compare, literal: &Literal) -> Expr {
         if let Some(number) = float(literal).filter(|_| self.is_real(column)) {
             return compared_with_real(col(&column.name), compare, number);
+        }
+        if let Some(floor) = floored(literal) {
+            return compared_with_gap(col(&column.name), compare, &floor);
         }
         let (left, right) = (self.comparable(column), value(literal));
         match compare {
@@ -96,6 +101,23 @@ impl Predicate<'_> {
         native::plain(self.natives.of(&column.name), texts)
     }
 
+    /// Returns the condition that is true for NULL alone. `IS NULL` is also true for a row whose members are all NULL.
+    fn is_null(&self, column: &Column) -> Expr {
+        match self.backend {
+            // the planner makes a test for NULL of it, so that an index can serve it
+            DbBackend::Postgres => Expr::cust_with_expr("$1 IS NOT DISTINCT FROM NULL", col(&column.name)),
+            _ => col(&column.name).is_null(),
+        }
+    }
+
+    fn one_of(&self, column: &Column, values: &[Literal]) -> Expr {
+        let exact: Vec<_> = values.iter().filter(|literal| floored(literal).is_none()).map(value).collect();
+        if exact.is_empty() && !values.is_empty() {
+            return none_of(col(&column.name));
+        }
+        self.comparable(column).is_in(exact)
+    }
+
     /// Whether the values of the column are 32-bit floats.
     fn is_real(&self, column: &Column) -> bool {
         column.kind == ColumnType::Float && self.natives.of(&column.name) == Some(Native::Real)
@@ -104,8 +126,7 @@ impl Predicate<'_> {
     fn one_of_reals(&self, column: &Column, values: &[Literal]) -> Expr {
         let fitted = values.iter().filter_map(float).map(NearestFloat::of);
         let exact: Vec<_> = fitted.filter(|fitted| fitted.exact).map(|fitted| real(fitted.floor)).collect();
-        // no value of the column equals any of the literals; this condition is NULL for NULL
-        if exact.is_empty() { col(&column.name).ne(col(&column.name)) } else { col(&column.name).is_in(exact) }
+        if exact.is_empty() { none_of(col(&column.name)) } else { col(&column.name).is_in(exact) }
     }
 
     /// Returns the column as an expression that can be compared with literals of the column's type.
@@ -127,8 +148,34 @@ fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
         Compare::Lt | Compare::Lte => column.lte(right),
         Compare::Gt | Compare::Gte => column.gt(right),
         // no value of the column has the text of this literal
-        Compare::Eq => column.clone().ne(column),
+        Compare::Eq => none_of(column),
         Compare::Ne => column.clone().eq(column),
+    }
+}
+
+/// Returns the condition that is false for every value, and NULL for NULL.
+fn none_of(column: Expr) -> Expr {
+    column.clone().ne(column)
+}
+
+/// Returns the condition that compares a time with one between `floor` and the next microsecond. The database stores
+/// whole microseconds, and would round the finer time.
+fn compared_with_gap(column: Expr, compare: Compare, floor: &Literal) -> Expr {
+    match compare {
+        Compare::Eq => none_of(column),
+        Compare::Ne => column.clone().eq(column),
+        Compare::Lt | Compare::Lte => column.lte(value(floor)),
+        Compare::Gt | Compare::Gte => column.gt(value(floor)),
+    }
+}
+
+/// Returns the last whole microsecond before a time that is finer than a microsecond; None for any other literal.
+fn floored(literal: &Literal) -> Option<Literal> {
+    let cut = |nanos: u32| (nanos % 1_000 > 0).then(|| nanos - nanos % 1_000);
+    match literal {
+        Literal::Datetime(time) => time.with_nanosecond(cut(time.nanosecond())?).map(Literal::Datetime),
+        Literal::Time(time) => time.with_nanosecond(cut(time.nanosecond())?).map(Literal::Time),
+        _ => None,
     }
 }
 
@@ -151,9 +198,10 @@ fn value(literal: &Literal) -> Expr {
         Literal::Float(number) => Expr::val(*number),
         Literal::Decimal(text) => Expr::val(text.as_str()).cast_as("numeric"),
         Literal::Bool(is) => Expr::val(*is),
-        Literal::Date(date) => Expr::val(*date),
         Literal::Time(time) => Expr::val(*time),
-        Literal::Datetime(time) => Expr::val(*time),
+        // a text takes the type of the column, and its spelling holds every year
+        Literal::Date(date) => Expr::val(spelling::date(*date)),
+        Literal::Datetime(time) => Expr::val(spelling::datetime(time)),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Writes the values of parameters: bound, or as literals of their types.
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use protocol::params::{ParamSpec, ParamType};
 use sea_orm::{
     Value as Bound,
     sea_query::{PostgresQueryBuilder, QueryBuilder},
 };
 use serde_json::{Map, Value};
+
+use super::super::spelling;
 
 /// How PostgreSQL gets the types of parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,21 +77,9 @@ pub(super) fn literal(value: &Bound) -> Option<String> {
         Bound::BigInt(Some(number)) => number.to_string(),
         Bound::Double(Some(number)) => format!("{number:?}"),
         Bound::Bool(Some(is)) => is.to_string(),
-        Bound::ChronoDate(Some(date)) => {
-            let (day, era) = day(*date);
-            format!("{day}{era}")
-        }
-        Bound::ChronoDateTimeUtc(Some(time)) => {
-            let (day, era) = day(time.date_naive());
-            format!("{day} {}+00{era}", time.format("%H:%M:%S%.f"))
-        }
+        Bound::ChronoDate(Some(date)) => spelling::date(*date),
+        Bound::ChronoDateTimeUtc(Some(time)) => spelling::datetime(time),
         _ => return None,
     };
     Some(PostgresQueryBuilder.value_to_string(&text.into()))
-}
-
-/// Returns a day as PostgreSQL writes it, and its era: the year 0 is 1 BC.
-fn day(date: NaiveDate) -> (String, &'static str) {
-    let (year, era) = if date.year() > 0 { (date.year(), "") } else { (1 - date.year(), " BC") };
-    (format!("{year:04}-{:02}-{:02}", date.month(), date.day()), era)
 }
