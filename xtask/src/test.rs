@@ -72,6 +72,12 @@ impl Suites<'_> {
         let name = |name: &str| format!("{name}{suffix}");
         if let Some(env) = &self.rust {
             steps.run(&name("Rust tests"), || nextest(self.layout, env).live());
+            if let Some((_, newest)) = env.iter().find(|(name, _)| *name == postgres::NEWEST_NAMED_BY) {
+                steps.run(&name("Rust tests on the newest PostgreSQL"), || {
+                    let tests = nextest(self.layout, env).env(postgres::NAMED_BY, newest);
+                    tests.args(["-E", ON_EACH_POSTGRES]).live()
+                });
+            }
             steps.run(&name("doc tests"), || {
                 Run::cargo("cargo test --doc", &self.layout.root)
                     .args(["test", "--quiet", "--doc", "--workspace"])
@@ -137,6 +143,11 @@ impl Suites<'_> {
     }
 }
 
+/// The tests that run on the installed PostgreSQL, and again on the newest one, which is built without the library for
+/// collations that the excluded test creates.
+const ON_EACH_POSTGRES: &str =
+    "package(exporter) & test(/^dataset::postgres::/) & not test(/only_the_same_bytes_are_the_same_tenant/)";
+
 const PREPARATION_FAILED: &str = "a step that it needs failed";
 
 /// A process that uses one core until it is dropped.
@@ -170,6 +181,7 @@ struct Tools {
 struct RustTools {
     nats: PathBuf,
     postgres: PathBuf,
+    newest_postgres: PathBuf,
     pgbouncer: PathBuf,
     weed: PathBuf,
     python: PathBuf,
@@ -188,6 +200,7 @@ impl Tools {
         let nats = steps.run_parallel("nats-server", || nats::server(layout));
         let packages = steps.run_parallel("page: packages", || web::install(layout).map(drop));
         let postgres = steps.run_parallel("PostgreSQL", || postgres::bin(layout));
+        let newest_postgres = steps.run_parallel("newest PostgreSQL", || postgres::newest_bin(layout));
         let pgbouncer = steps.run_parallel("PgBouncer", || pgbouncer::program(layout));
         let weed = steps.run_parallel("SeaweedFS", || seaweed::weed(layout));
         let python = steps.run_parallel("Python readers", || python::environment(layout, Packages::Readers));
@@ -202,9 +215,11 @@ impl Tools {
         }
         lint_ops::check(layout, &mut steps, nats.as_deref(), promtool.as_deref());
         let web = page.and(nats.clone().zip(chromium)).map(|(nats, chromium)| WebTools { nats, chromium });
-        let rust = match (packages, nats, postgres, pgbouncer, weed, python, promtool) {
-            (Some(()), Some(nats), Some(postgres), Some(pgbouncer), Some(weed), Some(python), Some(promtool)) => {
-                Some(RustTools { nats, postgres, pgbouncer, weed, python, promtool })
+        let servers = postgres.zip(newest_postgres);
+        let rust = match (packages, nats, servers, pgbouncer, weed, python, promtool) {
+            (Some(()), Some(nats), Some(servers), Some(pgbouncer), Some(weed), Some(python), Some(promtool)) => {
+                let (postgres, newest_postgres) = servers;
+                Some(RustTools { nats, postgres, newest_postgres, pgbouncer, weed, python, promtool })
             }
             _ => None,
         };
@@ -216,7 +231,8 @@ impl Tools {
 fn rust_env(layout: &Layout, tools: &RustTools) -> Vec<(&'static str, PathBuf)> {
     vec![
         ("SLUICE_NATS_SERVER", tools.nats.clone()),
-        ("SLUICE_PG_BIN", tools.postgres.clone()),
+        (postgres::NAMED_BY, tools.postgres.clone()),
+        (postgres::NEWEST_NAMED_BY, tools.newest_postgres.clone()),
         ("SLUICE_PGBOUNCER", tools.pgbouncer.clone()),
         ("SLUICE_WEED", tools.weed.clone()),
         ("SLUICE_PYTHON", tools.python.clone()),

