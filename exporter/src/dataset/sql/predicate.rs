@@ -171,7 +171,7 @@ fn compared_with_gap(column: Expr, compare: Compare, floor: &Literal) -> Expr {
 
 /// Returns the last whole microsecond before a time that is finer than a microsecond; None for any other literal.
 fn floored(literal: &Literal) -> Option<Literal> {
-    let cut = |nanos: u32| (nanos % 1_000 > 0).then(|| nanos - nanos % 1_000);
+    let cut = |nanos: u32| (!nanos.is_multiple_of(1_000)).then(|| nanos - nanos % 1_000);
     match literal {
         Literal::Datetime(time) => time.with_nanosecond(cut(time.nanosecond())?).map(Literal::Datetime),
         Literal::Time(time) => time.with_nanosecond(cut(time.nanosecond())?).map(Literal::Time),
