@@ -41,6 +41,10 @@ cargo xtask: builds, starts, checks and measures Sluice
       Exports each Parquet and Arrow file below FOLDER, such as a copy of apache/parquet-testing, compares every value
       with pyarrow and DuckDB, and counts the files that are right, wrong, refused or end the process.
 
+  cargo xtask loaders
+      Loads real exports with pandas, DuckDB, PostgreSQL, Node, R, LibreOffice and others, compares every cell with the
+      truth, and writes the table of docs/loading.md. Installs what it runs.
+
 Exit codes: 0 done, 1 a check failed, 2 something is missing or wrong, and the line after `error:` says what to do.";
 
 /// A command with its options.
@@ -53,6 +57,7 @@ pub(crate) enum Task {
     Bench(BenchOptions),
     LintOps,
     Containers,
+    Loaders,
     /// The folder of foreign files.
     Corpora(PathBuf),
 }
@@ -112,9 +117,10 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
         "bench" => bench(&mut parser).map(Task::Bench),
         "lint-ops" => no_options("lint-ops", &mut parser).map(|()| Task::LintOps),
         "containers" => no_options("containers", &mut parser).map(|()| Task::Containers),
+        "loaders" => no_options("loaders", &mut parser).map(|()| Task::Loaders),
         "corpora" => folder("corpora", &mut parser).map(Task::Corpora),
         other => Err(format!(
-            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `lint-ops`, `containers`, `corpora`, `data` and `bench` (see --help)"
+            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `lint-ops`, `containers`, `corpora`, `loaders`, `data` and `bench` (see --help)"
         )),
     }
 }
@@ -283,6 +289,7 @@ mod tests {
         assert_eq!(parsed("lint-ops"), Ok(Task::LintOps));
         assert!(parsed("lint-ops --fix").unwrap_err().contains("--fix"));
         assert_eq!(parsed("containers"), Ok(Task::Containers));
+        assert_eq!(parsed("loaders"), Ok(Task::Loaders));
         assert!(parsed("containers --port 1").unwrap_err().contains("--port"));
     }
 

@@ -16,6 +16,8 @@ pub(crate) enum Packages {
     Readers,
     /// The peers that `cargo xtask bench` measures.
     Peers,
+    /// Programs that `cargo xtask loaders` loads exports with.
+    Loaders,
     /// Validators of YAML, JSON and Kubernetes objects for `cargo xtask lint-ops`.
     Checkers,
     /// Other programs of `cargo xtask lint-ops`, each pinned by digest.
@@ -27,6 +29,7 @@ impl Packages {
         match self {
             Self::Readers => "readers",
             Self::Peers => "peers",
+            Self::Loaders => "loaders",
             Self::Checkers => "checkers",
             Self::Programs => "programs",
         }
