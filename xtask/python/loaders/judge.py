@@ -11,6 +11,8 @@ from truth import COLUMNS, TEXTS
 MOMENT = re.compile(r"(\d{1,5})-(\d\d?)-(\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d)(\.\d+)?)?)?\s*(Z|UTC|[+-]\d\d(?::?\d\d)?)?")
 # The number of distinct differences that one line of the table names.
 MOST_NAMED = 6
+# Each decimal of so many digits has a double of its own, from which it can be told.
+DOUBLE_DIGITS = 15
 
 
 def compare(expected, got, form):
@@ -78,6 +80,9 @@ def differing_number(value, cell):
         return None if same else "rounded" if math.isfinite(value) and math.isclose(number, value, rel_tol=1e-9) else "another number"
     if not got.is_finite():
         return "another number"
+    short = isinstance(value, Decimal) and len(value.normalize().as_tuple().digits) <= DOUBLE_DIGITS
+    if short and float(got) == float(value):
+        return None
     return None if got == value else "rounded" if math.isclose(float(got), float(value), rel_tol=1e-6, abs_tol=1e-9) else "another number"
 
 
