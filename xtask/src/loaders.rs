@@ -12,13 +12,8 @@ use crate::tools::python::{self, Packages};
 use crate::tools::{apt, node, postgres};
 
 /// The programs of Debian's packages, each with the package that has it. A program that can't be had is left out of the table.
-const PROGRAMS: [(&str, &str); 5] = [
-    ("sqlite3", "sqlite3"),
-    ("mlr", "miller"),
-    ("jq", "jq"),
-    ("gawk", "gawk"),
-    ("soffice", "libreoffice-calc-nogui"),
-];
+const PROGRAMS: [(&str, &str); 5] =
+    [("sqlite3", "sqlite3"), ("mlr", "miller"), ("jq", "jq"), ("gawk", "gawk"), ("soffice", "libreoffice-calc-nogui")];
 /// The packages of R that the calls use.
 const R_PACKAGES: [&str; 5] = ["r-base-core", "r-cran-readr", "r-cran-data.table", "r-cran-readxl", "r-cran-jsonlite"];
 
