@@ -181,7 +181,7 @@ async fn a_download_continues_after_a_notifier_dies() {
 
 #[tokio::test]
 async fn a_download_with_a_lost_object_breaks_instead_of_ending_early() {
-    let settings = vec![("SLUICE_GATEWAY__DELIVERY__RETRY_TIMEOUT", "500ms".to_owned())];
+    let settings = vec![("SLUICE_GATEWAY__DELIVERY__READ_RETRY_TIMEOUT", "500ms".to_owned())];
     let fleet = Fleet::start(Plan { settings, ..Plan::default() }).await;
     let (mut client, done) = completed_export(&fleet).await;
     let segment = fleet.store.path().join(protocol::delivery::segment_path(done.id, done.attempt, 3));

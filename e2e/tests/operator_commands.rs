@@ -172,13 +172,13 @@ async fn a_requeued_dead_letter_becomes_a_new_export_of_its_owner() {
 
 /// Sets the row of an export to failed, with its credit released.
 async fn set_failed(db: &sea_orm::DatabaseConnection, id: ExportId) {
-    use sea_orm::{ActiveValue::Set, EntityTrait};
+    use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
     let problem = protocol::problem::Problem::new(protocol::problem::Slug::ExportFailed, "table missing");
     let row = entity::export::ActiveModel {
-        id: sea_orm::ActiveValue::Unchanged(id.0),
         status: Set("failed".into()),
         problem: Set(Some(serde_json::to_value(problem).expect("JSON"))),
         ..Default::default()
     };
-    entity::export::Entity::update(row).exec(db).await.expect("updated");
+    let update = entity::export::Entity::update_many().set(row).filter(entity::export::Column::Id.eq(id.0));
+    assert_eq!(update.exec(db).await.expect("updated").rows_affected, 1);
 }

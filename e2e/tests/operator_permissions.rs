@@ -11,7 +11,7 @@ use protocol::{
     subject,
 };
 use reqwest::StatusCode;
-use sea_orm::{ActiveValue, EntityTrait};
+use sea_orm::{ActiveValue, ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 use testkit::eventually;
 
@@ -74,12 +74,12 @@ async fn completed(fleet: &Fleet, origin: &str) -> Export {
 /// Leaves an export as an exporter and a notifier leave a dead-lettered one: a failed row, and a dead letter.
 async fn dead_letter_export(fleet: &Fleet, exporter: &Bus, id: ExportId) {
     let row = entity::export::ActiveModel {
-        id: ActiveValue::Unchanged(id.0),
         status: ActiveValue::Set("failed".into()),
         problem: ActiveValue::Set(Some(json!(Problem::new(Slug::ExportFailed, "table missing")))),
         ..Default::default()
     };
-    entity::export::Entity::update(row).exec(&fleet.database.db).await.expect("updated");
+    let update = entity::export::Entity::update_many().set(row).filter(entity::export::Column::Id.eq(id.0));
+    assert_eq!(update.exec(&fleet.database.db).await.expect("updated").rows_affected, 1);
     let dead_letter = json!({"v": 1, "id": "x", "traceparent": TRACEPARENT, "export_id": id, "attempt": 1,
         "reason": "dataset", "detail": "table missing"});
     exporter.publish_durable(subject::dead_letter("dataset", id), "job", &dead_letter).await.expect("stored");
