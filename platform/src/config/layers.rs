@@ -22,7 +22,7 @@ use figment::{
 use serde::de::DeserializeOwned;
 
 /// Variables with the prefix `SLUICE_` that are not settings: options of the command line, the tests and other tools.
-const NON_SETTINGS: [&str; 15] = [
+const NON_SETTINGS: [&str; 17] = [
     "config",
     "data_dir",
     "token",
@@ -31,6 +31,8 @@ const NON_SETTINGS: [&str; 15] = [
     "web_dir",
     "bin",
     "pg_bin",
+    "pg_newest_bin",
+    "pgbouncer",
     "weed",
     "flights",
     "tpch_dir",

@@ -200,8 +200,8 @@ fn value(literal: &Literal) -> Expr {
         Literal::Bool(is) => Expr::val(*is),
         Literal::Time(time) => Expr::val(*time),
         // a text takes the type of the column, and its spelling holds every year
-        Literal::Date(date) => Expr::val(spelling::date(*date)),
-        Literal::Datetime(time) => Expr::val(spelling::datetime(time)),
+        Literal::Date(date) => Expr::cust(format!("'{}'", spelling::date(*date))),
+        Literal::Datetime(time) => Expr::cust(format!("'{}'", spelling::datetime(time))),
     }
 }
 
