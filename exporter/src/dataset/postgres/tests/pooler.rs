@@ -67,7 +67,7 @@ async fn asked(server: &Arc<PostgresServer>) -> (PostgresRows, Query) {
 }
 
 /// Reads the accounts as a table and by a query, counts and estimates them.
-async fn read_everything(server: &Arc<PostgresServer>) {
+async fn read_everything(server: &Arc<PostgresServer>, snapshot: Snapshot) {
     let table = described(server, Source::table("accounts"), vec![]).await;
     let few =
         filter::parse(&json!({"filler": {"eq": "x".repeat(100)}, "id": {"lt": 11}}), &table.info().columns).unwrap();
@@ -76,12 +76,23 @@ async fn read_everything(server: &Arc<PostgresServer>) {
     assert_eq!(rows_of(&frames(&table, &query(&["id", "filler"], few)).await), 10);
     let (select, all) = asked(server).await;
     assert_eq!(select.split_doubt().await.unwrap(), None);
-    for snapshot in [Snapshot::Export, Snapshot::None] {
-        let table = with_snapshot(table.clone(), snapshot);
-        assert_eq!(rows_of(&frames(&table, &query(&["id", "amount"], Filter::all())).await) as i64, ROWS);
-        let select = with_snapshot(select.clone(), snapshot);
-        assert_eq!(rows_of(&frames(&select, &all).await) as i64, ROWS);
-    }
+    let table = with_snapshot(table, snapshot);
+    assert_eq!(rows_of(&frames(&table, &query(&["id", "amount"], Filter::all())).await) as i64, ROWS);
+    let select = with_snapshot(select, snapshot);
+    assert_eq!(rows_of(&frames(&select, &all).await) as i64, ROWS);
+}
+
+#[tokio::test]
+async fn ranges_without_a_snapshot_are_read_with_a_server_connection_for_each_range() {
+    // the server stops when this is dropped
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    run(&database.db, "ANALYZE accounts").await;
+    let pooler = PgBouncer::start(&database, 4).await;
+    read_everything(&pooled(&pooler.url(&database)), Snapshot::None).await;
+    let unclean: Vec<_> = pooler.log().into_iter().filter(|line| line.contains("client disconnect")).collect();
+    assert_eq!(unclean, [""; 0], "each read ends its transaction before it closes its connection");
 }
 
 #[tokio::test]
@@ -97,7 +108,7 @@ async fn reads_through_a_pooler_leave_nothing_behind_for_other_programs() {
         let before = other.left_behind().await;
         assert_eq!(before[1..], ["0", "off", "0"], "{before:?}");
         let process = other.ask("SELECT pg_backend_pid()::text").await;
-        read_everything(&pooled(&pooler.url(&database))).await;
+        read_everything(&pooled(&pooler.url(&database)), Snapshot::Export).await;
         // the pooler may lend either of its connections: a transaction holds the first while the second is asked
         let mut second = OtherProgram::connect(&pooler.url(&database)).await;
         if pool_size == 1 {
@@ -142,7 +153,7 @@ async fn exports_beside_each_other_and_statements_of_other_programs_do_not_clash
         program.run("COMMIT").await;
     }
     let (one, two) = (pooled(&url), pooled(&url));
-    tokio::join!(read_everything(&one), read_everything(&two));
+    tokio::join!(read_everything(&one, Snapshot::Export), read_everything(&two, Snapshot::Export));
     for program in &mut programs {
         assert_eq!(program.ask("SELECT count(*)::text FROM pg_prepared_statements").await, "2");
     }
