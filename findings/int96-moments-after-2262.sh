@@ -4,7 +4,7 @@
 # Packages: pyarrow 26.0.1, polars 2.1.0, duckdb 2.0.0. The file is written by pyarrow with INT96 timestamps, as Spark and
 #   Impala write them, and without the Arrow schema, as Spark writes it.
 # Expected: 9999-12-31 23:59:59, which DuckDB reads, or an error.
-# Seen: pyarrow reads 1816-03-30 05:56:07.066277376 (the count of nanoseconds wraps), and polars reads
+# Observed: pyarrow reads 1816-03-30 05:56:07.066277376 (the count of nanoseconds wraps), and polars reads
 #   2262-04-11 23:47:16.854775807 (the count saturates).
 # The script fails when one of the three changes.
 set -euo pipefail

@@ -4,7 +4,7 @@
 # Packages: polars 2.1.0, duckdb 2.0.0, pyarrow 26.0.1. DuckDB writes a column of type VARIANT beside a column of texts.
 # Expected: the other column, at least. LogicalTypes.md of the Parquet format lets readers ignore an unknown annotation and
 #   read the physical type, which pyarrow does.
-# Seen: polars reads neither column: "LogicalType union has no variant set".
+# Observed: polars reads neither column: "LogicalType union has no variant set".
 # The script fails when that changes.
 set -euo pipefail
 folder=$(mktemp -d)
