@@ -1,4 +1,4 @@
-//! Gives each column of a CSV file a name of its own.
+//! Gives each column of a CSV file a unique name.
 
 use std::collections::HashSet;
 

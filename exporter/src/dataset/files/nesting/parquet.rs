@@ -22,7 +22,7 @@ const TAIL: u64 = 8;
 
 /// `SchemaElement.repetition_type`: the field has any number of values.
 const REPEATED: i32 = 2;
-/// A group whose repeated child is no level of its own.
+/// A group whose repeated child does not count as a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Collection {
     List,
@@ -113,7 +113,7 @@ fn check(footer: &[u8]) -> Result<(), DatasetError> {
         }
         let is_group = element.children > 0;
         let entries_of = parent.collection.filter(|_| element.is_repeated);
-        // the repeated child of a list is a record of its own if it has several members
+        // the repeated child of a list counts as a record if it has several members
         let is_record = entries_of.is_none() || (entries_of == Some(Collection::List) && element.children > 1);
         let of_group = usize::from(is_group && is_record);
         let of_repetition = usize::from(element.is_repeated && entries_of.is_none());

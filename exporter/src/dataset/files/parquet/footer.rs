@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn unknown_annotations_are_removed() {
-        // a union with its fortieth member, which has a member of its own
+        // a union with the unknown field 40, which is a struct with one field
         let unknown = [0x0c, 80, 0x15, 2, 0, 0];
         let before = footer(vec![
             leaf("a", Type::INT32, Some(ConvertedType(24)), Some(LogicalType::STRING(StringType {}))),
