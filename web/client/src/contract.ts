@@ -15,7 +15,10 @@ export type ClientMessage =
 export interface Column {
   /** The label of the column for users, if the column has one. */
   label?: string | null;
-  /** Whether the moments of a `datetime` column have no time zone. Files and filters then write a moment without an offset, such as `2026-03-29T02:30:00.500`. */
+  /**
+   * Whether the moments of a `datetime` column have no time zone. Files and filters then write a moment without an
+   * offset, such as `2026-03-29T02:30:00.500`.
+   */
   local?: boolean;
   /** Whether the caller sees masked values only. A filter on a masked column is refused. */
   masked?: boolean;
@@ -580,7 +583,10 @@ export type Status = "queued" | "dispatched" | "running" | "completed" | "failed
 export interface TemplateColumn {
   /** The label of the column for users, if the column has one. */
   label?: string | null;
-  /** Whether the moments of a `datetime` column have no time zone. Files and filters then write a moment without an offset, such as `2026-03-29T02:30:00.500`. */
+  /**
+   * Whether the moments of a `datetime` column have no time zone. Files and filters then write a moment without an
+   * offset, such as `2026-03-29T02:30:00.500`.
+   */
   local?: boolean;
   /** Whether the caller sees masked values only. A filter on a masked column is refused. */
   masked?: boolean;
