@@ -184,6 +184,9 @@ struct ChunkWriter {
 
 impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.sender.is_closed() {
+            return Err(self.disconnect());
+        }
         self.bytes.extend_from_slice(bytes);
         if self.bytes.len() as u64 >= CHUNK_SIZE {
             self.flush()?;
@@ -196,10 +199,15 @@ impl Write for ChunkWriter {
             return Ok(());
         }
         let chunk = Chunk { bytes: std::mem::take(&mut self.bytes).into(), rows: std::mem::take(&mut self.rows) };
-        self.sender.blocking_send(chunk).map_err(|_| {
-            self.disconnected = true;
-            io::Error::from(io::ErrorKind::BrokenPipe)
-        })
+        self.sender.blocking_send(chunk).map_err(|_| self.disconnect())
+    }
+}
+
+impl ChunkWriter {
+    /// Records that the next stage has ended, and returns the error of the write that found it.
+    fn disconnect(&mut self) -> io::Error {
+        self.disconnected = true;
+        io::ErrorKind::BrokenPipe.into()
     }
 }
 

@@ -11,6 +11,7 @@ use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet,
 use super::cell::Column;
 use crate::{
     format::{FormatError, FormatLimits, Head, Tail, physical::Physical},
+    frame_spool::FrameSpool,
     layout::{COMPLETED_AT, Layout, REQUESTED_AT, ROWS, Timestamps},
     quiet::{catch_panic, message},
 };
@@ -21,55 +22,111 @@ const MAX_CELL_LENGTH: &str = "32767 characters";
 /// sizes, because some readers do not support 64-bit sizes.
 const ZIP64_SIZE: u64 = 3 << 30;
 
-/// A workbook that writes its rows to temporary files until it is saved.
+/// The key of the line on the sheet `Export` that names the columns whose cells are text.
+const TEXT_COLUMNS: &str = "text_columns";
+
+/// A workbook. It spools its rows until it is saved, because the last row may decide that the cells of a column are text.
 pub(in crate::format) struct Book {
+    rows: FrameSpool,
+    sheets: Sheets,
+}
+
+impl Book {
+    pub(in crate::format) fn new(layout: &Layout, limits: FormatLimits, head: &Head) -> Result<Self, FormatError> {
+        Ok(Self { rows: FrameSpool::new(&limits)?, sheets: Sheets::new(layout, limits, head)? })
+    }
+
+    /// Spools the rows of a frame.
+    pub(in crate::format) fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
+        self.sheets.choose_cells(frame)?;
+        let size = self.rows.append(frame)?;
+        self.sheets.check_size(size)
+    }
+
+    /// Writes the sheets, packs them into a ZIP file and writes the file to `out`.
+    pub(in crate::format) fn save(self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
+        let Self { rows, mut sheets } = self;
+        catch_full_disk_panic(|| {
+            sheets.begin_sheet()?;
+            let mut frames = rows.into_frames()?;
+            while let Some(frame) = frames.next()? {
+                // an empty write fails if nobody wants the file any more
+                out.write(&[]).map(drop)?;
+                sheets.append(&frame)?;
+            }
+            sheets.pack(tail, out)
+        })
+    }
+}
+
+/// The sheets of a workbook, whose rows the workbook library writes to temporary files.
+struct Sheets {
     book: Workbook,
     titles: Vec<String>,
     columns: Vec<Column>,
+    /// Whether the cells of each column are text, because no number represents one of its values.
+    is_text: Vec<bool>,
     /// Whether the moments of each column have no time zone.
     local: Vec<bool>,
     timestamps: Timestamps,
     head: Head,
     limits: FormatLimits,
     /// The number of data sheets so far.
-    sheets: usize,
+    count: usize,
     /// The index of the next row in the open sheet.
     row: u32,
     /// The estimated size of the sheets on disk, in bytes.
     size: u64,
 }
 
-impl Book {
-    pub(in crate::format) fn new(layout: &Layout, limits: FormatLimits, head: &Head) -> Result<Self, FormatError> {
+impl Sheets {
+    fn new(layout: &Layout, limits: FormatLimits, head: &Head) -> Result<Self, FormatError> {
         let mut book = Workbook::new();
         book.set_tempdir(&limits.spool_dir).map_err(failed)?;
         let created = ExcelDateTime::from_timestamp(head.requested_at.as_datetime().timestamp()).map_err(failed)?;
         book.set_properties(&DocProperties::new().set_creation_datetime(&created));
-        let mut new = Self {
+        Ok(Self {
             book,
             titles: layout.columns.iter().map(|column| column.title.clone()).collect(),
             columns: layout.columns.iter().map(|column| Column::new(column, &layout.style)).collect(),
+            is_text: vec![false; layout.columns.len()],
             local: layout.local(),
             timestamps: layout.timestamps,
             head: *head,
             limits,
-            sheets: 0,
+            count: 0,
             row: 0,
             size: 0,
-        };
-        new.begin_sheet()?;
-        Ok(new)
+        })
     }
 
-    /// Appends rows, and opens a new sheet whenever the open sheet is full.
-    pub(in crate::format) fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
-        catch_full_disk_panic(|| self.append(frame))
-    }
-
-    fn append(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
+    /// Chooses text for the columns that have a value in this frame which no number represents.
+    fn choose_cells(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         if frame.width() != self.columns.len() {
             return Err(FormatError::Width { got: frame.width(), wanted: self.columns.len() });
         }
+        let physical = Physical::of(frame);
+        let cells = physical.cells("xlsx", &self.local)?;
+        let mut scratch = Vec::with_capacity(64);
+        for ((column, is_text), cells) in self.columns.iter().zip(&mut self.is_text).zip(&cells) {
+            *is_text = *is_text || (0..physical.rows()).any(|row| column.needs_text(cells, row, &mut scratch));
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, size: u64) -> Result<(), FormatError> {
+        if size <= self.limits.max_spool_size {
+            return Ok(());
+        }
+        Err(FormatError::TooLarge {
+            subject: "this workbook",
+            limit: format!("{} bytes in temporary files", self.limits.max_spool_size),
+            advice: "use a filter, or the format xlsx-zip, which makes several workbooks",
+        })
+    }
+
+    /// Writes rows to the sheets, and opens a new sheet whenever the open sheet is full.
+    fn append(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         let physical = Physical::of(frame);
         let cells = physical.cells("xlsx", &self.local)?;
         let mut scratch = Vec::with_capacity(64);
@@ -78,31 +135,20 @@ impl Book {
             if self.row >= self.limits.max_sheet_rows {
                 self.begin_sheet()?;
             }
-            let sheet = self.book.worksheet_from_index(self.sheets - 1).map_err(failed)?;
+            let sheet = self.book.worksheet_from_index(self.count - 1).map_err(failed)?;
             while row < physical.rows() && self.row < self.limits.max_sheet_rows {
                 for (index, (column, cells)) in self.columns.iter().zip(&cells).enumerate() {
                     let at = (self.row, index as u16);
                     self.size += column
-                        .write(sheet, at, cells, row, &mut scratch)
+                        .write(sheet, at, cells, row, self.is_text[index], &mut scratch)
                         .map_err(|e| cell_failed(e, &self.titles[index]))?;
                 }
                 self.row += 1;
                 row += 1;
             }
-            if self.size > self.limits.max_spool_size {
-                return Err(FormatError::TooLarge {
-                    subject: "this workbook",
-                    limit: format!("{} bytes in temporary files", self.limits.max_spool_size),
-                    advice: "use a filter, or the format xlsx-zip, which makes several workbooks",
-                });
-            }
+            self.check_size(self.size)?;
         }
         Ok(())
-    }
-
-    /// Packs the sheets into a ZIP file and writes the file to `out`.
-    pub(in crate::format) fn save(self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
-        catch_full_disk_panic(|| self.pack(tail, out))
     }
 
     fn pack(mut self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
@@ -115,6 +161,14 @@ impl Book {
             for (row, (key, value)) in (0..).zip([(REQUESTED_AT, requested), (COMPLETED_AT, completed), (ROWS, rows)]) {
                 sheet.write_string(row, 0, key).and_then(|sheet| sheet.write_string(row, 1, value)).map_err(failed)?;
             }
+            let text_titles =
+                self.titles.iter().zip(&self.is_text).filter_map(|(title, is_text)| is_text.then_some(title));
+            for (index, title) in (1..).zip(text_titles) {
+                sheet
+                    .write_string(3, 0, TEXT_COLUMNS)
+                    .and_then(|sheet| sheet.write_string(3, index, title))
+                    .map_err(failed)?;
+            }
             sheet.set_column_width(0, 24).and_then(|sheet| sheet.set_column_width(1, 26)).map_err(failed)?;
         }
         self.book.use_zip_large_file(self.size > ZIP64_SIZE);
@@ -122,9 +176,9 @@ impl Book {
     }
 
     fn begin_sheet(&mut self) -> Result<(), FormatError> {
-        self.sheets += 1;
+        self.count += 1;
         self.row = 0;
-        let name = if self.sheets == 1 { "Data".to_owned() } else { format!("Data {}", self.sheets) };
+        let name = if self.count == 1 { "Data".to_owned() } else { format!("Data {}", self.count) };
         let sheet = self.book.add_worksheet_with_constant_memory().map_err(failed)?;
         write_head(sheet, &name, &self.titles, &self.columns).map_err(failed)?;
         self.row = 1;

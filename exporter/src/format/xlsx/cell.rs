@@ -1,5 +1,7 @@
 //! Writes the cells of a workbook.
 
+use std::borrow::Cow;
+
 use chrono_tz::Tz;
 use protocol::catalog::ColumnType;
 use rust_xlsxwriter::{Format, Worksheet, XlsxError};
@@ -22,6 +24,15 @@ const LAST_DAY: i64 = 2_958_465;
 const SECONDS_PER_DAY: i64 = 86_400;
 /// The estimated size of a cell on disk without its text, in bytes.
 const CELL_BYTES: u64 = 32;
+
+/// A value of a row.
+struct Value<'a> {
+    /// The standard text of the value.
+    text: Cow<'a, str>,
+    /// The number by which a workbook represents the value exactly (timestamps to the millisecond); None if there is no
+    /// such number.
+    number: Option<f64>,
+}
 
 /// The type, style and cell format of a column.
 pub(super) struct Column {
@@ -69,44 +80,54 @@ impl Column {
         }
     }
 
-    /// Writes the value of a row, and returns the estimated size of the cell on disk, in bytes.
+    /// Whether this is a column of numbers, dates or times whose value in `row` no number of a workbook represents.
+    pub(super) fn needs_text(&self, cells: &Cells<'_>, row: usize, scratch: &mut Vec<u8>) -> bool {
+        !matches!(self.kind, ColumnType::String | ColumnType::Bool)
+            && self.value(cells, row, scratch).is_some_and(|value| value.number.is_none())
+    }
+
+    /// Writes the value of a row, as text if `is_text`. Returns the estimated size of the cell on disk, in bytes.
     pub(super) fn write(
         &self,
         sheet: &mut Worksheet,
         at: (u32, u16),
         cells: &Cells<'_>,
         row: usize,
+        is_text: bool,
         scratch: &mut Vec<u8>,
     ) -> Result<u64, XlsxError> {
+        let Some(Value { text, number }) = self.value(cells, row, scratch) else { return Ok(0) };
+        match (self.kind, &self.words, number) {
+            (ColumnType::Bool, Some((yes, no)), _) => {
+                sheet.write_string(at.0, at.1, if text == "true" { yes } else { no })?
+            }
+            (ColumnType::Bool, None, _) => sheet.write_boolean(at.0, at.1, text == "true")?,
+            (_, _, Some(number)) if !is_text => sheet.write_number_with_format(at.0, at.1, number, &self.format)?,
+            _ => {
+                let size = CELL_BYTES + text.len() as u64;
+                sheet.write_string(at.0, at.1, text)?;
+                return Ok(size);
+            }
+        };
+        Ok(CELL_BYTES)
+    }
+
+    /// Returns the value of a row; None for NULL.
+    fn value<'a>(&self, cells: &Cells<'a>, row: usize, scratch: &'a mut Vec<u8>) -> Option<Value<'a>> {
         scratch.clear();
         let text = match cells.write(row, scratch) {
-            Cell::Null => return Ok(0),
-            // decimals with more digits than polars supports are text in the frame
-            Cell::Text(text) if self.kind == ColumnType::Decimal && exact_number(text).is_some() => text.into(),
-            Cell::Text(text) => {
-                sheet.write_string(at.0, at.1, text)?;
-                return Ok(CELL_BYTES + text.len() as u64);
-            }
+            Cell::Null => return None,
+            Cell::Text(text) => text.into(),
             Cell::Plain(_) => String::from_utf8_lossy(scratch),
         };
         let number = match self.kind {
-            ColumnType::Bool => {
-                match &self.words {
-                    Some((yes, no)) => sheet.write_string(at.0, at.1, if text == "true" { yes } else { no })?,
-                    None => sheet.write_boolean(at.0, at.1, text == "true")?,
-                };
-                return Ok(CELL_BYTES);
-            }
             ColumnType::Float => cells.float(row),
+            // decimals with more digits than polars supports are text in the frame
             ColumnType::Int | ColumnType::Decimal => exact_number(&text),
             ColumnType::Date | ColumnType::Datetime | ColumnType::Time => self.serial_number(cells.seconds(row)),
-            ColumnType::String => None,
+            ColumnType::String | ColumnType::Bool => None,
         };
-        match number {
-            Some(number) => sheet.write_number_with_format(at.0, at.1, number, &self.format)?,
-            None => sheet.write_string(at.0, at.1, text)?,
-        };
-        Ok(CELL_BYTES)
+        Some(Value { text, number })
     }
 
     /// Converts a date, timestamp or time of day to the serial number of a workbook, in days; None outside the dates
