@@ -19,7 +19,7 @@ use sea_orm::{
     sea_query::Expr,
     sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
@@ -47,25 +47,49 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads a range. Without a snapshot of the export, the range has its own transaction. Returns false if the receiver
-    /// is dropped.
+    /// Reads a range. Without a snapshot of the export (`turn` is given), the range has its own transaction. Returns
+    /// false if the receiver is dropped.
     async fn read(
         &mut self,
         server: &PostgresServer,
-        is_in_transaction: bool,
+        turn: Option<Turn>,
         statement: &str,
         columns: &[Column],
         sender: &mpsc::Sender<DataFrame>,
     ) -> Result<bool, DatasetError> {
-        if is_in_transaction {
+        let Some(turn) = turn else {
             return copy(server, &mut self.session.conn, statement, columns, sender).await;
-        }
-        self.session.begin(server, View::EachStatement).await?;
+        };
+        turn.begin(&mut self.session, server).await?;
         let is_wanted = copy(server, &mut self.session.conn, statement, columns, sender).await?;
         if is_wanted {
             self.session.end(server).await?;
         }
         Ok(is_wanted)
+    }
+}
+
+/// Lets the ranges of an export begin their transactions in the order of the ranges.
+///
+/// A pooler may have fewer server connections than the export has ranges. If a later range got one first, its frames
+/// would wait for an earlier range, and the earlier range would wait for that server connection.
+struct Turn {
+    /// Resolves when the range before has begun its transaction; None for the first range.
+    previous: Option<oneshot::Receiver<()>>,
+    /// Ends the wait of the next range.
+    begun: oneshot::Sender<()>,
+}
+
+impl Turn {
+    async fn begin(self, session: &mut Session, server: &PostgresServer) -> Result<(), DatasetError> {
+        if let Some(previous) = self.previous {
+            // an error means that the range before has failed, which ends the export
+            drop(previous.await);
+        }
+        session.begin(server, View::EachStatement).await?;
+        // without a next range, nobody receives this
+        let _ = self.begun.send(());
+        Ok(())
     }
 }
 
@@ -142,7 +166,13 @@ impl<S: Ranged> Readers<S> {
         let shares_snapshot = further.snapshot.is_some();
         let mut joining = self.open_further(further, &give_back);
         let leader = Reader { session: leader, is_leader: true };
-        let mut running = VecDeque::from([self.start(0, leader, shares_snapshot, give_back.clone())?]);
+        let mut begun = None;
+        let mut turn = || {
+            let (sender, receiver) = oneshot::channel();
+            let previous = begun.replace(receiver);
+            (!shares_snapshot).then_some(Turn { previous, begun: sender })
+        };
+        let mut running = VecDeque::from([self.start(0, leader, turn(), give_back.clone())?]);
         let mut next = 1;
         // each connection reads some ranges, unless a pooler keeps it waiting
         drop(tokio::time::timeout(JOIN_TIMEOUT, join_all(&mut joining)).await);
@@ -163,7 +193,7 @@ impl<S: Ranged> Readers<S> {
             };
             match event {
                 Event::Idle(reader) => {
-                    running.push_back(self.start(next, reader, shares_snapshot, give_back.clone())?);
+                    running.push_back(self.start(next, reader, turn(), give_back.clone())?);
                     next += 1;
                 }
                 Event::Frame(Some(frame)) => {
@@ -215,7 +245,7 @@ impl<S: Ranged> Readers<S> {
         &self,
         at: usize,
         mut reader: Reader,
-        shares_snapshot: bool,
+        turn: Option<Turn>,
         give_back: mpsc::Sender<Reader>,
     ) -> Result<Running, DatasetError> {
         let statement = self.select.text(self.ranges[at].clone())?;
@@ -229,7 +259,7 @@ impl<S: Ranged> Readers<S> {
                     && server.is_wanted()
                     && held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
             };
-            let is_wanted = reader.read(&server, shares_snapshot, &statement, &columns, &sender).await?;
+            let is_wanted = reader.read(&server, turn, &statement, &columns, &sender).await?;
             drop(sender);
             if is_wanted && is_spare(&reader) {
                 // a spare connection is closed when another export waits for its first one
