@@ -64,7 +64,7 @@ pub struct ExporterConfig {
     /// The zstd level, from 1 (fast) to 19 (small). A higher level needs more processor time.
     pub zstd_level: i32,
     /// The interval at which the exporter advertises its catalog. Gateways drop an exporter that is silent for three
-    /// intervals.
+    /// intervals, and for 10 seconds at least.
     pub advertise_interval: HumanDuration,
     /// Limits that operators can't set; tests shorten them.
     #[serde(skip)]

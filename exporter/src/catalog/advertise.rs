@@ -19,6 +19,8 @@ use crate::drain::Drain;
 
 /// The number of advertising intervals for which a heartbeat is valid.
 const TTL_INTERVALS: u32 = 3;
+/// The minimum time for which a heartbeat is valid, so that a short interval does not hide an exporter of a busy machine.
+const MIN_TTL: Duration = Duration::from_secs(10);
 /// The number of advertising intervals after which the exporter estimates the rows of all datasets again.
 const ESTIMATE_INTERVALS: u32 = 3;
 /// The maximum time for which the first advertisement of a new registry waits for row estimates.
@@ -136,7 +138,7 @@ impl Advertiser {
 
     /// The time for which a heartbeat is valid.
     fn ttl(&self) -> Duration {
-        self.interval * TTL_INTERVALS
+        (self.interval * TTL_INTERVALS).max(MIN_TTL)
     }
 
     /// Deletes the heartbeat, which withdraws all datasets at once, and then their entries.
