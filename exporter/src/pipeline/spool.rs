@@ -1,5 +1,5 @@
-//! The spool stage, for files that state the completion time before or within their rows. The time is known only after
-//! the last row, so the stage writes all rows to a temporary file and then reads the rows back.
+//! The spool stage, for files that state the completion time before or within their rows. The completion time is known
+//! only after the last row. So the stage writes all rows to a temporary file, and then reads the rows back.
 
 use std::{
     fs::File,
@@ -23,8 +23,8 @@ use crate::{
     layout::{COMPLETED_AT, REQUESTED_AT, Timestamps},
 };
 
-/// Spools all rows, and returns them together with the completion time. With `Timestamps::Columns`, adds the request
-/// time and the completion time to each row.
+/// Writes all rows to a temporary file. Returns the rows, read from the file, and the completion time. With
+/// `Timestamps::Columns`, adds the request and completion times as columns to each row.
 pub(super) async fn spooled(
     mut frames: Rows,
     location: Timestamps,
@@ -64,14 +64,15 @@ pub(super) async fn spooled(
     Ok((rows.chain(end).boxed(), completed_at))
 }
 
-/// Returns a column that has the same timestamp in each row.
+/// Returns a column with the same timestamp in each row.
 fn constant(name: &str, at: Timestamp, rows: usize) -> PolarsResult<Column> {
     let millis = at.as_datetime().timestamp_millis();
     let dtype = DataType::Datetime(TimeUnit::Milliseconds, None);
     Int64Chunked::full(name.into(), millis, rows).into_series().into_column().cast(&dtype)
 }
 
-/// An unnamed temporary file of frames in the Arrow IPC format. An 8-byte little-endian length precedes each frame.
+/// An unnamed temporary file of data frames in the Arrow IPC format. The length of each frame precedes it, as 8 bytes
+/// in little-endian order.
 struct Spool {
     file: BufWriter<File>,
     size: u64,
@@ -109,7 +110,7 @@ impl Spool {
     }
 }
 
-/// Reads the next frame of a spool; None at the end of the file.
+/// Reads the next data frame of a spool; None at the end of the file.
 fn read_frame(reader: &mut BufReader<File>) -> Result<Option<DataFrame>, DatasetError> {
     let mut length = [0; 8];
     match reader.read_exact(&mut length) {
