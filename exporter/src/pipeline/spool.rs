@@ -1,5 +1,5 @@
-//! The spool stage, for files that state the completion time before or within their rows. The time is known only after
-//! the last row, so the stage writes all rows to a temporary file and then reads the rows back.
+//! The spool stage, for files that state the completion time before or within their rows. The completion time is known
+//! only after the last row. So the stage writes all rows to a temporary file, and then reads the rows back.
 
 use futures::{StreamExt, TryStreamExt};
 use platform::clock::SharedClock;
@@ -15,8 +15,8 @@ use crate::{
     layout::{COMPLETED_AT, REQUESTED_AT, Timestamps},
 };
 
-/// Spools all rows, and returns them together with the completion time. With `Timestamps::Columns`, adds the request
-/// time and the completion time to each row.
+/// Writes all rows to a temporary file. Returns the rows, read from the file, and the completion time. With
+/// `Timestamps::Columns`, adds the request and completion times as columns to each row.
 pub(super) async fn spooled(
     mut frames: Rows,
     location: Timestamps,
@@ -66,7 +66,7 @@ pub(super) async fn spooled(
     Ok((rows.chain(end).boxed(), completed_at))
 }
 
-/// Returns a column that has the same timestamp in each row.
+/// Returns a column with the same timestamp in each row.
 fn constant(name: &str, at: Timestamp, rows: usize) -> PolarsResult<Column> {
     let millis = at.as_datetime().timestamp_millis();
     let dtype = DataType::Datetime(TimeUnit::Milliseconds, None);

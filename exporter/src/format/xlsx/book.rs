@@ -16,10 +16,10 @@ use crate::{
     quiet::{catch_panic, message},
 };
 
-/// The maximum length of the text in a cell, for error texts. Workbooks count UTF-16 code units.
+/// The maximum length of the text in a cell, for error texts. XLSX counts UTF-16 code units.
 const MAX_CELL_LENGTH: &str = "32767 characters";
-/// The estimated size of a workbook, in bytes, above which its ZIP file uses 64-bit sizes. Smaller workbooks use 32-bit
-/// sizes, because some readers do not support 64-bit sizes.
+/// The estimated size of a workbook, in bytes, above which its ZIP file uses 64-bit sizes (ZIP64). Some readers do not
+/// support ZIP64, so smaller workbooks do without.
 const ZIP64_SIZE: u64 = 3 << 30;
 
 /// The key of the line on the sheet `Export` that names the columns whose cells are text.
@@ -66,7 +66,7 @@ struct Sheets {
     columns: Vec<Column>,
     /// Whether the cells of each column are text, because no number represents one of its values.
     is_text: Vec<bool>,
-    /// Whether the moments of each column have no time zone.
+    /// For each column, whether its timestamps have no time zone.
     local: Vec<bool>,
     timestamps: Timestamps,
     head: Head,
@@ -75,7 +75,7 @@ struct Sheets {
     count: usize,
     /// The index of the next row in the open sheet.
     row: u32,
-    /// The estimated size of the sheets on disk, in bytes.
+    /// The estimated size on disk of all rows so far, in bytes.
     size: u64,
 }
 
@@ -186,7 +186,8 @@ impl Sheets {
     }
 }
 
-/// Names a sheet and writes its head: the column titles in the first row, which stays in view.
+/// Names a sheet, and writes the column titles into its first row. The row is frozen, so that it stays visible when a
+/// user scrolls.
 fn write_head(sheet: &mut Worksheet, name: &str, titles: &[String], columns: &[Column]) -> Result<(), XlsxError> {
     sheet.set_name(name)?;
     for (index, column) in (0..).zip(columns) {
@@ -200,8 +201,8 @@ fn write_head(sheet: &mut Worksheet, name: &str, titles: &[String], columns: &[C
     Ok(())
 }
 
-/// Converts a panic about a full disk to an error. The workbook library panics when it cannot write its temporary file,
-/// and the panic message contains the kind of the I/O error. Any other panic resumes.
+/// Converts a panic about a full disk to an error, and resumes any other panic. The workbook library panics when it
+/// can't write its temporary file; the panic message contains the kind of the I/O error.
 fn catch_full_disk_panic<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
     // the caller drops the book after an error, so nothing uses a half-changed state
     catch_panic(|text| full_disk(text).is_some(), work).unwrap_or_else(|panic| match full_disk(message(&*panic)) {
@@ -210,7 +211,7 @@ fn catch_full_disk_panic<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Re
     })
 }
 
-/// Returns the kind of the I/O error in the message of a panic, if the kind is a full disk.
+/// Returns the kind of the I/O error that a panic message names; None unless the kind means a full disk.
 fn full_disk(message: &str) -> Option<io::ErrorKind> {
     let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
     kinds.into_iter().find(|kind| message.contains(&format!("kind: {kind:?}")))

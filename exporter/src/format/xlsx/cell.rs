@@ -14,15 +14,15 @@ use crate::{
     layout::{LayoutColumn, Pattern, Style, utc_offset},
 };
 
-/// The serial number of 1970-01-01: a workbook counts days from 1899-12-30.
+/// The serial number of 1970-01-01. A workbook stores a date as the number of days since 1899-12-30.
 const EPOCH: i64 = 25_569;
-/// The serial number of 1900-03-01, the first supported date. Earlier serial numbers are ambiguous, because workbooks
-/// count 1900-02-29, which does not exist.
+/// The serial number of 1900-03-01, the first supported date. Earlier serial numbers are ambiguous, because Excel
+/// counts the day 1900-02-29, which did not exist.
 const FIRST_DAY: i64 = 61;
 /// The serial number of 9999-12-31, the last date of a workbook.
 const LAST_DAY: i64 = 2_958_465;
 const SECONDS_PER_DAY: i64 = 86_400;
-/// The estimated size of a cell on disk without its text, in bytes.
+/// The estimated size on disk of a cell without its text, in bytes.
 const CELL_BYTES: u64 = 32;
 
 /// A value of a row.
@@ -34,7 +34,8 @@ struct Value<'a> {
     number: Option<f64>,
 }
 
-/// The type, style and cell format of a column.
+/// How a workbook writes the values of one column: the type, the cell format, the words for true and false, and the
+/// time zone of timestamps.
 pub(super) struct Column {
     kind: ColumnType,
     format: Format,
@@ -86,7 +87,8 @@ impl Column {
             && self.value(cells, row, scratch).is_some_and(|value| value.number.is_none())
     }
 
-    /// Writes the value of a row, as text if `is_text`. Returns the estimated size of the cell on disk, in bytes.
+    /// Writes the value in `row` into the cell at `at`, as row and column; as text if `is_text`. Returns the estimated
+    /// size of the cell on disk, in bytes.
     pub(super) fn write(
         &self,
         sheet: &mut Worksheet,
@@ -130,8 +132,8 @@ impl Column {
         Some(Value { text, number })
     }
 
-    /// Converts a date, timestamp or time of day to the serial number of a workbook, in days; None outside the dates
-    /// that a workbook supports.
+    /// Converts a date, timestamp or time of day to the serial number of a workbook, in days. Returns None for a date
+    /// that a workbook does not support.
     fn serial_number(&self, seconds: Option<(i64, i64)>) -> Option<f64> {
         let (seconds, nanos) = seconds?;
         if self.kind == ColumnType::Time {
@@ -153,7 +155,7 @@ fn millis(nanos: i64) -> f64 {
     (nanos / 1_000_000) as f64 / 1_000.0
 }
 
-/// Parses a number that a workbook stores without rounding; None for any other text.
+/// Parses a number with at most 15 significant digits, which a workbook stores exactly; None for any other text.
 fn exact_number(text: &str) -> Option<f64> {
     let digits = || text.bytes().filter(u8::is_ascii_digit);
     let significant = digits().skip_while(|digit| *digit == b'0').count();
