@@ -8,12 +8,14 @@ use protocol::{export::Status, subject::Lane};
 
 use crate::{deps::Deps, error::NotifierError};
 
-/// The reason why an export waits. The metric has no label for the tenant, because the number of tenants has no bound.
+/// The reason why an export waits: the label `class` of the metrics of waiting exports. These metrics have no label for
+/// the tenant, because the number of tenants has no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum WaitClass {
     /// The tenant of the export has reached its limit of exports in flight.
     TenantLimit,
-    /// The tenant is below its limit: the exporters have no free slot, or the user has reached the limit for users.
+    /// The tenant is below its limit. The export waits because the exporters have no free slot, or because its user has
+    /// reached the limit for users.
     Capacity,
 }
 
@@ -38,7 +40,7 @@ struct Waiting {
 /// Waiting exports by lane and [`WaitClass`]. The map has an entry for each combination.
 type WaitingByClass = BTreeMap<(&'static str, WaitClass), Waiting>;
 
-/// Numbers of unfinished exports by pool, lane and state.
+/// Number of unfinished exports by pool, lane and state. A state is `waiting`, `dispatched` or `running`.
 type ExportsByState = HashMap<(String, &'static str, &'static str), i64>;
 
 /// Reads the queue from the database and sets its gauges.
