@@ -1,11 +1,11 @@
 //! The graceful stop of a gateway, in three steps.
 //!
 //! 1. When the process begins to stop, such as after SIGTERM, `/readyz` answers `503`. Load balancers then send no new
-//! requests; everything else continues.
+//!    requests; everything else continues.
 //! 2. After `readiness_delay` the listener stops accepting connections, and sessions close with 1001. Each session
-//! closes at a random time within `session_close_spread`, so that not all clients reconnect at once.
+//!    closes at a random time within `session_close_spread`, so that not all clients reconnect at once.
 //! 3. Downloads and other requests may continue for `drain_timeout`. A client resumes an unfinished download at another
-//! gateway with `Range`.
+//!    gateway with `Range`.
 //!
 //! The event reader and the internal listener continue until the last session and request have ended.
 
