@@ -40,7 +40,7 @@ pub(crate) struct CatalogSpec {
     #[serde(default)]
     #[schemars(with = "Vec<DatasetSpec>")]
     pub(crate) dataset: Vec<Spanned<DatasetSpec>>,
-    /// The templates, besides the built-in ones `default` and `spreadsheet`.
+    /// The templates, besides the built-in ones `default`, `plain` and `spreadsheet`.
     #[serde(default)]
     #[schemars(with = "Vec<TemplateSpec>")]
     pub(crate) template: Vec<Spanned<TemplateSpec>>,
@@ -85,8 +85,8 @@ pub(crate) enum SourceSpec {
         connections_per_export: Option<usize>,
         /// The maximum wait for the next rows; 10m by default.
         read_timeout: Option<HumanDuration>,
-        /// If the planner expects a filter to leave at most this many rows of a table, one statement reads these rows,
-        /// so that the server can use an index; 100,000 by default.
+        /// The number of rows up to which one statement reads a filtered table, so that the server can use an index;
+        /// 100,000 by default. The planner estimates the number of rows.
         few_rows: Option<u64>,
     },
     /// A SQLite file, opened for reading only.
@@ -113,7 +113,7 @@ pub(crate) enum SourceSpec {
     },
     /// An HTTP endpoint.
     Http {
-        /// The URL to which the `files` of a dataset are joined.
+        /// The base URL, against which the `files` of a dataset are resolved.
         base: String,
         /// The token of the header `Authorization: Bearer`.
         bearer: Option<SecretRef>,
@@ -150,8 +150,8 @@ pub(crate) struct DatasetSpec {
     /// The character between two fields of CSV or TSV files, in ASCII; `,` for CSV and a tab for TSV by default.
     #[schemars(with = "Option<String>")]
     pub(crate) delimiter: Option<Spanned<String>>,
-    /// The beginning of comment lines before the header of CSV files: `#`, or nothing for files without comments. By
-    /// default lines with `#` are comments, except for one that is the header.
+    /// The character with which comment lines before the header of a CSV file begin: `#`, or an empty text if the files
+    /// have no comments. By default, lines with `#` before the header are comments, unless such a line is the header.
     #[schemars(with = "Option<String>")]
     pub(crate) comment: Option<Spanned<String>>,
     /// The column, or the list of columns, by which rows are ordered; `NAME desc` for the largest value first.
@@ -220,7 +220,7 @@ pub(crate) struct ColumnSpec {
     /// The type; by default the source decides.
     #[serde(rename = "type")]
     pub(crate) kind: Option<ColumnType>,
-    /// Whether the moments of a `datetime` column have no time zone; by default the source decides.
+    /// Whether the timestamps of a `datetime` column have no time zone; by default the source decides.
     #[serde(default)]
     pub(crate) local: bool,
     /// The label that users see.

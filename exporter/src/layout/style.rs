@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// For programs: every value reads back exactly.
+    /// For programs: a program reads back every value exactly.
     #[default]
     Machine,
-    /// For Excel and LibreOffice: they evaluate no text as a formula and drop no digit.
+    /// For Excel and LibreOffice: values are written so that a spreadsheet evaluates no text as a formula and drops no
+    /// digit.
     Spreadsheet,
 }
 

@@ -24,14 +24,15 @@ pub struct TemplateSpec {
     /// The profile of the files: `machine`, the default, or `spreadsheet`.
     #[serde(default)]
     pub profile: Profile,
-    /// The location of the request and completion times; when absent, `envelope` in the profile `machine` and `rows` in `spreadsheet`.
+    /// The location of the request and completion times; when absent, `envelope` in the profile `machine` and `rows` in
+    /// `spreadsheet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<Timestamps>,
     /// The IANA time zone, such as `Europe/Berlin`, in which timestamps are written; UTC when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// The name of a file without its extension, with the placeholders `{dataset}`, `{template}`, `{requested_at}` and
-    /// `{requested_at:PATTERN}`.
+    /// The name of a file without its extension, with the placeholders `{dataset}`, `{template}`, `{id}`, `{requested_at}`
+    /// and `{requested_at:PATTERN}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
     /// The options of CSV and TSV that differ from the profile.
