@@ -30,7 +30,7 @@ pub enum Timestamps {
     #[default]
     Envelope,
     /// In two key-value rows above the header of a text file, or on a separate sheet of a workbook. The completion time is known only after the last row, so the exporter
-    /// spools all rows first, and `max_spool_size` limits the export.
+    /// spools all rows first, and `max_spool_size_per_export` limits the export.
     Rows,
     /// In two additional columns with the same values in each row. The exporter spools all rows first, as for `Rows`.
     Columns,

@@ -81,7 +81,7 @@ struct Spool {
 impl Spool {
     fn new(limits: &FormatLimits) -> Result<Self, FormatError> {
         let file = tempfile::tempfile_in(&limits.spool_dir)?;
-        Ok(Self { file: BufWriter::new(file), size: 0, max_size: limits.max_spool_size })
+        Ok(Self { file: BufWriter::new(file), size: 0, max_size: limits.max_spool_size_per_export })
     }
 
     fn append(mut self, mut frame: DataFrame) -> Result<Self, FormatError> {

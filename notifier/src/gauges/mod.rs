@@ -30,7 +30,7 @@ pub(crate) struct Gauges {
 
 impl Gauges {
     pub(crate) fn new(deps: Deps, catalog: Catalog, config: &NotifierConfig) -> Self {
-        let queue = QueueGauges::new(i64::from(config.max_in_flight_per_tenant_and_lane));
+        let queue = QueueGauges::new(i64::from(config.max_in_flight_per_tenant_pool_and_lane));
         let interval = config.metrics_interval.get();
         Self { deps, catalog, interval, queue, jetstream: JetStreamGauges::default() }
     }

@@ -44,19 +44,19 @@ type ExportsByState = HashMap<(String, &'static str, &'static str), i64>;
 /// Reads the queue from the database and sets its gauges.
 pub(super) struct QueueGauges {
     /// The number of exports that one tenant may have in flight in one lane of a pool.
-    max_in_flight_per_tenant_and_lane: i64,
+    max_in_flight_per_tenant_pool_and_lane: i64,
     /// All pools found since the start. The gauges of a pool without exports are set to 0.
     pools: HashSet<String>,
 }
 
 impl QueueGauges {
-    pub(super) fn new(max_in_flight_per_tenant_and_lane: i64) -> Self {
-        Self { max_in_flight_per_tenant_and_lane, pools: HashSet::new() }
+    pub(super) fn new(max_in_flight_per_tenant_pool_and_lane: i64) -> Self {
+        Self { max_in_flight_per_tenant_pool_and_lane, pools: HashSet::new() }
     }
 
     pub(super) async fn sample(&mut self, deps: &Deps) -> Result<(), NotifierError> {
         let (groups, now) = (operator::unfinished(&deps.db).await?, deps.clock.now());
-        let (waiting, states) = classify(&groups, self.max_in_flight_per_tenant_and_lane);
+        let (waiting, states) = classify(&groups, self.max_in_flight_per_tenant_pool_and_lane);
         for ((lane, class), waiting) in waiting {
             let age = waiting.oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
             metrics::gauge!("sluice_queue_waiting", "lane" => lane, "class" => class.as_str())
@@ -78,7 +78,10 @@ impl QueueGauges {
     }
 }
 
-fn classify(groups: &[UnfinishedCount], max_in_flight_per_tenant_and_lane: i64) -> (WaitingByClass, ExportsByState) {
+fn classify(
+    groups: &[UnfinishedCount],
+    max_in_flight_per_tenant_pool_and_lane: i64,
+) -> (WaitingByClass, ExportsByState) {
     let mut in_flight: HashMap<(&str, &str, &str), i64> = HashMap::new();
     let mut states = ExportsByState::new();
     let key = |group: &UnfinishedCount| (group.pool.clone(), Lane::from_name(&group.lane).as_str());
@@ -98,7 +101,7 @@ fn classify(groups: &[UnfinishedCount], max_in_flight_per_tenant_and_lane: i64) 
         .collect();
     for group in groups.iter().filter(|group| group.status == Status::Queued.as_str()) {
         let of_tenant = in_flight.get(&(group.pool.as_str(), group.lane.as_str(), group.tenant.as_str()));
-        let at_limit = of_tenant.copied().unwrap_or_default() >= max_in_flight_per_tenant_and_lane;
+        let at_limit = of_tenant.copied().unwrap_or_default() >= max_in_flight_per_tenant_pool_and_lane;
         let class = if at_limit { WaitClass::TenantLimit } else { WaitClass::Capacity };
         let entry = waiting.entry((key(group).1, class)).or_default();
         entry.exports += group.exports;

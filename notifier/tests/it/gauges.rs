@@ -12,7 +12,7 @@ async fn queue_gauges_are_updated(database: testkit::db::TestDatabase) {
     let metrics = platform::telemetry::init_metrics().unwrap();
     let mut h = Harness::with_database(database).await;
     advertise(&h.bus, 0, 0).await;
-    (h.config.metrics_interval, h.config.max_in_flight_per_tenant_and_lane) = (HumanDuration::from_millis(50), 1);
+    (h.config.metrics_interval, h.config.max_in_flight_per_tenant_pool_and_lane) = (HumanDuration::from_millis(50), 1);
     for _ in 0..3 {
         h.submit().await;
     }

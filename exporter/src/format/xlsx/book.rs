@@ -89,10 +89,10 @@ impl Book {
                 self.row += 1;
                 row += 1;
             }
-            if self.size > self.limits.max_spool_size {
+            if self.size > self.limits.max_spool_size_per_export {
                 return Err(FormatError::TooLarge {
                     subject: "this workbook",
-                    limit: format!("{} bytes in temporary files", self.limits.max_spool_size),
+                    limit: format!("{} bytes in temporary files", self.limits.max_spool_size_per_export),
                     advice: "use a filter, or the format xlsx-zip, which makes several workbooks",
                 });
             }
