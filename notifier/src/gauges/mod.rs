@@ -56,7 +56,7 @@ impl Gauges {
             };
             let sampled = sampled.unwrap_or(Err(NotifierError::Timeout("sampling the gauges")));
             let result = if sampled.is_ok() { "ok" } else { "failed" };
-            metrics::counter!("sluice_jetstream_polls_total", "result" => result).increment(1);
+            metrics::counter!("sluice_notifier_metrics_polls_total", "result" => result).increment(1);
             if let Err(e) = sampled {
                 // the modules that need the same dependency log its outage at a higher level
                 debug!(error = %e, "failed to sample the gauges");

@@ -35,7 +35,7 @@ async fn queue_gauges_are_updated(database: testkit::db::TestDatabase) {
         "sluice_catalog_datasets 0",
         r#"sluice_jetstream_messages{stream="SLUICE_JOBS"} 1"#,
         r#"sluice_jetstream_consumer_pending{stream="SLUICE_OUTCOMES",consumer="notifier"} 0"#,
-        r#"sluice_jetstream_polls_total{result="failed"} 0"#,
+        r#"sluice_notifier_metrics_polls_total{result="failed"} 0"#,
     ];
     let updated = testkit::eventually("the gauges are updated", || async {
         let text = metrics.render();
