@@ -13,7 +13,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use self::{jetstream::JetStreamGauges, queue::QueueGauges};
+use self::{
+    jetstream::JetStreamGauges,
+    queue::{InFlightLimits, QueueGauges},
+};
 use crate::{config::NotifierConfig, deps::Deps, error::NotifierError};
 
 /// The timeout of one sample.
@@ -30,7 +33,7 @@ pub(crate) struct Gauges {
 
 impl Gauges {
     pub(crate) fn new(deps: Deps, catalog: Catalog, config: &NotifierConfig) -> Self {
-        let queue = QueueGauges::new(i64::from(config.max_in_flight_per_tenant_pool_and_lane));
+        let queue = QueueGauges::new(InFlightLimits::from(config));
         let interval = config.metrics_interval.get();
         Self { deps, catalog, interval, queue, jetstream: JetStreamGauges::default() }
     }

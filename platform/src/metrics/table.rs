@@ -19,7 +19,7 @@ const SIZE_BUCKETS: &[f64] =
 const LANE: Label = Label("lane", Known(&["interactive", "bulk"]));
 const POOL: Label = Label("pool", Bounded("the pools in the settings of exporters"));
 const FORMAT: Label = Label("format", Bounded("the formats of the exporter"));
-const CLASS: Label = Label("class", Known(&["tenant_limit", "capacity"]));
+const CLASS: Label = Label("class", Known(&["tenant_limit", "user_limit", "capacity"]));
 const SCHEDULED_JOB: Label = Label("scheduled_job", Bounded("the scheduled jobs of the notifier"));
 const CLIENT: Label = Label("client", Bounded("one for each service in the process"));
 const DATABASE: Label = Label("pool", Bounded("`shared`"));
@@ -116,7 +116,7 @@ pub const TABLE: &[Metric] = &[
 
     // notifiers: the queue
     Metric { name: "sluice_queue_exports", kind: Gauge, unit: Count, scope: Notifier, labels: &[POOL, LANE, Label("state", Known(&["waiting", "dispatched", "running"]))], help: "Number of unfinished exports." },
-    Metric { name: "sluice_queue_waiting", kind: Gauge, unit: Count, scope: Notifier, labels: &[LANE, CLASS], help: "Number of exports that wait for dispatch: at the limit of their tenant (`tenant_limit`), or for an exporter or at the limit of their user (`capacity`)." },
+    Metric { name: "sluice_queue_waiting", kind: Gauge, unit: Count, scope: Notifier, labels: &[LANE, CLASS], help: "Number of exports that wait for dispatch: at the limit of their tenant (`tenant_limit`), at the limit of their user only (`user_limit`), or for an exporter (`capacity`)." },
     Metric { name: "sluice_queue_oldest_age_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[LANE, CLASS], help: "Age of the oldest export that waits for dispatch, in seconds." },
     Metric { name: "sluice_queue_dispatch_wait_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[LANE], help: "Time from the request of an export to its dispatch, in seconds." },
     Metric { name: "sluice_catalog_datasets", kind: Gauge, unit: Count, scope: Notifier, labels: &[], help: "Number of datasets that running exporters offer." },
