@@ -94,8 +94,8 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_gateway_delivery_retries_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of retries while the gateway reads file bytes." },
 
     // credits
-    Metric { name: "sluice_credit_events_total", kind: Counter, unit: Count, scope: Credits, labels: &[Label("kind", Known(&["hold", "capture", "release", "grant"]))], help: "Number of ledger operations: holds by gateways; captures, releases and daily grants by notifiers." },
-    Metric { name: "sluice_credits_granted_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of credits that daily grants added." },
+    Metric { name: "sluice_credit_events_total", kind: Counter, unit: Count, scope: Credits, labels: &[Label("kind", Known(&["hold", "capture", "release", "grant"]))], help: "Number of ledger entries that the services committed: holds, captures, releases, and the grants that `sluice_credits_granted_total` counts." },
+    Metric { name: "sluice_credits_granted_total", kind: Counter, unit: Count, scope: Credits, labels: &[], help: "Number of credits that the services granted: the initial balance of a new account, and daily grants at midnight or at the next use of an account." },
     Metric { name: "sluice_credits_audit_mismatches", kind: Gauge, unit: Count, scope: Notifier, labels: &[], help: "Number of accounts that differed from the ledger at the last audit." },
 
     // exporters
