@@ -40,10 +40,11 @@ pub async fn start(config: ExporterConfig, deps: Deps, life: &Lifecycle) -> Resu
     start_with(config, Registry::built_in(), deps, life).await
 }
 
-/// Starts an exporter that offers the contents of `registry` and of the catalog file.
+/// Starts an exporter that offers the contents of `registry` and of the catalog file. All tasks of the exporter run on
+/// `life`.
 ///
 /// # Errors
-/// As [`start`].
+/// When a setting, the catalog file or a dataset of `registry` is invalid, or NATS is unavailable.
 pub async fn start_with(
     config: ExporterConfig,
     registry: Registry,
@@ -103,7 +104,7 @@ pub async fn start_with(
     Ok(App { instance })
 }
 
-/// Starts an exporter that runs one job for its parent process, and then stops. It offers nothing to gateways.
+/// Starts an exporter that runs one job for its parent process, and then stops. This exporter advertises no datasets.
 async fn start_one_job(
     config: ExporterConfig,
     registry: Registry,
@@ -148,8 +149,8 @@ async fn start_one_job(
     Ok(App { instance })
 }
 
-/// Loads the catalog file, if one is configured, and starts a task that reloads the changed file. Returns a channel
-/// with the current registry.
+/// Loads the catalog file, if one is configured, and starts a task that reloads the file after each change. Returns a
+/// handle to the current registry.
 async fn start_catalog(
     config: &ExporterConfig,
     base: Registry,
@@ -194,8 +195,8 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Applies cancellations from NATS while jobs run. After the process has begun to stop and its last job has ended,
-/// unregisters the NATS service.
+/// Applies cancellations from NATS while jobs run. Unregisters the NATS service after the process has begun to stop and
+/// its last job has ended.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {
         () = worker::listen(context.cancellations.clone(), canceled) => {}

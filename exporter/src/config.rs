@@ -14,10 +14,10 @@ use crate::{
     worker::OwnProcess,
 };
 
-/// The maximum number of rows of a sheet (Office Open XML).
+/// The maximum number of rows of an XLSX sheet.
 const MAX_SHEET_ROWS: u32 = 1 << 20;
-/// The longest default interval between two lease renewals. The interval is short, because a renewal also stores the
-/// progress and notices a cancellation.
+/// The maximum of the default interval between two lease renewals. A renewal also stores the progress and detects a
+/// cancellation, so the interval is short.
 const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Settings of the exporter, the table `[exporter]`.
@@ -65,7 +65,7 @@ pub struct ExporterConfig {
     /// The zstd level, from 1 (fast) to 19 (small). A higher level needs more processor time.
     pub zstd_level: i32,
     /// The interval at which the exporter advertises its catalog. Gateways drop an exporter that is silent for three
-    /// intervals.
+    /// intervals, and for 10 seconds at least.
     pub advertise_interval: HumanDuration,
     /// Limits that operators can't set; tests shorten them.
     #[serde(skip)]
@@ -73,25 +73,26 @@ pub struct ExporterConfig {
     pub tuning: ExporterTuning,
 }
 
-/// Limits and commands that no setting changes. Tests use smaller values.
+/// Limits and commands that operators can't set. Tests use smaller limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExporterTuning {
-    /// The maximum age of an open segment; 1 s by default.
+    /// The age at which the exporter closes a segment, even if the segment is small; 1 s by default.
     pub segment_max_age: Duration,
-    /// The size of the first segment, 256 KiB by default; small, so that clients receive the first bytes early.
+    /// The size at which the exporter closes the first segment, 256 KiB by default. The size is small, so that clients
+    /// receive the first bytes early.
     pub first_segment_size: ByteSize,
-    /// The maximum age of the first segment; 200 ms by default.
+    /// The age at which the exporter closes the first segment; 200 ms by default.
     pub first_segment_max_age: Duration,
-    /// The number of frames of one export that are encoded at once; None selects one for each core.
+    /// The number of data frames of one export that are encoded concurrently; None selects the number of cores.
     pub encoder_threads: Option<usize>,
     /// The interval of progress reports; 200 ms by default. The protocol allows at most five reports a second.
     pub progress_interval: Duration,
     /// The interval of lease renewals; None selects an eighth of the lease duration, at most 1 s.
     pub heartbeat_interval: Option<Duration>,
-    /// The command that starts this program again for an export that is set apart, because its exporter died; None runs
-    /// such an export among the others.
+    /// The command that starts this program again for an export that is set apart because its exporter died. If the
+    /// command is None, such an export runs in the exporter's own process.
     pub own_process: Option<OwnProcess>,
-    /// The number of rows of each part of an archive; 1,000,000 by default, fewer than the rows of a sheet.
+    /// The number of rows of each file in an archive; 1,000,000 by default, so that a file fits into one sheet.
     pub archive_part_rows: u64,
 }
 
@@ -181,7 +182,7 @@ impl ExporterConfig {
     }
 
     /// Returns the time without an acknowledgement after which NATS redelivers a job. This time is a quarter longer
-    /// than the lease, so that the lease has expired when NATS redelivers the job.
+    /// than the lease, so the lease has expired before NATS redelivers the job.
     pub(crate) fn ack_wait(&self) -> Duration {
         self.lease_duration.get() * 5 / 4
     }

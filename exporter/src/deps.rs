@@ -1,4 +1,4 @@
-//! The connections and stores that an exporter needs.
+//! The connections and stores that an exporter uses.
 
 use platform::{
     bus::Bus,
@@ -10,7 +10,7 @@ use sea_orm::DatabaseConnection;
 
 use crate::catalog::Advertisement;
 
-/// The connections and stores that an exporter needs. Clones share them.
+/// The connections and stores that an exporter uses. Clones share the connections.
 #[derive(Clone)]
 pub struct Deps {
     /// The connection to NATS.
@@ -22,12 +22,12 @@ pub struct Deps {
     pub store: FileStore,
     /// The clock that supplies all timestamps.
     pub clock: SharedClock,
-    /// Whether gateways can know the datasets of the exporter; the exporter updates it.
+    /// The result of the last attempt to advertise the datasets, which the exporter updates and `/readyz` reports.
     pub advertisement: Advertisement,
 }
 
 impl Deps {
-    /// Returns the readiness of each dependency, and of the advertisement in the catalog.
+    /// Returns the readiness of each dependency, and whether the datasets are advertised.
     pub async fn readiness(&self) -> Readiness {
         let database = platform::db::ping(&self.db).await;
         vec![

@@ -1,10 +1,11 @@
 //! Draining: an operator tells one exporter to take no more jobs, for example before its machine is removed. The
 //! operator may revoke the drain.
 //!
-//! A draining exporter takes no job and finishes its running jobs. Its catalog entry states zero slots, so that the
-//! dispatcher plans no jobs for this exporter. The entry still lists the datasets: if no other exporter offers them,
-//! gateways still accept exports of these datasets, and the exports wait in the queue. A restart ends the drain,
-//! because only the memory of the process holds the drain state.
+//! A draining exporter finishes its running jobs. Its heartbeat offers zero slots, so that the dispatcher plans no jobs
+//! for this exporter. The heartbeat still names the datasets: gateways continue to accept exports of these datasets,
+//! which wait in the queue for another exporter.
+//!
+//! Only the memory of the process holds the drain state, so a restart ends the drain.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use crate::error::ExporterError;
 
-/// The drain state of this exporter: true while an operator drains it. Clones share the state.
+/// Whether an operator drains this exporter. Clones share the state.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain(Arc<watch::Sender<bool>>);
 
@@ -34,12 +35,12 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Whether an operator drains the exporter. If so, the exporter takes no new jobs.
+    /// Whether an operator drains the exporter. If true, the exporter takes no new jobs.
     pub(crate) fn is_on(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Waits until no operator drains the exporter.
+    /// Waits until the exporter is not draining.
     pub(crate) async fn is_off(&self) {
         // `self` holds the sender, so that the channel stays open
         let _ = self.0.subscribe().wait_for(|on| !on).await;
@@ -57,7 +58,7 @@ impl Drain {
     }
 }
 
-/// Serves the requests of operators to drain and undrain this exporter, until its process begins to stop.
+/// Serves the `drain` and `undrain` requests of operators, until the process begins to stop.
 ///
 /// # Errors
 /// When the NATS client is closed.

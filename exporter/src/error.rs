@@ -1,4 +1,4 @@
-//! Errors of the exporter, and the way in which the exporter handles a job after each error.
+//! Errors of the exporter, and how the exporter handles a job after each error.
 
 use std::{error::Error, io};
 
@@ -13,7 +13,7 @@ use crate::{
     template::TemplateError,
 };
 
-/// Why an exporter cannot start, or stops.
+/// Why an exporter can't start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ExporterError {
     /// A setting is invalid, or contradicts another setting.
@@ -27,13 +27,13 @@ pub enum ExporterError {
     Dataset {
         /// The name of the dataset.
         name: String,
-        /// The fault, and how to fix it.
+        /// The fault, with a hint for its correction.
         fault: String,
     },
     /// NATS is unavailable or refused a request.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// A process that runs one export received no job from its parent.
+    /// This process should run one export for its parent, and received no job from the parent.
     #[error("this process received no export from its parent: {0}")]
     OwnProcess(std::io::Error),
 }
@@ -45,18 +45,18 @@ pub enum JobError {
     /// This exporter lacks the dataset, template, format or compression of the export.
     #[error("this exporter has no {part} `{name}`")]
     Missing {
-        /// The kind of the missing item: `dataset`, `template`, `format` or `compression`.
+        /// The kind of the missing part: `dataset`, `template`, `format` or `compression`.
         part: &'static str,
-        /// The name of the missing item in the request.
+        /// The name of the missing part in the request.
         name: String,
     },
-    /// The filter of the request does not fit the dataset any more.
+    /// The filter of the request does not fit the dataset, which may have changed since the request.
     #[error("the filter does not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Filter(Vec<FieldError>),
     /// The access rules of the dataset do not let the owner read any row.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The request lacks a parameter of the dataset, or has an invalid one.
+    /// A parameter that the dataset requires is missing from the request, or a parameter of the request is invalid.
     #[error("the parameters do not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Params(Vec<FieldError>),
     /// The template or the requested columns do not fit the dataset.
@@ -83,7 +83,7 @@ pub enum JobError {
     /// The exporter failed to serialize the metadata document or the manifest.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The process of this number of attempts ended without an outcome.
+    /// The export has no attempts left. The number is the number of attempts that ended without a file.
     #[error("the process that worked on the export died {0} times")]
     Exhausted(u32),
     /// The lease of the export expired, so another exporter may have taken over the export.
@@ -97,22 +97,22 @@ pub enum JobError {
     Stopping,
 }
 
-/// The way in which the exporter handles a job after an error.
+/// How the exporter handles a job after an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// NATS redelivers the job after a pause, for the next attempt.
+    /// NATS redelivers the job after a pause, and an exporter starts the next attempt.
     Retry,
     /// The export fails; the owner receives the problem.
     Fail(Problem),
     /// The exporter acknowledges the job without an outcome: the export was canceled, or another attempt replaced this
     /// one.
     Drop,
-    /// The exporter returns the job to NATS, and another exporter takes the job at once.
+    /// The exporter returns the job to NATS without a pause, and another exporter takes the job.
     HandOver,
 }
 
 impl JobError {
-    /// Returns the way to handle the job of an export that has attempts left.
+    /// Returns how to handle a job after this error, if the export has attempts left.
     pub(crate) fn verdict(&self) -> Verdict {
         let fail = |detail: String| Verdict::Fail(Problem::new(Slug::ExportFailed, detail));
         match self {
@@ -151,8 +151,8 @@ impl JobError {
         }
     }
 
-    /// Returns the way to handle a job after the last attempt. An error after which an earlier attempt would be retried
-    /// now fails the export. The problem names the component that failed, without its internal error text.
+    /// Returns how to handle a job after this error, if the export has no attempts left. An error that would otherwise
+    /// cause a retry fails the export. The problem names the component that failed, without the internal error text.
     pub(crate) fn last_verdict(&self, attempts: u32) -> Verdict {
         match self.verdict() {
             Verdict::Retry => {
@@ -176,7 +176,7 @@ impl JobError {
         }
     }
 
-    /// Whether the error, or an error that it wraps, is a write that failed for lack of disk space.
+    /// Whether the cause of this error is a write that failed for lack of disk space.
     pub(crate) fn is_full(&self) -> bool {
         let mut next: Option<&(dyn Error + 'static)> = Some(self);
         while let Some(error) = next {
@@ -217,7 +217,7 @@ impl JobError {
     }
 }
 
-/// Returns the text of a format error without the values of rows.
+/// Returns the text of a format error. The text contains no value of a row.
 fn format_failure(error: &FormatError) -> String {
     match error {
         FormatError::Polars(e) => redact::polars(e),

@@ -11,6 +11,7 @@
 //! - [`template`]: chooses and styles the columns, as a [`layout`].
 //! - [`mod@format`]: encodes frames as the bytes of a file.
 //! - [`pipeline`] and [`segment`]: hash the bytes in order and store them as segments.
+//! - `frame_spool`: keeps frames in a temporary file until all rows are known.
 //! - [`progress`]: counts rows and bytes, for progress reports.
 //! - `drain`: stops taking jobs at an operator's request.
 //! - `estimate`: predicts the size and duration of an export, with a preview of its rows.
@@ -26,6 +27,7 @@ mod drain;
 pub mod error;
 mod estimate;
 pub mod format;
+mod frame_spool;
 pub mod layout;
 pub mod pipeline;
 mod plan;

@@ -44,7 +44,7 @@ impl PlanRequest {
     }
 }
 
-/// A resolved export: the source of its rows, and the layout, format and compression of its file.
+/// A resolved request: the dataset to read, and the layout, format and compression of the file.
 pub(crate) struct Plan {
     /// The dataset, wrapped in an [`AccessView`] that applies the row policy and the column masks for the export's
     /// owner.
@@ -56,9 +56,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Finds the dataset, template, format and compression of a request. Repeats the gateway's checks, because the
-    /// catalog may have changed since the gateway accepted the request. Applies the row policy and the column masks,
-    /// which the gateway does not apply.
+    /// Finds the dataset, template, format and compression of a request, and applies the row policy and the column
+    /// masks. Repeats the gateway's checks, because the catalog may have changed since the gateway accepted the
+    /// request.
     ///
     /// # Errors
     /// When the registry lacks the dataset, template, format or compression, or the request does not fit the dataset,

@@ -7,10 +7,11 @@ use tokio::time::Instant;
 
 /// The value of `Meter::total` while the total number of rows is unknown.
 const UNKNOWN: u64 = u64::MAX;
-/// The running time of an attempt, in milliseconds, after which progress reports predict the remaining time.
+/// The minimum running time of an attempt, in milliseconds, before progress reports predict the remaining time.
 const MIN_MEASUREMENT_MS: u128 = 300;
 
-/// The counters of one attempt. The pipeline increments them, and the attempt reports them to the owner of the export.
+/// The counters of one attempt. The pipeline increments the counters, and progress reports show their values to the
+/// owner.
 #[derive(Debug)]
 pub struct Meter {
     rows: AtomicU64,
@@ -20,7 +21,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Creates a meter with all counters at zero. The mean rate of rows is measured from this call on.
+    /// Creates a meter with zero rows and bytes. The mean rate is measured from this call on.
     #[must_use]
     pub fn start() -> Self {
         Self {
@@ -31,13 +32,13 @@ impl Meter {
         }
     }
 
-    /// Adds rows and bytes to the counters.
+    /// Adds these numbers to the counters of rows and bytes.
     pub fn add(&self, rows: u64, bytes: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Sets the expected total number of rows.
+    /// Sets the expected total number of rows of the export.
     pub fn expect(&self, rows: u64) {
         self.total.store(rows, Ordering::Relaxed);
     }
@@ -48,7 +49,7 @@ impl Meter {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Returns a progress report. Its remaining time is an extrapolation of the mean rate so far.
+    /// Returns a progress report. The remaining time is an extrapolation of the mean rate so far.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (rows, bytes) = (self.rows(), self.bytes.load(Ordering::Relaxed));

@@ -1,5 +1,5 @@
-//! Catches expected panics of libraries without a message on standard error. Such a panic is the answer of a library to
-//! a damaged file or a full disk, and its message may contain a value of a row.
+//! Catches expected panics of libraries, and keeps their messages from standard error. Some libraries panic because of
+//! a damaged file or a full disk, and the panic message may contain a value of a row.
 
 use std::{
     any::Any,
@@ -8,17 +8,17 @@ use std::{
     sync::Once,
 };
 
-/// Whether a panic with this message is expected.
+/// A function that returns whether a panic with this message is expected.
 type Expectation = fn(&str) -> bool;
 
 thread_local! {
-    /// The panics of this thread that are expected.
+    /// The function that recognizes expected panics of this thread; None outside of [`catch_panic`].
     static EXPECTED: Cell<Option<Expectation>> = const { Cell::new(None) };
 }
 
 static HOOK: Once = Once::new();
 
-/// Restores the expectation of the surrounding code when it is dropped.
+/// Restores the previous value of [`EXPECTED`] on drop.
 struct Restore(Option<Expectation>);
 
 impl Drop for Restore {
@@ -27,8 +27,8 @@ impl Drop for Restore {
     }
 }
 
-/// Runs code of a library, and returns the payload of a panic as an error. The panic hook of the process does not run
-/// for a panic whose message is expected.
+/// Calls `code`, and returns the payload of a panic as an error. If `is_expected` accepts the panic message, the panic
+/// hook of the process is not called.
 pub(crate) fn catch_panic<T>(is_expected: Expectation, code: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     HOOK.call_once(|| {
         let other = std::panic::take_hook();
@@ -42,12 +42,12 @@ pub(crate) fn catch_panic<T>(is_expected: Expectation, code: impl FnOnce() -> T)
     catch_unwind(AssertUnwindSafe(code))
 }
 
-/// Whether the hook must not report a panic of this thread.
+/// Whether this thread expects the panic, so that the panic hook must not report it.
 fn is_quiet(payload: &(dyn Any + Send)) -> bool {
     EXPECTED.get().is_some_and(|is_expected| is_expected(message(payload)))
 }
 
-/// Returns the message of a panic; an empty text for a payload that is no message.
+/// Returns the message in the payload of a panic. The message is empty if the payload is not a text.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
     let owned = payload.downcast_ref::<String>().map(String::as_str);
     owned.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default()

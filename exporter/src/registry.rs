@@ -1,4 +1,4 @@
-//! The datasets, templates and formats that an exporter offers.
+//! The registry of an exporter: its datasets, templates and formats.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl Registry {
         }
     }
 
-    /// Returns a copy of the registry with the datasets and templates of a catalog file. A template of the file
+    /// Returns a copy of the registry with the datasets and templates of a loaded catalog file. A template of the file
     /// replaces an earlier template with the same name.
     #[must_use]
     pub fn with(&self, loaded: Loaded) -> Self {
@@ -56,15 +56,15 @@ impl Registry {
         all
     }
 
-    /// Adds templates. Each replaces an earlier template with the same name.
+    /// Adds templates. An added template replaces an earlier template with the same name.
     pub(crate) fn replace_templates(&mut self, templates: Vec<Arc<dyn Template>>) {
         let is_replaced = |name: &str| templates.iter().any(|template| template.info().name == name);
         self.templates.retain(|template| !is_replaced(&template.info().name));
         self.templates.extend(templates);
     }
 
-    /// Checks that dataset names are unique and that every dataset is safe to offer: for example, a dataset with tenant
-    /// columns needs a row policy.
+    /// Checks that dataset names are unique and that every dataset is safe to offer. For example, a dataset with a
+    /// tenant column needs a row policy.
     ///
     /// # Errors
     /// Returns the first fault, with the name of its dataset.
@@ -104,8 +104,8 @@ impl Registry {
         Compression::ALL.iter().filter(|one| is_supported(one)).map(ToString::to_string).collect()
     }
 
-    /// Returns the description that the exporter advertises to gateways for a dataset. The description lacks the estimated
-    /// number of rows.
+    /// Returns the description of a dataset that the exporter advertises to gateways. The description contains no row
+    /// count.
     pub(crate) fn describe(&self, info: &DatasetInfo) -> CatalogDataset {
         let templates = self.templates.iter().filter_map(|template| {
             // skip a template that does not fit the dataset

@@ -1,4 +1,4 @@
-//! Collects the encoded chunks of a file into segments, hashes the bytes in order, and passes each segment to a
+//! Collects the encoded chunks of a file into segments, computes their digests, and passes each segment to a
 //! [`SegmentSink`].
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub struct SegmentLimits {
     /// The size at which the exporter closes the open segment, in bytes.
     pub size: usize,
     /// The age at which the exporter closes the open segment, even if the segment is small. The age counts from the
-    /// segment's first chunk.
+    /// first chunk of the segment.
     pub max_age: Duration,
     /// The size at which the exporter closes the first segment, in bytes.
     pub first_size: usize,
@@ -26,10 +26,10 @@ pub struct SegmentLimits {
     pub first_max_age: Duration,
 }
 
-/// Consecutive bytes of one file. Each stage of the pipeline passes chunks to the next stage.
+/// Consecutive bytes of one file, which one stage of the pipeline passes to the next stage.
 #[derive(Debug)]
 pub(crate) struct Chunk {
-    /// The encoded bytes; compressed bytes after the compression stage.
+    /// The encoded bytes. After the compression stage, the compressed bytes.
     pub(crate) bytes: Bytes,
     /// The number of rows that this chunk adds to the row count of the file.
     pub(crate) rows: u64,
@@ -38,10 +38,12 @@ pub(crate) struct Chunk {
 /// A durable store for the segments of one file.
 #[async_trait]
 pub trait SegmentSink: Send + Sync {
-    /// Stores a segment: the concatenation of `chunks`. After this method returns, clients can download the segment.
+    /// Stores a segment, whose bytes are the concatenation of `chunks`. After this method returns, clients can download
+    /// the segment.
     ///
     /// # Errors
-    /// When the store refuses the segment, or a later attempt at the export has replaced the attempt that stores it.
+    /// When the store refuses the segment, or a later attempt at the export has replaced the attempt that stores the
+    /// segment.
     async fn store(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError>;
 }
 
@@ -54,7 +56,7 @@ pub(crate) struct Segmenter<'a> {
     open: Option<OpenSegment>,
 }
 
-/// The segment to which the next chunk is appended.
+/// The segment that collects chunks until it reaches its limits.
 struct OpenSegment {
     since: Instant,
     digest: Context,
@@ -64,7 +66,7 @@ struct OpenSegment {
 }
 
 impl<'a> Segmenter<'a> {
-    /// Creates a segmenter for a file that has no bytes yet.
+    /// Creates a segmenter for a new, empty file.
     pub(crate) fn new(sink: &'a dyn SegmentSink, limits: SegmentLimits) -> Self {
         Self { sink, limits, file_digest: Context::new(&SHA256), stored: Vec::new(), open: None }
     }
@@ -75,7 +77,7 @@ impl<'a> Segmenter<'a> {
         self.open.as_ref().map(|open| open.since + max_age)
     }
 
-    /// Appends a chunk, and closes the open segment when the segment reaches its size limit.
+    /// Appends a chunk. Stores the open segment when it reaches its size limit.
     ///
     /// # Errors
     /// When the sink fails to store the segment.
@@ -99,7 +101,7 @@ impl<'a> Segmenter<'a> {
         if open.size >= size { self.close().await } else { Ok(()) }
     }
 
-    /// Closes and stores the open segment, if there is one.
+    /// Stores the open segment, if there is one.
     ///
     /// # Errors
     /// When the sink fails to store the segment.
@@ -117,7 +119,7 @@ impl<'a> Segmenter<'a> {
         Ok(())
     }
 
-    /// Closes the last segment and returns all segments with the seal of the file.
+    /// Stores the last segment. Returns all segments and the seal of the file.
     ///
     /// # Errors
     /// When the sink fails to store the last segment.

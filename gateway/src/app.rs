@@ -43,9 +43,10 @@ pub struct Deps {
     pub db: DatabaseConnection,
     /// The clock for timestamps and expiry checks; tests replace it.
     pub clock: SharedClock,
-    /// The credit policy of the installation; notifiers use the same.
+    /// The credit policy of the installation. Notifiers use the same policy.
     pub credit_policy: CreditPolicy,
-    /// Renders `/metrics` on `gateway.internal_listen`; with None the gateway opens no internal listener.
+    /// Renders the metrics for `/metrics` on `gateway.internal_listen`. With None, the gateway opens no internal
+    /// listener.
     pub metrics: Option<PrometheusHandle>,
 }
 
@@ -74,8 +75,8 @@ pub enum StartError {
     },
 }
 
-/// Starts a gateway on a bound listener and returns. After the first stop signal, the gateway drains (see the module
-/// `drain`) and ends; `life` passes the signal on.
+/// Starts a gateway on a bound listener, and returns while the gateway runs. When `life` begins to stop, the gateway
+/// drains (see the module `drain`) and ends.
 ///
 /// # Errors
 /// When a setting is invalid, NATS does not answer or lacks a stream or bucket, or the internal listener can't be

@@ -82,13 +82,14 @@ impl Default for GatewayConfig {
 /// Limits that operators cannot set; in-process tests lower them.
 #[derive(Clone, Debug)]
 pub struct GatewayTuning {
-    /// The maximum number of events in one replay: 1000. A client that missed more events fetches its state by REST.
+    /// The maximum number of events in one replay; default 1000. A client that missed more events fetches its state by
+    /// REST.
     pub max_replay_events: u64,
-    /// The maximum total size of the events in one replay: 4 MiB.
+    /// The maximum total size of the events in one replay; default 4 MiB.
     pub max_replay_size: ByteSize,
-    /// The maximum number of replays that one gateway reads at the same time: 32. Further replays wait.
+    /// The maximum number of replays that one gateway reads at the same time; default 32. Further replays wait.
     pub max_concurrent_replays: usize,
-    /// How often the gateway checks whether the event stream in NATS was recreated: 2 s.
+    /// The time between two checks whether the event stream in NATS was deleted and created again; default 2 s.
     pub epoch_check_interval: HumanDuration,
 }
 

@@ -82,7 +82,8 @@ impl Credits {
         Ok(CreditsView { balance, held, next_grant_at: self.next_grant_at().into(), entries })
     }
 
-    /// The response headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers) for a balance.
+    /// Builds the response headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers) that
+    /// report this balance of credits.
     #[must_use]
     pub(crate) fn rate_limit(&self, balance: i64) -> [(HeaderName, String); 2] {
         let grant = self.policy.daily_grant;
@@ -92,7 +93,7 @@ impl Credits {
         ]
     }
 
-    /// The refusal of an export that costs more than the balance.
+    /// Creates the refusal of an export that costs more credits than the balance.
     #[must_use]
     pub(crate) fn exhausted(&self, balance: i64, cost: i64) -> Refusal {
         let detail = format!(

@@ -1,11 +1,11 @@
 //! The graceful stop of a gateway, in three steps.
 //!
-//! 1. After the soft stop of the process, which SIGTERM starts, `/readyz` answers `503`. Load balancers then send no
-//!    new requests; everything else continues.
+//! 1. When the process begins to stop, such as after SIGTERM, `/readyz` answers `503`. Load balancers then send no new
+//!    requests; everything else continues.
 //! 2. After `shutdown_delay` the listener stops accepting connections, and sessions close with 1001. Each session
 //!    closes at a random time within `session_close_spread`, so that not all clients reconnect at once.
-//! 3. Downloads and other requests may continue for `http_drain_timeout`. A client resumes an unfinished download at another
-//!    gateway with `Range`.
+//! 3. Downloads and other requests may continue for `http_drain_timeout`. A client resumes an unfinished download at
+//!    another gateway with `Range`.
 //!
 //! The event reader and the internal listener continue until the last session and request have ended.
 
@@ -22,8 +22,8 @@ use uuid::Uuid;
 
 use crate::config::GatewayConfig;
 
-/// The time that the drain adds to the longer of `http_drain_timeout` and `session_close_spread`, so that the last sessions
-/// can complete their closing handshakes.
+/// The drain waits for open sessions and requests for the longer of `http_drain_timeout` and `session_close_spread`,
+/// plus this time. The last sessions complete their closing handshakes in this time.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The graceful stop of one gateway. Clones share the state.
@@ -37,7 +37,7 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Spawns the task that waits for the soft stop and runs the drain.
+    /// Spawns a task that runs the drain when the process begins to stop.
     #[must_use]
     pub(crate) fn spawn(config: &GatewayConfig, life: &Lifecycle) -> Self {
         let drain = Self {
@@ -90,7 +90,7 @@ impl Drain {
         &self.ended
     }
 
-    /// How long requests may continue after [`Drain::closing`] is cancelled.
+    /// How long requests may continue after the token [`Drain::closing`] is cancelled.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }

@@ -22,7 +22,8 @@ pub struct NotifierConfig {
     /// capacity to spare.
     pub max_concurrent_outcomes: usize,
     /// Largest number of exports of one tenant that are in flight (dispatched or running) in one lane of one pool; each
-    /// lane of each pool counts on its own. Further exports of the tenant wait, so that one tenant can't take all slots.
+    /// lane of each pool counts on its own. Further exports of the tenant wait, so that one tenant can't take all
+    /// slots.
     pub max_in_flight_per_tenant_pool_and_lane: u32,
     /// Largest number of exports of one user that are in flight (dispatched or running) in one lane of one pool; each
     /// lane of each pool counts on its own. Further exports of the user wait.
@@ -78,21 +79,21 @@ impl Default for NotifierConfig {
     }
 }
 
-/// Limits that are constants in production; tests shorten them.
+/// Limits that are constants in production. Tests set other values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NotifierTuning {
     /// Number of jobs that the dispatcher publishes in a lane beyond the free slots of the exporters; default 1. With
     /// one extra job, an exporter starts the next job as soon as a slot becomes free. More extra jobs make the dispatch
     /// order less fair.
     pub prefetch: u64,
-    /// Shortest time between two rounds; default 1 s. In each round, the dispatcher publishes queue positions to the
-    /// owners of waiting exports.
+    /// Shortest time between two rounds of queue positions; default 1 s. In each round, the dispatcher publishes queue
+    /// positions to the owners of waiting exports.
     pub queue_position_interval: HumanDuration,
     /// Largest number of connections of gateways to the internal HTTP port; default 1024. Further connections wait
     /// until one ends.
     pub max_connections: usize,
     /// Time without an update after which a dispatched or running export counts as stale; default 10 min. If the stream
-    /// holds no job for a stale export, the notifier publishes a new one.
+    /// of jobs holds no job for a stale export, the notifier publishes a new job.
     pub stale_after: HumanDuration,
     /// Time after the end of an export during which the reconciler looks for objects that a slow exporter wrote after
     /// the end; default 2 h.
@@ -152,7 +153,7 @@ impl Default for NotifierTuning {
 }
 
 impl NotifierConfig {
-    /// Checks rules that the types of the fields don't express.
+    /// Checks the rules that the types of the fields don't express, such as a minimum of 1 for a limit.
     ///
     /// # Errors
     /// [`NotifierError::Config`] with the key of the first invalid setting.

@@ -21,14 +21,15 @@ use uuid::Uuid;
 
 use crate::error::NotifierError;
 
-/// The reason token in the subject of a dead-lettered outcome. Dead letters of jobs have other reason tokens.
+/// The token for the reason in the NATS subject of a dead-lettered outcome: `sluice.v1.dead.<reason>.<export id>`. The
+/// dead letter of a job has another reason.
 const OUTCOME_REASON: &str = "outcome";
 /// The header that holds the original subject of a dead-lettered outcome.
 const SUBJECT_HEADER: &str = "Sluice-Subject";
 /// The header that says why a dead-lettered outcome could not be settled.
 const REASON_HEADER: &str = "Sluice-Reason";
-/// Largest number of sequence numbers that one call of [`DeadLetterStream::page`] tries to read. The call skips the
-/// sequence number of a deleted dead letter, but counts it.
+/// Largest number of messages that one call of [`DeadLetterStream::page`] tries to read. A deleted dead letter counts,
+/// but adds nothing to the page.
 const MAX_READS_PER_PAGE: u64 = 400;
 /// Largest number of dead letters that one call of [`DeadLetterStream::delete_all`] deletes. An export may have one for
 /// its job and one for each outcome that could not be settled.
@@ -69,7 +70,8 @@ pub(crate) async fn store_outcome(
 /// A handle of the dead-letter stream.
 pub(crate) struct DeadLetterStream(Stream);
 
-/// One page of dead letters, newest first.
+/// One page of dead letters, newest first. `total` counts all dead letters of the stream. `next` is the argument
+/// `before` for the next page; `None` on the last page.
 pub(crate) struct Page {
     pub(crate) items: Vec<DeadLetter>,
     pub(crate) total: u64,
@@ -145,8 +147,8 @@ impl DeadLetterStream {
         }
     }
 
-    /// Deletes the dead letters of an export one by one. To delete them at once, a notifier would need the NATS
-    /// permission to purge, which covers the whole stream.
+    /// Deletes up to [`MAX_DEAD_LETTERS_PER_EXPORT`] dead letters of an export, one by one. To delete all of them at
+    /// once, a notifier would need the NATS permission to purge, which covers the whole stream.
     ///
     /// # Errors
     /// When NATS does not answer.

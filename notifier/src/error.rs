@@ -31,9 +31,9 @@ pub enum NotifierError {
     /// A JSON document can't be parsed or serialized.
     #[error("{path} is damaged: {source}")]
     Document {
-        /// The path of the document in the file store, or a description of its place.
+        /// The path of the document in the file store, or a description of the document.
         path: String,
-        /// The error of the JSON parser.
+        /// The error of the JSON parser or serializer.
         source: serde_json::Error,
     },
     /// The named operation exceeded its timeout.
@@ -104,8 +104,8 @@ impl NotifierError {
         }
     }
 
-    /// Returns a conversion of JetStream errors for `map_err`; `operation` names the failed call. The conversion is
-    /// generic, because async-nats has a different error type for each call.
+    /// Returns a function for `map_err` that converts an error of async-nats; `operation` names the failed call. The
+    /// function is generic, because async-nats has a different error type for each call.
     pub(crate) fn jetstream<E: std::fmt::Display>(operation: &'static str) -> impl FnOnce(E) -> Self {
         move |e| Self::JetStream { operation, detail: e.to_string() }
     }

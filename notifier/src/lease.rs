@@ -1,5 +1,5 @@
 //! Leases in the database, each with a fencing token and at most one holder. Only the holder of the dispatcher's lease
-//! dispatches exports, and only the holder of a job's lease runs the job.
+//! dispatches exports, and only the holder of a scheduled job's lease runs the job.
 
 use std::{future::Future, time::Duration};
 
@@ -22,8 +22,8 @@ pub(crate) struct LeaseCandidate {
     name: String,
     holder: String,
     duration: Duration,
-    /// The last state of the lease that this candidate read while another process held the lease, and the time at which
-    /// it first read that state.
+    /// The last state of the lease that this candidate read while another process held the lease, and the time of the
+    /// first read of this state.
     observed: Option<(ObservedLease, Instant)>,
 }
 

@@ -42,7 +42,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
 const PULL_EXPIRY: Duration = Duration::from_secs(5);
 /// The exponential backoff after failed pulls.
 const PULL_RETRY: Schedule = Schedule::new(Duration::from_millis(250), Duration::from_secs(10));
-/// After an attempt that consumed outcomes for at least this time, the backoff starts again at its shortest pause.
+/// If the consumer worked for at least this time before it failed, the backoff starts again at its shortest pause.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 /// The longest delay before NATS redelivers an outcome whose settlement failed.
 const MAX_REDELIVERY_DELAY: Duration = Duration::from_secs(30);
@@ -67,7 +67,7 @@ impl OutcomeConsumer {
     /// begun.
     ///
     /// # Errors
-    /// Never returns an error: it retries every failure.
+    /// Never: the consumer retries every failure.
     pub(crate) async fn run(self: Arc<Self>, life: Lifecycle) -> Result<(), NotifierError> {
         let mut backoff = Backoff::from(PULL_RETRY).reset_after(HEALTHY_AFTER);
         loop {
@@ -106,8 +106,8 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Pulls at most as many outcomes as there are free permits, and settles each in a new task. A further outcome
-    /// would wait in this process for a permit, without progress acks, and NATS would redeliver it to another notifier.
+    /// Pulls at most one outcome for each free permit, and settles each outcome in a new task. An outcome without a
+    /// permit would wait in this process without progress acks, and NATS would redeliver it to another notifier.
     async fn pull(
         self: Arc<Self>,
         consumer: &PullConsumer,
@@ -179,12 +179,11 @@ impl OutcomeConsumer {
     }
 
     /// Settles an outcome and deletes the leftover objects of its export. If the deletion fails, the settlement fails
-    /// too, and NATS redelivers the outcome. From the last permitted delivery on, the settlement succeeds despite a
-    /// failed deletion, and the sweep deletes the objects.
+    /// too, and NATS redelivers the outcome. From the last permitted delivery on, a failed deletion is only logged, and
+    /// the sweep deletes the objects.
     ///
-    /// Without this exception, an outcome could become a dead letter although its user events are published. An
-    /// operator might requeue the dead letter after the deduplication window, and the event log would then store the
-    /// user events twice.
+    /// Otherwise an outcome could become a dead letter although its user events are already published. If an operator
+    /// requeued this dead letter after the deduplication window, the event log would store the user events twice.
     async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
         let id = outcome.export_id;
         let work = async {
@@ -222,7 +221,7 @@ impl OutcomeConsumer {
     }
 }
 
-/// Returns the span of one delivery of an outcome, in the trace of its publisher.
+/// Creates the tracing span of one delivery of an outcome, in the trace of the publisher.
 fn span(outcome: &Envelope<Outcome>, delivered: i64) -> Span {
     let span = info_span!(
         parent: None,
@@ -262,7 +261,7 @@ async fn send_ack(message: &Message, kind: AckKind) {
     }
 }
 
-/// Returns the delay before NATS redelivers an outcome that it has delivered this many times. NATS counts deliveries
+/// Returns the delay before NATS redelivers an outcome that it has delivered `delivered` times. NATS counts deliveries
 /// across restarts and notifiers, so the delay keeps growing.
 fn redelivery_delay(delivered: i64) -> Duration {
     REDELIVERY.pause(u32::try_from(delivered - 1).unwrap_or_default())

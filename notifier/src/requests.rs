@@ -25,7 +25,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A handler that answers one kind of request.
 pub(crate) trait Handler: Send + Sync + 'static {
-    /// The name of the trace spans of these requests.
+    /// The name of the tracing span of each request.
     const SPAN: &'static str = "operator.request";
 
     /// The type of the JSON payload of a request.
@@ -39,7 +39,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     /// When a dependency fails: the server replies with the problem `unavailable`.
     fn handle(&self, request: Self::Request) -> impl Future<Output = Result<Self::Reply, NotifierError>> + Send;
 
-    /// Returns the reply that refuses a request with this problem.
+    /// Returns the reply that refuses a request with `problem`.
     fn refuse(problem: Problem) -> Self::Reply;
 }
 
@@ -75,7 +75,7 @@ impl<'a> RequestServer<'a> {
     }
 }
 
-/// Wraps a reply to an operator in a new envelope.
+/// Wraps a reply to an operator in an envelope with a new message id and a new trace context.
 pub(crate) fn enveloped<T>(body: T) -> Envelope<T> {
     Envelope::new(Uuid::now_v7().to_string(), TraceContext::generate().traceparent(), body)
 }
@@ -134,7 +134,7 @@ async fn serve<H: Handler>(
     }
 }
 
-/// Returns the span of one request, in the trace of the requester.
+/// Creates the tracing span of one request, in the trace of the requester.
 fn span<H: Handler>(payload: &[u8]) -> Span {
     #[derive(Default, Deserialize)]
     #[serde(default)]

@@ -5,7 +5,7 @@ use platform::bus::Bus;
 
 use crate::error::NotifierError;
 
-/// Whether a work queue holds a message of this subject that no consumer has acknowledged.
+/// Whether a work-queue stream holds a message on this subject that no consumer has acknowledged.
 ///
 /// # Errors
 /// When the stream does not answer.

@@ -33,6 +33,14 @@ impl Run {
         Self::new(what, env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).dir(root)
     }
 
+    /// Cargo with Clippy as the compiler of this workspace: it reports lints, which fail the build, and emits the same
+    /// code. Libraries are thus compiled once, where `cargo clippy` and `cargo build` compile each of them twice.
+    pub(crate) fn cargo_with_lints(what: impl Into<String>, root: &Path) -> Self {
+        let run = Self::cargo(what, root).env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+        // the separator of arguments that clippy-driver expects
+        run.env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__")
+    }
+
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self

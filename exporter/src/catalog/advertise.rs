@@ -1,5 +1,6 @@
-//! Advertises the datasets of this exporter to gateways, in the NATS key-value bucket of the catalog: an entry for each
-//! dataset, and a heartbeat at a fixed interval that names them. Deletes all of them when the exporter stops.
+//! Advertises the datasets of this exporter to gateways, in the NATS key-value bucket of the catalog. Each dataset has
+//! an entry, and a heartbeat at a fixed interval names all entries. A stopping exporter deletes the heartbeat and the
+//! entries.
 
 use std::time::Duration;
 
@@ -19,11 +20,13 @@ use crate::drain::Drain;
 
 /// The number of advertising intervals for which a heartbeat is valid.
 const TTL_INTERVALS: u32 = 3;
+/// The minimum time for which a heartbeat is valid, so that a short interval does not hide an exporter of a busy machine.
+const MIN_TTL: Duration = Duration::from_secs(10);
 /// The number of advertising intervals after which the exporter estimates the rows of all datasets again.
 const ESTIMATE_INTERVALS: u32 = 3;
-/// The maximum time for which the first advertisement of a new registry waits for row estimates.
+/// The maximum time for which the first advertisement of a new registry waits for estimates of the row counts.
 const FIRST_ESTIMATES: Duration = Duration::from_millis(1_500);
-/// The maximum time for which a stopping exporter deletes its entries.
+/// The maximum time that a stopping exporter spends on deleting its entries.
 const WITHDRAWAL: Duration = Duration::from_secs(2);
 
 /// Keeps the advertisement of one exporter up to date.
@@ -33,12 +36,12 @@ pub(crate) struct Advertiser {
     pub(crate) clock: SharedClock,
     pub(crate) instance: String,
     pub(crate) pool: String,
-    /// The number of slots, and the number of slots that bulk exports may use.
+    /// The total number of slots, and the number of slots that bulk exports may use.
     pub(crate) slots: (usize, usize),
     pub(crate) interval: Duration,
     /// The drain state of the exporter. While the exporter drains, the heartbeat offers no slots.
     pub(crate) drain: Drain,
-    /// The result of the last attempt, for `/readyz`.
+    /// The result of the last attempt to advertise, for `/readyz`.
     pub(crate) advertisement: Advertisement,
 }
 
@@ -119,8 +122,8 @@ impl Advertiser {
         written
     }
 
-    /// Reports the result of an attempt in `/readyz`, a metric and a log line. None stands for an attempt that the stop
-    /// of the exporter has canceled.
+    /// Reports the result of an attempt to advertise in `/readyz`, a metric and a log line. `None` means that the
+    /// exporter stopped during the attempt, and is not reported.
     fn report(&self, advertised: Option<Result<(), AdvertiseError>>, entries: &Entries) {
         let Some(advertised) = advertised else { return };
         let result = match (&advertised, entries.refused()) {
@@ -134,12 +137,13 @@ impl Advertiser {
         self.advertisement.record(result, self.ttl());
     }
 
-    /// The time for which a heartbeat is valid.
+    /// Returns the time for which a heartbeat is valid.
     fn ttl(&self) -> Duration {
-        self.interval * TTL_INTERVALS
+        (self.interval * TTL_INTERVALS).max(MIN_TTL)
     }
 
-    /// Deletes the heartbeat, which withdraws all datasets at once, and then their entries.
+    /// Deletes the heartbeat and then the entries. Without the heartbeat, gateways withdraw all datasets of this
+    /// exporter.
     async fn withdraw(&self, entries: &mut Entries) -> Result<(), AdvertiseError> {
         let bucket = self.bus.catalog().await?;
         let deleted = bucket.delete(subject::catalog_exporter(&self.instance)).await;

@@ -1,4 +1,4 @@
-//! Whether gateways can know the datasets of this exporter, for its readiness.
+//! Records whether gateways can offer the datasets of this exporter. `/readyz` reports the record.
 
 use std::{
     fmt,
@@ -13,7 +13,8 @@ use platform::{
 use protocol::subject::BUCKET_CATALOG;
 use tokio::time::Instant;
 
-/// The state of the advertisement of an exporter, which `/readyz` reports. Clones share the state.
+/// The result of the last attempt of an exporter to advertise its datasets, which `/readyz` reports. Clones share the
+/// result.
 #[derive(Clone, Debug, Default)]
 pub struct Advertisement(Arc<RwLock<State>>);
 
@@ -21,7 +22,7 @@ pub struct Advertisement(Arc<RwLock<State>>);
 enum State {
     #[default]
     Pending,
-    /// NATS has stored all entries; gateways offer the datasets until this time.
+    /// NATS has stored all entries and the heartbeat, which expires at this time.
     Stored(Instant),
     Failed(String),
 }
@@ -29,13 +30,13 @@ enum State {
 /// The reason why gateways do not offer all datasets of this exporter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdvertised {
-    /// The exporter has just started.
+    /// The exporter has started, and has not advertised its datasets yet.
     #[error("the datasets are not advertised yet")]
     Pending,
     /// The last heartbeat is older than its lifetime.
     #[error("the last advertisement of the datasets has expired")]
     Expired,
-    /// The last attempt failed; the text names the dataset, if it concerns one.
+    /// The last attempt failed. The text is the reason, with the name of the dataset if only one dataset failed.
     #[error("{0}")]
     Failed(String),
 }
@@ -44,7 +45,7 @@ impl Advertisement {
     /// Returns an error if gateways do not offer all datasets of this exporter.
     ///
     /// # Errors
-    /// The reason, such as an entry that NATS has refused.
+    /// Returns the reason, such as an entry that NATS has refused.
     pub fn check(&self) -> Result<(), NotAdvertised> {
         match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
             State::Pending => Err(NotAdvertised::Pending),
@@ -54,7 +55,8 @@ impl Advertisement {
         }
     }
 
-    /// Records the result of an attempt to advertise all datasets with a heartbeat of this lifetime.
+    /// Records the result of an attempt to advertise all datasets. `ttl` is the time for which the heartbeat of the
+    /// attempt is valid.
     pub(super) fn record(&self, result: Result<(), &AdvertiseError>, ttl: Duration) {
         metrics::gauge!("sluice_exporter_advertise_failed").set(if result.is_ok() { 0.0 } else { 1.0 });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = match result {
@@ -67,19 +69,19 @@ impl Advertisement {
 /// Why some or all datasets of an exporter could not be advertised.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdvertiseError {
-    /// The bucket of the catalog does not answer.
+    /// NATS does not answer requests to the bucket of the catalog.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// A heartbeat can't be encoded.
+    /// The heartbeat can't be encoded.
     #[error("the heartbeat of this exporter can't be encoded: {0}")]
     Encode(#[from] EntryError),
     /// The description of a dataset can't be encoded.
     #[error("dataset `{dataset}` can't be advertised: {source}")]
     Dataset { dataset: String, source: EntryError },
-    /// The description of a dataset exceeds a bound.
+    /// The description of a dataset exceeds a limit of the catalog.
     #[error("dataset `{dataset}` can't be advertised: {excess}")]
     TooLarge { dataset: String, excess: Excess },
-    /// The heartbeat is larger than a message of NATS may be.
+    /// The heartbeat exceeds the maximum size of a NATS message. Both sizes are in bytes.
     #[error(
         "the heartbeat of this exporter has {size} bytes, and NATS takes {max}: offer fewer datasets, or raise \
          `max_payload` of NATS"
@@ -93,16 +95,17 @@ pub(super) enum AdvertiseError {
     HeartbeatNotStored(String),
 }
 
-/// The bound of the catalog that a dataset exceeds, and what to do about it. Sizes are in bytes.
+/// The limit of the catalog that a dataset exceeds. The displayed text also says what the operator can do. Sizes are in
+/// bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Excess {
-    /// The compressed entry is larger than a message of NATS may be.
+    /// The compressed entry exceeds the maximum size of a NATS message.
     Entry { size: usize, max: usize, columns: usize },
-    /// The description is too large before compression.
+    /// The description exceeds its maximum size before compression.
     Description { size: usize, columns: usize },
-    /// The descriptions of this and all earlier datasets are too large together.
+    /// The descriptions of this dataset and of all earlier ones together exceed the maximum size.
     Catalog { size: usize },
-    /// The exporter has too many datasets.
+    /// The exporter already offers the maximum number of datasets.
     Datasets,
 }
 

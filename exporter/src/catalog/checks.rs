@@ -28,8 +28,8 @@ pub(super) fn check_tenant_columns<'a>(
     }
 }
 
-/// Returns a fault if a dataset offers a column of a table that the exporter has no right to read: every export of the
-/// column would fail.
+/// Returns a refusal if a dataset offers a column that the exporter has no right to read in the source. Every export of
+/// such a column would fail.
 pub(super) fn check_rights(
     at: usize,
     spec: &DatasetSpec,
@@ -69,8 +69,8 @@ pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Resu
     }
 }
 
-/// Returns the fault text for a dataset that `split_by` can't split. The source uses the SQL feature `reason`, so each
-/// read of the source may return different rows.
+/// Returns the fault text for a dataset with `split_by` whose query uses the SQL feature `reason`. With this feature,
+/// each read of the source may return different rows, so the rows can't be split into ranges.
 pub(super) fn differing_rows(reason: &str) -> String {
     format!(
         "`split_by` reads it once for each range of the key, and `{reason}` gives other rows each time: leave out one of \
@@ -78,8 +78,9 @@ pub(super) fn differing_rows(reason: &str) -> String {
     )
 }
 
-/// Classifies an error of reading the schema of a source: a missing table, or a missing or unsupported column, means that the declaration
-/// differs from the source; any other error means that the source is unavailable.
+/// Classifies an error that occurred while the exporter read the schema of a source. The declaration differs from the
+/// source if a table or column is missing, a column has an unsupported type, or the declaration is incomplete. After
+/// any other error, the source is unavailable.
 pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
     let (source, cause) = match error {
         DatasetError::InFile { file, source } => (format!("the file `{file}`"), &**source),

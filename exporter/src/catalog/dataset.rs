@@ -23,8 +23,8 @@ use crate::{
 /// The minimum and maximum of a dataset's `retention`, in seconds.
 const RETENTION_SECONDS: std::ops::RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
 
-/// Creates the dataset of the `[[dataset]]` table that begins at the byte `at` of the catalog file, from its opened
-/// source.
+/// Creates a dataset from its description and its opened source. The `[[dataset]]` table of the description begins at
+/// the byte `at` of the catalog file.
 pub(super) async fn make(
     context: &LoadContext,
     at: usize,
@@ -113,7 +113,7 @@ async fn postgres(
     }
 }
 
-/// Returns the description of a dataset whose source has the columns `found`.
+/// Builds the dataset's description from the catalog file. `found` are the columns of the source.
 fn info(spec: &DatasetSpec, found: &[Column]) -> Result<DatasetInfo, Refusal> {
     check_keys(spec, found)?;
     let policy = match &spec.row_policy {
@@ -160,7 +160,7 @@ fn retention(spec: &DatasetSpec) -> Result<Option<Duration>, Refusal> {
 }
 
 /// Checks the masks of the declared columns, and the keys `order`, `split_by` and `tenant_column`, whose values are
-/// names of columns.
+/// names of columns. `found` are the columns of the source.
 fn check_keys(spec: &DatasetSpec, found: &[Column]) -> Result<(), Refusal> {
     let order = spec.order.as_ref().map(|order| order.span().start);
     let split_by = spec.split_by.as_ref().map(|key| (key.span().start, "split_by", key.get_ref().clone()));
@@ -194,8 +194,8 @@ fn all_typed(spec: &DatasetSpec) -> bool {
     !spec.columns.is_empty() && spec.columns.iter().all(|column| column.get_ref().kind.is_some())
 }
 
-/// Returns the declared columns; a column without a declared type has the type of the source. Returns all columns of
-/// the source if the catalog file declares none.
+/// Returns the declared columns; a column without a declared type has the type of the source. If the catalog file
+/// declares no columns, returns all columns of the source.
 fn merged(spec: &DatasetSpec, found: Vec<Column>) -> Result<Vec<Column>, DatasetError> {
     let declared = spec.columns();
     if declared.is_empty() {

@@ -1,5 +1,5 @@
-//! Writes the entries of datasets into the bucket of the catalog: those that are new or changed, and those that the
-//! bucket would soon delete by their age.
+//! Writes the entries of datasets into the bucket of the catalog: the new and the changed entries, and the entries that
+//! the bucket would soon delete because of their age.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,24 +16,26 @@ use tracing::warn;
 use super::{advertisement::AdvertiseError, estimates::Estimates, sizes::Room};
 use crate::Registry;
 
-/// The maximum number of entries that are written or deleted at once.
+/// The maximum number of entries that are written or deleted concurrently.
 const CONCURRENCY: usize = 16;
-/// The part of the maximum age of the bucket's entries after which an unchanged entry is written again.
+/// The divisor of the bucket's maximum age: an unchanged entry is written again after a third of that age.
 const RENEWALS: u32 = 3;
 
-/// The entries of one exporter: those of its current registry, and those that the bucket holds.
+/// The entries of one exporter: the entries of its current registry, and the entries that it has written to the bucket.
 pub(super) struct Entries {
     instance: String,
     current: Vec<Current>,
-    /// The datasets of the current registry that exceed a bound.
+    /// The errors of the datasets that are not advertised, for example because their description exceeds a limit.
     refused: Vec<AdvertiseError>,
-    /// The keys that the bucket may hold; None for a key whose last write was not confirmed.
+    /// The keys that the exporter has written to the bucket. The value is None if NATS has not confirmed the last
+    /// write.
     written: HashMap<String, Option<Written>>,
-    /// The time at which the bucket was created, in nanoseconds since 1970.
+    /// The time at which the bucket was created, in nanoseconds since 1970-01-01. A new value means that NATS has lost
+    /// the bucket's data.
     bucket_created_at: Option<i128>,
 }
 
-/// The entry of a dataset of the current registry.
+/// A dataset of the current registry, with its encoded entry.
 struct Current {
     name: String,
     key: String,
@@ -41,20 +43,20 @@ struct Current {
     entry: DatasetEntry,
 }
 
-/// An entry that the bucket has confirmed.
+/// The state of an entry whose write NATS has confirmed: the revision, and the time of the write.
 struct Written {
     revision: String,
     at: Instant,
 }
 
 impl Entries {
-    /// Returns the entries of an exporter that has not written any.
+    /// Returns the state of an exporter that has not written any entry yet.
     pub(super) fn new(instance: String) -> Self {
         Self { instance, current: vec![], refused: vec![], written: HashMap::new(), bucket_created_at: None }
     }
 
-    /// Replaces the datasets by those of a registry. An entry has at most `max_entry_size` bytes; larger ones are
-    /// refused and not written.
+    /// Replaces the datasets by the datasets of `registry`. A dataset whose compressed entry exceeds `max_entry_size`
+    /// bytes is refused.
     pub(super) fn replace(&mut self, registry: &Registry, max_entry_size: usize) {
         let mut room = Room::new(max_entry_size);
         self.current.clear();
@@ -73,12 +75,12 @@ impl Entries {
         }
     }
 
-    /// Returns the first dataset that exceeds a bound.
+    /// Returns the error of the first refused dataset.
     pub(super) fn refused(&self) -> Option<&AdvertiseError> {
         self.refused.first()
     }
 
-    /// Writes the entries that the bucket lacks, or would soon delete. Stops at the first failure, because the others
+    /// Writes each entry that the bucket lacks or would soon delete. Stops at the first failure, because further writes
     /// would fail for the same reason.
     pub(super) async fn write(&mut self, bucket: &kv::Store) -> Result<(), AdvertiseError> {
         let info = bucket.stream.cached_info();
@@ -118,7 +120,7 @@ impl Entries {
         written.is_some_and(|written| written.revision == one.entry.revision && written.at.elapsed() < renew_after)
     }
 
-    /// Returns the datasets whose current entries the bucket holds.
+    /// Returns the datasets whose current entries are in the bucket, with their estimated row counts.
     pub(super) fn named(&self, estimates: &Estimates) -> Vec<DatasetRef> {
         let is_written = |one: &&Current| self.is_fresh(one, Duration::MAX);
         let named = self.current.iter().filter(is_written).map(|one| DatasetRef {
@@ -130,8 +132,8 @@ impl Entries {
         named.collect()
     }
 
-    /// Deletes the entries of datasets that the current registry does not have. A failed deletion is repeated by the
-    /// next call, and the bucket deletes old entries by itself.
+    /// Deletes the entries of datasets that the current registry does not have. The next call repeats a failed
+    /// deletion, and the bucket deletes old entries anyway.
     pub(super) async fn delete_gone(&mut self, bucket: &kv::Store) {
         let current: HashSet<_> = self.current.iter().map(|one| &one.key).collect();
         let gone: Vec<String> = self.written.keys().filter(|key| !current.contains(key)).cloned().collect();
@@ -148,7 +150,7 @@ impl Entries {
         }
     }
 
-    /// Deletes all entries.
+    /// Deletes all entries that the exporter has written.
     pub(super) async fn delete_all(&mut self, bucket: &kv::Store) {
         self.current.clear();
         self.delete_gone(bucket).await;

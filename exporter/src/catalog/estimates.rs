@@ -12,15 +12,15 @@ use crate::{
     dataset::{Dataset, estimate_rows},
 };
 
-/// The maximum wait for the estimate of one dataset.
+/// The maximum time for the estimate of one dataset.
 const TIMEOUT: Duration = Duration::from_millis(1_000);
 /// The maximum number of datasets whose rows are estimated at once.
 const CONCURRENCY: usize = 8;
 
-/// The estimated rows of datasets, by name; None for a dataset without an estimate.
+/// The estimated number of rows of each dataset, by name; None if the source has no estimate.
 type Answers = Vec<(String, Option<u64>)>;
 
-/// The last estimates of all datasets, and the task that computes new ones.
+/// The last estimate of each dataset, and the task that computes new estimates.
 pub(super) struct Estimates {
     known: HashMap<String, u64>,
     running: Option<AbortOnDropHandle<Answers>>,
@@ -29,7 +29,7 @@ pub(super) struct Estimates {
 }
 
 impl Estimates {
-    /// Starts to estimate all datasets of a registry.
+    /// Returns an empty set of estimates, and starts to estimate all datasets of a registry.
     pub(super) fn of(registry: Arc<Registry>) -> Self {
         let mut estimates = Self { known: HashMap::new(), running: None, is_first: true };
         estimates.start(registry);
@@ -45,7 +45,7 @@ impl Estimates {
         self.running = Some(AbortOnDropHandle::new(tokio::spawn(answers)));
     }
 
-    /// Starts to estimate all datasets again, unless a task is still running.
+    /// Starts to estimate all datasets again, unless the last estimation is still running.
     pub(super) fn refresh(&mut self, registry: Arc<Registry>) {
         if self.running.is_none() {
             self.start(registry);
@@ -53,8 +53,8 @@ impl Estimates {
         }
     }
 
-    /// Waits until the running task ends, and keeps its estimates; never returns if no task is running. Returns true if
-    /// the task was the first one of the current registry.
+    /// Waits until the running task ends, and keeps its estimates; never returns if no task is running. Returns whether
+    /// the task computed the first estimates of the current registry.
     pub(super) async fn finished(&mut self) -> bool {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let answers = running.await;
@@ -73,14 +73,14 @@ impl Estimates {
         self.is_first
     }
 
-    /// Returns the last estimate of the rows of a dataset; None if the dataset has no estimate.
+    /// Returns the last estimate of a dataset's number of rows; None if there is no estimate.
     pub(super) fn rows(&self, name: &str) -> Option<u64> {
         self.known.get(name).copied()
     }
 }
 
-/// Estimates the rows of one dataset. Returns None after the timeout; the last estimate of the dataset then stays in
-/// use.
+/// Estimates the rows of one dataset, and returns its name with the estimate. Returns None after [`TIMEOUT`]; the
+/// previous estimate then stays in use.
 async fn estimate(dataset: Arc<dyn Dataset>) -> Option<(String, Option<u64>)> {
     let name = dataset.info().name.clone();
     match tokio::time::timeout(TIMEOUT, estimate_rows(dataset.as_ref())).await {

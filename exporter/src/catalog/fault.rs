@@ -7,11 +7,11 @@ use serde::Serialize;
 /// One fault of a catalog file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CatalogFault {
-    /// The line in the file, from 1; None for a fault of the whole file.
+    /// The line number in the file, from 1; None for a fault of the whole file.
     pub line: Option<usize>,
     /// The subject of the fault, such as `dataset sales`.
     pub what: String,
-    /// The text of the fault, with a hint how to correct the fault.
+    /// A sentence that describes the fault and its correction.
     pub detail: String,
 }
 
@@ -45,13 +45,14 @@ impl fmt::Display for CatalogFaults {
     }
 }
 
-/// The reason why a dataset is not offered.
+/// Why the exporter does not offer a dataset.
 pub(super) enum Refusal {
-    /// A fault at this byte of the catalog file, and the text of the fault.
+    /// The catalog file has a fault: its byte position, and its text.
     Fault(usize, String),
-    /// The source is available, but differs from the declaration at this byte of the catalog file; the text says how.
+    /// The source differs from its declaration: the byte position of the declaration in the catalog file, and the
+    /// difference.
     Differs(usize, String),
-    /// The source can't be read now; the text is the reason.
+    /// The source can't be read at present: the reason.
     Unavailable(String),
 }
 

@@ -1,7 +1,7 @@
 //! Loads a catalog file into datasets and templates.
 //!
-//! A fault of the file rejects the whole file. If a source cannot be read, only the datasets of this source are
-//! unavailable, until the exporter polls the catalog file again and can read the source.
+//! A fault of the file rejects the whole file. If a source can't be read, only the datasets of this source are
+//! unavailable. A later poll of the catalog file tries the source again.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -20,14 +20,15 @@ use super::{
 };
 use crate::{Registry, dataset::Dataset, template};
 
-/// The maximum number of sources that are opened at once, and the maximum number of datasets that are created at once.
+/// The maximum number of sources that are opened concurrently, and of datasets that are created concurrently.
 const CONCURRENCY: usize = 8;
 
-/// Loads a catalog file, and reads the schemas of its sources. Templates may also name datasets of `base`. A dataset
-/// whose declaration differs from its source is unavailable; [`Loaded::as_written`] refuses a file with such a dataset.
+/// Loads a catalog file, and reads the schemas of its sources. Templates may also name datasets of `base`. If the
+/// declaration of a dataset differs from its source, the dataset is unavailable; [`Loaded::as_written`] then refuses
+/// the file.
 ///
 /// # Errors
-/// All faults of the file.
+/// Returns all faults of the file.
 pub async fn load(path: &Path, context: &LoadContext, base: &Registry) -> Result<Loaded, CatalogFaults> {
     let unreadable = |detail: String| {
         let fault = CatalogFault { line: None, what: "file".into(), detail };
@@ -98,8 +99,8 @@ impl Loader<'_> {
         loaded
     }
 
-    /// Makes each dataset unavailable whose description does not fit into the catalog. The size depends on the columns of
-    /// its source, so that it may grow after the file was written.
+    /// Makes a dataset unavailable if its description exceeds a size limit of the catalog. A description may exceed a
+    /// limit long after the catalog file was written, when columns were added to the source.
     fn check_sizes(&self, specs: &[Spanned<DatasetSpec>], loaded: &mut Loaded) {
         let mut registry = self.base.clone();
         registry.replace_templates(loaded.templates.clone());

@@ -12,18 +12,19 @@ pub struct Loaded {
     pub datasets: Vec<Arc<dyn Dataset>>,
     /// The templates, in the order of the file.
     pub templates: Vec<Arc<dyn Template>>,
-    /// The unavailable datasets: the name of each, and the reason, such as a source that can't be read or that differs
-    /// from the file.
+    /// The name of each unavailable dataset, and the reason: its source can't be read, or differs from the file.
     pub unavailable: Vec<(String, String)>,
-    /// A fault for each unavailable dataset whose source is available, but differs from the file, or has more columns
-    /// than the catalog can hold.
+    /// A fault for each unavailable dataset whose source can be read, but differs from the file or has too many columns
+    /// for the catalog.
     pub differing: Vec<CatalogFault>,
 }
 
 impl Loaded {
-    /// Refuses a file that differs from its sources. Call this only for a file that the operator has just written or
-    /// changed. A file that was valid before stays valid when a source changes: only the datasets that differ from
-    /// their source become unavailable.
+    /// Refuses a file that differs from its sources. Call this method only after an operator has written or changed the
+    /// file.
+    ///
+    /// A source may change while the file stays the same. The file then stays valid, and only the datasets that differ
+    /// from their source become unavailable.
     ///
     /// # Errors
     /// When the source of a dataset differs from the file at `path`.

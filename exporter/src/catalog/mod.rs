@@ -1,4 +1,4 @@
-//! The catalog: loads the file that declares datasets and templates, and advertises the registry to gateways.
+//! The catalog: loads the file that declares datasets and templates, and advertises the datasets to gateways.
 
 mod advertise;
 mod advertisement;
@@ -40,12 +40,11 @@ use crate::Registry;
 #[derive(Clone)]
 pub(crate) struct Current(watch::Receiver<Arc<Registry>>);
 
-/// Replaces the current registry with each registry that is sent.
+/// The sender of the current registry. Each sent registry replaces the current one.
 pub(crate) type Replace = watch::Sender<Arc<Registry>>;
 
 impl Current {
-    /// Makes `registry` the current registry. Returns the sender that replaces it, and a handle to the current
-    /// registry.
+    /// Makes `registry` the current registry. Returns a sender for later registries, and a handle to the current one.
     pub(crate) fn starting_with(registry: Registry) -> (Replace, Self) {
         let (replace, current) = watch::channel(Arc::new(registry));
         (replace, Self(current))

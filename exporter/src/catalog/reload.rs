@@ -1,9 +1,10 @@
 //! Polls the catalog file, and replaces the registry when the file changes.
 //!
-//! The exporter polls the file because file system notifications miss changes on mounts and behind symbolic links. An
-//! invalid file changes nothing: the exporter keeps the last valid registry, and reports the fault by a log line and a
-//! metric. Every fifth poll retries unavailable datasets, and loads the file again if an export has found that the files of
-//! a dataset are newer than the registry.
+//! The exporter polls the file because file system notifications miss changes on mounts and behind symbolic links. If
+//! the file is invalid, the exporter keeps the last valid registry, and reports the fault in a log line and a metric.
+//!
+//! At every fifth poll, the exporter also loads an unchanged file again if a dataset is unavailable, or if an export
+//! has found that a dataset's files have changed since the last load.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,18 +16,19 @@ use tracing::{info, warn};
 use super::{LoadContext, Replace, load};
 use crate::Registry;
 
-/// The number of polls of the catalog file after which the exporter retries unavailable datasets.
+/// The number of polls of the catalog file between two retries of unavailable datasets.
 const RETRY_POLLS: u32 = 5;
 
 /// Reloads the registry when the catalog file changes.
 pub(crate) struct Reloader {
     pub(crate) path: PathBuf,
     pub(crate) context: LoadContext,
-    /// The registry without the datasets and templates of the catalog file.
+    /// The registry to which the datasets and templates of the catalog file are added.
     pub(crate) base: Registry,
     pub(crate) replace: Replace,
     pub(crate) interval: Duration,
-    /// The SHA-256 digest of the catalog file as it was loaded last, valid or not; None if it could not be read.
+    /// The SHA-256 digest of the catalog file at the last load, even if the file was invalid; None if the file could
+    /// not be read.
     pub(crate) fingerprint: Option<Vec<u8>>,
     /// Whether some datasets of the last valid catalog file are unavailable.
     pub(crate) has_unavailable: bool,
@@ -65,7 +67,7 @@ impl Reloader {
         }
     }
 
-    /// Loads the catalog file, and returns whether the exporter now uses it. `changed` says whether the file has
+    /// Loads the catalog file, and returns whether the exporter accepted it. `changed` says whether the file has
     /// changed since the last load. If `strict` is true, a file that differs from its sources is refused.
     pub(super) async fn reload(&mut self, changed: bool, strict: bool) -> bool {
         let loaded = load(&self.path, &self.context, &self.base).await;
@@ -91,7 +93,8 @@ impl Reloader {
     }
 }
 
-/// Reports a refused catalog file in metrics and a log line. Returns false, because the exporter does not use the file.
+/// Reports a refused catalog file in metrics and a log line. Always returns false, so that the caller can return the
+/// value.
 fn refuse(reason: &str) -> bool {
     metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "rejected").increment(1);
     metrics::gauge!("sluice_exporter_catalog_reload_failed").set(1.0);
@@ -99,7 +102,7 @@ fn refuse(reason: &str) -> bool {
     false
 }
 
-/// Reports the unavailable datasets: always in a metric, and in log lines if the file has changed.
+/// Reports the unavailable datasets in a metric. Also logs each of these datasets if the catalog file has changed.
 pub(crate) fn report_unavailable(unavailable: &[(String, String)], changed: bool) {
     metrics::gauge!("sluice_exporter_datasets_unavailable").set(unavailable.len() as f64);
     if !changed {

@@ -1,4 +1,4 @@
-//! Checks the rules that every dataset must follow, whether a catalog file declares it or it is written in Rust.
+//! Checks the rules for every dataset, whether a catalog file declares the dataset or Rust code implements it.
 
 use protocol::{access::ColumnMask, catalog::ColumnType, filter, params};
 use serde_json::{Map, Value};
@@ -23,7 +23,7 @@ pub(crate) fn check(dataset: &DatasetInfo) -> Result<(), String> {
     rules(dataset)
 }
 
-/// Whether a text is a valid name of a dataset or template. Requests and scopes contain such names.
+/// Whether a text is a valid name of a dataset or template.
 pub(crate) fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (1..=64).contains(&name.len()) && name.chars().all(fits)
@@ -71,8 +71,8 @@ fn policy(dataset: &DatasetInfo) -> Result<(), String> {
     }
 }
 
-/// Whether a row policy lets a row pass only after it has compared the column `tenant` with a claim. A comparison with
-/// a constant does not suffice, because every caller would then see the rows of the same tenant.
+/// Whether a row policy lets a row pass only if a comparison of the column `tenant` with a claim succeeds. A comparison
+/// with a constant does not suffice, because every caller would then see the rows of the same tenant.
 fn always_tests(policy: &Value, tenant: &str) -> bool {
     let Some(parts) = policy.as_object() else { return false };
     // the members of one object are joined by `and`
@@ -84,8 +84,7 @@ fn always_tests(policy: &Value, tenant: &str) -> bool {
     })
 }
 
-/// Whether the tests of a row policy on one column compare this column with a claim, or with a list that contains a
-/// claim.
+/// Whether the tests of one column compare the column with a claim, or with a list that contains a claim.
 fn tests_a_claim(tests: &Map<String, Value>) -> bool {
     let is_claim = |value: &Value| value.get("claim").is_some();
     tests.iter().any(|(operator, value)| match (operator.as_str(), value) {

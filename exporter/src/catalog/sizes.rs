@@ -1,11 +1,11 @@
-//! The bounds of what one exporter advertises: the size of each entry, and the number and size of all datasets.
+//! The limits of what one exporter advertises: the size of each entry, and the number and total size of all datasets.
 
 use platform::catalog::{DatasetEntry, MAX_CATALOG_SIZE, MAX_DATASET_SIZE, MAX_DATASETS};
 use protocol::catalog::CatalogDataset;
 
 use super::advertisement::{AdvertiseError, Excess};
 
-/// The room that is left for the entries of further datasets of one exporter.
+/// Tracks the number and size of the datasets that one exporter advertises, and refuses a dataset that exceeds a limit.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     /// The maximum size of a compressed entry, in bytes.
@@ -16,15 +16,15 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Returns the room of an exporter without datasets, whose entries have at most `max_entry_size` bytes.
+    /// Returns a tracker that counts no dataset yet. A compressed entry may have up to `max_entry_size` bytes.
     pub(super) fn new(max_entry_size: usize) -> Self {
         Self { max_entry_size, datasets: 0, size: 0 }
     }
 
-    /// Encodes the entry of a dataset and takes its room.
+    /// Encodes the catalog entry of a dataset, and adds the dataset to the counted number and size.
     ///
     /// # Errors
-    /// When the entry exceeds a bound, which leaves the room as it was.
+    /// When the dataset exceeds a limit. Such a dataset is not counted.
     pub(super) fn take(&mut self, dataset: &CatalogDataset) -> Result<DatasetEntry, AdvertiseError> {
         let name = || dataset.info.name.clone();
         let entry =

@@ -11,28 +11,28 @@ use crate::{
     dataset::{Location, PostgresServer, PostgresSettings, Spool, sql::SqliteFile},
 };
 
-/// The maximum wait for the connection to a remote file, and for its next bytes.
+/// The timeout for connecting to the server of a remote file, and for each wait for its next bytes.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
-/// The maximum wait of a statement for another program that writes to a SQLite file and holds its lock.
+/// The maximum time that a statement waits while another program holds the write lock of a SQLite file.
 const SQLITE_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The settings of the exporter that loading a catalog file depends on.
+/// The settings of the exporter that affect how a catalog file is loaded.
 #[derive(Clone, Debug)]
 pub struct LoadContext {
-    /// The folder at which relative paths in the catalog file begin.
+    /// The folder that relative paths in the catalog file start from.
     pub folder: PathBuf,
-    /// The folder and the limits of copies of remote files.
+    /// The folder, the maximum size and the timeout for temporary copies of remote files.
     pub spool: Spool,
-    /// The number of exports that run at once. Each PostgreSQL source reserves this number of connections, but at most
-    /// half of all its connections, so that each export gets its first connection.
+    /// The number of exports that run at once. Each PostgreSQL source reserves one connection for each of them, but at
+    /// most half of its connections.
     pub slots: usize,
-    /// The maximum size of the catalog entry of a dataset, in bytes: less than [`MAX_ENTRY_SIZE`] if NATS accepts smaller
-    /// messages only.
+    /// The maximum size of a compressed catalog entry, in bytes. It is less than [`MAX_ENTRY_SIZE`] if the NATS server
+    /// accepts only smaller messages.
     pub max_entry_size: usize,
 }
 
 impl LoadContext {
-    /// Creates the context from the settings of an exporter.
+    /// Creates the context from the settings of an exporter, with the default maximum size of catalog entries.
     #[must_use]
     pub fn new(config: &ExporterConfig) -> Self {
         let uses_system_dir = config.spool_dir.as_os_str().is_empty();
@@ -46,10 +46,10 @@ impl LoadContext {
         self.folder.join(path)
     }
 
-    /// Opens a source. A source that can't be reached is [`OpenSource::Unavailable`].
+    /// Opens a source. Returns [`OpenSource::Unavailable`] if the source can't be reached.
     ///
     /// # Errors
-    /// The text of a fault of the catalog file.
+    /// Returns the text of a fault in the catalog file.
     pub(super) async fn open(&self, spec: &SourceSpec) -> Result<OpenSource, String> {
         Ok(match spec {
             SourceSpec::Postgres { url, connections, connections_per_export, read_timeout, few_rows } => {
@@ -105,8 +105,8 @@ impl LoadContext {
         })
     }
 
-    /// Returns the location of the `files` of a dataset; without a source, they are local. None if the source has no
-    /// files, or the URL is invalid.
+    /// Returns the location of a dataset's `files`. Without a source, the files are on this machine. Returns None if
+    /// the source offers no files or the URL is invalid.
     pub(super) fn location(&self, files: String, source: Option<OpenSource>) -> Option<Location> {
         let spool = self.spool.clone();
         Some(match source {
@@ -128,14 +128,14 @@ pub(super) enum OpenSource {
     Postgres(Arc<PostgresServer>),
     Bucket(Arc<dyn ObjectStore>),
     Http(url::Url, Secret),
-    /// The source can't be reached now; a later poll tries again.
+    /// The source can't be reached at present. A later poll of the catalog file tries again.
     Unavailable {
         reason: String,
         is_postgres: bool,
     },
 }
 
-/// Reads the secret of a reference. The error names the reference, never the secret.
+/// Reads the secret that a reference names. An error text contains the reference, and never the secret.
 fn secret(reference: &SecretRef) -> Result<Secret, String> {
     let text = match reference {
         SecretRef::Env(name) => {

@@ -254,15 +254,15 @@ pub(crate) struct ParamEntry {
 /// The default of `max_items`, the maximum number of values of a list parameter.
 const MAX_ITEMS: usize = 1_000;
 
-/// The fault of a table or query without a database.
+/// The fault text for a table or query whose source is no database.
 pub(super) const NO_DATABASE: &str = "a table or query needs `from`, the name of a database";
 
-/// The source of a dataset's rows.
+/// Where the rows of a dataset come from.
 #[derive(Clone, Debug)]
 pub(crate) enum Rows {
     /// The rows of a table or query.
     Sql(Source),
-    /// The rows of files: a path, key or URL, and the kind of the files.
+    /// The rows of files: their path, object key or URL, and the format of the files.
     Files(String, FileKind),
 }
 
@@ -270,7 +270,7 @@ impl CatalogSpec {
     /// Parses the text of a catalog file.
     ///
     /// # Errors
-    /// The first fault of its syntax or structure, with its line.
+    /// Returns the first fault of the file's syntax or structure, with its line.
     pub(crate) fn parse(file: &Path, text: &str) -> Result<Self, CatalogFaults> {
         toml::from_str(text).map_err(|e| {
             let line = e.span().map(|span| line_of(text, span.start));
@@ -281,11 +281,11 @@ impl CatalogSpec {
 }
 
 impl DatasetSpec {
-    /// Returns the source of the dataset's rows. `at` is the position of the dataset's table in the file, and `dialect`
-    /// the SQL of its database; None if its source is no database.
+    /// Returns where the rows of the dataset come from. `at` is the byte position of the `[[dataset]]` table in the
+    /// file. `dialect` is the SQL dialect of the source; None if the source is no database.
     ///
     /// # Errors
-    /// A fault of the table, and its position in the file.
+    /// Returns the text of a fault, and its byte position in the file.
     pub(crate) fn rows(&self, at: usize, dialect: Option<SqlDialect>) -> Result<Rows, (usize, String)> {
         let params = self.params();
         if let (None, Some(key)) = (&self.files, self.delimiter.as_ref().or(self.comment.as_ref())) {
@@ -322,7 +322,8 @@ impl DatasetSpec {
         }
     }
 
-    /// Adds the declared delimiter and comments to the kind of CSV files.
+    /// Applies the keys `delimiter` and `comment` of the dataset to the format of its files. These keys are a fault if
+    /// the files are not CSV or TSV.
     fn with_dialect(&self, kind: FileKind) -> Result<FileKind, (usize, String)> {
         let FileKind::Csv(mut dialect) = kind else {
             return match self.delimiter.as_ref().or(self.comment.as_ref()) {
@@ -351,7 +352,8 @@ impl DatasetSpec {
         Ok(FileKind::Csv(dialect))
     }
 
-    /// Returns the declared columns. A column without a declared type is text until the source decides.
+    /// Returns the declared columns. A column without a declared type has the type text until the exporter has read the
+    /// source.
     pub(crate) fn columns(&self) -> Vec<Column> {
         let columns = self.columns.iter().map(Spanned::get_ref).map(|spec| Column {
             label: spec.label.clone(),
@@ -374,7 +376,7 @@ impl DatasetSpec {
         keys.collect()
     }
 
-    /// Returns the declared parameters, with their default limits.
+    /// Returns the declared parameters. A list parameter without `max_items` accepts [`MAX_ITEMS`] values.
     pub(crate) fn params(&self) -> Vec<ParamSpec> {
         let params = self.params.iter().map(Spanned::get_ref).map(|spec| ParamSpec {
             name: spec.name.clone(),
@@ -386,7 +388,7 @@ impl DatasetSpec {
         params.collect()
     }
 
-    /// Returns the access rules of the columns that have a scope.
+    /// Returns the access rule of each column with a scope.
     pub(crate) fn rules(&self) -> Vec<ColumnRule> {
         let rules = self.columns.iter().map(Spanned::get_ref).filter_map(|spec| {
             let scope = spec.scope.clone()?;

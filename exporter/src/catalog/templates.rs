@@ -1,11 +1,11 @@
-//! Checks a template of the catalog file against its datasets: the datasets that it names, or else all datasets that
-//! have its columns.
+//! Checks a template of the catalog file against the datasets that the template names. A template without names is
+//! checked against all datasets that have its columns.
 
 use super::rules;
 use crate::{dataset::DatasetInfo, template::TemplateSpec};
 
-/// Returns the texts of all faults of a template. `offered` are all available datasets; `unavailable` are the names of
-/// datasets whose columns are unknown now.
+/// Returns the texts of all faults of a template. `offered` are the available datasets. `unavailable` are the names of
+/// datasets whose columns are unknown at present.
 pub(super) fn faults(spec: &TemplateSpec, offered: &[&DatasetInfo], unavailable: &[&str]) -> Vec<String> {
     if !rules::is_name(&spec.name) {
         return vec!["a template's name has 1 to 64 letters, digits, `_`, `-` and `.`".into()];
@@ -32,7 +32,7 @@ pub(super) fn faults(spec: &TemplateSpec, offered: &[&DatasetInfo], unavailable:
     faults
 }
 
-/// Returns the datasets that have all columns of the template, or the reason why no dataset has them.
+/// Returns the datasets that have all columns of the template, or a fault text if there are none.
 fn matching<'a>(spec: &TemplateSpec, offered: &[&'a DatasetInfo]) -> Result<Vec<&'a DatasetInfo>, String> {
     let named = spec.dataset_columns();
     let lacks = |dataset: &DatasetInfo| -> Vec<&String> {
@@ -54,8 +54,8 @@ fn matching<'a>(spec: &TemplateSpec, offered: &[&'a DatasetInfo]) -> Result<Vec<
     })
 }
 
-/// Checks a template against these datasets, and adds the faults. A fault of several datasets is added once, with their
-/// names.
+/// Checks a template against these datasets, and adds the fault texts to `faults`. A fault that occurs for several
+/// datasets is added once, with the names of these datasets.
 fn check(spec: &TemplateSpec, datasets: &[&DatasetInfo], faults: &mut Vec<String>) {
     let mut found: Vec<(String, Vec<&str>)> = Vec::new();
     for dataset in datasets {

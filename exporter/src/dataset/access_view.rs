@@ -18,10 +18,10 @@ use super::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, R
 
 /// The text that replaces every value under the mask `redacted`.
 const REDACTED: &str = "***";
-/// The mask `last_four` hides texts of up to this many characters completely, because four characters would be at least
-/// half of the text.
+/// The maximum length, in characters, of a text that the mask `last_four` hides completely. Four shown characters would
+/// be at least half of such a text.
 const SHORT: usize = 8;
-/// The number of characters that `last_four` shows of longer texts.
+/// The number of characters at the end of a longer text that the mask `last_four` shows.
 const LAST: usize = 4;
 
 /// The reason why a dataset can't be opened for a caller.
@@ -82,7 +82,7 @@ impl AccessView {
         Ok(Self { inner, info, policy, masks })
     }
 
-    /// Returns a query with the row policy added to its filter, or an error if the query selects a hidden column, or
+    /// Returns the query with the row policy added to its filter. Fails if the query selects a hidden column, or
     /// filters by a hidden or masked one.
     fn restricted(&self, query: &Query) -> Result<Query, DatasetError> {
         // the gateway and the plan check this too, but only a check here covers every caller of the dataset

@@ -12,7 +12,7 @@ use super::{redact, sql};
 /// contains no value of a row.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// The query names a column that the source does not have.
+    /// The query names a column that the source does not have, or that the caller may not use.
     #[error("there is no column `{0}` any more")]
     NoColumn(String),
     /// The database has no table of this name.
@@ -47,26 +47,27 @@ pub enum DatasetError {
         dataset: String,
         /// The name of the column.
         column: String,
-        /// The number of the row among the rows of the export, from 1; of a row that the filter compares, the number that
-        /// it would have.
+        /// The position of the row among the rows of the export, counted from 1. For a row that the filter can't
+        /// compare: the position that the row would have.
         row: u64,
-        /// The kind of the stored value. The text does not repeat the value.
+        /// The kind of the stored value, such as `a BLOB`. The text does not repeat the value.
         found: &'static str,
-        /// The kind of column that the source or the catalog declares.
+        /// The declared kind of the column, such as `a column of whole numbers`.
         expected: &'static str,
     },
-    /// The rows do not come in the order of their values, because a database sorts other spellings of them.
+    /// The database returned the rows in another order than that of their values, because the column stores its values
+    /// in several spellings.
     #[error(
         "column `{0}` has values in spellings that its database sorts in another order than their values: write them in one \
          spelling, or leave the column out of `order`"
     )]
     Unsorted(String),
-    /// A column has more nested lists, maps and records than Sluice reads.
+    /// A column has more levels of nested lists, maps and records than Sluice reads.
     #[error(
         "column `{column}` is nested {depth} levels deep, and at most 32 are read: flatten it, or store it as text"
     )]
     TooDeep {
-        /// The name of the column, or of the member of an object.
+        /// The name of the column, or of the member of a JSON object.
         column: String,
         /// The number of lists, maps and records around the deepest value that was found.
         depth: usize,
@@ -88,7 +89,7 @@ pub enum DatasetError {
     /// A part of a file is larger than Sluice reads at once; the text names the part and the limit.
     #[error("{0}")]
     Limit(&'static str),
-    /// A row of a CSV file has another number of fields than the header.
+    /// A row of a CSV file has more or fewer fields than the header.
     #[error("a row has {found} fields, and the header has {expected}")]
     Fields {
         /// The number of fields of the row.
@@ -96,22 +97,25 @@ pub enum DatasetError {
         /// The number of fields of the header.
         expected: u64,
     },
-    /// A text file has no header or, if it may have none, no row.
+    /// A CSV or TSV file has no header line, or the NDJSON files of a dataset have no rows.
     #[error("it is empty")]
     Empty,
     /// A file has a column that the dataset does not offer, because the file is newer than the loaded catalog.
     #[error("it has the new column `{0}`, which is offered after the next load of the catalog; or declare the columns")]
     NewColumn(String),
-    /// A value does not fit the guessed type of its column, because the file is newer than the loaded catalog.
+    /// A value does not fit the type that the exporter inferred for the column when it loaded the catalog. The file is
+    /// newer than the loaded catalog.
     #[error(
         "column `{0}`: a value is not of the type that was guessed from the earlier rows; the type is guessed again at the \
          next load of the catalog; or declare the columns"
     )]
     BrokenGuess(String),
-    /// The catalog file must declare more about a file; the text says what.
+    /// Sluice can't tell how to read a file. The text says what the catalog file must declare, or how to convert the
+    /// file.
     #[error("{0}")]
     Undeclared(String),
-    /// The files are still being read for the types of their columns.
+    /// The exporter is still scanning the files to infer the types of their columns. The dataset is offered after the
+    /// scan.
     #[error(
         "its files are still being read for the types of their columns, and it is offered after that; declare its columns \
          to offer it at once"
@@ -132,7 +136,7 @@ pub enum DatasetError {
     /// A file was modified in place while the exporter read the file: the rows may come from two versions.
     #[error("its file was written while it was read: files are replaced by renaming others over them")]
     Rewritten,
-    /// A column has different types in the files of one dataset.
+    /// A column has another type in one file of a dataset than in the first file.
     #[error("column `{0}` has changed its type")]
     Changed(String),
     /// A remote file is too large to be copied. The number is the maximum size of the local copy, in bytes.
@@ -189,8 +193,8 @@ impl DatasetError {
         Self::AtLine { line, source: Box::new(self) }
     }
 
-    /// Adds the name of the column in which this error occurred, if the error lies in the bytes of the file and has no
-    /// name yet.
+    /// Adds the name of the column in which this error occurred. Errors that are not about the bytes of the file are
+    /// returned unchanged.
     pub(super) fn in_column(self, column: &str) -> Self {
         match self {
             Self::Garbled(_) | Self::Lacking(_) | Self::Polars(_) => {
@@ -245,7 +249,7 @@ impl DatasetError {
         words.to_owned()
     }
 
-    /// Whether the files of the dataset are newer than the loaded catalog, and do not fit it.
+    /// Whether the error shows that a file of the dataset is newer than the loaded catalog and does not fit it.
     pub(super) fn is_newer(&self) -> bool {
         match self {
             Self::InFile { source, .. } | Self::AtLine { source, .. } | Self::InColumn { source, .. } => {

@@ -10,11 +10,11 @@ use super::DatasetError;
 
 /// The maximum number of rows in a frame.
 const FRAME_ROWS: usize = 8192;
-/// The total size of the values at which a frame is full, in bytes. The last row may make the frame larger.
+/// The total size of values, in bytes, at which a frame is full. The last row may make the frame larger.
 const FRAME_BYTES: usize = 4 << 20;
 
-/// Returns the polars type that stores a column type in a frame. Decimals are stored as text, which keeps all their
-/// digits.
+/// Returns the polars type of a frame column that holds values of a column type. Decimals are stored as text, which
+/// keeps all their digits.
 pub(super) const fn dtype(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::String | ColumnType::Decimal => DataType::String,
@@ -65,9 +65,12 @@ impl FrameBuilder {
         self.rows >= FRAME_ROWS || self.bytes >= FRAME_BYTES
     }
 
-    /// Appends a row. For each column, in order, `append` must append exactly one value to the builder of the column,
-    /// and return the size of the value in bytes; 0 will do for a value that is no text. If a value
-    /// does not fit, the error names its column.
+    /// Appends a row by calling `append` for each column, in order, with the index and the builder of the column.
+    /// `append` must append exactly one value, and return the size of the value in bytes (0 is allowed for values other
+    /// than text).
+    ///
+    /// # Errors
+    /// The error of `append`. [`AppendError::Value`] becomes an error with the name of the column.
     pub(super) fn push<E: Into<AppendError>>(
         &mut self,
         mut append: impl FnMut(usize, &mut ColumnBuilder) -> Result<usize, E>,
@@ -75,7 +78,7 @@ impl FrameBuilder {
         self.push_typed(|index, _, builder| append(index, builder))
     }
 
-    /// Appends a row like [`Self::push`], with the column of each value.
+    /// Appends a row like [`Self::push`], but also passes the column of each value to `append`.
     pub(super) fn push_typed<E: Into<AppendError>>(
         &mut self,
         mut append: impl FnMut(usize, &Column, &mut ColumnBuilder) -> Result<usize, E>,

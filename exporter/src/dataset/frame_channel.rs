@@ -11,7 +11,7 @@ use super::{DatasetError, Frames};
 /// when the receiver is dropped.
 const CAPACITY: usize = 1;
 
-/// The end of the channel into which the task that reads a source sends its frames.
+/// The sending end of the channel, for the task that reads a source.
 pub(super) type FrameSender = mpsc::Sender<DataFrame>;
 
 /// Creates the channel between the task that reads a source and its stream of frames.
@@ -40,7 +40,8 @@ impl LimitedSender {
         self.sender.closed().await;
     }
 
-    /// Sends a frame without the rows beyond the limit of the query. Returns false when no further frame is needed.
+    /// Sends the rows of a frame up to the limit of the query, and blocks while the channel is full. Returns false if
+    /// no further frame is needed.
     pub(super) fn send(&mut self, frame: DataFrame) -> bool {
         let frame = match &mut self.left {
             None => frame,

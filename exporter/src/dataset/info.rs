@@ -49,8 +49,8 @@ pub struct DatasetInfo {
     /// A filter that every row must pass, in which `{"claim": "<name>"}` stands for a value of the caller's token;
     /// none by default.
     pub row_policy: Option<Value>,
-    /// The columns that name the tenant of a row; more than one where tables are joined. By default the columns called
-    /// `tenant` or `tenant_id`. The row policy must compare each of these columns with a claim.
+    /// The columns that name the tenant of a row; by default the columns called `tenant` or `tenant_id`. The row policy
+    /// must compare each of these columns with a claim.
     pub tenant_columns: Option<Vec<String>>,
     /// The scopes that an export requires, and the column rules; by default every caller sees all columns as they are.
     pub access: Access,

@@ -45,7 +45,8 @@ pub(crate) use self::{info::TENANT_COLUMNS, postgres::Key};
 /// the source prepares a bounded number of frames ahead, and stops when the stream is dropped.
 pub type Frames = BoxStream<'static, Result<DataFrame, DatasetError>>;
 
-/// A query of a dataset. The caller has checked the query against the columns and parameters of the dataset.
+/// A query for rows of a dataset. The code that creates a query must check it against the columns and parameters of the
+/// dataset.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// The columns of the result, in this order; empty only in a query that is counted and not opened.
@@ -61,7 +62,7 @@ pub struct Query {
 /// The precision with which the rows of a query are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// The exact number, if it can be counted much faster than the rows can be read.
+    /// The exact number, if the source can count the rows much faster than it can read them.
     Exact,
     /// An estimate from statistics, from a sample or from a count with a limit, within about a second.
     Estimate,
@@ -111,7 +112,7 @@ pub trait Dataset: Send + Sync {
     /// Returns the description of the dataset.
     fn info(&self) -> &DatasetInfo;
 
-    /// Whether an export has found that the source is newer than [`Self::info`], and does not fit it. An exporter then
+    /// Whether an export has found that the source has changed and no longer fits [`Self::info`]. The exporter then
     /// loads its catalog file again.
     fn is_outdated(&self) -> bool {
         false
@@ -134,9 +135,10 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// Estimates the number of rows of a whole dataset, with the default value of each parameter. Exporters advertise this
-/// number, and gateways choose the lane of an export by it. None if a parameter has no default, or the source has no
-/// estimate. An error of the source is only logged.
+/// Estimates the number of rows of a whole dataset, with the default value of each parameter. Gateways choose the lane
+/// of an export by this number, which exporters advertise.
+///
+/// None if a parameter has no default, if the source has no estimate, or after an error of the source, which is logged.
 pub async fn estimate_rows(dataset: &dyn Dataset) -> Option<u64> {
     let info = dataset.info();
     let params = params::check(&info.params, &Map::new()).ok()?;
@@ -150,8 +152,8 @@ pub async fn estimate_rows(dataset: &dyn Dataset) -> Option<u64> {
     }
 }
 
-/// Joins the parts of an expression by an associative operation into a tree of logarithmic depth, because databases and
-/// polars walk expressions recursively and limit their depth. None for an empty list.
+/// Joins the parts of an expression by an associative operation into a balanced tree, because databases and polars
+/// limit the depth of expressions. None for an empty list.
 fn balanced<T>(mut parts: Vec<T>, join: fn(T, T) -> T) -> Option<T> {
     while parts.len() > 1 {
         let mut pairs = parts.into_iter();

@@ -4,7 +4,8 @@
 use polars::prelude::PolarsError;
 use tokio::task::JoinError;
 
-/// The begins of texts of polars about files, and the causes that they mean.
+/// The beginnings of polars' error texts about files, each with the cause that Sluice reports. With an empty cause,
+/// [`ENCODINGS`] gives the cause.
 const CAUSES: [(&str, &str); 10] = [
     ("parquet: Not yet supported: Decoding", ""),
     (
@@ -30,7 +31,8 @@ const CAUSES: [(&str, &str); 10] = [
     ("not yet implemented", "the file uses a feature that is not supported: write it with other options"),
 ];
 
-/// The encodings of Parquet that polars does not read for every type, as it names them, and the texts about them.
+/// The encodings of Parquet that polars supports for some types only, as its error texts name them, each with the cause
+/// that Sluice reports. The last entry is for all other encodings.
 const ENCODINGS: [(&str, &str); 5] = [
     (
         "\"ByteStreamSplit\"",
@@ -48,7 +50,8 @@ const ENCODINGS: [(&str, &str); 5] = [
     ("", "an encoding of the file is not supported for the type of its column: write it with another one"),
 ];
 
-/// Returns the cause that the text of a polars error about a file means; None for a text that may mean anything.
+/// Returns the cause that Sluice reports for the text of a polars error about a file; None if the text has no known
+/// beginning.
 fn cause(text: &str) -> Option<&'static str> {
     match CAUSES.iter().find(|(begin, _)| text.starts_with(begin))? {
         (_, "") => ENCODINGS.iter().find(|(name, _)| text.contains(name)).map(|(_, cause)| *cause),
@@ -56,8 +59,8 @@ fn cause(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns a text for a polars error. The text names the kind of the error, and possibly a missing column or the kind
-/// of an I/O error, but no value of a row.
+/// Returns a text for a polars error that is safe to log. The text names the kind of the error, and possibly a missing
+/// column or the cause, but no value of a row.
 pub(crate) fn polars(error: &PolarsError) -> String {
     let kind = match error {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => return polars(error),
@@ -77,7 +80,7 @@ pub(crate) fn polars(error: &PolarsError) -> String {
     kind.to_owned()
 }
 
-/// Whether the text that [`polars`] returns for an error names the cause that a file can't be read.
+/// Whether the text that [`polars`] returns for an error says why a file can't be read.
 pub(crate) fn names_cause(error: &PolarsError) -> bool {
     match error {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => names_cause(error),

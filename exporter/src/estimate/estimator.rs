@@ -18,17 +18,17 @@ use crate::{
     plan::{Plan, PlanRequest},
 };
 
-/// The time limit for reading the sample from the source.
+/// The maximum time for reading the sample from the source.
 const SAMPLE_TIMEOUT: Duration = Duration::from_millis(2_000);
-/// The maximum wait for the source to estimate the number of rows of a query.
+/// The maximum time for the source's estimate of a query's number of rows.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(1_200);
-/// The assumed speed of an export, in bytes of the file per second, if the history contains no similar export.
+/// The assumed speed of an export, in bytes of the file per second, if the history contains no comparable export.
 const DEFAULT_SPEED: f64 = 40e6;
 /// The assumed time between the request for an export and its first row, in seconds: for the dispatch, the start of the
 /// attempt and the opening of the source.
 const OVERHEAD_SECONDS: f64 = 0.1;
 
-/// Estimates an export before its user requests it.
+/// Estimates the size, duration and price of an export before a user requests it.
 pub(crate) struct Estimator {
     catalog: Current,
     history: History,
@@ -40,10 +40,11 @@ impl Estimator {
         Self { catalog, history: History::new(db), clock }
     }
 
-    /// Estimates one export.
+    /// Returns the rows, size, duration, price and preview of one export.
     ///
     /// # Errors
-    /// When the request does not fit the dataset, or the source fails. The export would fail with the same error.
+    /// When the request does not fit the dataset, or the source fails. The export itself would fail with the same
+    /// error.
     pub(crate) async fn estimate(&self, request: EstimateRequest) -> Result<Estimate, JobError> {
         let EstimateRequest { request, claims } = request;
         let request = PlanRequest {
@@ -79,8 +80,8 @@ impl Estimator {
     }
 }
 
-/// Returns the exact number of rows if the sample contains all rows, or else the source's estimate; None without an
-/// estimate.
+/// Returns the exact number of rows if the sample contains all rows. Otherwise returns the source's estimate, or None
+/// if the source gives no estimate.
 async fn count_rows(plan: &Plan, sample: &Sample) -> Option<RowCount> {
     if sample.is_complete() {
         return Some(RowCount::exact(sample.rows()));

@@ -15,14 +15,13 @@ use crate::plan::PlanRequest;
 const MAX_EXPORTS: u64 = 300;
 /// The maximum age of the cached history. After that, the next estimate reads the history again.
 const CACHE_TTL: Duration = Duration::from_secs(60);
-/// The history contains only exports with at least this number of rows. The fixed costs of smaller exports would
-/// distort the mean speed.
+/// The minimum number of rows of an export in the history. In smaller exports, fixed costs distort the duration of a
+/// row.
 const MIN_ROWS: i64 = 1_000;
-/// The timeout of the query that reads the history. If the query fails, estimates do without the history.
+/// The timeout of the query that reads the history. After a failure, estimates use no history until the cache expires.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The fields of a request that decide the size of a row. [`History`] averages the measurements of exports with equal
-/// keys.
+/// The fields of a request that determine the size of a row. [`History`] groups earlier exports by this key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     dataset: String,
@@ -44,10 +43,10 @@ impl Key {
     }
 }
 
-/// The number of rows of a comparable export is at most this many times larger or smaller.
+/// The maximum ratio between the row counts of two comparable exports.
 const COMPARABLE: f64 = 8.0;
 
-/// The measurements of exports with the same key.
+/// The measurements of all earlier exports with the same key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Throughput {
     rows: f64,
@@ -55,7 +54,7 @@ pub(super) struct Throughput {
     runs: Vec<Run>,
 }
 
-/// The rows and the duration of one export.
+/// The row count and the duration, in seconds, of one export.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Run {
     rows: f64,
@@ -78,8 +77,9 @@ impl Throughput {
 
     /// Returns the expected duration of an export of `rows` rows, in seconds; None without a comparable export.
     ///
-    /// An export is comparable if it has about as many rows, and selects rows as this export does or does not. Its
-    /// duration per row counts, and the median of these decides. No export takes longer than a full export of more rows.
+    /// An earlier export is comparable if its row count is similar ([`COMPARABLE`]) and its [`Run::is_selective`] has
+    /// the same value. The result is the median duration of one row in these exports, times `rows`. The result is at
+    /// most the duration of any unfiltered export with at least `rows` rows.
     pub(super) fn seconds(&self, rows: u64, is_selective: bool) -> Option<f64> {
         let rows = (rows as f64).max(1.0);
         let is_comparable = |run: &&Run| {
@@ -101,7 +101,7 @@ impl Throughput {
 
 type Throughputs = Arc<HashMap<Key, Throughput>>;
 
-/// The row size and speed of the newest exports for each [`Key`], cached for [`CACHE_TTL`].
+/// The row sizes and durations of the newest exports, by [`Key`]. The values are cached for [`CACHE_TTL`].
 pub(super) struct History {
     db: DatabaseConnection,
     cache: Mutex<Option<(Instant, Throughputs)>>,

@@ -3,8 +3,8 @@
 //!
 //! An estimate reads only the first rows of a source, as a [`sample`], and encodes them in the requested format. The
 //! number of rows comes from the statistics of the source ([`crate::dataset::Dataset::count`]), unless the sample
-//! contains all rows. The size of a row and the speed come from the [`history`] of earlier exports; without such
-//! exports, the size comes from the sample, and the speed is a default.
+//! contains all rows. The size of a row and the speed come from earlier exports, the [`history`]. Without earlier
+//! exports of the same kind, the size comes from the sample, and the speed is a constant.
 
 mod estimator;
 mod history;

@@ -1,4 +1,4 @@
-//! Reads and encodes the first rows of an export, to measure their size and to show a preview.
+//! Reads and encodes the first rows of an export, to measure the size of a row and to show a preview.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -28,24 +28,25 @@ use crate::{
 const SAMPLE_ROWS: u64 = 1_000;
 /// The maximum length of a text in a preview, in characters; `…` follows a truncated text.
 const MAX_PREVIEW_TEXT: usize = 200;
-/// The maximum size of a preview, in bytes. Each row has an equal share of this size. A row omits the columns that
-/// exceed its share.
+/// The maximum size of a preview, in bytes. Each row has an equal share. A row omits the first column that would exceed
+/// the row's share, and all later columns.
 const MAX_PREVIEW_SIZE: usize = 256 << 10;
 
-/// The first rows of an export, before the template is applied.
+/// The first rows of the source, before the projection of the template is applied.
 pub(super) struct Sample {
     frames: Vec<DataFrame>,
     rows: u64,
     complete: bool,
 }
 
-/// The sizes of an encoded sample, and the preview.
+/// The encoded size of a sample, and its preview. `rows` and `bytes` are the row count and the size of the encoded
+/// file.
 pub(super) struct EncodedSample {
     rows: u64,
     bytes: u64,
-    /// The size of a file without rows, in bytes.
+    /// The size in bytes of a file of the same format without rows.
     empty_bytes: u64,
-    /// The first rows as JSON objects, for the user.
+    /// The first rows as JSON objects, which the user sees.
     pub(super) preview: Vec<Map<String, Value>>,
 }
 
@@ -86,7 +87,8 @@ impl Sample {
         self.complete
     }
 
-    /// Encodes the sample in the requested format to measure the size, and the first rows as JSON for the preview.
+    /// Encodes the sample in the requested format, to measure its size. Also encodes the first rows as JSON, for the
+    /// preview.
     pub(super) async fn measure(&self, plan: &Plan, clock: &SharedClock) -> Result<EncodedSample, JobError> {
         let bytes =
             encode(plan.format.as_ref(), plan, self.frames.clone(), plan.compression, clock).await?.len() as u64;
@@ -148,10 +150,10 @@ async fn encode(
     Ok(sink.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// A segment age that no sample reaches, so that age never closes a segment of a sample.
+/// A maximum segment age that no sample reaches, so that each sample is stored as one segment.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A sink that collects the bytes of an encoded sample.
+/// A segment sink that keeps the bytes of an encoded sample in memory.
 #[derive(Default)]
 struct MemorySink(Mutex<Vec<u8>>);
 
@@ -164,7 +166,7 @@ impl SegmentSink for MemorySink {
     }
 }
 
-/// Parses the NDJSON lines of a preview to objects, and limits the total size of the objects.
+/// Parses the NDJSON lines of a preview into objects, and limits the size of each object.
 fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
     let max_row_size = MAX_PREVIEW_SIZE / PREVIEW_ROWS;
     let rows = serde_json::Deserializer::from_slice(lines).into_iter::<Map<String, Value>>();

@@ -103,7 +103,7 @@ async fn reply(estimator: &Estimator, payload: &[u8]) -> EstimateReply {
     }
 }
 
-/// Converts the error of an estimate to the problem in the reply.
+/// Converts an error of an estimate to the problem that the reply contains.
 fn problem(error: &JobError) -> Problem {
     match (error, error.verdict()) {
         (JobError::Access(_), Verdict::Fail(problem)) => Problem::new(Slug::Forbidden, problem.detail),

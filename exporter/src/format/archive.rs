@@ -1,9 +1,9 @@
-//! ZIP archives, `xlsx-zip` and `csv-zip`, for tables with more rows than a sheet holds. Each part of the archive fits
-//! into one sheet.
+//! ZIP archives, `xlsx-zip` and `csv-zip`, for exports with more rows than a sheet holds. Each file in the archive, a
+//! part, fits into one sheet.
 //!
 //! The writer adds a part to the archive as soon as the part is full, so that only one workbook is on disk at a time.
 //! If the template places the timestamps outside the table ([`Timestamps::Envelope`]), the last entry of the archive,
-//! `export.csv`, states them.
+//! `export.csv`, states the timestamps.
 
 use std::{io::Write, sync::Arc};
 
@@ -57,8 +57,8 @@ const fn description(name: &'static str) -> FormatDescription {
     }
 }
 
-/// The size of the blocks in which the writer compresses CSV text, in bytes. Because the size is fixed, the bytes of
-/// the archive do not depend on how the rows are split into frames.
+/// The number of bytes of CSV text that the writer compresses at once. Because this number is fixed, the bytes of the
+/// archive do not depend on how the rows are split into frames.
 const BLOCK: usize = 64 << 10;
 
 #[derive(Clone, Copy)]
@@ -108,7 +108,7 @@ struct Archive {
     parts: u32,
     /// The number of rows in the open part of the archive.
     rows: u64,
-    /// The encoded text of the open CSV part that the writer has not compressed yet: less than one block.
+    /// The text of the open CSV part that the writer has not compressed yet: less than [`BLOCK`] bytes.
     text: Vec<u8>,
 }
 
@@ -118,7 +118,7 @@ enum Part {
 }
 
 impl Archive {
-    /// Opens the next part: a workbook, or a ZIP entry of a CSV file.
+    /// Opens the next part of the archive: a workbook, or the ZIP entry of a CSV file.
     fn open(&mut self) -> Result<Part, FormatError> {
         self.parts += 1;
         self.rows = 0;
@@ -206,8 +206,8 @@ impl Writer for Archive {
     }
 }
 
-/// Returns the ZIP options of one entry. An entry may exceed 4 GiB. All entries have the same modification time, so
-/// that the same rows give the same archive.
+/// Returns the options of a ZIP entry with this compression level. An entry may exceed 4 GiB. All entries have the same
+/// modification time, so that the same rows give the same archive.
 fn options(level: i64) -> SimpleFileOptions {
     SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)

@@ -8,7 +8,7 @@ pub enum Compression {
     /// No compression, the default.
     #[default]
     None,
-    /// One gzip member (RFC 1952).
+    /// One gzip member, a complete gzip stream (RFC 1952).
     Gzip,
     /// A sequence of Zstandard frames (RFC 8878).
     Zstd,
@@ -37,7 +37,7 @@ pub struct CompressionError(pub(super) String);
 impl Compression {
     /// All compressions that requests can name; the default is first.
     pub const ALL: [Self; 3] = [Self::None, Self::Gzip, Self::Zstd];
-    /// The compressions of formats that compress their content themselves: only `none`.
+    /// The compressions of a format that compresses its content itself: only `none`.
     pub const NONE: [Self; 1] = [Self::None];
 
     /// Returns the name that requests use.
@@ -60,8 +60,8 @@ impl Compression {
         }
     }
 
-    /// Returns the media type of a compressed file; None without compression, where the media type of the format
-    /// applies.
+    /// Returns the media type of a compressed file. Returns None without compression, because the media type of the
+    /// format then applies.
     #[must_use]
     pub const fn media_type(self) -> Option<&'static str> {
         match self {

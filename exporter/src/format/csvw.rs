@@ -1,5 +1,5 @@
 //! The metadata document of a file, in the vocabulary of CSV on the Web (<https://www.w3.org/TR/tabular-metadata/>).
-//! Only the documents of CSV and TSV files describe a dialect: the delimiter, the quotes and the line ends.
+//! The document of a CSV or TSV file also describes the dialect: the delimiter, the quotes and the line ends.
 //!
 //! Properties that the vocabulary lacks have absolute names, `urn:sluice:…`, as the standard requires.
 
@@ -124,8 +124,8 @@ const fn plain_type(column: &Column) -> &'static str {
     }
 }
 
-/// Returns the CSVW datatype of a column's fields. If a reader can parse the fields only as text, also returns the type
-/// of the dataset's values.
+/// Returns the CSV on the Web datatype of a column's fields. If a reader can parse the fields only as text, also
+/// returns the type of the original values.
 fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Value, Option<&'static str>) {
     let plain = plain_type(&column.source);
     let text = || (json!("string"), Some(plain));
@@ -161,7 +161,7 @@ fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Val
     }
 }
 
-/// Whether CSV on the Web defines both the date part and the time part of this pattern.
+/// Whether this is a pattern for timestamps that CSV on the Web defines, in its date part and in its time part.
 fn is_timestamp(pattern: &str) -> bool {
     let split = pattern.split_once([' ', 'T']);
     split.is_some_and(|(date, time)| DATES.contains(&date) && TIMES.contains(&time))
@@ -190,7 +190,8 @@ fn number(plain: &'static str, style: &NumberStyle) -> (Value, Option<&'static s
     (json!({"base": base, "format": format}), None)
 }
 
-/// Percent-encodes all bytes of a column name except letters, digits and `_`: CSVW names are URI template variables.
+/// Percent-encodes all bytes of a column name except letters, digits and `_`, because CSV on the Web allows only such
+/// names.
 fn name(column: &str) -> String {
     column
         .bytes()

@@ -6,7 +6,7 @@ use polars::prelude::PolarsError;
 
 use super::CompressionError;
 
-/// Why a format cannot write the rows of an export.
+/// Why a format can't write the rows of an export.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// The format does not support the type of a column.
@@ -19,7 +19,7 @@ pub enum FormatError {
         /// The name of the format.
         format: &'static str,
     },
-    /// The number of columns of a frame differs from the layout.
+    /// The number of columns of a data frame differs from the number of columns of the layout.
     #[error("the data has {got} columns where the layout has {wanted}")]
     Width {
         /// The number of columns of the frame.
@@ -30,11 +30,11 @@ pub enum FormatError {
     /// The file, or the memory or disk space to write it, would exceed a limit.
     #[error("{subject} would be larger than {limit}: {advice}")]
     TooLarge {
-        /// The part of the file that exceeds the limit.
+        /// The file or data that exceeds the limit, such as `this workbook`.
         subject: &'static str,
         /// The exceeded limit, with its unit.
         limit: String,
-        /// A suggestion for a request that stays within the limit.
+        /// A suggestion for another request that stays within the limit.
         advice: &'static str,
     },
     /// The workbook or ZIP library refused a value or a size.

@@ -1,21 +1,21 @@
-//! Writes a gzip file of one member (RFC 1952) whose blocks are compressed independently.
+//! Writes a gzip file of one member (RFC 1952) from blocks that are compressed independently.
 //!
-//! Each block is raw deflate data (RFC 1951) that ends with a full flush: the next block starts at a byte and refers to
-//! no earlier data. So several threads compress blocks at once, and the concatenation of the blocks is one deflate
-//! stream. Many readers decompress only the first member of a gzip file, and ignore the others.
+//! Each block is raw deflate data (RFC 1951) that ends with a full flush: the next block begins at a byte boundary and
+//! refers to no earlier data. So several threads can compress blocks at once, and the concatenation of the blocks is
+//! one deflate stream. The file has only one member, because many readers ignore all members after the first.
 
 use flate2::{Compress, Crc, FlushCompress, Status};
 
 use super::CompressionError;
 
-/// The header of the member: deflate, no flags, no modification time, no file name, unknown operating system.
+/// The header of the gzip member: deflate, no flags, no modification time, no file name, unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// The last deflate block, which is empty and has the mark of the last block.
+/// An empty deflate block that is marked as the last block of the stream.
 const LAST_BLOCK: [u8; 2] = [3, 0];
-/// The initial capacity of a compressed block beyond its content, in bytes.
+/// The initial capacity of a compressed block's buffer is half of the content's size plus this number of bytes.
 const OVERHEAD: usize = 64;
 
-/// A compressed block, and the checksum and length of its content.
+/// A compressed block, and the checksum and length of its uncompressed content.
 pub(crate) struct GzipBlock {
     bytes: Vec<u8>,
     checksum: Crc,
@@ -48,24 +48,24 @@ pub(crate) fn block(content: &[u8], level: u32) -> Result<GzipBlock, Compression
     Ok(GzipBlock { bytes, checksum })
 }
 
-/// Joins compressed blocks to one member.
+/// Joins compressed blocks into one gzip member.
 #[derive(Default)]
 pub(crate) struct Member {
-    /// The checksum and length of the content so far.
+    /// The checksum and length of the uncompressed content so far.
     checksum: Crc,
     begun: bool,
 }
 
 impl Member {
-    /// Takes the next block in the order of the file, and returns its bytes in the file. The header of the member
-    /// precedes the first block.
+    /// Takes the next block in the order of the file, and returns the bytes to append to the file. The bytes of the
+    /// first block begin with the header of the member.
     pub(crate) fn append(&mut self, block: GzipBlock) -> Vec<u8> {
         self.checksum.combine(&block.checksum);
         if std::mem::replace(&mut self.begun, true) { block.bytes } else { [&HEADER[..], &block.bytes].concat() }
     }
 
-    /// Returns the end of the file, which has at least one block: the last deflate block, the CRC-32 of the whole
-    /// content, and its length modulo 2^32.
+    /// Returns the last bytes of the file: the last deflate block, the CRC-32 of the uncompressed content, and the
+    /// length of this content modulo 2^32. The file must already have at least one block.
     pub(crate) fn trailer(&self) -> Vec<u8> {
         let (sum, length) = (self.checksum.sum().to_le_bytes(), self.checksum.amount().to_le_bytes());
         [&LAST_BLOCK[..], &sum, &length].concat()

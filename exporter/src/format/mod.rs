@@ -1,7 +1,7 @@
 //! Formats encode the rows of an export as the bytes of a file.
 //!
 //! A [`Format`] creates the [`Encoding`] of one export, which is one of:
-//! - an [`Encoder`], for text formats. An encoder has no state, so that several threads encode frames at once. The
+//! - an [`Encoder`], for text formats. An encoder has no state, so that several threads encode data frames at once. The
 //!   bytes do not depend on how the rows are split into frames.
 //! - a [`Writer`], for formats with an inner structure, such as Parquet and workbooks. A writer takes the frames in
 //!   order on one thread.
@@ -39,10 +39,10 @@ pub use self::{
 };
 use crate::layout::{Layout, Timestamps};
 
-/// The name, media type, extension and features of a format.
+/// The name, media type, file extension and features of a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FormatDescription {
-    /// The name that requests use, such as `csv`.
+    /// The name of the format in requests, such as `csv`.
     pub name: &'static str,
     /// The media type of an uncompressed file, for the header `Content-Type`.
     pub media_type: &'static str,
@@ -50,16 +50,16 @@ pub struct FormatDescription {
     pub extension: &'static str,
     /// The supported compressions, the default one first. A format that compresses its content supports `none` only.
     pub compressions: &'static [Compression],
-    /// Whether the format supports [`Timestamps::Envelope`] and [`Timestamps::Rows`]. If it does not, the metadata
-    /// document states the timestamps instead of the file.
+    /// Whether the format supports [`Timestamps::Envelope`] and [`Timestamps::Rows`]. If false, [`Timestamps::Sidecar`]
+    /// replaces these locations.
     pub has_timestamps: bool,
-    /// Whether a file is one workbook, which states the timestamps on a sheet of their own instead of above its rows.
+    /// Whether a file is one workbook. A workbook states the timestamps on a separate sheet instead of above its rows.
     pub is_workbook: bool,
 }
 
 impl FormatDescription {
-    /// Returns `requested` if this format supports that location of the timestamps. Otherwise returns
-    /// [`Timestamps::Envelope`] for a workbook, and [`Timestamps::Sidecar`] for other formats.
+    /// Returns where a file of this format states the timestamps: at the `requested` location if the format supports
+    /// it. Otherwise returns [`Timestamps::Envelope`] for a workbook, and [`Timestamps::Sidecar`] for other formats.
     #[must_use]
     pub const fn timestamps(&self, requested: Timestamps) -> Timestamps {
         match requested {
@@ -75,8 +75,8 @@ pub trait Format: Send + Sync {
     /// Returns the description of the format.
     fn info(&self) -> &FormatDescription;
 
-    /// Creates the encoder of one file, or the function that opens its writer. The frames that follow have the columns
-    /// of `layout` in the same order.
+    /// Creates the encoder of one file, or the function that opens its writer. The data frames of the file must have
+    /// the columns of `layout`, in the same order.
     ///
     /// # Errors
     /// When the format does not support the layout.
@@ -88,7 +88,8 @@ pub trait Format: Send + Sync {
     }
 }
 
-/// A function that opens the [`Writer`] of one file. The pipeline calls the function on the thread of the writer.
+/// A function that opens the [`Writer`] of one file. The pipeline calls the function on the thread that writes the
+/// file.
 pub type OpenWriter = Box<dyn FnOnce(&Head, Output) -> Result<Box<dyn Writer>, FormatError> + Send>;
 
 /// The encoder or the writer of one file.
@@ -100,12 +101,12 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Wraps an encoder. An encoder has no state, so several threads can share it.
+    /// Creates an encoding from an encoder, which several threads share.
     pub fn parallel(encoder: impl Encoder + 'static) -> Self {
         Self::Parallel(Arc::new(encoder))
     }
 
-    /// Wraps a function that opens a writer. A writer has state, so one thread uses it.
+    /// Creates an encoding from a function that opens a writer. One thread uses the writer.
     pub fn sequential<W, F>(open: F) -> Self
     where
         W: Writer + 'static,
@@ -115,39 +116,39 @@ impl Encoding {
     }
 }
 
-/// Encodes the rows of one export. An encoder has no state, so threads share it.
+/// Encodes the rows of one export as text. An encoder has no state, so several threads share it.
 pub trait Encoder: Send + Sync {
-    /// Appends the bytes before the first row.
+    /// Appends the bytes of the file before the first row, such as a header.
     fn begin(&self, head: &Head, out: &mut Vec<u8>);
 
-    /// Appends all rows of a frame.
+    /// Appends all rows of a data frame.
     ///
     /// # Errors
     /// When the format does not support the type of a column.
     fn encode(&self, frame: &DataFrame, out: &mut Vec<u8>) -> Result<(), FormatError>;
 
-    /// Appends the bytes after the last row.
+    /// Appends the bytes of the file after the last row.
     fn end(&self, tail: &Tail, out: &mut Vec<u8>);
 }
 
-/// Writes the rows of one export to an [`Output`], and keeps their order. One thread makes all calls, and may block. Dropping the
-/// writer deletes its temporary files.
+/// Writes the rows of one export to an [`Output`], in their order. One thread calls all methods, and they may block.
+/// Dropping the writer deletes its temporary files.
 pub trait Writer: Send {
-    /// Takes all rows of a frame. May buffer rows until later rows complete a part of the file, such as a Parquet row
-    /// group.
+    /// Takes all rows of a data frame. The writer may buffer rows until a part of the file is complete, such as a
+    /// Parquet row group.
     ///
     /// # Errors
     /// When the format does not support the type of a column, the file exceeds a limit or the disk is full.
     fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError>;
 
-    /// Writes the rest of the file, after the last frame.
+    /// Writes the rest of the file, after the last data frame.
     ///
     /// # Errors
-    /// As [`Writer::write`].
+    /// When the file exceeds a limit, the format does not support the type of a column or the disk is full.
     fn end(self: Box<Self>, tail: &Tail) -> Result<(), FormatError>;
 }
 
-/// The resources that the encoding of one file may use.
+/// The limits of temporary files, sheets, archive parts and Parquet row groups for one file.
 #[derive(Clone, Debug)]
 pub struct FormatLimits {
     /// The folder of temporary files. The files have no names, so the operating system deletes them when the process
@@ -155,13 +156,13 @@ pub struct FormatLimits {
     pub spool_dir: PathBuf,
     /// The maximum size of the temporary files of one export, in bytes.
     pub max_spool_size_per_export: u64,
-    /// The maximum number of rows of a sheet, header included; 1,048,576 is the limit of the workbook format.
+    /// The maximum number of rows of a sheet, including the header; the XLSX format allows 1,048,576.
     pub max_sheet_rows: u32,
-    /// The maximum number of rows of a workbook, over all its sheets.
+    /// The maximum number of rows of a workbook, in all its sheets together.
     pub max_workbook_rows: u64,
     /// The number of rows of each part of an archive.
     pub archive_part_rows: u64,
-    /// The size of a Parquet row group, measured in bytes of its values before compression.
+    /// The size at which the writer ends a Parquet row group, in bytes of its values before compression.
     pub row_group_size: usize,
     /// The maximum number of rows of a Parquet row group.
     pub max_row_group_rows: usize,
@@ -186,8 +187,8 @@ impl Default for FormatLimits {
 pub struct Head {
     /// The time at which the gateway accepted the export.
     pub requested_at: Timestamp,
-    /// The completion time, which is known here only if the exporter has spooled all rows before it writes the file;
-    /// None otherwise.
+    /// The completion time, if the exporter has spooled all rows before it writes the file. Otherwise None, because the
+    /// time is not known yet.
     pub completed_at: Option<Timestamp>,
 }
 
@@ -196,7 +197,7 @@ pub struct Head {
 pub struct Tail {
     /// The number of data rows, without headers.
     pub rows: u64,
-    /// The time at which the exporter finished encoding or spooling the rows.
+    /// The time at which the exporter finished encoding the rows, or spooling them if it spools the rows.
     pub completed_at: Timestamp,
 }
 
@@ -209,7 +210,7 @@ pub struct FinishedFile {
     pub dataset: String,
     /// The version of the dataset, from the description of the dataset.
     pub dataset_version: String,
-    /// Sentences about parts of the source that the dataset does not offer, or offers under another name.
+    /// Sentences for users about parts of the source that the dataset omits or renames.
     pub notes: Vec<String>,
     /// The file's name, size, digest and media type.
     pub file: FileInfo,
@@ -217,8 +218,8 @@ pub struct FinishedFile {
     pub compression: Compression,
     /// The time at which the gateway accepted the export.
     pub requested_at: Timestamp,
-    /// The time of the snapshot; None if the rows do not come from one snapshot.
+    /// The time of the snapshot from which all rows come; None if the rows do not come from one snapshot.
     pub snapshot_at: Option<Timestamp>,
-    /// The time at which the exporter finished encoding or spooling the rows.
+    /// The time at which the exporter finished encoding the rows, or spooling them if it spools the rows.
     pub completed_at: Timestamp,
 }

@@ -1,7 +1,7 @@
 //! The format NDJSON: one JSON object per line. A file has no header and no comments, so only the metadata document
-//! states the timestamps.
+//! states the timestamps of the export.
 //!
-//! Decimals are strings, because many readers round JSON numbers. `NaN`, `INF` and `-INF` are strings too.
+//! Decimals are strings, because many readers round JSON numbers. The floats `NaN`, `INF` and `-INF` are strings too.
 
 use polars::prelude::DataFrame;
 
@@ -47,9 +47,9 @@ impl Format for Ndjson {
 }
 
 struct NdjsonEncoder {
-    /// The bytes before each value of a row: a separator, the key and a colon.
+    /// For each column, the bytes before its value in a row: a separator, the key and a colon.
     keys: Vec<Vec<u8>>,
-    /// Whether the moments of each column have no time zone.
+    /// For each column, whether its timestamps have no time zone.
     local: Vec<bool>,
 }
 

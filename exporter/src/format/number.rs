@@ -1,27 +1,28 @@
-//! Rounds numbers, groups their digits and writes the decimal mark of a style. The input is exact decimal text.
+//! Writes numbers in a style: rounds them, groups their digits and replaces the decimal mark. The input is exact
+//! decimal text.
 
 use std::borrow::Cow;
 
 use super::value_style::NumberStyle;
 
-/// The number of significant digits that a spreadsheet keeps; it rounds longer numbers.
+/// The number of significant digits that a spreadsheet keeps. A spreadsheet rounds longer numbers.
 pub(crate) const SPREADSHEET_DIGITS: usize = 15;
 
-/// The kind of text that [`write`] appended: a number for a spreadsheet, or text that a spreadsheet must not read as a
-/// number.
+/// The result of [`write`]: whether a spreadsheet may treat the appended text as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NumberText {
-    /// A number: a spreadsheet keeps all its digits, or the style permits rounding.
+    /// The text is a number: a spreadsheet keeps all its digits, or the style permits rounding.
     Number,
-    /// Text: a spreadsheet would round the number, which the style forbids.
+    /// The text must stay text: a spreadsheet would round the number, which the style forbids.
     Digits,
 }
 
-/// The largest exponent, positive or negative, of a number that [`write`] rounds.
+/// The largest absolute value of the exponent of a number that [`write`] rounds. A number with a larger exponent keeps
+/// its digits.
 const MAX_EXPONENT: usize = 400;
 
-/// Appends the decimal number `text`, such as `-12.50`, in a style, rounded half away from zero on its decimal digits.
-/// If the number has an exponent and the style does not round, only its decimal mark changes.
+/// Appends the decimal number `text`, such as `-12.50`, in a style. Rounding is half away from zero, on the decimal
+/// digits. If the number has an exponent and the style does not round, only the decimal mark changes.
 pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> NumberText {
     let text = &*match style.decimals.and_then(|_| without_exponent(text)) {
         Some(plain) => Cow::Owned(plain),

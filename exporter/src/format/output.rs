@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The output stream of one file. Clones write to the same stream. A write blocks while the next stage of the pipeline
-/// is busy.
+/// The output stream of one file. Clones write to the same stream. A write blocks until the next stage of the pipeline
+/// accepts the bytes.
 #[derive(Clone)]
 pub struct Output(Arc<Mutex<dyn Write + Send>>);
 

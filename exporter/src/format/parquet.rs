@@ -1,7 +1,7 @@
-//! The format Parquet, written by polars: pages compressed by zstd, statistics, and row groups of a bounded size.
+//! The format Parquet, which polars writes: pages compressed by zstd, statistics, and row groups of a bounded size.
 //!
-//! A row group ends when it reaches the maximum number of rows or the maximum size of its values. The file depends
-//! neither on how the rows are split into frames nor on the number of threads.
+//! A row group ends when it reaches the maximum number of rows or the maximum size of its values. The bytes of the file
+//! do not depend on how the rows are split into data frames, or on the number of threads.
 
 use polars::{
     io::parquet::write::{BatchedWriter, KeyValueMetadata, ParquetWriter},
@@ -12,7 +12,8 @@ use protocol::catalog::{Column, ColumnType};
 use super::{Compression, Encoding, Format, FormatDescription, FormatError, FormatLimits, Head, Output, Tail, Writer};
 use crate::layout::Layout;
 
-/// The number of rows that the writer adds to a row group before it compares the size of the group with the limit.
+/// The number of rows that the writer adds to a row group before it compares the size of the group with the limit
+/// again.
 const STEP: usize = 8_192;
 
 /// The Apache Parquet format, with row groups compressed by zstd.
@@ -37,17 +38,16 @@ impl Format for Parquet {
     }
 }
 
-/// A writer that collects rows and writes one row group at a time.
+/// The Parquet writer: collects rows, and writes one row group at a time.
 struct RowGroups {
     titles: Vec<String>,
     columns: Vec<Column>,
     limits: FormatLimits,
     metadata: Vec<(String, String)>,
     output: Output,
-    /// The Parquet writer; None before the first row group. The column types of that group become the types of the
-    /// file.
+    /// The polars writer; None before the first row group. The file has the column types of the first row group.
     writer: Option<BatchedWriter<Output>>,
-    /// Rows that belong to no row group yet, fewer than [`STEP`].
+    /// Rows that belong to no row group yet. After each write, there are fewer than [`STEP`].
     pending: Option<DataFrame>,
     group: Option<DataFrame>,
     group_size: usize,
@@ -76,8 +76,8 @@ impl RowGroups {
         self.writer.as_mut().ok_or_else(|| polars::prelude::polars_err!(ComputeError: "no writer"))
     }
 
-    /// Moves pending rows into the row group, [`STEP`] rows at a time, and writes each full row group. If the next
-    /// [`STEP`] rows alone reach the size limit of a row group, moves only the leading rows that reach the limit.
+    /// Moves pending rows into the open row group, [`STEP`] rows at a time, and writes each full row group. If the next
+    /// [`STEP`] rows alone reach the size limit, moves only the leading rows that reach the limit.
     fn step(&mut self) -> PolarsResult<()> {
         let Some(mut pending) = self.pending.take() else { return Ok(()) };
         loop {
@@ -138,7 +138,7 @@ impl Writer for RowGroups {
     }
 }
 
-/// Appends `rows` to the frame in `to`. If `to` is None, stores `rows` as its frame.
+/// Appends `rows` to the data frame in `to`. If `to` is None, `rows` become its data frame.
 fn append(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
     match to {
         Some(frame) => frame.vstack_mut_owned(rows).map(drop),
@@ -188,8 +188,8 @@ fn leading_rows_of_size(frame: &DataFrame, limit: usize) -> PolarsResult<(usize,
     Ok((rows.len(), bytes))
 }
 
-/// Gives moments the type that says whether they have a time zone (`isAdjustedToUTC` in the file). The numbers of the
-/// moments stay.
+/// Sets the time zone in the polars type of each timestamp column, as the column's `local` requires. Parquet stores the
+/// zone as `isAdjustedToUTC`. The stored numbers do not change.
 fn mark_zones(frame: &mut DataFrame, columns: &[Column]) -> PolarsResult<()> {
     for (at, column) in columns.iter().enumerate() {
         let Some(values) = frame.columns().get(at) else { continue };
@@ -204,7 +204,7 @@ fn mark_zones(frame: &mut DataFrame, columns: &[Column]) -> PolarsResult<()> {
     Ok(())
 }
 
-/// Returns the polars type of a column in a file without rows.
+/// Returns the polars type of a column, for a file without rows.
 const fn empty_type(column: &Column) -> DataType {
     match column.kind {
         ColumnType::String => DataType::String,

@@ -1,4 +1,5 @@
-//! Gives encoders access to the columns of a frame row by row, as Arrow arrays of their physical types.
+//! Gives encoders access to single values of a data frame: each column as an Arrow array of its physical type, such as
+//! the integer of a date.
 
 use polars::prelude::{
     BooleanType, DataFrame, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Int128Type,
@@ -10,15 +11,15 @@ use crate::value::{float32, infinity, text};
 
 type ArrayOf<T> = <T as PolarsDataType>::Array;
 
-/// The columns of a frame in their physical types, each as one contiguous array. A [`Cells`] borrows one of these
-/// arrays.
+/// The columns of a data frame, each with its type and its values as one contiguous array of the physical type.
+/// [`Cells`] borrow these arrays.
 pub(crate) struct Physical {
     columns: Vec<(DataType, Series)>,
     rows: usize,
 }
 
 impl Physical {
-    /// Converts the columns of a frame. A column is copied only if it has several chunks.
+    /// Converts the columns of a data frame. A column is copied only if polars stores it in several chunks.
     pub(crate) fn of(frame: &DataFrame) -> Self {
         let columns = frame
             .columns()
@@ -35,10 +36,10 @@ impl Physical {
         self.rows
     }
 
-    /// Returns the typed cells of each column. `local` says for each column whether its moments have no time zone.
+    /// Returns the typed cells of each column. `local` says for each column whether its timestamps have no time zone.
     ///
     /// # Errors
-    /// When a column has a type that no encoder supports. The error names `format`.
+    /// When no encoder supports the type of a column. The error names `format`.
     pub(crate) fn cells(&self, format: &'static str, local: &[bool]) -> Result<Vec<Cells<'_>>, FormatError> {
         let local = local.iter().copied().chain(std::iter::repeat(false));
         self.columns.iter().zip(local).map(|((dtype, series), local)| Cells::of(dtype, series, format, local)).collect()
@@ -60,29 +61,29 @@ pub(crate) enum Cells<'a> {
     Bool(&'a ArrayOf<BooleanType>),
     Text(&'a ArrayOf<StringType>),
     Date(&'a ArrayOf<Int32Type>),
-    /// Moments with a time zone.
+    /// Timestamps with a time zone.
     Datetime(&'a ArrayOf<Int64Type>, TimeUnit),
-    /// Moments without a time zone.
+    /// Timestamps without a time zone.
     LocalDatetime(&'a ArrayOf<Int64Type>, TimeUnit),
     Time(&'a ArrayOf<Int64Type>),
     Decimal(&'a ArrayOf<Int128Type>, usize),
 }
 
-/// The result of [`Cells::write`]: whether the value is appended, or the caller must append it.
+/// The result of [`Cells::write`]: NULL, a text that the caller must append, or the kind of the appended value.
 pub(crate) enum Cell<'a> {
     Null,
-    /// Text, which the caller must quote if necessary and append.
+    /// A text value. The caller must append it, in quotes if necessary.
     Text(&'a str),
-    /// Any other value, whose standard text [`Cells::write`] appended before it returned.
+    /// Any other value, whose standard text [`Cells::write`] has appended.
     Plain(Kind),
 }
 
-/// Whether JSON can write an appended value without quotes.
+/// Whether JSON needs quotes around the text of a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A finite number or a boolean, which JSON writes without quotes.
+    /// A finite number or a boolean, which needs no quotes in JSON.
     Literal,
-    /// A value that JSON writes as a string: a date, a time, an exact decimal or a float that is not finite.
+    /// A value that is a string in JSON: a date, a time, an exact decimal or a float that is not finite.
     Lexical,
 }
 
@@ -117,8 +118,8 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// Returns the float in `row`, if it is finite. Converts a 32-bit float to the double with the same shortest
-    /// decimal text.
+    /// Returns the float in `row`; None for NaN, infinities and other types. A 32-bit float becomes the double with the
+    /// same shortest decimal text.
     pub(crate) fn float(&self, row: usize) -> Option<f64> {
         match self {
             Self::F64(array) => array.get(row),
@@ -128,8 +129,8 @@ impl<'a> Cells<'a> {
         .filter(|value| value.is_finite())
     }
 
-    /// Returns the date, timestamp or time of day in `row`, as two numbers: the seconds since 1970-01-01, or for a time
-    /// of day since midnight, and the nanoseconds of the second. Returns None for infinite values and for `24:00:00`.
+    /// Returns the date, timestamp or time of day in `row` as seconds and nanoseconds of the second. The seconds count
+    /// from 1970-01-01, or from midnight for a time of day. Returns None for NULL, infinite values and `24:00:00`.
     pub(crate) fn seconds(&self, row: usize) -> Option<(i64, i64)> {
         const NANOS: i64 = 1_000_000_000;
         let split = |value: i64, per_second: i64| {
@@ -159,7 +160,7 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Appends the value in `row`, unless the value is NULL or text.
+    /// Appends the standard text of the value in `row`. Appends nothing for NULL and for text values.
     #[inline]
     pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Cell<'a> {
         macro_rules! plain {

@@ -9,11 +9,11 @@ use crate::layout::{ColumnStyle, Pattern, Profile, Style};
 pub(crate) enum ValueStyle {
     /// The standard text that [`crate::value::text`] writes.
     Plain,
-    /// Text that a spreadsheet must not change.
+    /// Text that a spreadsheet must neither evaluate nor change.
     Text {
         /// Whether an apostrophe precedes text that a spreadsheet would evaluate as a formula.
         guard: bool,
-        /// Whether a spreadsheet must read text of only digits as text, and so keep long numbers and leading zeros.
+        /// Whether digits are marked as text, so that a spreadsheet keeps long numbers and leading zeros.
         digits: bool,
     },
     Number(NumberStyle),
@@ -36,8 +36,8 @@ pub(crate) struct NumberStyle {
 }
 
 impl ValueStyle {
-    /// Combines the style of the column `source` with the style of its file. A time zone applies only to moments that
-    /// have one.
+    /// Combines the style of one column with the style of the file. A time zone applies only to timestamps that have a
+    /// time zone.
     pub(crate) fn of(source: &Column, column: &ColumnStyle, style: &Style) -> Self {
         let kind = source.kind;
         match kind {

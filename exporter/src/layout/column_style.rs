@@ -6,12 +6,12 @@ use super::Pattern;
 /// profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnStyle {
-    /// The number of digits after the decimal mark; values are rounded half away from zero.
+    /// The number of digits after the decimal mark, rounded half away from zero; None keeps the digits of the value.
     pub decimals: Option<u8>,
-    /// The character between groups of three digits.
+    /// The character between groups of three digits; None writes the digits without groups.
     pub grouping: Option<char>,
-    /// The pattern of dates, timestamps and times of day.
+    /// The pattern of dates, timestamps and times of day; None selects the default of the profile.
     pub pattern: Option<Pattern>,
-    /// The words that stand for true and for false.
+    /// The words for true and for false; None writes `true` and `false`, or a boolean cell in a workbook.
     pub words: Option<(String, String)>,
 }

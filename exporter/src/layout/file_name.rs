@@ -7,11 +7,12 @@ use super::{Pattern, PatternError};
 
 /// The maximum length of a file name before its placeholders are filled, in bytes.
 const MAX_LENGTH: usize = 128;
-/// The pattern in which the placeholder `{requested_at}` writes the request time. The placeholder
-/// `{requested_at:PATTERN}` selects another one.
+/// The date pattern of the placeholder `{requested_at}`. The placeholder `{requested_at:PATTERN}` selects another date
+/// pattern.
 const DEFAULT_PATTERN: &str = "yyyyMMddTHHmmss";
 
-/// The number of characters of the export's identifier that `{id}` writes. The last characters are random.
+/// The number of characters that replace the placeholder `{id}`: the last characters of the export's identifier, which
+/// are random.
 const ID_LENGTH: usize = 6;
 
 /// A file name with placeholders for the dataset, the template, the request time and the export, such as
@@ -64,8 +65,8 @@ impl Default for FileName {
 }
 
 impl FileName {
-    /// Parses a name with placeholders. The file name states the request time in `time_zone`, or in UTC if `time_zone`
-    /// is None.
+    /// Parses a file name with placeholders. The file name states the request time in `time_zone`, or in UTC if
+    /// `time_zone` is None.
     ///
     /// # Errors
     /// When the name is too long, has an unknown placeholder or an invalid pattern, or could contain a character that

@@ -39,7 +39,7 @@ pub enum Timestamps {
 }
 
 impl Timestamps {
-    /// Whether the file states the completion time before or within its rows. If so, the exporter must spool all rows
+    /// Whether the file states the completion time before or within its rows. If true, the exporter must spool all rows
     /// before it writes the file.
     #[must_use]
     pub const fn need_all_rows_first(self) -> bool {
@@ -55,25 +55,25 @@ pub const COMPLETED_AT: &str = "export_completed_at";
 /// The key under which a file states its number of data rows.
 pub const ROWS: &str = "export_rows";
 
-/// The name and the version of the template that laid out a file.
+/// The name and the version of the template that created a layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateVersion {
-    /// The template's name in requests.
+    /// The name of the template in requests.
     pub name: String,
-    /// The version from the template's author, or a digest of the template's description.
+    /// The version that the template's author has set, or a digest of the template's description.
     pub version: String,
 }
 
-/// The columns of a file and the style in which a format writes them.
+/// The columns of a file, their order, and the style in which a format writes the values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     /// The columns of the file, in their order.
     pub columns: Vec<LayoutColumn>,
     /// Where the file states the times at which its export was requested and completed.
     pub timestamps: Timestamps,
-    /// The style in which text formats write values, lines and fields.
+    /// The options that apply to the whole file, such as the profile, the delimiter and the time zone.
     pub style: Style,
-    /// The projection of the dataset's rows to the columns of the file.
+    /// How the columns of the file are calculated from the columns of the dataset, and how the rows are sorted.
     pub projection: Projection,
     /// The template that created this layout.
     pub template: TemplateVersion,
@@ -97,13 +97,13 @@ impl Layout {
         }
     }
 
-    /// Returns the names of the columns to read from the dataset, in the order that the projection expects.
+    /// Returns the names of the dataset's columns to read, in the order that the projection expects.
     #[must_use]
     pub fn inputs(&self) -> &[String] {
         self.projection.inputs()
     }
 
-    /// Returns for each column whether its moments have no time zone.
+    /// Returns for each column whether its timestamps have no time zone.
     pub(crate) fn local(&self) -> Vec<bool> {
         self.columns.iter().map(|column| column.source.local).collect()
     }
@@ -114,14 +114,14 @@ impl Layout {
 pub struct LayoutColumn {
     /// The column of the dataset, or a column that the template calculates.
     pub source: Column,
-    /// The column's name in the file.
+    /// The column's title in the file.
     pub title: String,
     /// The style in which text formats and workbooks write the column's values.
     pub style: ColumnStyle,
 }
 
 impl LayoutColumn {
-    /// Creates a column with the name and the unchanged values of `source`.
+    /// Creates a column that has the name and the values of `source`.
     #[must_use]
     pub fn plain(source: Column) -> Self {
         Self { title: source.name.clone(), source, style: ColumnStyle::default() }

@@ -12,7 +12,7 @@ use crate::value::text;
 const MAX_LENGTH: usize = 64;
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// A pattern for dates, timestamps or times of day, and the time zone in which the pattern writes timestamps.
+/// A pattern for dates, timestamps or times of day, and the time zone in which timestamps are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
@@ -22,25 +22,26 @@ pub struct Pattern {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// `yyyy`: the year, four digits
+    /// `yyyy`: the year, with four digits.
     Year,
-    /// `MM` or `M`: the month, with the minimum number of digits
+    /// `MM` or `M`: the month, with this minimum number of digits.
     Month(u8),
-    /// `dd` or `d`: the day, with the minimum number of digits
+    /// `dd` or `d`: the day, with this minimum number of digits.
     Day(u8),
-    /// `HH`: the hour, 00 to 23
+    /// `HH`: the hour, from 00 to 23.
     Hour,
-    /// `mm`: the minute, two digits
+    /// `mm`: the minute, with two digits.
     Minute,
-    /// `ss`: the second, two digits
+    /// `ss`: the second, with two digits.
     Second,
-    /// `S` to `SSSSSSSSS`: the fraction of a second, with this number of digits
+    /// `S` to `SSSSSSSSS`: the fraction of a second, with this number of digits.
     Fraction(u8),
-    /// The shortest exact fraction: nothing, or `.` and 3, 6 or 9 digits. Only built-in patterns use it
+    /// The shortest exact fraction of a second: nothing, or `.` and 3, 6 or 9 digits. Only built-in patterns have this
+    /// part.
     ShortestFraction,
-    /// `XXX`: the offset from UTC, `Z` or `+01:00`
+    /// `XXX`: the offset from UTC, as `Z` or `+01:00`.
     Offset,
-    /// A character that is written unchanged
+    /// A character that is written unchanged.
     Literal(char),
 }
 
@@ -105,8 +106,8 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), parts, time_zone: None })
     }
 
-    /// Returns the pattern of `2026-11-22 16:26:01`, which spreadsheets parse as a timestamp. A fraction of the second
-    /// follows unless it is zero.
+    /// Returns the pattern of `2026-11-22 16:26:01`, which spreadsheets parse as a timestamp. A nonzero fraction of the
+    /// second follows.
     pub(crate) fn spreadsheet() -> Self {
         use Part::{Day, Hour, Literal, Minute, Month, Second, ShortestFraction, Year};
         let dash = Literal('-');
@@ -128,7 +129,7 @@ impl Pattern {
         Self { text: "yyyy-MM-dd HH:mm:ss".into(), parts, time_zone: None }
     }
 
-    /// Returns the pattern of `2026-11-22T16:26:01+01:00`. A fraction of the second follows unless it is zero.
+    /// Returns the pattern of `2026-11-22T16:26:01+01:00`. A nonzero fraction follows the seconds.
     pub(crate) fn iso() -> Self {
         use Part::{Day, Hour, Literal, Minute, Month, Offset, Second, ShortestFraction, Year};
         let dash = Literal('-');
@@ -163,7 +164,7 @@ impl Pattern {
         self.parts.iter().any(|part| matches!(part, Part::Year | Part::Month(_) | Part::Day(_)))
     }
 
-    /// Whether the pattern has a part of a time of day, or the offset from UTC.
+    /// Whether the pattern has an hour, minute, second or fraction, or the offset from UTC.
     #[must_use]
     pub fn has_time(&self) -> bool {
         let of_time = |part: &Part| {
@@ -179,7 +180,8 @@ impl Pattern {
         self.parts.contains(&Part::Offset)
     }
 
-    /// Whether text in this pattern can contain one of these bytes.
+    /// Whether text in this pattern can contain one of the `wanted` bytes, such as `:`. `wanted` must not contain
+    /// letters, digits or signs.
     pub(crate) fn can_write(&self, wanted: &[u8]) -> bool {
         self.parts.iter().any(|part| match part {
             Part::Literal(c) => u8::try_from(*c).is_ok_and(|byte| wanted.contains(&byte)),
@@ -189,8 +191,8 @@ impl Pattern {
         })
     }
 
-    /// Returns the number format of workbook cells that corresponds to this pattern, with at most three digits of a
-    /// fraction and without an offset from UTC.
+    /// Returns the number format of workbook cells that corresponds to this pattern. The number format has at most
+    /// three digits of a fraction, and no offset from UTC.
     pub(crate) fn number_format(&self) -> String {
         self.parts
             .iter()
@@ -210,7 +212,7 @@ impl Pattern {
             .collect()
     }
 
-    /// Appends a timestamp, given in UTC as seconds since 1970-01-01 and nanoseconds of the second.
+    /// Appends a timestamp. `seconds` count from 1970-01-01 in UTC, and `nanos` are the nanoseconds of the second.
     pub(crate) fn write(&self, out: &mut Vec<u8>, seconds: i64, nanos: i64) {
         let offset = self.time_zone.map_or(0, |zone| utc_offset(zone, seconds));
         let local = seconds.saturating_add(offset);
@@ -247,8 +249,8 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Returns the offset of a time zone from UTC at a time, given in seconds since 1970-01-01. The offset is in seconds,
-/// positive to the east, and 0 outside the years that chrono supports.
+/// Returns the offset of a time zone from UTC, in seconds, positive to the east. `seconds` is the time, counted from
+/// 1970-01-01. The offset is 0 outside the years that chrono supports.
 pub(crate) fn utc_offset(zone: Tz, seconds: i64) -> i64 {
     DateTime::from_timestamp(seconds, 0)
         .map_or(0, |at| i64::from(zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()))

@@ -1,13 +1,13 @@
-//! Calculates columns and sorts rows, before a format writes them.
+//! The projection of a dataset to the columns of a file: calculates the columns, and sorts the rows.
 
 use polars::prelude::{DataFrame, Expr, IntoLazy, PolarsResult, SortMultipleOptions, col};
 
 /// The expressions that calculate a file's columns from a dataset's columns, and the order of the rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Projection {
-    /// The dataset's columns that the pipeline reads.
+    /// The names of the dataset's columns that the pipeline reads.
     inputs: Vec<String>,
-    /// The expressions of the file's columns; None selects the unchanged inputs.
+    /// The expressions of the file's columns; None if the file has the unchanged input columns.
     outputs: Option<Vec<Expr>>,
     /// The sort keys, most significant first.
     sort: Vec<SortKey>,
@@ -16,7 +16,7 @@ pub struct Projection {
 /// One sort key of the rows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SortKey {
-    /// The expression whose values order the rows.
+    /// The expression by whose values the rows are sorted.
     pub(crate) value: Expr,
     /// Whether the largest value comes first.
     pub(crate) descending: bool,
@@ -34,26 +34,26 @@ impl Projection {
         Self { inputs, outputs, sort }
     }
 
-    /// Returns the names of the dataset's columns that the pipeline reads, at least one.
+    /// Returns the names of the dataset's columns that the pipeline reads.
     #[must_use]
     pub fn inputs(&self) -> &[String] {
         &self.inputs
     }
 
-    /// Whether [`Projection::apply`] returns each frame unchanged.
+    /// Whether the projection changes neither the columns nor the order of the rows.
     #[must_use]
     pub fn is_identity(&self) -> bool {
         self.outputs.is_none() && self.sort.is_empty()
     }
 
-    /// Whether the projection sorts the rows. If so, the pipeline must collect all rows before it encodes the first
+    /// Whether the projection sorts the rows. If true, the pipeline must collect all rows before it encodes the first
     /// row.
     #[must_use]
     pub fn is_sorted(&self) -> bool {
         !self.sort.is_empty()
     }
 
-    /// Calculates the columns of the file from a frame of the dataset, and appends the columns of the sort keys.
+    /// Calculates the columns of the file from a data frame of the dataset, and appends one column for each sort key.
     ///
     /// # Errors
     /// When an expression fails: a number overflows, or a column no longer exists.
@@ -73,8 +73,8 @@ impl Projection {
         frame.lazy().select(all).collect()?.drop("height")
     }
 
-    /// Sorts one frame that holds the results of [`Projection::apply`] for all rows, and drops the sort keys. The sort
-    /// is stable, with NULL last.
+    /// Sorts all rows of a file, given as one data frame of results of [`Projection::apply`], and drops the sort keys.
+    /// The sort is stable, with NULL last.
     ///
     /// # Errors
     /// When polars fails to sort.

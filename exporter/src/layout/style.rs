@@ -1,4 +1,4 @@
-//! The style of text formats: two profiles, and the options that a template may change in them.
+//! The style of text formats: two profiles with default options, which a template may change.
 
 use chrono_tz::Tz;
 use schemars::JsonSchema;
@@ -50,10 +50,10 @@ impl LineEnd {
     }
 }
 
-/// The style in which text formats write fields, lines and values.
+/// The options of a whole file: how text formats write fields, lines and values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// The profile that the template is based on.
+    /// The profile from which the template starts.
     pub profile: Profile,
     /// Whether the file begins with a byte order mark, from which Excel detects UTF-8.
     pub bom: bool,
@@ -63,14 +63,14 @@ pub struct Style {
     pub decimal_mark: u8,
     /// The rule that decides which fields are quoted.
     pub quoting: Quoting,
-    /// Whether the titles in the header are always quoted.
+    /// Whether the titles in the header are always quoted, even under the rule `minimal`.
     pub quoted_titles: bool,
     /// The text for NULL, which is never quoted.
     pub null: String,
     /// The line terminator of the file.
     pub line_end: LineEnd,
-    /// Whether text formats mark numbers of more than 15 digits, and digits that begin with zero, as text for a
-    /// spreadsheet. Without the mark, a spreadsheet rounds long numbers and drops leading zeros.
+    /// Whether text formats mark long numbers and digits with leading zeros as text for a spreadsheet. Without the
+    /// mark, a spreadsheet rounds numbers of more than 15 digits and drops leading zeros.
     pub digits_as_text: bool,
     /// Whether an apostrophe precedes text that a spreadsheet would evaluate as a formula. Numbers never change.
     pub formula_guard: bool,

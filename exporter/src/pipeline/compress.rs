@@ -1,10 +1,10 @@
 //! The compression stage, between the encoders and the segments.
 //!
-//! The stage splits the bytes into blocks of a fixed size and compresses the blocks on several threads: as zstd frames,
-//! or as the independent blocks of one gzip member. Because the size is fixed, the file does not depend on how the rows
-//! are split into frames, nor on the number of threads. Segments consist of whole blocks, so each segment can be
-//! decompressed without the segments before it. The trailer of a gzip file follows from the blocks alone, so a repeated
-//! attempt writes the same bytes.
+//! The stage splits the bytes into blocks of a fixed size, and compresses the blocks on several threads: as zstd
+//! frames, or as the independent blocks of one gzip member. The compressed file depends neither on how the rows are
+//! split into data frames nor on the number of threads, so a repeated attempt writes the same bytes.
+//!
+//! Segments consist of whole blocks, so each segment can be decompressed without the segments before it.
 
 use std::mem;
 
@@ -19,15 +19,16 @@ use crate::{
     segment::Chunk,
 };
 
-/// The size of the first block, in bytes; small, so that clients receive the first bytes early.
+/// The size of the first block before compression, in bytes. The size is small, so that clients receive the first bytes
+/// early.
 const FIRST_BLOCK_SIZE: usize = 64 << 10;
-/// The size of each block after the first, in bytes.
+/// The size of each later block before compression, in bytes.
 const BLOCK_SIZE: usize = 1 << 20;
 
 type Compressing = AbortOnDropHandle<Result<(), JobError>>;
 
-/// Starts the stage, and returns the receiver of the compressed chunks and the task that compresses. Without
-/// compression, returns `chunks` and no task.
+/// Starts the compression stage. Returns the receiver of the compressed chunks, and the task that compresses them.
+/// Without compression, returns `chunks` and no task.
 pub(super) fn stage(
     chunks: mpsc::Receiver<Chunk>,
     compression: Compression,
@@ -92,9 +93,9 @@ async fn compress(
 
 /// The compressed bytes of one block.
 enum Compressed {
-    /// Bytes that stand in the file as they are.
+    /// Bytes to append to the file as they are, such as a zstd frame.
     Whole(Vec<u8>),
-    /// A block of a gzip member.
+    /// A gzip block, which [`gzip::Member`] joins with the others.
     Gzip(gzip::GzipBlock),
 }
 
@@ -118,9 +119,9 @@ struct Block {
 #[derive(Default)]
 struct Blocks {
     open: Vec<u8>,
-    /// The number of received rows that no finished block includes in its row count.
+    /// The number of rows received since the last complete block. The next block counts these rows.
     rows: u64,
-    /// Whether the first, smaller block is complete.
+    /// Whether the first block, which is smaller than the others, is complete.
     started: bool,
 }
 

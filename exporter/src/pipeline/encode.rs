@@ -1,5 +1,5 @@
-//! The encoding stage: converts frames to chunks of bytes in order. An encoder runs on several threads, a writer on
-//! one.
+//! The encoding stage: converts data frames to chunks of bytes, in order. An encoder runs on several threads, and a
+//! writer on one thread.
 
 use std::{
     io::{self, Write},
@@ -29,20 +29,21 @@ use crate::{
     segment::Chunk,
 };
 
-/// The target size of a chunk, in bytes.
+/// The intended size of a chunk, in bytes.
 const CHUNK_SIZE: u64 = 1 << 20;
-/// The initial capacity of a chunk's buffer, in bytes; an eighth more than a chunk, so that the buffer rarely grows.
+/// The initial capacity of a chunk's buffer, in bytes. The capacity is an eighth more than the intended size, so that
+/// the buffer rarely grows.
 const CHUNK_CAPACITY: usize = (CHUNK_SIZE + CHUNK_SIZE / 8) as usize;
-/// The number of rows of a chunk while the mean size of a row is unknown; small, so that clients receive the first
-/// bytes early.
+/// The number of rows of a chunk while the mean size of a row is unknown, as it always is for a writer. The number is
+/// small, so that clients receive the first bytes early.
 const FIRST_ROWS: u64 = 1024;
-/// The maximum size of the text values in one chunk, in bytes, unless one row alone is larger. The limit keeps a chunk
-/// small when large rows follow many small ones.
+/// The maximum size of the text values in one chunk, in bytes; a single row may exceed it. The limit keeps a chunk
+/// small when large rows follow many small rows.
 const MAX_TEXT_SIZE: usize = 2 << 20;
 /// The maximum number of rows of a chunk.
 const MAX_ROWS: u64 = 1 << 16;
 
-/// The encoding stage of one file.
+/// The encoding stage of one file, with the projection and spool stages before it.
 pub(super) struct Encode {
     pub(super) layout: Arc<Layout>,
     pub(super) encoding: Encoding,
@@ -53,8 +54,8 @@ pub(super) struct Encode {
 }
 
 impl Encode {
-    /// Sends all bytes of the file in order to the next stage, and returns the completion time. If the next stage has
-    /// ended, this stage ends early without an error.
+    /// Encodes `frames`, and sends the bytes of the file in order to the next stage. Returns the completion time. If
+    /// the next stage has ended, this stage ends too, without an error.
     pub(super) async fn run(self, frames: Frames, sender: mpsc::Sender<Chunk>) -> Result<Timestamp, JobError> {
         let Self { layout, encoding, requested_at, meter, limits, clock } = self;
         let frames =
@@ -86,7 +87,7 @@ impl Encode {
     }
 }
 
-/// Encodes several frames at once and sends the chunks in order.
+/// Encodes several data frames at once, and sends the chunks in the order of the rows.
 async fn encode_in_parallel(
     frames: Rows,
     encoder: &Arc<dyn Encoder>,
@@ -126,8 +127,8 @@ async fn encode_in_parallel(
     Ok(())
 }
 
-/// Passes the frames in order to a [`Writer`](crate::format::Writer), on a thread that may block while the next stage
-/// is busy.
+/// Passes the data frames in order to a [`Writer`](crate::format::Writer). The writer runs on its own thread, which
+/// blocks while the next stage is busy. Returns the completion time.
 async fn write_in_order(
     frames: Rows,
     open: OpenWriter,
@@ -177,14 +178,18 @@ async fn write_in_order(
 struct ChunkWriter {
     sender: mpsc::Sender<Chunk>,
     bytes: Vec<u8>,
-    /// The number of rows written since the last chunk.
+    /// The number of rows passed to the writer since the last chunk.
     rows: u64,
-    /// Whether the next stage has ended, or the source has ended early. If so, the file stays incomplete.
+    /// Whether the next stage has ended, or the source has ended before the last row. If true, the file stays
+    /// incomplete.
     disconnected: bool,
 }
 
 impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.sender.is_closed() {
+            return Err(self.disconnect());
+        }
         self.bytes.extend_from_slice(bytes);
         if self.bytes.len() as u64 >= CHUNK_SIZE {
             self.flush()?;
@@ -197,14 +202,19 @@ impl Write for ChunkWriter {
             return Ok(());
         }
         let chunk = Chunk { bytes: std::mem::take(&mut self.bytes).into(), rows: std::mem::take(&mut self.rows) };
-        self.sender.blocking_send(chunk).map_err(|_| {
-            self.disconnected = true;
-            io::Error::from(io::ErrorKind::BrokenPipe)
-        })
+        self.sender.blocking_send(chunk).map_err(|_| self.disconnect())
     }
 }
 
-/// Measures the mean size of a file's rows, in bytes, over the rows that the encoder has encoded so far.
+impl ChunkWriter {
+    /// Records that the next stage has ended, and returns the error of the write that found it.
+    fn disconnect(&mut self) -> io::Error {
+        self.disconnected = true;
+        io::ErrorKind::BrokenPipe.into()
+    }
+}
+
+/// Measures the mean size of a row, in bytes, over all rows encoded so far.
 #[derive(Default)]
 struct RowSize {
     rows: AtomicU64,
@@ -217,7 +227,7 @@ impl RowSize {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Predicts the number of rows that fill a chunk.
+    /// Returns the expected number of rows that fill a chunk.
     fn rows_of_a_chunk(&self) -> usize {
         let (rows, bytes) = (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
         let rows = if rows == 0 { FIRST_ROWS } else { CHUNK_SIZE * rows / bytes.max(1) };
@@ -225,14 +235,13 @@ impl RowSize {
     }
 }
 
-/// Splits frames into smaller frames that each fill about one chunk.
+/// Splits data frames into smaller ones, each of which fills about one chunk.
 fn parts(frames: Rows, row_size: &Arc<RowSize>) -> impl Stream<Item = Result<DataFrame, JobError>> + use<> {
     let row_size = Arc::clone(row_size);
     frames.map_ok(move |frame| split(frame, Arc::clone(&row_size)).map(Ok::<_, JobError>)).try_flatten().fuse()
 }
 
-/// Splits a frame into smaller frames, by the mean size of the rows encoded so far and the size of the frame's text
-/// values.
+/// Splits a data frame into smaller ones, by the mean size of the rows encoded so far and the size of the text values.
 fn split(frame: DataFrame, row_size: Arc<RowSize>) -> impl Stream<Item = DataFrame> {
     stream::unfold((frame, 0_usize), move |(frame, at)| {
         let part = (at < frame.height()).then(|| with_bounded_text(frame.slice(at as i64, row_size.rows_of_a_chunk())));
@@ -243,8 +252,8 @@ fn split(frame: DataFrame, row_size: Arc<RowSize>) -> impl Stream<Item = DataFra
     })
 }
 
-/// Returns the leading rows of a frame with at most [`MAX_TEXT_SIZE`] bytes of text, but at least one row. The limit
-/// ignores values of other types, because these values are small.
+/// Returns the leading rows of a data frame with at most [`MAX_TEXT_SIZE`] bytes of text, but at least one row. Values
+/// of other types are small and do not count.
 fn with_bounded_text(part: DataFrame) -> DataFrame {
     let mut texts: Vec<usize> = Vec::new();
     for column in part.columns().iter().filter(|column| *column.dtype() == DataType::String) {

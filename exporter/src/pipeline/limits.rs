@@ -8,11 +8,11 @@ use crate::{
 /// The limits of memory, threads and temporary files for the pipeline of one file.
 #[derive(Clone, Debug)]
 pub struct PipelineLimits {
-    /// The size and age at which the exporter closes segments.
+    /// The size and age at which segments are closed.
     pub segments: SegmentLimits,
-    /// The maximum number of frames that one export encodes at once.
+    /// The maximum number of data frames of one export that are encoded at once.
     pub encoder_threads: usize,
-    /// The maximum memory of the rows that a template sorts, in bytes.
+    /// The maximum memory for sorting the rows of one export, in bytes.
     pub max_sort_memory_per_export: u64,
     /// The compression levels of gzip and zstd.
     pub compression: CompressionLevels,

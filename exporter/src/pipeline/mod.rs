@@ -1,8 +1,7 @@
-//! The pipeline of one file: frames → projection and sort → encoding → compression → segments.
+//! The pipeline of one file: data frames → projection and sort → encoding → compression → segments.
 //!
-//! Bounded channels connect the stages, so that a fast stage waits for a slow one. The memory of a pipeline depends on
-//! the number of frames and chunks in the channels, and not on the size of the file, unless the template sorts the
-//! rows.
+//! Bounded channels connect the stages, so that a fast stage waits for a slow one. The memory of a pipeline does not
+//! depend on the size of the file, unless the template sorts the rows.
 
 mod compress;
 mod encode;

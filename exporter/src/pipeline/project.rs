@@ -1,4 +1,5 @@
-//! The projection stage: calculates columns frame by frame. A sort collects all rows in memory.
+//! The projection stage: calculates the columns of the file for each data frame. If the template sorts the rows, the
+//! stage collects all rows in memory.
 
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use crate::{
     template::TemplateError,
 };
 
-/// Applies the projection of the layout to up to `max_concurrent` frames at once, and sorts the rows if the layout has
-/// sort keys.
+/// Applies the projection of the layout to up to `max_concurrent` data frames at once. If the layout has sort keys,
+/// also sorts all rows, in at most `max_sort_memory_per_export` bytes.
 pub(super) async fn projected(
     frames: Frames,
     layout: &Arc<Layout>,
@@ -42,7 +43,7 @@ pub(super) async fn projected(
     if layout.projection.is_sorted() { sorted(frames, layout, max_sort_memory_per_export).await } else { Ok(frames) }
 }
 
-/// Collects and sorts all rows. Fails if sorting needs more than `max_memory` bytes.
+/// Collects and sorts all rows. Fails if the sort needs more than `max_memory` bytes.
 async fn sorted(mut frames: Rows, layout: &Arc<Layout>, max_memory: u64) -> Result<Rows, JobError> {
     let mut parts: Vec<DataFrame> = Vec::new();
     let mut memory = 0;
@@ -68,14 +69,14 @@ async fn sorted(mut frames: Rows, layout: &Arc<Layout>, max_memory: u64) -> Resu
     Ok(stream::iter(frame.map(Ok)).boxed())
 }
 
-/// Returns the memory that sorting a frame needs, in bytes: the frame, and a sorted copy that shares its long text
-/// values.
+/// Returns the memory that is needed to sort a data frame, in bytes. The memory holds the frame and a sorted copy; both
+/// share long text values.
 fn sort_memory(frame: &DataFrame) -> u64 {
     let (rows, width) = (frame.height() as u64, frame.width() as u64);
     frame.estimated_size() as u64 + rows * width * VALUE_SIZE
 }
 
-/// The size of a value in the sorted copy of a frame, in bytes: a number, or a reference to a text.
+/// The size of one value in the sorted copy of a data frame, in bytes: a number, or a reference to a text.
 const VALUE_SIZE: u64 = 16;
 
 fn too_large(max_memory: u64) -> FormatError {

@@ -23,13 +23,13 @@ use crate::{
     segment::{SegmentSink, Segmenter},
 };
 
-/// The pipeline of one file.
+/// The pipeline of one file: its rows, layout, encoding, limits and sink.
 pub struct Pipeline<'a> {
-    /// The rows of the source, with the columns of [`Layout::inputs`].
+    /// The rows of the source, as a stream of data frames with the columns of [`Layout::inputs`].
     pub frames: Frames,
-    /// The layout of the file.
+    /// The columns of the file, their order and their styles.
     pub layout: Arc<Layout>,
-    /// The encoder or writer of the file's format.
+    /// The encoder or writer of the file, from its format.
     pub encoding: Encoding,
     /// The compression of the whole file.
     pub compression: Compression,
@@ -37,22 +37,22 @@ pub struct Pipeline<'a> {
     pub requested_at: Timestamp,
     /// The counters of rows and bytes, for progress reports.
     pub meter: Arc<Meter>,
-    /// The limits of memory, threads and temporary files.
+    /// The limits of memory, threads and temporary files for this pipeline.
     pub limits: PipelineLimits,
-    /// The sink that stores the segments.
+    /// The destination of the segments, which stores each of them durably.
     pub sink: &'a dyn SegmentSink,
     /// The clock that supplies the completion time.
     pub clock: SharedClock,
 }
 
-/// A complete and stored file.
+/// A complete file whose segments are all stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedFile {
     /// The stored segments, in order.
     pub segments: Vec<Segment>,
     /// The size, row count and digest of the whole file.
     pub seal: Seal,
-    /// The completion time that the file states.
+    /// The completion time, as the file or its metadata document states it.
     pub completed_at: Timestamp,
 }
 

@@ -9,7 +9,7 @@ use crate::{error::JobError, segment::Chunk};
 /// The capacity of the channel between two stages, in chunks.
 pub(super) const CHANNEL_CAPACITY: usize = 4;
 
-/// A stream of frames on their way from the source to the encoder.
+/// A stream of data frames between two stages of the pipeline.
 pub(super) type Rows = BoxStream<'static, Result<DataFrame, JobError>>;
 
 /// Sends a chunk to the next stage. Returns false if the next stage has ended.

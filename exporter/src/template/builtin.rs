@@ -1,4 +1,4 @@
-//! The built-in templates, `default`, `plain` and `spreadsheet`, which fit every dataset.
+//! The built-in templates `default`, `plain` and `spreadsheet`, which fit every dataset.
 
 use std::sync::LazyLock;
 
@@ -10,8 +10,8 @@ use crate::{
     layout::{Layout, LayoutColumn, Style, TemplateVersion, Timestamps},
 };
 
-/// The template `default`: the requested columns, or all columns, under their own names. The request and completion
-/// times of the export are outside the table.
+/// The template `default`: the requested columns, or all columns, with their names as titles. The file states the
+/// request and completion times outside the table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Enveloped;
 
@@ -27,9 +27,9 @@ impl Template for Enveloped {
     }
 }
 
-/// The template `plain`: the columns of `default` as a table that usual loaders read without an option. Nothing stands
-/// outside the table, and the titles are quoted, so that no loader takes the header for a comment or a row. The metadata
-/// document, the manifest and the headers of the download state the request and completion times of the export.
+/// The template `plain`: the same columns as `default`, as a file that most CSV loaders read without options. The file
+/// contains only the table, and its titles are quoted, so that no loader takes the header for a comment. The metadata
+/// document states the request and completion times of the export.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 
@@ -51,9 +51,9 @@ impl Template for Plain {
     }
 }
 
-/// The template `spreadsheet`: the requested columns, or all columns, under their labels, in the profile for
-/// spreadsheets. The request and completion times of the export are in two rows above the header, or on a sheet of their
-/// own in a workbook.
+/// The template `spreadsheet`: the requested columns, or all columns, with their labels as titles, in the profile
+/// `spreadsheet`. Two rows above the header state the request and completion times; a workbook has a separate sheet for
+/// them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spreadsheet;
 

@@ -1,4 +1,4 @@
-//! Templates that a `[[template]]` table of the catalog file describes.
+//! Templates that the catalog file describes in `[[template]]` tables.
 
 use std::fmt::Debug;
 
@@ -18,7 +18,7 @@ use crate::{
 /// The number of hexadecimal digits that [`digest_of`] returns.
 const VERSION_LENGTH: usize = 12;
 
-/// A template that a `[[template]]` table of the catalog file describes.
+/// A template that the catalog file describes in a `[[template]]` table.
 #[derive(Clone, Debug)]
 pub struct DeclaredTemplate {
     spec: TemplateSpec,
@@ -26,8 +26,8 @@ pub struct DeclaredTemplate {
 }
 
 impl DeclaredTemplate {
-    /// Creates a template from its description in the catalog file. [`TemplateSpec::validate`] checks whether the
-    /// template fits a dataset.
+    /// Creates a template from its description in the catalog file. Use [`TemplateSpec::validate`] to check the
+    /// template against a dataset.
     #[must_use]
     pub fn new(spec: TemplateSpec) -> Self {
         let info = TemplateDescription {
@@ -47,8 +47,8 @@ impl DeclaredTemplate {
     }
 }
 
-/// Returns a digest of the description of a template or dataset. If the description states no version, the digest is
-/// its version.
+/// Returns a digest of the description of a template or dataset. The digest is the version of a description that states
+/// no version.
 pub(crate) fn digest_of(spec: &impl Debug) -> String {
     let mut text = hex::encode(digest(&SHA256, format!("{spec:?}").as_bytes()));
     text.truncate(VERSION_LENGTH);

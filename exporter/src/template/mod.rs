@@ -26,21 +26,22 @@ use crate::{dataset::DatasetInfo, layout::Layout};
 /// The name, title and version of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateDescription {
-    /// The name that requests use.
+    /// The name of the template in requests.
     pub name: String,
     /// The title that users see.
     pub title: String,
-    /// The version that the metadata of each file records. Change the version whenever the template would lay out the
-    /// same rows differently.
+    /// The version of the template, which the metadata of each file records. Change the version whenever the template
+    /// would lay out the same rows differently.
     pub version: String,
 }
 
-/// Decides the layout of the files into which users export a dataset.
+/// Decides the layout of an export's file: the columns, their styles and the order of the rows.
 pub trait Template: Send + Sync {
     /// Returns the name, title and version of the template.
     fn info(&self) -> &TemplateDescription;
 
-    /// Returns the columns that a request may choose. None, the default, stands for the columns of the dataset.
+    /// Returns the columns that a request may choose. The default is None: a request may choose any column of the
+    /// dataset.
     ///
     /// # Errors
     /// When the template does not fit the dataset. The catalog then does not offer the template for this dataset.
@@ -49,8 +50,8 @@ pub trait Template: Send + Sync {
         Ok(None)
     }
 
-    /// Lays out the requested columns, or all columns of the template when `requested` is empty. The layout omits each
-    /// column that reads a hidden column ([`DatasetInfo::hidden_columns`]).
+    /// Returns the layout of the `requested` columns, or of all columns of the template if `requested` is empty. The
+    /// layout omits each column that reads a hidden column ([`DatasetInfo::hidden_columns`]).
     ///
     /// # Errors
     /// When the template does not fit the dataset, or a column does not exist or is requested twice.

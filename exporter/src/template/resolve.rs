@@ -1,4 +1,4 @@
-//! Resolves the description of a template against the columns of a dataset, and reports every fault.
+//! Resolves the description of a template against the columns of a dataset, and reports all faults of the description.
 
 use std::fmt::Display;
 
@@ -19,7 +19,7 @@ use crate::{
     value::decimal_key,
 };
 
-/// The maximum number of digits after the decimal mark that a column's style can select.
+/// The largest number of digits after the decimal mark that a template may request for a column.
 const MAX_DECIMALS: u8 = 20;
 
 impl TemplateSpec {
@@ -43,7 +43,7 @@ pub(super) struct Resolved {
     sort: Vec<(SortKey, Vec<String>)>,
 }
 
-/// One column of a file, with its expression.
+/// One column of a template, with the expression that calculates its values.
 pub(super) struct ResolvedColumn {
     /// The name of the column in requests and sort keys.
     pub(super) name: String,
@@ -51,16 +51,16 @@ pub(super) struct ResolvedColumn {
     expr: Expr,
     /// The dataset's columns that the expression names; empty for a constant.
     pub(super) reads: Vec<String>,
-    /// The dataset's columns that the pipeline must read. A constant needs one column too, because polars takes the
-    /// number of rows from it.
+    /// The dataset's columns that the pipeline must read. A constant reads one column too, because polars takes the
+    /// number of rows from that column.
     inputs: Vec<String>,
-    /// Whether the column is a column of the dataset and not a calculated one.
+    /// Whether the column is a column of the dataset; false for a calculated column.
     plain: bool,
 }
 
 impl Resolved {
-    /// Lays out the requested columns in the order of `requested`, or all columns of the template when `requested` is
-    /// empty.
+    /// Returns the layout of the `requested` columns, in this order, or of all columns of the template if `requested`
+    /// is empty.
     pub(super) fn layout(self, requested: &[String], template: TemplateVersion) -> Result<Layout, TemplateError> {
         let all = self.columns;
         let chosen: Vec<&ResolvedColumn> = if requested.is_empty() {
@@ -108,7 +108,7 @@ impl Resolved {
     }
 }
 
-/// Collects all faults of one description, with the path of each.
+/// Collects all faults of a template description, with the path of each.
 #[derive(Default)]
 struct Faults(Vec<Fault>);
 
@@ -117,15 +117,15 @@ impl Faults {
         self.0.push(Fault { path: path.into(), detail: detail.to_string() });
     }
 
-    /// Returns the value of a result, or records its error as a fault at `path`.
+    /// Returns the value of `result`. For an error, records a fault at `path` and returns None.
     fn record<T, E: Display>(&mut self, path: impl Into<String>, result: Result<T, E>) -> Option<T> {
         result.map_err(|e| self.add(path, e)).ok()
     }
 }
 
-/// Resolves a description against the visible and hidden columns of a dataset. Also checks the columns and sort keys
-/// that read a hidden column, but omits them from the result, because even the order of the rows would reveal hidden
-/// values.
+/// Resolves a description against the visible and hidden columns of a dataset. The result omits columns and sort keys
+/// that read a hidden column, because even the order of the rows would reveal hidden values. Faults in the omitted
+/// columns and keys are reported all the same.
 ///
 /// # Errors
 /// When the description has faults; the error lists all of them.
@@ -170,7 +170,7 @@ pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]
     if faults.0.is_empty() { Ok(Resolved { style, timestamps, file_name, columns, sort }) } else { Err(faults.0) }
 }
 
-/// Returns the default style of the template's profile, changed by the options in `[template.text]`.
+/// Returns the style of the files: the defaults of the template's profile, changed by the options in `[template.text]`.
 fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Style {
     let text = &spec.text;
     let mut style = Style { time_zone, ..Style::of(spec.profile) };
@@ -201,8 +201,7 @@ fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Sty
     style
 }
 
-/// Resolves the columns of the description. If the description has no columns, resolves all visible columns of the
-/// dataset.
+/// Resolves the columns of the description. If it has no columns, resolves all visible columns of the dataset.
 fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: &mut Faults) -> Vec<ResolvedColumn> {
     if spec.columns.is_empty() {
         let plain = |column: &Column| ColumnSpec { source: Some(column.name.clone()), ..ColumnSpec::default() };
@@ -223,7 +222,8 @@ fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: 
     columns
 }
 
-/// Resolves one column of the description. If the column has a fault, records the fault and may return None.
+/// Resolves the column at `index` of the description, and records the faults of this column. Returns None if a fault
+/// prevents the result.
 fn resolved_column(
     index: usize,
     spec: &ColumnSpec,
@@ -317,7 +317,8 @@ fn column_style(spec: &ColumnSpec, source: &Column, at: &dyn Fn(&str) -> String,
     ColumnStyle { decimals: spec.decimals, grouping: spec.grouping, pattern, words }
 }
 
-/// Resolves one sort key and the dataset's columns that the key reads; None if the key names an unknown column.
+/// Resolves one sort key, and returns it with the dataset's columns that the key reads. Returns None if the key names
+/// an unknown column.
 fn sort_key(
     index: usize,
     key: &SortSpec,

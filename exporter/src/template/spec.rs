@@ -124,9 +124,9 @@ pub struct SortSpec {
 /// One fault of a [`TemplateSpec`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The path of the faulty option within the template, as keys and indices: `column[2].pattern`.
+    /// The path of the faulty option in the template, such as `column[2].pattern`. Indices count from 0.
     pub path: String,
-    /// The fault, and how to fix it.
+    /// The text of the fault, with a hint for its correction.
     pub detail: String,
 }
 

@@ -1,14 +1,15 @@
-//! Keys that sort decimals by value. Some sources return decimals as text, which keeps all digits.
+//! Text keys that sort like decimals. Some sources return decimals as text, so that no digit is lost, but text does not
+//! sort by value.
 
 use polars::prelude::{Column, DataType, Expr, Field, IntoColumn, IntoSeries, PolarsResult, StringChunkedBuilder};
 
-/// The number of digits of the length in a key.
+/// A key contains the number of digits before the decimal's point, zero-padded to this width.
 const LENGTH_DIGITS: usize = 10;
-/// The largest length that a key holds.
+/// The largest number of digits before a decimal's point that a key can state.
 const MAX_LENGTH: u64 = 9_999_999_999;
 
-/// Returns an expression that sorts like the decimals of a column. A column of texts becomes a column of keys; any other
-/// column stays, because polars sorts its numbers.
+/// Returns an expression whose values sort like the decimals of a column. A text column becomes a column of sort keys.
+/// Any other column stays unchanged, because polars sorts its numbers.
 pub(crate) fn sortable(column: Expr) -> Expr {
     column.map(keys, |_, field| Ok(Field::new(field.name().clone(), field.dtype().clone())))
 }
@@ -25,8 +26,8 @@ fn keys(column: Column) -> PolarsResult<Column> {
     Ok(keys.finish().into_series().into_column())
 }
 
-/// Returns a text that sorts by its bytes as the decimal sorts by its value: `-Infinity`, negative numbers, zero,
-/// positive numbers, `Infinity`, `NaN`, as in PostgreSQL.
+/// Converts a decimal to a text key. The keys, compared by their bytes, sort like the decimals in PostgreSQL:
+/// `-Infinity`, negative numbers, zero, positive numbers, `Infinity`, `NaN`.
 fn key(text: &str) -> String {
     match text {
         "-Infinity" => return "0".into(),

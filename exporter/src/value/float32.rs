@@ -1,8 +1,8 @@
 //! Compares and writes 32-bit floats by their shortest decimal text.
 //!
-//! The 32-bit float 0.1 is 0.100000001490116…, but every file shows `0.1`. A filter therefore compares the shortest
-//! decimal text that reads back as the same float. All sources use this module, because databases and libraries print
-//! the last digit of a 32-bit float differently.
+//! The 32-bit float 0.1 is 0.100000001490116…, but every file shows `0.1`. So a filter compares the shortest decimal
+//! text that reads back as the same float. All sources use this module, because databases and libraries print the last
+//! digit of a 32-bit float differently.
 
 use polars::prelude::{
     Column, DataType, Expr, Field, Float32Chunked, Float64Chunked, IntoColumn, IntoSeries, NewChunkedArray,
@@ -14,19 +14,19 @@ pub(crate) fn shortest(real: f32) -> f64 {
     zmij::Buffer::new().format(real).parse().unwrap_or_else(|_| f64::from(real))
 }
 
-/// Converts a column of 32-bit floats to doubles with the same shortest texts.
+/// Converts a column of 32-bit floats to doubles with the same shortest decimal texts.
 ///
 /// # Errors
-/// When the column has another type.
+/// When the values of the column are not 32-bit floats.
 pub(crate) fn widened(column: &Column) -> PolarsResult<Column> {
     let doubles = column.f32()?.iter().map(|real| real.map(shortest));
     Ok(Float64Chunked::from_iter_options(column.name().clone(), doubles).into_series().into_column())
 }
 
-/// Converts a column of doubles to 32-bit floats; None if the shortest text of a value would change.
+/// Converts a column of doubles to 32-bit floats. Returns None if the shortest decimal text of a value would change.
 ///
 /// # Errors
-/// When the column has another type.
+/// When the values of the column are not doubles.
 pub(crate) fn narrowed(column: &Column) -> PolarsResult<Option<Column>> {
     let doubles = column.f64()?;
     let fits = |double: f64| double.is_nan() || shortest(double as f32) == double;
@@ -46,8 +46,7 @@ pub(crate) fn doubles(column: Expr) -> Expr {
     column.map(read, |_, field| Ok(Field::new(field.name().clone(), DataType::Float64)))
 }
 
-/// The 32-bit float that stands for a filter's number in comparisons with 32-bit floats. The number may lie between two
-/// such floats.
+/// The 32-bit float with which a filter's number is compared. The number may lie between two 32-bit floats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NearestFloat {
     /// The greatest 32-bit float whose shortest decimal text is at most the filter's number.

@@ -1,28 +1,28 @@
-//! PostgreSQL values that polars cannot represent: `infinity`, `-infinity` and `24:00:00`.
+//! PostgreSQL values that polars can't represent: `infinity`, `-infinity` and `24:00:00`.
 //!
-//! In a frame, a reserved number stands for each of these values. Text formats and workbooks write the text that
+//! In a data frame, a reserved number stands for each of these values. Text formats and workbooks write the text that
 //! PostgreSQL prints; Parquet files contain the number. DuckDB reserves the same numbers for infinite dates and
 //! timestamps.
 
 use polars::prelude::TimeUnit;
 
-/// The number of the date `infinity`, in days since 1970-01-01. The negative of this number stands for `-infinity`.
+/// The reserved number for the date `infinity`, in days since 1970-01-01. Its negative stands for `-infinity`.
 pub(crate) const DATE: i32 = i32::MAX;
-/// The number of the timestamp `infinity`, in microseconds since 1970-01-01. The negative of this number stands for
+/// The reserved number for the timestamp `infinity`, in microseconds since 1970-01-01. Its negative stands for
 /// `-infinity`.
 pub(crate) const TIMESTAMP: i64 = i64::MAX;
-/// The number of `24:00:00`, in nanoseconds. No other time of PostgreSQL has this number, because PostgreSQL stores
-/// whole microseconds.
+/// The reserved number for the time of day `24:00:00`, in nanoseconds since midnight. No other time has this number,
+/// because PostgreSQL stores whole microseconds.
 pub(crate) const END_OF_DAY: i64 = 86_399_999_999_998;
 
-/// Returns the text of an infinite date; None for any other date.
+/// Returns `infinity` or `-infinity` for the reserved number of an infinite date; None for any other date.
 #[inline]
 pub(crate) fn date(days: i64) -> Option<&'static [u8]> {
     signed(days, i64::from(DATE))
 }
 
-/// Returns the text of an infinite timestamp; None for any other timestamp. Only timestamps in microseconds can be
-/// infinite: in nanoseconds the same number is a date in 2262.
+/// Returns `infinity` or `-infinity` for the reserved number of an infinite timestamp; None for any other timestamp.
+/// Only timestamps in microseconds can be infinite, because in nanoseconds the reserved number is a date in 2262.
 #[inline]
 pub(crate) fn timestamp(value: i64, unit: TimeUnit) -> Option<&'static [u8]> {
     if unit == TimeUnit::Microseconds { signed(value, TIMESTAMP) } else { None }

@@ -1,4 +1,4 @@
-//! Converts values to text, and represents values that polars lacks. Sources and formats share this module.
+//! Converts values to text, and represents values that polars lacks, for sources and formats.
 
 pub(crate) mod decimal_key;
 pub(crate) mod float32;

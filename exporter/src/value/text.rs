@@ -14,8 +14,8 @@ pub(crate) fn int(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Appends the shortest text that reads back as the same float. Values that are not finite are `NaN`, `INF` and `-INF`,
-/// as in XML Schema.
+/// Appends the shortest decimal text that reads back as the same float. Floats that are not finite are `NaN`, `INF` and
+/// `-INF`, as in XML Schema.
 #[inline]
 pub(crate) fn float(out: &mut Vec<u8>, value: impl Float) {
     match value.special() {
@@ -67,7 +67,7 @@ pub(crate) fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
     wide_decimal(out, unscaled, scale);
 }
 
-/// Appends a decimal of any scale and size: the general case of [`decimal`].
+/// Appends a decimal of any size and scale. [`decimal`] calls this function for all decimals outside its fast path.
 fn wide_decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
     if scale == 0 {
         return int(out, unscaled);
@@ -116,7 +116,7 @@ pub(crate) fn date(out: &mut Vec<u8>, days: i64) {
     two_digits(out, day);
 }
 
-/// Converts days since 1970-01-01 to a year, a month and a day.
+/// Converts days since 1970-01-01 to a year, a month (1 to 12) and a day (1 to 31).
 #[inline]
 pub(crate) const fn civil(days: i64) -> (i64, i64, i64) {
     // count in eras of 400 years that begin on 1 March, so that a leap day is the last day of its year
@@ -131,7 +131,7 @@ pub(crate) const fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + if month <= 2 { 1 } else { 0 }, month, day)
 }
 
-/// Appends a year with at least four digits. Years outside 0 to 9999 have a sign (XML Schema, ISO 8601).
+/// Appends a year with at least four digits. A year outside 0 to 9999 has a sign, as in XML Schema and ISO 8601.
 #[inline]
 pub(crate) fn year(out: &mut Vec<u8>, year: i64) {
     if (0..10_000).contains(&year) {
@@ -156,7 +156,7 @@ pub(crate) fn time(out: &mut Vec<u8>, nanos: i64) {
     clock(out, nanos.div_euclid(NANOS_PER_SECOND), nanos.rem_euclid(NANOS_PER_SECOND));
 }
 
-/// Appends a timestamp in UTC such as `2001-01-13T14:56:00Z`.
+/// Appends a timestamp in UTC such as `2001-01-13T14:56:00Z`. `value` counts `unit`s since 1970-01-01.
 #[inline]
 pub(crate) fn datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     local_datetime(out, value, unit);
@@ -166,7 +166,7 @@ pub(crate) fn datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     }
 }
 
-/// Appends a timestamp without a time zone, such as `2001-01-13T14:56:00`.
+/// Appends a timestamp without a time zone, such as `2001-01-13T14:56:00`. `value` counts `unit`s since 1970-01-01.
 #[inline]
 pub(crate) fn local_datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     if let Some(word) = infinity::timestamp(value, unit) {
@@ -213,7 +213,8 @@ pub(crate) fn shortest_fraction(out: &mut Vec<u8>, nanos: i64) {
     );
 }
 
-/// Appends the fraction of a second in `nanos` as `digits` digits, at most nine. Truncates further digits.
+/// Appends the first `digits` digits, at most nine, of a fraction of a second given in nanoseconds. Further digits are
+/// truncated.
 pub(crate) fn fraction(out: &mut Vec<u8>, nanos: i64, digits: usize) {
     let at = out.len();
     out.resize(at + 9, b'0');

@@ -1,5 +1,5 @@
-//! Cancels a running job when a cancellation arrives over core NATS. If the message is lost, the next lease renewal
-//! notices the cancellation in the database.
+//! Cancels a running job when a cancellation of its export arrives over core NATS. If the message is lost, the next
+//! lease renewal detects the cancellation in the database.
 
 use std::{
     collections::HashMap,
@@ -17,8 +17,8 @@ use tracing::debug;
 pub(crate) struct Cancellations(Arc<Mutex<HashMap<ExportId, CancellationToken>>>);
 
 impl Cancellations {
-    /// Registers a running export until the returned guard is dropped. A cancellation that arrives while the export is
-    /// registered cancels the token of the guard.
+    /// Registers a running export until the returned guard is dropped. While the export is registered, a cancellation
+    /// of the export cancels the token of the guard.
     pub(super) fn register(&self, id: ExportId) -> CancellationGuard {
         let token = CancellationToken::new();
         self.with_tokens(|tokens| tokens.insert(id, token.clone()));
@@ -57,7 +57,7 @@ impl Drop for CancellationGuard {
     }
 }
 
-/// Applies cancellations from NATS, and never returns. When the subscription ends, only lease renewals notice
+/// Applies cancellations from NATS, and never returns. After the subscription has ended, only lease renewals detect
 /// cancellations.
 pub(crate) async fn listen(cancellations: Cancellations, mut subscriber: Subscriber) {
     while let Some(message) = subscriber.next().await {

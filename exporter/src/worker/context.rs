@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::cancel::Cancellations;
 use crate::{catalog::Current, config::ExporterConfig, drain::Drain};
 
-/// The connections, settings and states that all jobs of a process share.
+/// The connections, settings and state that all jobs of a process share.
 pub(crate) struct WorkerContext {
     pub(crate) config: ExporterConfig,
     pub(crate) catalog: Current,
@@ -18,12 +18,12 @@ pub(crate) struct WorkerContext {
     /// The name under which this process holds the leases of exports.
     pub(crate) instance: String,
     pub(crate) cancellations: Cancellations,
-    /// The token that stops all running jobs, so that other exporters take over the exports of these jobs.
+    /// The token that stops all running jobs. Other exporters then take over the exports of these jobs.
     pub(crate) hand_over: CancellationToken,
-    /// The running jobs, so that the process can wait for them before it stops.
+    /// The tracker of the running jobs. A stopping process waits until the tracker is empty.
     pub(crate) jobs: TaskTracker,
-    /// Whether this process runs one export only, which is set apart.
+    /// Whether this process is the child of another exporter, and runs only one export, which is set apart.
     pub(crate) is_own_process: bool,
-    /// The drain state, which an operator sets.
+    /// Whether an operator drains the exporter.
     pub(crate) drain: Drain,
 }

@@ -22,12 +22,13 @@ use super::{
 };
 use crate::error::{JobError, Verdict};
 
-/// The pauses before NATS redelivers a job that the exporter failed to process.
+/// The pauses before NATS redelivers a job after a failure. They grow with each delivery, from about 0.5 s to 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
 /// The pause between the expiry of another exporter's lease and the redelivery of the job.
 const LEASE_SLACK: Duration = Duration::from_millis(250);
 
-/// Handles one delivery of a job, and answers the delivery with an acknowledgement. Logs every failure.
+/// Handles one delivery of a job. Acknowledges the delivery, positively or negatively, unless a child process has done
+/// so. Logs every failure.
 pub(crate) async fn handle(context: &WorkerContext, message: Message) {
     match bus::open::<Job>(&message.payload) {
         Ok(job) => {
@@ -45,7 +46,7 @@ pub(crate) async fn handle(context: &WorkerContext, message: Message) {
     }
 }
 
-/// Returns the span of one delivery of a job, within the trace of the request for the export.
+/// Returns the span of one delivery of a job, in the trace of the request for the export.
 fn span(job: &Envelope<Job>) -> Span {
     let span = info_span!(
         parent: None,
@@ -70,8 +71,8 @@ fn span(job: &Envelope<Job>) -> Span {
     span
 }
 
-/// Takes the lease of the job's export and runs an attempt at the export, or starts a process for an export that is set
-/// apart. Returns the acknowledgement for the job; None if that process has acknowledged the job.
+/// Runs an attempt at the job's export in this process, after taking the lease. An export that is set apart runs in a
+/// child process instead. Returns the acknowledgement for the job; None if the child has acknowledged the job.
 async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> Option<AckKind> {
     if context.is_own_process {
         return Some(process_here(context, message, job).await);
@@ -84,7 +85,7 @@ async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>
     }
 }
 
-/// Takes the lease of the job's export and runs an attempt at the export in this process. Returns the acknowledgement
+/// Takes the lease of the job's export, and runs an attempt at the export in this process. Returns the acknowledgement
 /// for the job.
 pub(super) async fn process_here(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> AckKind {
     let (now, expires_at) = lease(context);
@@ -92,7 +93,7 @@ pub(super) async fn process_here(context: &WorkerContext, message: &Message, job
     process_claim(context, message, job, claim).await
 }
 
-/// Ends an export whose attempts ended `died` times without an outcome. Returns the acknowledgement for the job.
+/// Fails an export after `died` of its attempts ended without an outcome. Returns the acknowledgement for the job.
 pub(super) async fn give_up(context: &WorkerContext, message: &Message, job: &Envelope<Job>, died: u32) -> AckKind {
     let (now, expires_at) = lease(context);
     let claim = transition::claim(&context.db, job.body.export_id, &context.instance, now, expires_at).await;
@@ -106,7 +107,7 @@ pub(super) async fn give_up(context: &WorkerContext, message: &Message, job: &En
     }
 }
 
-/// Returns the current time, and the time at which a lease that begins now expires.
+/// Returns the current time, and the expiry time of a lease that begins now.
 fn lease(context: &WorkerContext) -> (DateTime<Utc>, DateTime<Utc>) {
     let now = context.clock.now();
     (now, now + context.config.lease_duration.get())
@@ -124,7 +125,7 @@ async fn process_claim(
     }
 }
 
-/// Returns the acknowledgement for a job whose export this process could not claim.
+/// Returns the acknowledgement for a job whose lease this process could not take.
 fn without_lease(context: &WorkerContext, message: &Message, claim: Result<transition::Claim, StoreError>) -> AckKind {
     match claim {
         Ok(transition::Claim::Ended) => AckKind::Ack,
@@ -140,8 +141,8 @@ fn without_lease(context: &WorkerContext, message: &Message, claim: Result<trans
     }
 }
 
-/// Runs an attempt at an export whose lease this process holds, and stores or reports the result. Returns the
-/// acknowledgement for the job.
+/// Runs an attempt at an export whose lease this process holds, and acts on the result. Returns the acknowledgement for
+/// the job.
 async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, row: &Model) -> AckKind {
     let attempt = Attempt::new(context, row);
     let span = Span::current();
@@ -187,8 +188,8 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
     }
 }
 
-/// Reports the failure of an export to its owner, and keeps the job as a dead letter. Returns the acknowledgement for the
-/// job.
+/// Reports the failure of an export to the notifier, and stores the job as a dead letter. Returns the acknowledgement
+/// for the job.
 async fn fail(
     attempt: &Attempt<'_>,
     message: &Message,
@@ -207,15 +208,15 @@ async fn fail(
     AckKind::Ack
 }
 
-/// Returns a negative acknowledgement. NATS redelivers the job after the pause in this acknowledgement. The pause grows
-/// with the number of deliveries.
+/// Returns a negative acknowledgement with a pause, after which NATS redelivers the job. The pause grows with the
+/// number of deliveries.
 fn retry(message: &Message) -> AckKind {
     let deliveries = message.info().map_or(1, |info| info.delivered.max(1));
     AckKind::Nak(Some(RETRY.pause(u32::try_from(deliveries - 1).unwrap_or(u32::MAX))))
 }
 
-/// Acknowledges a job and waits for the confirmation of NATS. Without the confirmation NATS may redeliver the job,
-/// which is harmless: the next claim finds the current state of the export.
+/// Acknowledges a job, and waits for the confirmation of NATS. Without the confirmation, NATS may redeliver the job;
+/// the next claim then finds the current state of the export.
 async fn acknowledge(message: &Message, ack: AckKind) {
     if let Err(e) = message.double_ack_with(ack).await {
         warn!(error = %e, "NATS did not confirm an acknowledgement; the job is delivered again");

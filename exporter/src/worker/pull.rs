@@ -1,7 +1,7 @@
-//! Pulls jobs from one durable pull consumer for each lane.
+//! Pulls jobs from NATS, from one durable pull consumer for each lane.
 //!
-//! The exporter acquires a slot before each pull, so that it can run the job at once. The task that runs the job holds
-//! the slot.
+//! The exporter acquires a slot before each pull, so that it can run the pulled job at once. The task that runs the job
+//! holds the slot.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -23,9 +23,10 @@ use super::{
 };
 use crate::config::ExporterConfig;
 
-/// The time that one pull waits for a job. The exporter checks for a drain between two pulls.
+/// The maximum time that one pull waits for a job. Between two pulls, the exporter checks whether it is
+/// draining.
 const PULL_TIMEOUT: Duration = Duration::from_secs(3);
-/// The pause after the first failed pull; it doubles with each further failure.
+/// The pause after the first failed pull. The pause doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause after a failed pull.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -39,8 +40,8 @@ pub(crate) fn start(context: &Arc<WorkerContext>, life: &Lifecycle) {
     }
 }
 
-/// Waits until the process begins to stop, and then for its running jobs, at most for the drain timeout. After that,
-/// hands the unfinished jobs over to other exporters.
+/// Waits until the process begins to stop, and then for the end of its running jobs, at most for the drain timeout.
+/// After the timeout, hands the unfinished jobs over to other exporters.
 pub(crate) async fn drain(context: &WorkerContext, soft: &CancellationToken) {
     soft.cancelled().await;
     context.jobs.close();
@@ -56,7 +57,7 @@ struct Puller {
     context: Arc<WorkerContext>,
     lane: Lane,
     slots: Slots,
-    /// The durable consumer; None before the first pull and after a failure.
+    /// The durable NATS consumer of the lane; None before the first pull and after a failed pull.
     consumer: Option<PullConsumer>,
 }
 
@@ -89,7 +90,7 @@ impl Puller {
         Ok(())
     }
 
-    /// Waits until the exporter is not drained and a slot is free.
+    /// Waits until the exporter is not draining, and then for a free slot.
     async fn slot(&self) -> Option<Slot> {
         self.context.drain.is_off().await;
         self.slots.acquire(self.lane).await
@@ -123,8 +124,8 @@ impl Puller {
     }
 }
 
-/// Returns a job to NATS, so that another exporter takes the job. The job arrived after an operator drained this
-/// exporter.
+/// Returns a job to NATS, so that another exporter takes the job. A draining exporter returns a job that arrives after
+/// the drain has begun.
 async fn return_job(message: &Message) {
     if let Err(e) = message.ack_with(AckKind::Nak(None)).await {
         warn!(error = %e, "failed to return a job; NATS redelivers it after the ack wait");

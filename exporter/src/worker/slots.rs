@@ -1,4 +1,4 @@
-//! Slots limit the number of jobs that a process runs at once.
+//! Slots limit the number of jobs that an exporter runs at once.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::ExporterConfig;
 
-/// The slots of both lanes. A bulk export also needs a permit of a second, smaller semaphore, so that bulk exports
-/// never use all slots.
+/// The slots of both lanes. A bulk export needs a permit of both semaphores, and `bulk` has one permit fewer than
+/// `all`, so that bulk exports never use all slots.
 #[derive(Clone)]
 pub(super) struct Slots {
     all: Arc<Semaphore>,
@@ -41,7 +41,7 @@ impl Slots {
     }
 }
 
-/// One running job in the gauge `sluice_exporter_running`. Dropping this value decrements the gauge.
+/// Counts one running job in the gauge `sluice_exporter_running`. Dropping this value decrements the gauge.
 pub(super) struct RunningJob(Lane);
 
 impl RunningJob {

@@ -314,7 +314,9 @@ def check_xlsx_zip():
     from python_calamine import CalamineWorkbook
 
     books = [CalamineWorkbook.from_filelike(io.BytesIO(part)) for part in parts("spreadsheet.xlsx.zip")]
-    sheet(joined([table(book) for book in books]))
+    columns = joined([table(book) for book in books])
+    check_kinds(columns)
+    sheet(columns)
 
 
 def table(book):
@@ -339,32 +341,51 @@ def in_sheet(name, value, got):
         return lines(value) in (lines(str(got)), lines(from_escapes(str(got))))
     if isinstance(value, bool):
         return got is value
+    if isinstance(got, str):
+        return machine(name, value, got)
     if isinstance(value, (int, Decimal)):
-        digits = len(re.sub("[^0-9]", "", str(value) if isinstance(value, int) else format(value, "f")).lstrip("0"))
-        if digits > 15:
-            return isinstance(got, str) and Decimal(got) == value
         return isinstance(got, (int, float)) and Decimal(repr(got)) == value
     if isinstance(value, float):
-        if not math.isfinite(value):
-            return isinstance(got, str) and same_float(value, got, name)
         if name == "real":
             return isinstance(got, (int, float)) and f32(got) == value
         return isinstance(got, (int, float)) and (got == value or math.isclose(got, value, rel_tol=1e-14 if OFFICE else 1e-15))
     if isinstance(value, dt.datetime):
-        here = local(value)
-        if here is None or here < dt.datetime(1900, 3, 1):
-            return isinstance(got, str)
         got = dt.datetime.combine(got, dt.time()) if type(got) is dt.date else got
-        return same_local_time(got, here)
+        return same_local_time(got, local(value))
     if isinstance(value, dt.date):
-        if value < dt.date(1900, 3, 1):
-            return got == value.isoformat()
         return (got.date() if isinstance(got, dt.datetime) else got) == value
     got = got.time() if isinstance(got, dt.datetime) else got
     seconds = lambda t: t.hour * 3600 + t.minute * 60 + t.second + t.microsecond / 1e6
     if isinstance(got, dt.timedelta):
         return abs(got.total_seconds() - seconds(value)) <= 0.001
     return abs(seconds(got) - seconds(value)) <= 0.001
+
+
+def has_no_number(value):
+    """Whether a workbook has no number for this value."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, (int, Decimal)):
+        digits = re.sub("[^0-9]", "", str(value) if isinstance(value, int) else format(value, "f"))
+        return len(digits.lstrip("0")) > 15
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dt.datetime):
+        here = local(value)
+        return here is None or here < dt.datetime(1900, 3, 1)
+    return isinstance(value, dt.date) and value < dt.date(1900, 3, 1)
+
+
+def text_columns():
+    """The columns of numbers, dates and times whose cells are text, because a workbook has no number for one value."""
+    return [name for name in NAMES if name not in TEXTS and any(map(has_no_number, ROWS[name]))]
+
+
+def check_kinds(columns):
+    """Checks that each column of a sheet has one kind of cell."""
+    for name in NAMES:
+        kinds = {isinstance(cell, str) for cell in columns[name] if cell not in ("", None)}
+        assert kinds == {name in TEXTS or name in text_columns()}, (name, kinds)
 
 
 def check_xlsx():
@@ -374,6 +395,9 @@ def check_xlsx():
     assert book.sheet_names == ["Data", "Export"], book.sheet_names
     export = dict(row[:2] for row in book.get_sheet_by_name("Export").to_python())
     assert export["export_requested_at"] == REQUESTED and export["export_rows"] == str(REFERENCE.height), export
+    named = [row[1:] for row in book.get_sheet_by_name("Export").to_python() if row[0] == "text_columns"]
+    assert [[name for name in names if name] for names in named] == ([text_columns()] if text_columns() else []), named
+    check_kinds(table(book))
     sheet(table(book))
 
 
@@ -426,7 +450,9 @@ def office_rows(made, sheet_name, skip):
 
 
 def check_libreoffice_xlsx():
-    sheet(office_rows(libreoffice("spreadsheet.xlsx", ""), "Data", 0))
+    columns = office_rows(libreoffice("spreadsheet.xlsx", ""), "Data", 0)
+    check_kinds(columns)
+    sheet(columns)
 
 
 class Office:

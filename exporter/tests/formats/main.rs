@@ -167,6 +167,17 @@ async fn every_format_reads_back_equal() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cells_of_a_workbook_are_numbers_if_it_has_a_number_for_each_value() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut frame = rows::workbook_frame(2_000)?;
+    reference(folder.path(), &mut frame)?;
+    let parts = layout(semicolons(), Timestamps::Envelope);
+    write(folder.path(), "spreadsheet.xlsx", &Xlsx, &parts, Compression::None, &frame).await?;
+    python(folder.path(), &["xlsx"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metadata_documents_are_valid_csv_on_the_web() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut frame = rows::csvw_frame(2_000)?;

@@ -158,6 +158,28 @@ pub(crate) fn csvw_frame(rows: usize) -> PolarsResult<DataFrame> {
     frame(rows)?.lazy().filter(col("text").str().contains_literal(lit("\0")).fill_null(lit(false)).not()).collect()
 }
 
+/// Returns rows whose numbers, dates and times a workbook can represent as numbers.
+pub(crate) fn workbook_frame(rows: usize) -> PolarsResult<DataFrame> {
+    let only = |name: &str, is_number: Expr| when(is_number).then(col(name)).otherwise(lit(NULL)).alias(name);
+    let between = |name: &str, first: i64, last: i64| {
+        let value = col(name).to_physical().cast(DataType::Int64);
+        only(name, value.clone().gt_eq(lit(first)).and(value.lt_eq(lit(last))))
+    };
+    let largest = 999_999_999_999_999_i64;
+    frame(rows)?
+        .lazy()
+        .with_columns([
+            (col("n") % lit(largest)).alias("n"),
+            only("x", col("x").is_finite()),
+            only("real", col("real").is_finite()),
+            only("wide", col("wide").cast(DataType::Float64).abs().lt(lit(100_000.0))),
+            // 1900-03-01 to 9999-12-31
+            between("day", -25_508, 2_932_896),
+            between("at", -25_507 * DAY, 2_932_895 * DAY),
+        ])
+        .collect()
+}
+
 /// Styles every type as far as the `csvw` tool supports it. The tool reads `.` between thousands as the decimal mark, and
 /// does not support another decimal mark in floats.
 pub(crate) fn styled(layout: Layout) -> Layout {

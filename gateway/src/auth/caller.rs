@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::error::Refusal;
 
-/// The caller of an authenticated request. Only [`super::Verifier::verify`] and [`super::Tickets::redeem`] create one,
-/// so code that takes a `Caller` never runs for an unauthenticated request.
+/// The caller of an authenticated request. Only [`super::Verifier::verify`] and [`super::Tickets::redeem`] create a
+/// `Caller`, so code that takes one never runs for an unauthenticated request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Caller {
     pub(crate) owner: Owner,
@@ -22,15 +22,15 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Whether the token's scope allows exports of this dataset: `export:*` or `export:<dataset>`.
+    /// Whether the token's scope allows exports of this dataset: the scope contains `export:*` or `export:<dataset>`.
     #[must_use]
     pub(crate) fn may_export(&self, dataset: &str) -> bool {
         self.scopes.iter().any(|scope| scope.strip_prefix("export:").is_some_and(|name| name == "*" || name == dataset))
     }
 }
 
-/// The reason why authentication failed; the gateway answers `401`, or `503` for [`AuthError::Unavailable`]. The text
-/// tells the caller how to fix the request and never contains the token.
+/// The reason why authentication failed. The gateway answers `401`, or `503` for [`AuthError::Unavailable`]. The error
+/// text tells the caller how to fix the request, and never contains the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AuthError {
     #[error("Send `Authorization: Bearer <token>`.")]

@@ -84,7 +84,7 @@ impl Jwks {
         self.cache.read().map(|cached| cached.clone()).unwrap_or_default()
     }
 
-    /// Fetches the key set. The old keys stay in use while the issuer does not answer.
+    /// Fetches the key set. If the fetch fails, the old keys stay in use.
     async fn refresh(&self) {
         let fetched = self.fetch().await.inspect_err(|e| warn!(error = %e, "failed to fetch the issuer's keys"));
         if let Ok(mut cached) = self.cache.write() {

@@ -5,8 +5,8 @@ use axum::http::Uri;
 
 use crate::config::OidcConfig;
 
-/// Parameters that the web page sets itself in the authorization code flow with PKCE (RFC 6749, RFC 7636, OpenID
-/// Connect Core 1.0).
+/// Parameters of the authorization code flow with PKCE (RFC 6749, RFC 7636, OpenID Connect Core 1.0) that belong to the
+/// sign-in itself. The setting `extra_parameters` must not contain them.
 const RESERVED_PARAMETERS: [&str; 15] = [
     "client_id",
     "client_secret",
@@ -37,7 +37,7 @@ pub enum OidcError {
     /// An entry of `csp_connect_src` is not an origin (scheme, host and port only).
     #[error("gateway.identity.oidc.csp_connect_src: `{0}` is not an origin such as https://oauth2.example.com")]
     ConnectSource(String),
-    /// The setting `extra_parameters` has an entry without a name, or a name that the web page sets itself during sign-in.
+    /// The setting `extra_parameters` has an entry without a name, or with a name that is reserved for the sign-in.
     #[error("gateway.identity.oidc.extra_parameters.{0}: reserved, because the sign-in sets it")]
     ReservedParameter(String),
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, header};
 
-/// Whether the request has no `Origin`, the gateway's own origin, or one of the allowed origins.
+/// Whether the header `Origin` permits the request: it is missing, is the gateway's own origin, or is one of `allowed`.
 #[must_use]
 pub(crate) fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
@@ -17,8 +17,8 @@ pub(crate) fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     own || allowed.iter().any(|a| a.eq_ignore_ascii_case(origin))
 }
 
-/// Whether the request's `Host` is a loopback address. The check stops DNS rebinding: a foreign web page that points
-/// its host name at this machine still sends that name as `Host`.
+/// Whether the request's `Host` is a loopback address. The check stops DNS rebinding, in which a foreign web page
+/// resolves its own host name to this machine: the browser still sends that name as `Host`.
 #[must_use]
 pub(crate) fn is_loopback_request(headers: &HeaderMap) -> bool {
     headers.get(header::HOST).and_then(|h| h.to_str().ok()).is_some_and(is_loopback_address)

@@ -37,7 +37,8 @@ struct StoredTicket {
     expires_at: DateTime<Utc>,
 }
 
-/// Issues tickets and redeems each of them once, on any gateway.
+/// Issues and redeems single-use tickets. Every gateway can redeem every ticket, because all gateways share the NATS
+/// bucket.
 #[derive(Clone, Debug)]
 pub(crate) struct Tickets {
     bucket: Store,
@@ -69,7 +70,7 @@ impl Tickets {
         Ok(Ticket { ticket, expires_at: expires_at.into() })
     }
 
-    /// Deletes the ticket and returns the caller that requested it.
+    /// Deletes the ticket, and returns the caller to whom the ticket was issued.
     ///
     /// # Errors
     /// [`AuthError::Ticket`] for an unknown, used or expired ticket; [`AuthError::Unavailable`] when NATS does not

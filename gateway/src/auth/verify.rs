@@ -97,7 +97,7 @@ impl Verifier {
         Ok(Self { inner: Arc::new(Inner { config, algorithms, jwks, local, clock }) })
     }
 
-    /// Verifies signature, issuer, audience, lifetime and identity claims of a token.
+    /// Verifies signature, issuer, audience, lifetime and identity claims of a token, and returns the caller.
     ///
     /// # Errors
     /// The reason of the first failed check.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{info::info, schemas::Schemas};
 
-/// The messages that `GET /v1/events` sends.
+/// The `type` of each message that `GET /v1/events` sends.
 const SSE_MESSAGES: [&str; 8] = [
     "session.ready",
     "session.resumed",

@@ -9,7 +9,7 @@ use super::{
     schemas::Schemas,
 };
 
-/// One operation of the OpenAPI document: a method of a path.
+/// One operation of the OpenAPI document: one HTTP method of one path.
 pub(crate) struct OperationInfo {
     /// The HTTP method in lower case.
     pub(crate) method: String,

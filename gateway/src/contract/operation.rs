@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::schemas::Schemas;
 
-/// A function that adds the parameters, body and responses to an OpenAPI operation. Each endpoint declares one beside
-/// its handler.
+/// A function that adds the parameters, body and responses to an OpenAPI operation. Each endpoint declares such a
+/// function beside its handler.
 pub(crate) type Describe = for<'a> fn(Operation<'a>) -> Operation<'a>;
 
 /// An OpenAPI operation that requires a bearer token, unless [`Operation::public`] is called.
@@ -62,7 +62,7 @@ impl<'a> Operation<'a> {
         self.content(status, description, "application/json", json!({"schema": schema}))
     }
 
-    /// Adds a response with a body of this media type; `media` is its OpenAPI media type object.
+    /// Adds a response with a body. `media` is the OpenAPI media type object that describes a body of `media_type`.
     pub(crate) fn content(self, status: u16, description: &str, media_type: &str, media: Value) -> Self {
         self.response(status, json!({"description": description, "content": {media_type: media}}))
     }

@@ -15,7 +15,7 @@ impl Schemas {
         Self(settings.into_generator())
     }
 
-    /// Adds the schema of a type and returns a reference to it.
+    /// Adds the JSON schema of the type `T`, and returns a `$ref` object that refers to the schema.
     pub(super) fn reference<T: JsonSchema>(&mut self) -> Value {
         self.0.subschema_for::<T>().to_value()
     }

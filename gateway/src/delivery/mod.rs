@@ -10,8 +10,8 @@ pub(crate) use reader::{ReadStatus, Reader, ReaderRequest};
 pub(crate) use source::Source;
 use tracing::{Span, field::Empty, info_span};
 
-/// Creates the tracing span of one file delivery; the [`Reader`] of the delivery holds the span. `over` is the
-/// transport, `socket` or `http`. Single frames have no spans.
+/// Creates the tracing span of one file delivery, which ends when the [`Reader`] of the delivery is dropped. `over` is
+/// the transport, `socket` or `http`. Single frames have no spans.
 #[must_use]
 pub(crate) fn span(over: &'static str, export: ExportId, offset: u64) -> Span {
     info_span!(

@@ -19,14 +19,14 @@ use tracing::{Instrument, Span, debug, warn};
 
 use super::{segment::Fetch, source::Source};
 
-/// The maximum number of unused grants from announcements in a reader. The reader ignores further announcements, and
-/// requests those grants when it reaches their bytes.
+/// The maximum number of grants from announcements that a reader keeps. The reader ignores the grants of further
+/// announcements, and requests them from the notifier when it reaches their bytes.
 const MAX_ANNOUNCED_GRANTS: usize = 32;
 /// The pause before the first retry after a failure.
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// The maximum pause between two retries.
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(2);
-/// The maximum wait for the next bytes of a segment.
+/// The timeout for the next bytes of a segment.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often the reader requests grants of an unfinished export when no announcement arrives.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ pub(crate) struct Reader {
     start: u64,
     /// The offset of the next byte to read.
     offset: u64,
-    /// The attempt whose bytes were read so far.
+    /// The attempt whose bytes are read; None before the first grant.
     attempt: Option<u32>,
     grants: VecDeque<Grant>,
     fetch: Option<Fetch>,
@@ -73,13 +73,14 @@ pub(crate) struct Reader {
     /// The time of the first failure since the last successful read; None after a success.
     failing_since: Option<Instant>,
     backoff: Backoff,
-    /// The span around grant requests and log lines. Reads of bytes are too frequent for a span.
+    /// The span of the delivery, for grant requests and log lines. Single reads have no spans, because they are too
+    /// frequent.
     span: Span,
 }
 
 impl Reader {
-    /// Creates a reader, and subscribes to announcements if the export is unfinished. Requests no grant yet:
-    /// [`Reader::ready`] does.
+    /// Creates a reader, and subscribes to announcements if the export is unfinished. The first call of
+    /// [`Reader::ready`] requests grants.
     pub(crate) async fn open(source: Source, request: ReaderRequest) -> Self {
         let ReaderRequest { owner, export, offset, attempt, is_unfinished, span } = request;
         let announcements = if is_unfinished {
@@ -152,7 +153,7 @@ impl Reader {
     /// source failed; call `ready` again. Not cancel safe.
     ///
     /// # Errors
-    /// `unavailable` when the source failed for longer than the retry timeout.
+    /// `unavailable` when reads have failed for longer than the retry timeout.
     pub(crate) async fn read(&mut self, max: usize) -> Result<Bytes, Box<Problem>> {
         let mut fetch = match self.fetch.take() {
             Some(fetch) => fetch,
@@ -179,8 +180,8 @@ impl Reader {
         }
     }
 
-    /// Waits for the announcement that the export ended. Never completes for an export that ended before the reader
-    /// opened.
+    /// Waits for the announcement that the export ended. Never completes if the reader has no subscription to
+    /// announcements, such as for an export that ended before the reader opened.
     pub(crate) async fn ended(&mut self) {
         loop {
             let Some(announcements) = &mut self.announcements else { return std::future::pending().await };
@@ -277,7 +278,8 @@ impl Reader {
         self.backoff.reset();
     }
 
-    /// Calls [`Reader::back_off`] inside the delivery's span, and returns no bytes after the pause.
+    /// Calls [`Reader::back_off`] inside the span of the delivery. After the pause, returns an empty result like
+    /// [`Reader::read`].
     async fn back_off_in_span(&mut self, error: &str) -> Result<Bytes, Box<Problem>> {
         let span = self.span.clone();
         self.back_off(error).instrument(span).await.map(|()| Bytes::new())
@@ -286,7 +288,7 @@ impl Reader {
     /// Closes the connection after a failure and pauses before the next retry.
     ///
     /// # Errors
-    /// `unavailable` when no read has succeeded for the retry timeout.
+    /// `unavailable` when reads have failed for longer than the retry timeout.
     async fn back_off(&mut self, error: &str) -> Result<(), Box<Problem>> {
         self.disconnect();
         let since = *self.failing_since.get_or_insert_with(Instant::now);

@@ -32,14 +32,14 @@ pub(super) struct Fetch {
 }
 
 impl From<reqwest::Error> for FetchError {
-    /// Drops the URL from the error: a grant's URL gives access to the bytes, so no log may contain one.
+    /// Drops the URL from the error. No log may contain the URL of a grant, because the URL gives access to the bytes.
     fn from(e: reqwest::Error) -> Self {
         Self::Http(e.without_url())
     }
 }
 
 impl Fetch {
-    /// Requests the segment from the file's byte `offset` on.
+    /// Requests the bytes of the grant's segment, starting at the byte `offset` of the file.
     pub(super) async fn start(
         http: &reqwest::Client,
         grant: &Grant,
@@ -61,7 +61,8 @@ impl Fetch {
         })
     }
 
-    /// Returns up to `max` bytes; the result is empty at the segment's end.
+    /// Returns up to `max` bytes; the result is empty at the segment's end. `timeout` limits the wait for the next
+    /// chunk from the network.
     pub(super) async fn take(&mut self, max: usize, timeout: Duration) -> Result<Bytes, FetchError> {
         while self.buffered.is_empty() {
             if self.not_received == 0 {

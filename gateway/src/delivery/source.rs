@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum number of grants that one request asks for.
 const MAX_GRANTS: u32 = 16;
 
-/// The clients through which readers request grants and fetch segments. Clones share the connections.
+/// The NATS and HTTP clients with which readers request grants and fetch segments. Clones share the connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     bus: Bus,
@@ -53,7 +53,7 @@ impl Source {
         self.bus.subscribe(subject::delivery_announce(id)).await
     }
 
-    /// Requests the CSVW metadata document of an export.
+    /// Requests the CSVW metadata document of an export's file.
     ///
     /// # Errors
     /// When no notifier replies before the request timeout.

@@ -34,10 +34,10 @@ use crate::{
     sessions::{Position, Registry},
 };
 
-/// The maximum number of ids that wait for a receiver of [`Events::ended_exports`]. A receiver for which more ids wait
-/// loses the oldest ones and gets an error.
+/// The maximum number of ids that wait for a receiver of [`Events::ended_exports`]. A receiver that falls further
+/// behind loses the oldest ids and gets an error.
 const ENDED_EXPORTS_CAPACITY: usize = 1024;
-/// The lifetime of one JetStream pull request, and the longest pause of events when a NATS server crashes.
+/// The lifetime of one JetStream pull request. It limits how long events pause when a NATS server crashes.
 const PULL_EXPIRY: Duration = Duration::from_secs(4);
 /// The pause after a failure, before the reader of the event stream creates its consumer again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -88,15 +88,15 @@ impl Events {
         self.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Subscribes to export ids of all owners. The receiver gets the id of each export whose end or expiry the event
-    /// stream reports after this call.
+    /// Subscribes to the ids of ended exports of all owners. The receiver gets the id of each export whose end or
+    /// expiry the event stream reports after this call.
     #[must_use]
     pub(crate) fn ended_exports(&self) -> broadcast::Receiver<ExportId> {
         self.ended.subscribe()
     }
 
-    /// Spawns the task that reads the event stream until `stop` is cancelled. After a failure the task continues from
-    /// its last position.
+    /// Spawns the task that reads the event stream until `stop` is cancelled. After a failure, the task continues after
+    /// the last event that it has read.
     pub(crate) fn spawn_reader(&self, life: &Lifecycle, stop: CancellationToken) {
         let events = self.clone();
         life.spawn(async move {

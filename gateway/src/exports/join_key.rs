@@ -11,12 +11,13 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// Claims that differ between tokens of one user and never affect access (RFC 7519; OpenID Connect Core 1.0, section
-/// 2).
+/// Claims that the join key ignores, because they describe a token or a sign-in instead of the user (RFC 7519; OpenID
+/// Connect Core 1.0, section 2). Tokens of one user may differ in them.
 const TOKEN_CLAIMS: [&str; 12] =
     ["exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "c_hash", "s_hash", "sid", "acr", "amr"];
 
-/// Hashes the request, with its defaults filled in, together with every claim that a row policy may use.
+/// Hashes the request, with its defaults filled in, together with the caller's claims except [`TOKEN_CLAIMS`]. The
+/// claims are included because row policies may use them.
 ///
 /// # Errors
 /// Never: parsed JSON can be serialised.

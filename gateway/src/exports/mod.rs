@@ -31,11 +31,12 @@ use crate::{
     events::Events,
 };
 
-/// The interval at which a waiting request reads the export's row. The request does not rely on the event alone,
-/// because the event may arrive late.
+/// The interval at which a request that waits for the end of an export reads the export's row. The request does not
+/// rely on the event about the end alone, because the event may arrive late.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reads, cancels and deletes exports. Every method takes the owner, and an export of another owner is `not-found`.
+/// Reads, cancels and deletes exports, and waits for their end. Each method with an export id takes the owner too, and
+/// answers `not-found` for an export of another owner.
 #[derive(Clone, Debug)]
 pub(crate) struct Exports {
     pub(crate) db: DatabaseConnection,

@@ -18,7 +18,7 @@ use crate::error::Outcome;
 
 /// The age of the cached queue snapshot after which the next request reads a new one.
 const MAX_SNAPSHOT_AGE: Duration = Duration::from_millis(500);
-/// The maximum number of waiting exports in a snapshot. All exports behind them share the position after the last one.
+/// The maximum number of waiting exports in a snapshot. Each export behind them counts as the last one of its lane.
 const MAX_SNAPSHOT_EXPORTS: u64 = 10_000;
 
 /// A cached snapshot of the dispatch queue. Clones share the cache.

@@ -73,8 +73,8 @@ impl Submit {
         )
     }
 
-    /// Submits an export. Returns an existing export instead, at no cost, when the idempotency key belongs to one, or
-    /// when the user has an unfinished export that produces the same file.
+    /// Submits an export. Returns an existing export instead, at no cost, when an earlier request had the same
+    /// idempotency key, or when the user has an unfinished export that produces the same file.
     ///
     /// # Errors
     /// The refusal for the caller. After a refusal the database holds no new export and no new credit hold.
@@ -164,8 +164,8 @@ impl Submit {
         }
     }
 
-    /// Finds the export that an earlier request with this idempotency key submitted. `key` is the key and the hash of
-    /// the current request.
+    /// Finds the export that an earlier request with this idempotency key submitted. `key` holds the idempotency key
+    /// and the hash of the current request.
     async fn find_by_key(&self, caller: &Caller, key: Option<(&str, &str)>) -> Outcome<Option<Export>> {
         let Some((key, hash)) = key else { return Ok(None) };
         let Some(stored) = idempotency_key::find(&self.db, &caller.owner, key).await? else { return Ok(None) };
@@ -179,8 +179,8 @@ impl Submit {
         self.presenter.export(&row).await.map(Some)
     }
 
-    /// Stores the row, its credit hold and its idempotency key in one transaction. If the owner has an unfinished
-    /// export that produces the same file, stores only the key and returns that export.
+    /// Stores the row, its credit hold and its idempotency key in one transaction, and returns None. If the owner has
+    /// an unfinished export that produces the same file, stores only the key and returns that export.
     async fn commit(
         &self,
         caller: &Caller,

@@ -24,7 +24,8 @@ use crate::{
 const MAX_FAULTS: usize = 20;
 
 /// Checks that the caller may export the requested dataset, and validates every member of the request. The returned
-/// offer has only the columns that the caller may see. Moments relative to now count from `now`.
+/// offer has only the columns that the caller may see. Relative times in the request, such as `now-1d`, count from
+/// `now`.
 ///
 /// # Errors
 /// `forbidden` without the required scope, `unavailable` when no exporter runs, `unknown-dataset` when no exporter
@@ -63,15 +64,16 @@ pub(crate) struct ValidRequest {
     pub(crate) template: String,
     pub(crate) format: String,
     pub(crate) compression: String,
-    /// The requested filter, with moments relative to now resolved; `{}` without a filter.
+    /// The requested filter, in which absolute times replace relative ones such as `now-1d`; `{}` without a filter.
     pub(crate) filter: Value,
     /// The requested columns; empty for all columns of the template.
     pub(crate) columns: Vec<String>,
-    /// The parameters with their defaults, with moments relative to now resolved.
+    /// The parameters with their defaults. Absolute times replace relative ones such as `now-1d`.
     pub(crate) params: Map<String, Value>,
 }
 
-/// Validates every member of a request against its dataset.
+/// Validates every member of a request against its dataset, and fills in the defaults. Relative times, such as
+/// `now-1d`, count from `now`.
 ///
 /// # Errors
 /// One problem that lists every fault: `unknown-template` or `invalid-filter` when all faults are of that kind, else
@@ -144,7 +146,7 @@ fn validate(request: &ExportRequest, dataset: &CatalogDataset, now: DateTime<Utc
     }
 }
 
-/// The time zone of a request; UTC without a name.
+/// Parses the name of the request's time zone; UTC without a name.
 fn time_zone(name: Option<&str>) -> Result<Tz, FieldError> {
     name.map_or(Ok(Tz::UTC), |name| {
         let unknown = |_| FieldError::new("/time_zone", "unknown time zone: use an IANA name such as Europe/Berlin");

@@ -38,7 +38,7 @@ use crate::{
 /// The maximum number of queued frames of an SSE stream. While the queue is full, events wait in the session's mailbox.
 /// While any frame waits in the queue, the stream drops progress messages.
 const MAX_QUEUED_FRAMES: usize = 16;
-/// The minimum of the reconnect delay that the gateway sends to a client.
+/// The shortest reconnect delay that the gateway tells a client.
 const MIN_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 pub(super) fn endpoints() -> [Endpoint; 1] {
@@ -122,8 +122,8 @@ async fn follow(
     Ok((StatusCode::OK, headers, Body::from_stream(body)).into_response())
 }
 
-/// One SSE stream. The stream ends when its token expires, the gateway drains, or the client disconnects or reads too
-/// slowly.
+/// One SSE stream. The stream ends when its token expires, the gateway drains, the event stream in NATS is recreated,
+/// or the client disconnects or reads too slowly.
 struct EventStream {
     id: Uuid,
     start: Position,
@@ -201,8 +201,8 @@ impl EventStream {
         }
     }
 
-    /// Queues a frame. If the queue is full, waits for a free place until the write timeout. Returns the reason for the
-    /// end of the stream when the frame can't be queued.
+    /// Queues a frame for the client. If the queue is full, waits for a free place until the write timeout. Returns the
+    /// reason for the end of the stream if the frame can't be queued.
     async fn send(&self, frame: Bytes) -> Result<(), &'static str> {
         tokio::select! {
             () = self.drain.ended().cancelled() => Err("stopping"),

@@ -179,13 +179,13 @@ async fn delete(
     Ok((StatusCode::ACCEPTED, Json(app.exports.delete(&caller.owner, id).await?)))
 }
 
-/// The strong entity tag of an export: a hash of its JSON.
+/// The strong entity tag of an export: a hash of the export's JSON.
 fn etag(export: &Export) -> String {
     let json = serde_json::to_vec(export).unwrap_or_default();
     format!("\"{}\"", hex::encode(&digest::digest(&digest::SHA256, &json).as_ref()[..16]))
 }
 
-/// The value of `X-Progress`, for users of curl: `running 120000/3000000 rows`.
+/// The value of the header `X-Progress`, such as `running 120000/3000000 rows`, for users of curl.
 fn progress(export: &Export) -> String {
     let progress = &export.progress;
     match (progress.queue_position, progress.rows_total) {

@@ -25,7 +25,7 @@ use crate::{
 
 /// The maximum size of a request body: 1 MiB.
 pub(crate) const MAX_BODY_SIZE: ByteSize = ByteSize::mib(1);
-/// The maximum wait of `Prefer: wait`, in seconds; the gateway reduces a longer wait to this one.
+/// The longest wait of `Prefer: wait`, in seconds. The gateway shortens a longer wait to this limit.
 const MAX_WAIT_SECONDS: u64 = 60;
 
 /// Reads the bearer token of a request (RFC 6750, section 2.1).
@@ -69,7 +69,8 @@ impl FromRequestParts<AppState> for ExportPath {
     }
 }
 
-/// Extracts a JSON body. An unknown member is refused with its JSON pointer.
+/// Extracts a JSON body. Refuses a body with an unknown or invalid member; the problem names the member by its JSON
+/// pointer.
 #[derive(Debug)]
 pub(super) struct Body<T>(pub(super) T);
 
@@ -92,13 +93,14 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
     }
 }
 
-/// Creates the refusal of a request with one invalid member.
+/// Creates the refusal of a request with one invalid member. `pointer` is the JSON pointer of the member.
 #[must_use]
 pub(super) fn invalid(pointer: &str, detail: &str) -> Refusal {
     Problem::invalid(Slug::InvalidRequest, vec![FieldError::new(pointer, detail)]).into()
 }
 
-/// Extracts the wait of `Prefer: wait=N` (RFC 7240, section 4.3), at most [`MAX_WAIT_SECONDS`].
+/// Extracts the seconds of `Prefer: wait=N` (RFC 7240, section 4.3), at most [`MAX_WAIT_SECONDS`]. None without this
+/// preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PreferWait(pub(super) Option<Duration>);
 

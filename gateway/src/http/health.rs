@@ -60,9 +60,9 @@ async fn ready(State(app): State<AppState>) -> Response {
     (status, Json(readiness)).into_response()
 }
 
-/// The catalog is required until the first advertisement, and whenever this gateway can't read it. Later it is optional,
-/// because downloads and sessions work without exporters, and a restart of all exporters must not take the gateways out
-/// of service.
+/// Converts the state of the catalog to a dependency of the readiness probe. A catalog that this gateway has never
+/// received, or can't read, is a required dependency. A catalog that has lost its exporters or datasets is optional,
+/// because downloads and sessions work without exporters.
 fn catalog(result: Result<(), CatalogGap>) -> Dependency {
     let is_optional = matches!(result, Err(CatalogGap::NoExporter | CatalogGap::NoDataset));
     let dependency = Dependency::from_result("catalog", result);

@@ -22,7 +22,7 @@ pub(super) fn retry(base: Duration, session: Uuid) -> Bytes {
     format!("retry: {}\n\n", base_ms.saturating_add(spread)).into()
 }
 
-/// Formats a numbered event of this epoch as an SSE frame.
+/// Formats an event as an SSE frame with the id `<epoch>:<sequence number>`.
 pub(super) fn event(epoch: &str, event: &RenderedEvent) -> Bytes {
     frame(Some((epoch, event.seq)), event.kind, &event.text)
 }

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
 /// The throttle may forget an export that has had no progress message for this time.
 const STALE_AFTER: Duration = Duration::from_secs(10);
-/// When the throttle holds at least this many exports, it forgets the stale ones before it records another message.
+/// When the throttle holds at least this many exports, it first forgets those without a progress message for
+/// [`STALE_AFTER`], and then records the next message.
 const CLEANUP_THRESHOLD: usize = 64;
 
 /// Records when a session sent the last progress message of each export.
@@ -17,8 +18,8 @@ const CLEANUP_THRESHOLD: usize = 64;
 pub(crate) struct ProgressThrottle(HashMap<ExportId, Instant>);
 
 impl ProgressThrottle {
-    /// Returns whether the session may send a progress message now, and records the message as sent if so. The caller
-    /// drops the message otherwise: the next one replaces it, and the final state arrives as an event.
+    /// Returns whether the session may send a progress message of this export now, and if so, records the message as
+    /// sent. Otherwise the caller drops the message, because a later message or an event reports newer progress.
     pub(crate) fn is_due(&mut self, export: ExportId, now: Instant) -> bool {
         if self.0.get(&export).is_some_and(|last| now.duration_since(*last) < MIN_INTERVAL) {
             return false;

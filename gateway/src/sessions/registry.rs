@@ -13,7 +13,7 @@ use uuid::Uuid;
 /// reconnects and resumes, so that it loses no event.
 const MAILBOX_CAPACITY: usize = 256;
 
-/// An event in the form that sessions send. All sessions of its owner share the text.
+/// A user event, rendered as the message that sessions send. All sessions of its owner share the text.
 #[derive(Clone, Debug)]
 pub(crate) struct RenderedEvent {
     /// The sequence number of the event.
@@ -31,7 +31,7 @@ impl RenderedEvent {
     }
 }
 
-/// The mailboxes of one owner's sessions, by session id.
+/// The mailboxes of one owner's sessions, by session id. A mailbox is the queue of events that wait for a session.
 type Mailboxes = HashMap<Uuid, mpsc::Sender<RenderedEvent>>;
 
 /// The open sessions of this gateway. Clones share the state.
@@ -113,7 +113,7 @@ impl Registry {
         }
     }
 
-    /// Removes all sessions. Each session still reads the events in its mailbox and then ends.
+    /// Removes all sessions from the registry. Each session still reads the events in its mailbox and then ends.
     pub(crate) fn clear(&self) {
         if let Ok(mut sessions) = self.sessions.write() {
             sessions.clear();

@@ -19,8 +19,8 @@ const MAX_DISCARD_BYTES: u64 = 64 * 1024 * 1024;
 /// After this time without a byte, the gateway assumes that the client has stopped sending.
 const QUIET_PERIOD: Duration = Duration::from_millis(300);
 
-/// Returns the close code for a failed read (RFC 6455, section 7.4.1). A broken connection has the code
-/// [`CloseCode::GoingAway`], because its client reconnects; no close frame can reach it.
+/// Returns the close code for a failed read (RFC 6455, section 7.4.1). The code is [`CloseCode::GoingAway`] for a
+/// broken connection. The client receives no close frame then, and reconnects.
 pub(super) const fn code_of(error: &Error) -> CloseCode {
     match error {
         Error::Protocol(violation) if !is_end_of_connection(violation) => CloseCode::ProtocolError,
@@ -30,7 +30,7 @@ pub(super) const fn code_of(error: &Error) -> CloseCode {
     }
 }
 
-/// Whether the client disconnected, or has already sent its close frame.
+/// Whether the error means that the client disconnected, or that the closing handshake has already begun.
 const fn is_end_of_connection(error: &ProtocolError) -> bool {
     matches!(
         error,
@@ -40,12 +40,13 @@ const fn is_end_of_connection(error: &ProtocolError) -> bool {
     )
 }
 
-/// Whether a failed read ended the session. After such a failure, the bytes that follow can't be parsed as frames.
+/// Whether the session ended because its input is invalid. The bytes after invalid input can't be parsed as frames.
 const fn has_unreadable_input(code: CloseCode) -> bool {
     matches!(code, CloseCode::ProtocolError | CloseCode::InvalidText | CloseCode::TooBig)
 }
 
-/// Reads until the client closes the connection or a timeout passes. The caller has sent the close frame.
+/// Reads and drops input until the client closes the connection or a timeout passes. The caller has already sent the
+/// close frame.
 pub(super) async fn finish<S>(mut socket: WebSocketStream<S>, code: CloseCode)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -59,8 +60,8 @@ where
     }
 }
 
-/// Discards the rest of a message above the size limit, or the bytes after an invalid frame. Closing a connection with unread bytes would reset the
-/// connection, and the client would not receive the close frame.
+/// Discards the rest of a message above the size limit, or the bytes after an invalid frame. Closing a connection with
+/// unread bytes would reset the connection, and the client would not receive the close frame.
 async fn discard(socket: &mut (impl AsyncRead + Unpin)) {
     let mut left = MAX_DISCARD_BYTES;
     let mut buffer = vec![0; 64 * 1024];

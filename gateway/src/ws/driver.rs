@@ -72,8 +72,8 @@ struct Driver {
     outbox: Outbox,
     mailbox: mpsc::Receiver<RenderedEvent>,
     progress: Subscriber,
-    /// The driver skips events in the mailbox up to this sequence number: they precede the start of the session, or the
-    /// client already has them.
+    /// The driver skips events in the mailbox up to this sequence number, because they precede the start of the session
+    /// or the client already has them.
     seq: u64,
     /// Missed events that the session sends before newer events.
     missed: VecDeque<RenderedEvent>,
@@ -135,7 +135,8 @@ impl Driver {
     ///   recreated.
     /// - `missed`: the missed events of a resume. The driver sends them only as fast as the client reads, so that a
     ///   long replay does not count as a slow client.
-    /// - `progress`: progress reports that exporters publish about this owner's exports. The driver limits their rate.
+    /// - `progress`: progress reports of exporters and notifiers about this owner's exports. The driver limits their
+    ///   rate.
     /// - `requests`: the reply to a request. Requests run as tasks, so that a slow request delays neither heartbeats
     ///   nor other requests.
     /// - `pumps`: the end of a file stream. Each pump runs as a task and sends its frames to the outbox itself.
@@ -216,7 +217,7 @@ impl Driver {
         }
     }
 
-    /// The close code after the mailbox was closed. In a new epoch, the event stream was recreated. In the same epoch,
+    /// Returns the close code for a closed mailbox. If the epoch has changed, the event stream was recreated. Otherwise
     /// the mailbox overflowed, because the client reads too slowly.
     fn on_closed_mailbox(&self) -> CloseCode {
         let is_same_epoch = *self.app.events.position().epoch == *self.session.epoch();

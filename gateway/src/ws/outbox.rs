@@ -71,7 +71,7 @@ impl Outbox {
     /// Queues a message without waiting.
     ///
     /// # Errors
-    /// [`TooSlow`] when the queue is full.
+    /// [`TooSlow`] when the queue is full, its messages exceed [`MAX_MESSAGE_BYTES`], or the writer has ended.
     pub(super) fn send(&self, out: OutgoingMessage) -> Result<(), TooSlow> {
         let bytes = out.len();
         let queued = self.queued_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes;
@@ -82,7 +82,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a progress message, or drops it while [`MAX_QUEUED_BEFORE_PROGRESS`] other messages wait.
+    /// Queues a progress message. Drops the message instead while [`MAX_QUEUED_BEFORE_PROGRESS`] other messages wait.
     pub(super) fn send_lossy(&self, message: &ServerMessage) {
         if self.messages.capacity() + MAX_QUEUED_BEFORE_PROGRESS > MAX_MESSAGES {
             // an error means that the byte limit is reached, and a progress message may be lost
@@ -101,8 +101,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Returns the sender of the frame queue, for a pump. A pump may also put messages into this queue; the writer
-    /// sends both in the order of the queue.
+    /// Returns the sender of the frame queue, for a pump. A pump may put both frames and messages into this queue; the
+    /// writer sends them in the order of the queue.
     pub(super) fn frames(&self) -> mpsc::Sender<OutgoingMessage> {
         self.frames.clone()
     }

@@ -24,12 +24,12 @@ use crate::delivery::{self, ReadStatus, Reader, ReaderRequest, Source};
 const DISCONNECT_AFTER: Duration = Duration::from_secs(1);
 /// How long a window may be empty before the stream is closed (protocol.md, WebSocket).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// The interval at which a pump polls its export while the client's window is empty. The pump does not rely on the
-/// announcement of the export's end alone, because the announcement may be lost.
+/// The interval at which a pump checks whether its export has ended while the client's window is empty. The pump does
+/// not rely on the announcement of the end alone, because the announcement may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Opens the reader of a new stream and spawns its pump. The task returns the stream's number, and `false` if a
-/// `file.close` of the client may still need an answer.
+/// Opens the reader of a new stream and spawns its pump. The task in `pumps` returns the stream's number, and whether a
+/// `file.close` of the client needs no further answer.
 pub(super) async fn spawn(
     pumps: &mut JoinSet<(u32, bool)>,
     source: Source,

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-/// The cost of a message in tokens. The cost is above one, so that a `file.window` can cost a fraction of it.
+/// The cost of a message in tokens. The cost is 20, so that a `file.window` can cost one twentieth of a message.
 pub(super) const MESSAGE_COST: u64 = 20;
 /// The cost of a `file.window` in tokens. The cost is low, because a client that reads fast sends thousands of them per
 /// second.

@@ -43,17 +43,17 @@ pub(super) enum Request {
 /// The reply to a [`Request`].
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// The submitted export and its trace context.
+    /// The client's message, the trace context of the submission, and the submitted export or its refusal.
     Created(Box<ExportCreate>, TraceContext, Outcome<Export>),
     Canceled(Outcome<Export>),
     Refreshed(Result<Caller, AuthError>),
     /// The missed events after this sequence number; None if the gateway cannot replay all of them.
     Resumed(u64, Option<Vec<RenderedEvent>>),
-    /// The export and its trace context, if the client may open a stream of its file.
+    /// The client's message, and the export with its trace context if the client may open a stream of its file.
     Opened(FileOpen, Outcome<(Export, TraceContext)>),
 }
 
-/// Performs a request of this caller.
+/// Performs a request of this caller, and returns the reply for the session.
 pub(super) async fn perform(app: AppState, caller: Caller, session_trace: SessionTrace, request: Request) -> Reply {
     match request {
         Request::Create(create) => {

@@ -1,4 +1,5 @@
-//! The state machine of a session: maps each input to the actions that the driver performs. It performs no I/O.
+//! The state machine of a session: maps each input to the actions that the driver performs. The state machine itself
+//! performs no I/O.
 
 use protocol::{
     client::{self, ClientMessage, Deliver, FileClose, FileOpen, FileWindow, ParseError},
@@ -33,7 +34,7 @@ pub(super) enum Action {
     Request(Option<String>, Request),
     /// Start the pump of this new file stream.
     Stream(NewStream),
-    /// Send these missed events before the events in the mailbox, and skip events in the mailbox up to this sequence
+    /// Send these missed events before the events in the mailbox. Skip events in the mailbox up to this sequence
     /// number, because the client already has them.
     Replay(u64, Vec<RenderedEvent>),
     Ping,
@@ -156,7 +157,7 @@ impl Session {
         granted.err().map(|problem| refuse(reference, problem)).into_iter().collect()
     }
 
-    /// Handles the reply to a request of this session.
+    /// Handles the reply to a request of this session, and returns the actions that answer the client.
     pub(super) fn on_reply(&mut self, reference: Option<String>, reply: Reply) -> Vec<Action> {
         self.requests -= 1;
         match reply {

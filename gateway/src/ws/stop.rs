@@ -24,8 +24,8 @@ impl StopSignal {
         self.token.cancel();
     }
 
-    /// Waits for the stop. Returns None if the pump must send no answer, and else the `ref` of the client's close request,
-    /// which the client may have left out.
+    /// Waits until the pump must stop. Returns None if the pump must send no answer. Otherwise returns the `ref` of the
+    /// client's `file.close`, which is None if the client sent none.
     pub(super) async fn stopped(&self) -> Option<Option<String>> {
         self.token.cancelled().await;
         self.reference.get().cloned()

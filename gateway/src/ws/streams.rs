@@ -26,7 +26,8 @@ pub(super) struct NewStream {
     pub(super) stop: StopSignal,
     /// Whether the export is unfinished. If so, its file still grows.
     pub(super) is_unfinished: bool,
-    /// The `ref` of the `file.opened` that the pump sends before the first byte; None if the session sends it.
+    /// The `ref` of the `file.opened` that the pump sends before the first byte; `Some(None)` if the request had no
+    /// `ref`. None if the session sends `file.opened`.
     pub(super) unsent_opened: Option<Option<String>>,
 }
 
@@ -121,7 +122,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Closes a stream because the client requested it.
+    /// Closes a stream at the request of the client, and returns who sends the answer `file.closed`.
     ///
     /// # Errors
     /// When the session never opened the stream.

@@ -31,7 +31,7 @@ struct PortState {
     minter: Arc<Minter>,
 }
 
-/// Serves the internal HTTP port until shutdown begins, then finishes the open responses.
+/// Spawns the server of the internal HTTP port. When shutdown begins, the server finishes its open responses and ends.
 pub(crate) fn spawn(config: &NotifierConfig, deps: Deps, minter: Arc<Minter>, listener: TcpListener, life: &Lifecycle) {
     let mut router = Router::new()
         .route("/v1/segments/{token}", get(serve_segment))
@@ -78,8 +78,8 @@ async fn serve_segment(
     Ok(response)
 }
 
-/// Returns the range of the segment that the request asks for. `Range` applies to GET only. If `If-Range` is present,
-/// its entity tag must be `tag`, the entity tag of the segment (RFC 9110, sections 14.2 and 13.1.5).
+/// Returns the range of bytes that the header `Range` requests. The whole segment is returned for a method other than
+/// GET, and if `If-Range` names an entity tag other than `tag` (RFC 9110, sections 14.2 and 13.1.5).
 fn requested_range(claims: &Claims, method: &Method, headers: &HeaderMap, tag: &HeaderValue) -> RequestedRange {
     if method != Method::GET || headers.get(header::IF_RANGE).is_some_and(|if_range| if_range != tag) {
         return RequestedRange::Whole;

@@ -61,11 +61,11 @@ impl Dispatcher {
         Self { deps, config, catalog, instance: instance.to_owned() }
     }
 
-    /// Tries to acquire the dispatcher's lease, and dispatches while this notifier holds the lease. Returns when
-    /// shutdown begins.
+    /// Tries repeatedly to acquire the dispatcher's lease, and dispatches while this notifier holds the lease. `hints`
+    /// receives a message whenever an export may be waiting. Returns when shutdown begins.
     ///
     /// # Errors
-    /// When the subscription to hints ends, which happens only when the NATS client is closed.
+    /// When the subscription `hints` ends, which happens only when the NATS client is closed.
     pub(crate) async fn run(self, mut hints: Subscriber, shutdown: CancellationToken) -> Result<(), NotifierError> {
         let lease_duration = self.config.lease_duration.get();
         let mut candidate = LeaseCandidate::new(&self.deps, LEASE, &self.instance, lease_duration);
@@ -95,7 +95,7 @@ impl Dispatcher {
     }
 
     /// Runs three loops until shutdown begins or one of them fails:
-    /// - `triggering` wakes the other two at each hint and at each poll interval.
+    /// - `triggering` wakes the other two loops at each message from `hints`, and after each poll interval.
     /// - `dispatching` runs a dispatch round at each wake-up.
     /// - `notifying` publishes the pending credit notifications at each wake-up. It is a separate loop, because
     ///   thousands of daily grants take long to publish and must not delay exports.
@@ -190,7 +190,7 @@ impl Dispatcher {
     }
 
     /// Whether the stream of jobs answers. If the stream answers, a failed publish concerned only its own job, and the
-    /// round can continue.
+    /// dispatch round continues with the next export.
     async fn jobs_stream_answers(&self) -> bool {
         self.deps.bus.jetstream().get_stream(subject::STREAM_JOBS).await.is_ok()
     }

@@ -4,7 +4,7 @@ use tracing::{debug, info, warn};
 
 use crate::error::NotifierError;
 
-/// The last logged state of an operation that a loop retries without limit: failing or not.
+/// Logs the outages of one operation, which a loop retries without limit. `failing` is the last logged state.
 #[derive(Debug)]
 pub(super) struct OutageLog {
     operation: &'static str,

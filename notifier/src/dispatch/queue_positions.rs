@@ -19,11 +19,11 @@ use tracing::debug;
 
 use crate::config::NotifierConfig;
 
-/// The notifier publishes a changed remaining time if the change is larger than the last published time divided by this
-/// number.
+/// The divisor for the smallest change of a remaining time that the notifier publishes: the time must change by more
+/// than a fifth of the last published time.
 const ETA_CHANGE_DIVISOR: u64 = 5;
 
-/// Publishes queue positions in rounds, and remembers the published positions.
+/// Publishes queue positions in rounds, and remembers the last published position of each waiting export.
 pub(super) struct QueuePositions {
     interval: Duration,
     max_per_round: usize,
@@ -46,8 +46,9 @@ impl QueuePositions {
         self.last_round.is_none_or(|last| last.elapsed() >= self.interval)
     }
 
-    /// Publishes each position that differs from the last published position of its export. A round starts at the
-    /// front of the queue, and publishes at most `max_queue_notifications` positions.
+    /// Publishes the queue position of each export whose position or remaining time has changed since the last
+    /// publication. One call starts at the front of the queue, and publishes at most `max_queue_notifications`
+    /// positions.
     pub(super) async fn publish(&mut self, snapshot: &QueueSnapshot, catalog: &Catalog, bus: &Bus) {
         self.last_round = Some(Instant::now());
         let mut published = HashMap::with_capacity(snapshot.waiting.len());

@@ -38,11 +38,11 @@ impl Gauges {
         Self { deps, catalog, interval, queue, jetstream: JetStreamGauges::default() }
     }
 
-    /// Samples until shutdown begins. Counts failed samples. A failed sample does not change the gauges whose values it
-    /// could not read.
+    /// Samples the gauges at the interval until shutdown begins, and counts failed samples. After a failed sample, each
+    /// gauge whose value could not be read keeps its last value.
     ///
     /// # Errors
-    /// Never returns an error: it counts failures.
+    /// Never: a failed sample is only counted.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), NotifierError> {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

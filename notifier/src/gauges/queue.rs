@@ -8,15 +8,16 @@ use protocol::{export::Status, subject::Lane};
 
 use crate::{config::NotifierConfig, deps::Deps, error::NotifierError};
 
-/// The reason why an export waits. An export at both limits counts as [`WaitClass::TenantLimit`]. The metric has no
-/// label for the tenant or the user, because their numbers have no bound.
+/// The reason why an export waits: the label `class` of the metrics of waiting exports. An export at both limits counts
+/// as [`WaitClass::TenantLimit`]. These metrics have no label for the tenant or the user, because their numbers have no
+/// bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum WaitClass {
     /// The tenant of the export has reached its limit of exports in flight.
     TenantLimit,
     /// The user has reached the limit of exports in flight, and the tenant is below its limit.
     UserLimit,
-    /// Tenant and user are below their limits: the exporters have no free slot.
+    /// The tenant and the user are below their limits. The export waits because the exporters have no free slot.
     Capacity,
 }
 
@@ -58,7 +59,7 @@ struct Waiting {
 /// Waiting exports by lane and [`WaitClass`]. The map has an entry for each combination.
 type WaitingByClass = BTreeMap<(&'static str, WaitClass), Waiting>;
 
-/// Numbers of unfinished exports by pool, lane and state.
+/// Number of unfinished exports by pool, lane and state. A state is `waiting`, `dispatched` or `running`.
 type ExportsByState = HashMap<(String, &'static str, &'static str), i64>;
 
 /// Reads the queue from the database and sets its gauges.

@@ -5,7 +5,7 @@ use protocol::{
     problem::{FieldError, Problem, Slug},
 };
 
-/// Counts a request of an operator in the metrics, as `done` or `refused`.
+/// Counts a request of an operator in the metrics, with the result `done` or `refused`.
 pub(super) fn count_request(endpoint: &'static str, done: bool) {
     let result = if done { "done" } else { "refused" };
     metrics::counter!("sluice_ops_requests_total", "endpoint" => endpoint, "result" => result).increment(1);
@@ -16,7 +16,8 @@ pub(super) fn unknown_export(id: ExportId) -> Problem {
     Problem { errors, ..Problem::new(Slug::NotFound, format!("There is no export {id}.")) }
 }
 
-/// Returns the number of items that a page may have: the requested number, or `default` without one.
+/// Returns the largest number of items in the page of a reply: the requested number, or `default` if the request has
+/// none.
 ///
 /// # Errors
 /// A problem when the requested number is 0 or exceeds `max`.

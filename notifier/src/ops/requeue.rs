@@ -32,8 +32,8 @@ use crate::{
     settle::events,
 };
 
-/// The request hash that a requeue stores with its idempotency key. The hash of a client's request is a SHA-256 in hex,
-/// so the two are never equal.
+/// The request hash that a requeue stores with its idempotency key. This text never equals the hash of a client's
+/// request, which is a SHA-256 in hex.
 const REQUEUE_HASH: &str = "requeued by an operator";
 
 /// Answers each [`RequeueRequest`] by requeuing the dead letter of an export.

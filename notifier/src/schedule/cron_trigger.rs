@@ -12,7 +12,7 @@ use tokio_cron_scheduler::{Job as Trigger, JobScheduler};
 use super::{job::Job, recurrence::Recurrence};
 use crate::error::NotifierError;
 
-/// Starts a trigger for each job. The trigger notifies `wake_up` at the due times of the job.
+/// Starts a trigger for each scheduled job. The trigger notifies `wake_up` at the due times of the job.
 ///
 /// # Errors
 /// When the scheduler does not start, or rejects a cron expression.

@@ -16,10 +16,10 @@ use crate::{deps::Deps, error::NotifierError, lease::HeldLease};
 /// a job must be idempotent.
 #[async_trait]
 pub(crate) trait Job: Send + Sync + 'static {
-    /// The name of the job in the CLI, in its row, in its lease and in the metrics.
+    /// The name of the scheduled job in the CLI, in its row, in its lease and in the metrics.
     fn name(&self) -> &'static str;
 
-    /// Returns the rule for the due times of the job.
+    /// Returns the rule for the due times of the scheduled job.
     fn recurrence(&self) -> Recurrence;
 
     /// The timeout of a run. `None` means the setting `scheduled_job_timeout`.
@@ -27,14 +27,14 @@ pub(crate) trait Job: Send + Sync + 'static {
         None
     }
 
-    /// Runs the job, and returns a summary for operators.
+    /// Runs the scheduled job, and returns a summary for operators.
     ///
     /// # Errors
     /// When a step fails: the job stays due, and the runner runs the job again after a growing pause.
     async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError>;
 }
 
-/// The context of one run: the dependencies, the lease, and access to the saved state of the job.
+/// The context of one run: the dependencies, the lease, and access to the saved state of the scheduled job.
 pub(crate) struct Run<'a> {
     pub(super) deps: &'a Deps,
     pub(super) name: &'static str,
@@ -43,7 +43,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Fails after shutdown has begun. A job calls this method between two steps.
+    /// Fails after shutdown has begun. A scheduled job calls this method between two steps.
     ///
     /// # Errors
     /// [`NotifierError::Stopping`] after shutdown has begun: the job stays due, and another notifier runs the job
@@ -52,7 +52,7 @@ impl Run<'_> {
         if self.shutdown.is_cancelled() { Err(NotifierError::Stopping) } else { Ok(()) }
     }
 
-    /// Waits until shutdown begins, for a job with one long step.
+    /// Waits until shutdown begins. A scheduled job with one long step calls this method to stop early.
     pub(crate) async fn stopping(&self) {
         self.shutdown.cancelled().await;
     }
@@ -82,7 +82,7 @@ impl Run<'_> {
         }))
     }
 
-    /// Saves the state for the next run in the row of the job.
+    /// Saves the state for the next run in the row of the scheduled job.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when another notifier holds the lease, or the error of the database.

@@ -58,7 +58,7 @@ fn all_jobs(
     Ok(jobs)
 }
 
-/// Starts the poller and a runner for each job. `instance` is the name of this notifier in the row of a job.
+/// Starts the poller and a runner for each scheduled job. `instance` is the name of this notifier in the row of a job.
 ///
 /// # Errors
 /// When a cron expression is invalid, or the database or NATS does not answer.

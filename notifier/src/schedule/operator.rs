@@ -22,7 +22,7 @@ pub(super) struct ScheduleHandler {
     pub(super) deps: Deps,
 }
 
-/// Answers each [`RunRequest`]: records the request in the row of the job, and wakes the schedule poller.
+/// Answers each [`RunRequest`]: records the request in the row of the scheduled job, and wakes the schedule poller.
 pub(super) struct RunHandler {
     pub(super) deps: Deps,
     pub(super) wake_up: Arc<Notify>,

@@ -26,10 +26,10 @@ use crate::{deps::Deps, error::NotifierError};
 /// The largest tolerated clock difference between two machines. If a due time is later than the next regular due time
 /// plus this difference, a machine with a wrong clock wrote it.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
-/// The shortest and the longest pause after a failed poll.
+/// The shortest and the longest pause of the exponential backoff after failed polls.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
-/// A job, and the [`Notify`] that wakes its runner when the job is due.
+/// A scheduled job, and the [`Notify`] that wakes its runner when the job is due.
 pub(super) struct PolledJob {
     pub(super) job: Arc<dyn Job>,
     pub(super) due: Arc<Notify>,
@@ -45,10 +45,11 @@ pub(super) struct SchedulePoller {
 }
 
 impl SchedulePoller {
-    /// Polls after each interval, and at each wake-up or hint, until shutdown begins.
+    /// Polls after each interval until shutdown begins. Polls earlier when `wake_up` is notified, or when another
+    /// process sends a message to `hints`.
     ///
     /// # Errors
-    /// When the subscription to hints ends, which happens only when the NATS client is closed.
+    /// When the subscription `hints` ends, which happens only when the NATS client is closed.
     pub(super) async fn run(self, mut hints: Subscriber, shutdown: CancellationToken) -> Result<(), NotifierError> {
         let mut backoff = Backoff::new(RETRY_PAUSES.0, RETRY_PAUSES.1);
         let mut failing = false;
@@ -108,7 +109,7 @@ impl SchedulePoller {
     }
 }
 
-/// Publishes the row of a job as gauges. Every notifier publishes the same values.
+/// Publishes the row of a scheduled job as gauges. Every notifier publishes the same values.
 fn set_gauges(row: &scheduled_job::Model) {
     let seconds = |at: DateTime<Utc>| at.timestamp_millis() as f64 / 1000.0;
     let job = || row.name.clone();

@@ -12,15 +12,15 @@ use entity::credit_policy::CreditPolicy;
 
 use crate::error::NotifierError;
 
-/// The time until the next due time of a job if its rule yields no due time.
+/// The time until the next due time of a scheduled job if its rule yields no due time.
 const FALLBACK_INTERVAL: TimeDelta = TimeDelta::days(366);
 
-/// The rule for the due times of a job.
+/// The rule for the due times of a scheduled job.
 #[derive(Clone, Debug)]
 pub(crate) enum Recurrence {
     /// Due when this interval has passed since the end of the last run.
     Every(TimeDelta),
-    /// Due at the times of a cron expression, in local time.
+    /// Due at the times of a cron expression.
     Cron {
         /// The cron expression as the operator wrote it.
         expression: String,
@@ -34,12 +34,12 @@ pub(crate) enum Recurrence {
 }
 
 impl Recurrence {
-    /// Returns the rule of a job that is due `interval` after the end of each run.
+    /// Returns the rule of a scheduled job that is due `interval` after the end of each run.
     pub(crate) fn every(interval: Duration) -> Self {
         Self::Every(TimeDelta::from_std(interval).unwrap_or(TimeDelta::MAX))
     }
 
-    /// Returns the rule of a job that is due at each midnight of this credit policy.
+    /// Returns the rule of a scheduled job that is due at each midnight of this credit policy.
     pub(crate) fn midnight(policy: &CreditPolicy) -> Self {
         Self::Midnight(Box::new(*policy))
     }
@@ -68,7 +68,7 @@ impl Recurrence {
         }
     }
 
-    /// Returns the due time of a job that has never run.
+    /// Returns the due time of a scheduled job that has never run.
     pub(crate) fn first(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::Every(_) => now,
@@ -76,8 +76,8 @@ impl Recurrence {
         }
     }
 
-    /// Returns the due time after a run. If a cron time or a midnight passed during the run, the job is due again at
-    /// once, because the run may have read the clock before that time.
+    /// Returns the due time after a run. If a cron time or a midnight passed during the run, the scheduled job is due
+    /// again at once, because the run may have read the clock before that time.
     pub(crate) fn next_after_run(&self, began: DateTime<Utc>, ended: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::Every(_) => self.next(ended),
@@ -88,9 +88,9 @@ impl Recurrence {
 
 /// Returns the next time of a cron expression.
 ///
-/// The crate `croner` searches in local time: it ignores fractions of a second, and skips the repeated hour when clocks
-/// go back. An expression for every hour must match the repeated hour too, so a second search uses the current UTC
-/// offset.
+/// The crate `croner` searches in local time. It ignores fractions of a second, and skips the hour that repeats when
+/// clocks go back. An expression for every hour must match the repeated hour too, so a second search uses the current
+/// UTC offset.
 fn next_cron_time(cron: &Cron, time_zone: Tz, after: DateTime<Utc>) -> DateTime<Utc> {
     let after = after.trunc_subsecs(0);
     let local = after.with_timezone(&time_zone);

@@ -1,4 +1,4 @@
-//! Runs one job when the job is due and no other notifier runs it.
+//! Runs one scheduled job when the job is due and no other notifier runs it.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -26,17 +26,17 @@ const RETRY: Schedule = Schedule::new(Duration::from_secs(1), MAX_PAUSE);
 pub(super) struct Runner {
     pub(super) deps: Deps,
     pub(super) job: Arc<dyn Job>,
-    /// The name of this notifier, which the row of the job shows to operators.
+    /// The name of this notifier, which the row of the scheduled job shows to operators.
     pub(super) instance: String,
-    /// The duration of the job's lease.
+    /// The duration of the scheduled job's lease.
     pub(super) lease_duration: Duration,
-    /// The timeout of a run, unless the job defines another one.
+    /// The timeout of a run, unless the scheduled job defines another one.
     pub(super) timeout: Duration,
-    /// Wakes the runner; the poller notifies the runner when the job is due.
+    /// Wakes the runner; the poller notifies the runner when the scheduled job is due.
     pub(super) due: Arc<Notify>,
 }
 
-/// The pause after failed runs. The runner ignores the pause when an operator requested a run.
+/// The pause of the scheduled job after failed runs. A run that an operator requested starts without this pause.
 #[derive(Debug)]
 struct Pause {
     until: Instant,
@@ -44,10 +44,10 @@ struct Pause {
 }
 
 impl Runner {
-    /// Runs the job each time the poller notifies the runner, until shutdown begins.
+    /// Runs the scheduled job each time the poller notifies the runner, until shutdown begins.
     ///
     /// # Errors
-    /// Never returns an error: it logs failures and records them in the row of the job.
+    /// Never: the runner logs failures and records them in the row of the job.
     pub(super) async fn run(self, shutdown: CancellationToken) -> Result<(), NotifierError> {
         let name = self.job.name();
         let lease = format!("job:{name}");
@@ -66,7 +66,7 @@ impl Runner {
         }
     }
 
-    /// Runs the job under its lease, if the job is due and no other notifier runs it.
+    /// Runs the scheduled job under its lease, if the job is due and no other notifier runs it.
     async fn run_if_due(
         &self,
         candidate: &mut LeaseCandidate,
@@ -90,8 +90,8 @@ impl Runner {
         }
     }
 
-    /// Reads the row of the job. Returns `None` if the job is not due. Returns `None` also while the job pauses after a
-    /// failure, unless an operator requested a run.
+    /// Reads the row of the scheduled job. Returns `None` if the job is not due. Returns `None` also while the job
+    /// pauses after a failure, unless an operator requested a run.
     async fn find_due(&self, pause: Option<&Pause>) -> Result<Option<scheduled_job::Model>, NotifierError> {
         let now = self.deps.clock.now();
         let row = scheduled_job::find(&self.deps.db, self.job.name()).await?;
@@ -100,8 +100,8 @@ impl Runner {
         Ok(row.filter(|row| !paused || row.requested_at.is_some()))
     }
 
-    /// Checks again whether the job is due, and then runs it. Records the start of the run. Records the result of the
-    /// run, unless shutdown or the loss of the lease interrupted the run.
+    /// Checks again whether the scheduled job is due, then runs the job, and records the start and the result of the
+    /// run. Records no result if shutdown or the loss of the lease interrupted the run.
     async fn run_once(
         &self,
         lease: &HeldLease,
@@ -163,7 +163,7 @@ impl Runner {
     }
 
     /// Doubles the pause with each consecutive failure, up to [`MAX_PAUSE`] or the interval between two due times,
-    /// whichever is shorter. The pause has no jitter, because only one notifier runs the job.
+    /// whichever is shorter. The pause has no jitter, because only one notifier runs the scheduled job.
     fn pause_after_failure(&self, pause: &mut Option<Pause>) {
         let (now, recurrence) = (self.deps.clock.now(), self.job.recurrence());
         let next = recurrence.next(now);

@@ -1,4 +1,4 @@
-//! Runs one step of a job for each of many exports, and counts successes and failures.
+//! Runs one step of a scheduled job for each of many exports, and counts successes and failures.
 
 use std::{future::Future, time::Duration};
 
@@ -9,10 +9,10 @@ use tracing::warn;
 use super::job::Run;
 use crate::error::NotifierError;
 
-/// The timeout of one step for one export.
+/// The timeout of one step of a scheduled job for one export.
 const STEP_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The results of one step of a run.
+/// The counts of one step in a run of a scheduled job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StepCount {
     /// Number of items that the step changed.
@@ -29,7 +29,7 @@ impl StepCount {
 }
 
 /// Runs `action` for each export, and counts the exports that `action` changed (it returned `true`) or failed to
-/// change. A failed action does not stop the others; a later run of the job retries the action.
+/// change. A failed action does not stop the others; a later run of the scheduled job retries the action.
 ///
 /// # Errors
 /// [`NotifierError::Stopping`] after shutdown has begun.
@@ -59,7 +59,8 @@ pub(super) async fn for_each_export<F: Future<Output = Result<bool, NotifierErro
     Ok(count)
 }
 
-/// Adds `done`, the number of items that the step changed, to the counter of the step.
+/// Adds `done`, the number of items that the step changed, to the metric `sluice_notifier_cleaned_items_total` of the
+/// step.
 pub(super) fn record(step: &'static str, done: u64) {
     metrics::counter!("sluice_notifier_cleaned_items_total", "step" => step).increment(done);
 }

@@ -11,8 +11,9 @@ use protocol::{
 
 use crate::{error::NotifierError, work_queue};
 
-/// Publishes the cancel command of an export whose row records a request to cancel. Returns `false` if the row records
-/// none, or if the outcomes stream still holds an outcome or a command of this export.
+/// Publishes the command to cancel an export whose row records a request to cancel. Returns `false` and publishes
+/// nothing if the row records no such request, or if the outcomes stream still holds an outcome or a command of this
+/// export.
 ///
 /// The message id contains the time of the request, so the stream drops a repeated command within its deduplication
 /// window. After the window, the stream stores a repeated command, which is necessary if the first command was lost.
@@ -25,8 +26,9 @@ pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model) -> Result<boo
 }
 
 /// Publishes the command to delete the file of an export whose owner requested the deletion, or whose retention has
-/// ended. Returns `false` if the row records neither time, or if the outcomes stream still holds an outcome or a
-/// command of this export. The stream drops repeated commands in the same way as for [`publish_cancel`].
+/// ended. Returns `false` and publishes nothing if the row records neither the request nor an expiry time, or if the
+/// outcomes stream still holds an outcome or a command of this export. The stream drops repeated commands as for
+/// [`publish_cancel`].
 ///
 /// # Errors
 /// When the stream does not confirm the command.

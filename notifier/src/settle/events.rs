@@ -22,7 +22,7 @@ use crate::{deps::Deps, error::NotifierError};
 /// Largest number of times that [`publish_balance`] publishes a balance that other processes keep changing.
 const MAX_BALANCE_ROUNDS: usize = 16;
 
-/// The kind of the ledger entry that an ended export causes: the entry captures or releases the held credits.
+/// The kind of ledger entry with which an export ends: a capture or a release of the held credits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CreditStep {
     Capture,
@@ -78,8 +78,8 @@ pub(crate) async fn account_changed(deps: &Deps, notification: &PendingNotificat
     publish_balance(deps, owner, "", &id, reason).await
 }
 
-/// Publishes the balance of an account, reads the balance again, and repeats until the two are equal. Otherwise two
-/// concurrent publishers could publish an older balance last.
+/// Publishes the balance of an account, and repeats with the new balance if the balance has changed in the meantime.
+/// Without the repetition, two concurrent publishers could publish an older balance last.
 ///
 /// The message id contains the number of the repetition, the balance and the held credits. So the event log drops a
 /// repeated event, but stores a balance that returned to an earlier value.
@@ -124,7 +124,7 @@ pub(crate) async fn wake_dispatcher(bus: &Bus, row: &export::Model) {
     }
 }
 
-/// Requests the exporter that may be running this export to stop.
+/// Asks the exporter that may be running this export to stop.
 ///
 /// # Errors
 /// When the NATS client is closed.
@@ -133,7 +133,8 @@ pub(crate) async fn stop_exporter(bus: &Bus, row: &export::Model) -> Result<(), 
     Ok(bus.publish_lossy(subject::cancel(id), &row.traceparent, &json!({ "export_id": id })).await?)
 }
 
-/// Publishes a user event. Its trace is that of the current span, or else that of `traceparent`, or else a new trace.
+/// Publishes a user event. The event belongs to the trace of the current span; outside a span, to the trace of
+/// `traceparent`. If neither names a trace, a new trace begins.
 async fn publish(
     bus: &Bus,
     owner: &Owner,

@@ -32,7 +32,7 @@ use tracing::{Span, info, warn};
 use self::events::CreditStep;
 use crate::{credit_counters::count_grants, deps::Deps, error::NotifierError};
 
-/// The objects that a notifier can delete from the file store after it has settled the outcome of an export.
+/// The objects of an export that a notifier can delete from the file store after it has settled an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leftovers {
     /// The notifier can delete no object.
@@ -81,7 +81,7 @@ impl Settler {
         Ok(settled.unwrap_or(Leftovers::Nothing))
     }
 
-    /// Completes an export and captures its credits. Returns `None` if a later attempt superseded this one, or if the
+    /// Completes an export and captures its credits. Returns `None` if a later attempt superseded `attempt`, or if the
     /// export had already ended in another way.
     async fn complete(
         &self,
@@ -112,7 +112,7 @@ impl Settler {
         Ok(applied.then_some(Leftovers::OtherAttempts(attempt)))
     }
 
-    /// Fails an export and releases its credits. Returns `None` if a later attempt superseded this one, or if the
+    /// Fails an export and releases its credits. Returns `None` if a later attempt superseded `attempt`, or if the
     /// export had already ended in another way.
     async fn fail(
         &self,
@@ -205,9 +205,8 @@ impl Settler {
         Ok(self.deps.store.delete_where(&delivery::export_prefix(id), is_leftover).await?)
     }
 
-    /// Publishes the user events of an export, and announces its end to gateways, if the export has this status and
-    /// attempt. Returns `false` otherwise: then the export ended in another way, and another outcome publishes the
-    /// events.
+    /// Publishes the user events of an export that has ended with this status and attempt, and announces the end to
+    /// gateways. Returns `false` if the export ended in another way: then another outcome publishes the events.
     async fn publish_end_events(
         &self,
         id: ExportId,
@@ -224,7 +223,8 @@ impl Settler {
         Ok(true)
     }
 
-    /// Reads the row of an export if the row has this status and, unless `attempt` is `None`, this attempt.
+    /// Reads the row of an export. Returns `None` unless the row has this status and, if `attempt` is given, this
+    /// attempt.
     async fn find_ended(
         &self,
         id: ExportId,

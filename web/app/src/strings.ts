@@ -12,6 +12,12 @@ import {
 import type { SaveErrorReason } from "./saving/saveError.js";
 import type { SaveMethod } from "./saving/saveMethod.js";
 
+/** The purposes of the formats that keep the type of every value. */
+const FORMAT_PURPOSES: Readonly<Record<string, string>> = {
+  parquet: "for programs",
+  xlsx: "for spreadsheets",
+};
+
 /** Text about a problem: the event, and the next step for the user. */
 export interface ProblemText {
   title: string;
@@ -130,6 +136,11 @@ export const strings = {
     saveLocations: { downloads: "Downloads", file: "A place I choose" },
     template: "Template",
     format: "Format",
+    /** A format's name in the list of formats, with what the format is good for. */
+    formatOption: (name: string) => {
+      const purpose = FORMAT_PURPOSES[name];
+      return purpose === undefined ? name.toUpperCase() : `${name.toUpperCase()} (${purpose})`;
+    },
     compression: "Compression",
     noCompression: "None",
     params: "Parameters",

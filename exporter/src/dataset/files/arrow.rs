@@ -1,5 +1,5 @@
-//! Reads Arrow IPC in its file format (also called Feather) and its stream format, one record batch at a time and only
-//! the selected columns.
+//! Reads Arrow IPC data in the file format (also called Feather) and in the stream format. The reader decodes one
+//! record batch at a time, and only its selected columns.
 
 use std::{
     fs::File,
@@ -23,18 +23,19 @@ use super::{
     type_mapping::{self, FRAME_TEXT, TextBudget, TypeMapping},
 };
 
-/// The first bytes of the Arrow IPC file format; the stream format begins with other bytes.
+/// The first bytes of a file in the Arrow IPC file format. Data in the stream format begin with other bytes.
 const MAGIC: &[u8] = b"ARROW1";
-/// The first bytes of a file in version 1 of Feather, which is another format than Arrow IPC.
+/// The first bytes of a file in Feather version 1. This format is not Arrow IPC, and is not supported.
 const FEATHER_1: &[u8] = b"FEA1";
 /// The maximum number of rows in a frame. The reader splits larger record batches.
 const FRAME_ROWS: usize = 1 << 16;
-/// The approximate size of a frame, in bytes. The reader splits larger record batches.
+/// The approximate maximum size of a frame, in bytes. The reader splits larger record batches.
 const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;
 
-/// Checks the nesting of the columns of a file, and returns a reader of the file, and whether it has the file format.
+/// Checks how deeply the columns of a file are nested. Returns a reader at the beginning of the file, and whether the
+/// file has the file format instead of the stream format.
 fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     file.rewind()?;
     let mut begin = Vec::new();
@@ -54,10 +55,11 @@ fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     Ok((BufReader::with_capacity(1 << 20, file), is_file))
 }
 
-/// Replaces the extension types of a schema with their storage types, and decimals of 256 bits with bytes.
+/// Replaces each extension type of a schema by its storage type, and decimals of 256 bits by bytes. `stored` is the
+/// same schema as the file states it.
 ///
 /// # Errors
-/// When two columns have one name, because polars then keeps one of them.
+/// When two columns have the same name, because polars keeps only one of them in `schema`.
 fn readable_schema(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSchema, DatasetError> {
     if schema.len() < stored.fields.len() {
         return Err(polars_err!(Duplicate: "two columns have one name").into());
@@ -66,7 +68,7 @@ fn readable_schema(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSche
     Ok(fields.map(|field| readable::with_decimal_bytes(&field, stored.is_little_endian)).collect())
 }
 
-/// Returns the columns of an Arrow IPC file and their types.
+/// Returns the names and types of the columns of an Arrow IPC file.
 pub(super) fn schema(file: File) -> Result<TypeMapping, DatasetError> {
     let (mut input, is_file) = input(file)?;
     let schema = type_mapping::catch_damage(|| {
@@ -123,7 +125,7 @@ pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) ->
     }
 }
 
-/// Returns the indexes of the selected columns, in the order of the file.
+/// Returns the indexes of the selected columns in the schema, in ascending order.
 fn indexes(schema: &ArrowSchema, selected: &[String]) -> Result<Vec<usize>, DatasetError> {
     let index = |name: &String| schema.index_of(name).ok_or_else(|| DatasetError::NoColumn(name.clone()));
     let mut indexes = selected.iter().map(index).collect::<Result<Vec<_>, _>>()?;

@@ -1,5 +1,5 @@
-//! Checks the sizes of the record batches of an Arrow IPC file before they are read, because a batch can only be read
-//! as a whole.
+//! Checks the sizes of the record batches of an Arrow IPC file before they are decoded. A batch can only be decoded as
+//! a whole, so that a large batch would need too much memory.
 
 use std::{fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
@@ -10,18 +10,18 @@ use polars_arrow::{
 
 use super::super::DatasetError;
 
-/// The maximum size in memory of the selected columns of a record batch, in bytes.
+/// The maximum size in memory of the selected columns of a record batch, in bytes. A larger batch is refused.
 pub(super) const BATCH_BYTES: u64 = 256 << 20;
 /// The maximum length of the header of an Arrow IPC message, in bytes.
 const HEADER_BYTES: usize = 64 << 20;
-/// The marker that precedes the length of an Arrow IPC message since version 0.15 of Apache Arrow.
+/// The marker before the length of an Arrow IPC message. Apache Arrow writes the marker since version 0.15.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// The error for bytes that are not a valid Arrow IPC message.
 const BROKEN: DatasetError = DatasetError::Garbled("a batch of rows is damaged");
 
-/// Checks the record batches of an Arrow IPC file before they are decoded: the header of a batch states the sizes of
-/// its columns.
+/// Checks the sizes of the record batches of an Arrow IPC file before they are decoded. The header of each batch states
+/// the sizes of its columns.
 pub(super) struct Batches {
     file: File,
     columns: Vec<(ArrowDataType, bool)>,
@@ -30,21 +30,22 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    /// Prepares the check of a file with this schema. In each record batch, the columns at the indexes `wanted` may
-    /// have at most `max_size` bytes in total.
+    /// Creates a check for a file with this schema. The check refuses a record batch whose columns at the indexes
+    /// `wanted` take more than `max_size` bytes of memory in total.
     pub(super) fn new(file: File, schema: &ArrowSchema, wanted: &[usize], max_size: u64) -> Self {
         let wanted = |at: usize| wanted.contains(&at);
         let columns = schema.iter_values().enumerate().map(|(at, field)| (field.dtype.clone(), wanted(at)));
         Self { file, columns: columns.collect(), max_size, header: Vec::new() }
     }
 
-    /// Returns an error if the message at this offset of the file is damaged, or if its rows exceed the maximum size.
+    /// Checks the message at the offset `at` of the file. Returns an error if the message is damaged or exceeds the
+    /// maximum size.
     pub(super) fn check_at(&mut self, at: u64) -> Result<(), DatasetError> {
         self.message(at).map(drop)
     }
 
-    /// Checks the messages from the offset `at` up to and including the next record batch. Returns the offset after
-    /// that batch.
+    /// Checks the messages from the offset `at` of the file up to and including the next record batch. Returns the
+    /// offset of the first byte after that batch.
     pub(super) fn check_next(&mut self, mut at: u64) -> Result<u64, DatasetError> {
         while let Some((next, is_rows)) = self.message(at)? {
             at = next;
@@ -55,8 +56,8 @@ impl Batches {
         Ok(at)
     }
 
-    /// Checks the message at the offset `at`. Returns the offset of the message after it, and whether the checked
-    /// message has rows; None at the end of the stream.
+    /// Checks the message at the offset `at` of the file. Returns the offset of the next message, and whether the
+    /// checked message is a record batch. Returns None at the end of the stream.
     fn message(&mut self, at: u64) -> Result<Option<(u64, bool)>, DatasetError> {
         let (mut at, mut length) = (at, [0; 4]);
         for _ in 0..2 {
@@ -96,8 +97,8 @@ impl Batches {
         Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
     }
 
-    /// Returns the size in memory, in bytes, of the selected columns of a record batch; of the whole batch if `columns`
-    /// is None.
+    /// Returns the size in memory of a record batch, in bytes: of its selected columns, or of all columns if `columns`
+    /// is None. `body` is the file offset at which the buffers of the batch begin.
     fn bytes(
         &self,
         batch: RecordBatchRef<'_>,
@@ -127,7 +128,8 @@ impl Batches {
         Ok(sum)
     }
 
-    /// Returns the size of a buffer in memory, in bytes. A compressed buffer stores this size in its first eight bytes.
+    /// Returns the size of a buffer in memory, in bytes. If `packed` is true, the buffer is compressed, and its first
+    /// eight bytes state this size.
     fn length(&self, buffer: BufferRef<'_>, body: u64, packed: bool) -> Result<u64, DatasetError> {
         let length = u64::try_from(buffer.length()).map_err(|_| BROKEN)?;
         if !packed || length < 8 {
@@ -144,9 +146,9 @@ impl Batches {
     }
 }
 
-/// Returns the number of buffers that a column of this type has in a record batch. For a column of a view type, this
-/// number differs between batches: `variadic` returns the number of additional buffers of each such column. None if
-/// `variadic` ends too early.
+/// Returns the number of buffers that a column of this type has in a record batch. A column of a view type has two
+/// buffers and a variable number of further ones, which is the next item of `variadic`. Returns None if `variadic` has
+/// no next item.
 fn buffers_of(dtype: &ArrowDataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
     use ArrowDataType as D;
     Some(match dtype {

@@ -1,4 +1,4 @@
-//! Selects the columns that a dataset of files offers.
+//! Selects the columns that a dataset of Parquet or Arrow IPC files offers.
 
 use polars::prelude::DataType;
 use protocol::catalog::{Column, ColumnType};
@@ -6,8 +6,8 @@ use tracing::warn;
 
 use super::{super::DatasetError, column_types::column_type, type_mapping::TypeMapping};
 
-/// Returns the declared columns, with their types in the file. If no column is declared, returns all columns of
-/// supported types, and a sentence about each other column.
+/// Returns the declared columns, with the types that they have in the file. If `declared` is empty, returns all columns
+/// of supported types, and a human-readable note about each unsupported column.
 ///
 /// # Errors
 /// When a declared column is missing or unsupported, or the file has no supported column.

@@ -32,32 +32,36 @@ use super::{
     widen,
 };
 
-/// A dataset that reads one or many files of one format. A rename may replace a file while exports run: each export
-/// reads the files that it opened.
+/// A dataset that reads one or many files of one format. A file may be replaced by renaming another one over it:
+/// running exports keep reading the file that they have opened.
 #[derive(Clone, Debug)]
 pub struct Files {
     info: DatasetInfo,
     location: Arc<Location>,
     kind: FileKind,
-    /// The schema to which the columns of each file are cast: that of the first file, with numbers and times that are as
-    /// wide as in the widest local file; or that of all files if they are text and their columns are not declared.
+    /// The types to which the columns of each file are cast. They are the types in the first file, widened to hold the
+    /// numbers and timestamps of all local files. If text files have no declared columns, all files decide the types.
     schema: SchemaRef,
-    /// The columns that some of the files lack, if the files are text and their columns are not declared.
+    /// The names of the columns that some of the files lack. None unless the files are text and their columns are not
+    /// declared.
     optional: Option<Arc<BTreeSet<String>>>,
-    /// The number of rows; None if the dataset has several files, or its file does not record the number.
+    /// The number of rows. None if the dataset has several files, or if its file does not record the number.
     rows: Option<u64>,
-    /// Whether an export has found files that are newer than this description, and do not fit it.
+    /// Whether an export has read a newer file whose columns or values do not fit this description.
     outdated: Arc<AtomicBool>,
 }
 
 impl Files {
-    /// Reads the schema of the first file. The columns of `info` are the declared columns; if `info` has none, the
-    /// dataset offers all supported columns. Declared types apply to text files only. Text files without declared
-    /// columns are all read completely, and each column gets a type in which all its values keep their text.
+    /// Opens the dataset, and reads the schema of its first file. The columns of `info` are the declared columns; if
+    /// there are none, the dataset offers all supported columns.
+    ///
+    /// Declared types apply to text files only. If the columns of text files are not declared, this function reads all
+    /// files completely, and guesses the type of each column.
     ///
     /// # Errors
-    /// When there is no file, a file can't be read, or the first file lacks a declared column.
-    /// [`DatasetError::Scanning`] if reading all text files takes more than ten seconds; a later call may succeed.
+    /// When there is no file, a file can't be read, or the first file lacks a declared column (which is not checked for
+    /// NDJSON). [`DatasetError::Scanning`] if reading all text files takes more than ten seconds; a later call may
+    /// succeed.
     pub async fn open(location: Location, kind: FileKind, info: DatasetInfo) -> Result<Self, DatasetError> {
         let location = Arc::new(location);
         let names = location.list().await?;
@@ -104,15 +108,17 @@ impl Files {
         Ok(Self { info, location, kind, schema, optional: None, rows, outdated: Arc::default() })
     }
 
-    /// Replaces the description of the dataset. The columns of `info` must be columns of the files.
+    /// Replaces the description of the dataset, except for its notes. The columns of `info` must be columns of the
+    /// files.
     #[must_use]
     pub(crate) fn described(self, info: DatasetInfo) -> Self {
         let notes = self.info.notes;
         Self { info: DatasetInfo { notes, ..info }, ..self }
     }
 
-    /// Returns the names of all columns of the first file, including those that the dataset does not offer. Of NDJSON
-    /// with declared columns, these are the members of the first lines.
+    /// Returns the names of all columns of the files, including those that the dataset does not offer. They come from
+    /// the first file, or from all files if the files are text and their columns are not declared. For NDJSON with
+    /// declared columns, they are the declared names and the members of the first lines.
     pub(crate) fn column_names(&self) -> impl Iterator<Item = &str> {
         self.schema.iter_names().map(|name| name.as_str())
     }
@@ -148,7 +154,7 @@ impl Files {
         Ok(())
     }
 
-    /// Reads one file, and sends its frames. Returns false when the receiver needs no further frame.
+    /// Reads one file, and sends the frames of a query. Returns false when the receiver needs no further frame.
     fn read_file(
         &self,
         file: File,
@@ -191,8 +197,8 @@ impl Files {
         Offered { columns: &self.info.columns, optional: self.optional.as_deref() }
     }
 
-    /// Reads a Parquet file in windows of rows: first the columns of the filter, then the other columns only if a row
-    /// of the window passes the filter.
+    /// Reads a Parquet file in windows of rows. Reads the columns of the filter first, and the other columns of a
+    /// window only if a row of the window passes. Returns false when the receiver needs no further frame.
     fn read_parquet(
         &self,
         file: File,
@@ -207,7 +213,8 @@ impl Files {
         parquet::read(&file, &query.columns, filter.as_ref(), sender, query.limit, &|frame| self.cast(frame))
     }
 
-    /// Gives columns without any value the types that they have in the dataset.
+    /// Replaces columns of an Arrow IPC file that have only NULLs by NULLs of the column's type in the dataset. A
+    /// column with the type null in the file would otherwise be text.
     fn with_nulls(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         if self.kind == FileKind::Arrow {
             for (name, dtype) in self.schema.iter() {
@@ -224,8 +231,8 @@ impl Files {
         Ok(frame)
     }
 
-    /// Returns an error if a column of a file has another column type than in the first file. The widths of numbers may
-    /// differ.
+    /// Returns an error if a column of a file has another column type than in the dataset, or if only one of the two
+    /// has a time zone. The widths of numbers may differ.
     fn check_types(&self, schema: &Schema) -> Result<(), DatasetError> {
         for (name, dtype) in schema.iter() {
             let found = column_type(dtype);
@@ -245,8 +252,8 @@ impl Files {
         Ok(())
     }
 
-    /// Casts the columns of a frame to the types of the dataset, because the numbers and times of a file may be narrower
-    /// or wider. A value that would change is an error.
+    /// Casts the columns of a frame to the types of the dataset, because the numbers and timestamps of a file may be
+    /// narrower or wider. Returns an error if a value would change.
     fn cast(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         for (name, dtype) in self.schema.iter() {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
@@ -270,7 +277,7 @@ fn needed_columns(query: &Query, filter: Option<&RowFilter>) -> Vec<String> {
     needed
 }
 
-/// Waits for the result of `work`; returns None if the receiver of the frames is dropped first.
+/// Waits for the result of `work`. Returns None if the receiver of the frames is dropped before `work` ends.
 async fn unless_closed<T>(
     sender: &LimitedSender,
     work: impl Future<Output = Result<T, DatasetError>>,
@@ -282,19 +289,19 @@ async fn unless_closed<T>(
     }
 }
 
-/// The columns of a dataset by its first file.
+/// The columns of a dataset, as its first file has them.
 struct FirstFile {
     columns: Vec<Column>,
     schema: SchemaRef,
-    /// The number of rows, if the file records the number.
+    /// The number of rows; None if the file does not record the number.
     rows: Option<u64>,
-    /// Sentences about columns that are not offered.
+    /// Human-readable notes about columns that are not offered.
     notes: Vec<String>,
-    /// The names of columns of the type null.
+    /// The names of the columns that have the type null in the file, and so no values.
     nulls: BTreeSet<String>,
 }
 
-/// Reads the columns of the first file. Of a text file only the names are read; all its types are declared.
+/// Reads the columns of the first file of a dataset. A text file has no types, so that its types must be declared.
 fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -> Result<FirstFile, DatasetError> {
     let (mapping, rows) = match kind {
         FileKind::Parquet => {
@@ -322,8 +329,8 @@ fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -
     Ok(FirstFile { columns, schema: mapping.schema, rows, notes, nulls: mapping.nulls })
 }
 
-/// Returns the declared columns of a text file. A column of moments has no time zone if its first values have none;
-/// `naive` returns whether this is so for each of the columns with these names.
+/// Returns the declared columns of a text file, and marks those whose timestamps have no time zone. `naive` returns for
+/// each of the named columns whether its first values are timestamps without a time zone.
 fn with_zones(
     declared: &[Column],
     naive: impl FnOnce(&[&str]) -> Result<Vec<bool>, DatasetError>,
@@ -341,7 +348,8 @@ fn with_zones(
 }
 
 impl FirstFile {
-    /// Describes a text file that has columns of these names, and the declared columns.
+    /// Describes a text file with columns of these names. Columns that are not declared have the type text, and are not
+    /// offered.
     fn of_text(names: Vec<String>, declared: Vec<Column>) -> Self {
         let mut schema: Schema =
             declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();
@@ -374,8 +382,9 @@ impl Dataset for Files {
         Ok(frame_channel::frames(receiver, task).into())
     }
 
-    /// Without a filter, returns the number of rows that a single file records. Counts or estimates the rows that pass
-    /// a filter for a single local Parquet file only, because other files would have to be read completely.
+    /// Without a filter, returns the number of rows if the dataset has a single file that records this number. With a
+    /// filter, counts or estimates the passing rows only for a single local Parquet file, because other files would
+    /// have to be read completely. Returns None in all other cases.
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
         let Some(path) = self.location.local_file().filter(|_| self.kind == FileKind::Parquet) else {
             return Ok(self.rows.filter(|_| query.filter.is_all()).map(RowCount::exact));

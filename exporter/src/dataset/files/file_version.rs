@@ -1,11 +1,11 @@
-//! Detects a modification of an open file.
+//! Detects that an open file was modified.
 
 use std::{fs::File, time::SystemTime};
 
 use super::super::DatasetError;
 
-/// The size and modification time of an open file. A write to the file changes them. A rename of another file over it
-/// does not, because the reader keeps the old file open.
+/// The size and the modification time of an open file, which change when the file is written. A rename of another file
+/// over its path does not change them, because the old file stays open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileVersion {
     bytes: u64,
@@ -13,7 +13,7 @@ pub(super) struct FileVersion {
 }
 
 impl FileVersion {
-    /// Returns the current version of a file.
+    /// Returns the current version of an open file.
     pub(super) fn of(file: &File) -> Result<Self, DatasetError> {
         let metadata = file.metadata()?;
         Ok(Self { bytes: metadata.len(), modified: metadata.modified()? })

@@ -1,7 +1,8 @@
 //! Guesses the types of columns of text files.
 //!
-//! A type is guessed only if writing each value of the column in that type gives the very same text. A number with a
-//! leading zero, with a plus sign or in another notation therefore stays text, and so does a time with an offset.
+//! A column gets a type other than text only if each of its values, written in that type, gives exactly the text in the
+//! file. A number with a leading zero, a plus sign or another notation therefore stays text, and so does a timestamp
+//! with an offset such as `+01:00`.
 
 use chrono::NaiveDate;
 use protocol::catalog::{Column, ColumnType};
@@ -13,16 +14,17 @@ const FLOAT: u8 = 1 << 1;
 const DECIMAL: u8 = 1 << 2;
 const BOOL: u8 = 1 << 3;
 const DATE: u8 = 1 << 4;
-/// Moments with a time zone.
+/// The bit of [`Candidates`] for timestamps with a time zone.
 const DATETIME: u8 = 1 << 5;
-/// Moments without a time zone.
+/// The bit of [`Candidates`] for timestamps without a time zone.
 const LOCAL: u8 = 1 << 6;
-/// Moments without a time zone in any spelling that a declared type reads; no candidate for a guess.
+/// The bit of [`Candidates`] for timestamps without a time zone, in any spelling that a declared column accepts.
+/// Guesses ignore this bit; only [`Candidates::is_naive`] reads it.
 const NAIVE: u8 = 1 << 7;
-/// The types that may be guessed.
+/// The bits of all types that may be guessed.
 const GUESSES: u8 = INT | FLOAT | DECIMAL | BOOL | DATE | DATETIME | LOCAL;
 
-/// The candidate types in the order of preference.
+/// The bits and column types that may be guessed, the preferred one first.
 const PREFERENCE: [(u8, ColumnType); 7] = [
     (INT, ColumnType::Int),
     (FLOAT, ColumnType::Float),
@@ -33,25 +35,27 @@ const PREFERENCE: [(u8, ColumnType); 7] = [
     (LOCAL, ColumnType::Datetime),
 ];
 
-/// The types other than text in which all values of a column so far are written back as the same text.
+/// The types in which all values of a column so far can be written back as the same text, as a set of bits. Text is
+/// always possible and has no bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Candidates(u8);
 
 impl Candidates {
-    /// The candidates of a column without a value. No single value has all of them.
+    /// All bits: the candidates of a column before its first value. Every value other than NULL removes at least one
+    /// bit.
     pub(super) const UNSEEN: Self = Self(GUESSES | NAIVE);
 
-    /// Whether the column can only be text.
+    /// Whether no type other than text is possible.
     pub(super) const fn is_text(self) -> bool {
         self.0 & GUESSES == 0
     }
 
-    /// Whether the column has values, and all of them are moments without a time zone.
+    /// Whether the column has values, and all of them are timestamps without a time zone.
     pub(super) fn is_naive(self) -> bool {
         self != Self::UNSEEN && self.0 & NAIVE != 0
     }
 
-    /// Removes the types in which a field of CSV, which is not empty, would be written as another text.
+    /// Removes the types in which this CSV field would be written as another text. The field must not be empty.
     pub(super) fn restrict(&mut self, field: &[u8]) {
         self.0 &= match field[0] {
             b'0'..=b'9' | b'-' => match (field.get(4), field.get(7)) {
@@ -63,8 +67,8 @@ impl Candidates {
         };
     }
 
-    /// Removes the types in which a JSON value would be written as another text or as another type of JSON. A value
-    /// `null` removes none.
+    /// Removes the types in which this JSON value would be written as another text or with another JSON type. The value
+    /// `null` removes no type.
     pub(super) fn restrict_json(&mut self, value: &[u8]) {
         self.0 &= match value {
             [b'n', ..] => return,
@@ -75,18 +79,19 @@ impl Candidates {
         };
     }
 
-    /// Removes the types that are not candidates in another file.
+    /// Keeps only the types that are also candidates of the same column in another file.
     pub(super) const fn intersect(&mut self, other: Self) {
         self.0 &= other.0;
     }
 
-    /// Returns the guess: the narrowest candidate; text for a column without a value or a candidate.
+    /// Returns the guessed type: the first candidate in [`PREFERENCE`]. Returns text if the column has no values or no
+    /// candidates.
     pub(super) fn kind(self) -> ColumnType {
         let preferred = PREFERENCE.iter().find(|(candidate, _)| self.0 & candidate != 0);
         preferred.filter(|_| self != Self::UNSEEN).map_or(ColumnType::String, |(_, kind)| *kind)
     }
 
-    /// Returns a column of this name with the guessed type.
+    /// Returns a column with this name and the guessed type.
     pub(super) fn column(self, name: String) -> Column {
         Column::new(name, ColumnType::String).typed(self.kind(), self.0 & DATETIME == 0)
     }
@@ -105,7 +110,7 @@ impl Candidates {
     }
 }
 
-/// Whether a field of CSV keeps its text in a column of a guessed type.
+/// Whether a CSV field fits the guessed type of its column, that is, would be written back as the same text.
 pub(super) fn fits(column: &Column, field: &[u8]) -> bool {
     let mut candidates = Candidates::of(column);
     if candidates.is_text() || field.is_empty() {
@@ -115,7 +120,7 @@ pub(super) fn fits(column: &Column, field: &[u8]) -> bool {
     !candidates.is_text()
 }
 
-/// Whether a JSON value keeps its text in a column of a guessed type.
+/// Whether a JSON value fits the guessed type of its column, that is, would be written back as the same text.
 pub(super) fn fits_json(column: &Column, value: &[u8]) -> bool {
     let mut candidates = Candidates::of(column);
     if candidates.is_text() {
@@ -125,8 +130,8 @@ pub(super) fn fits_json(column: &Column, value: &[u8]) -> bool {
     !candidates.is_text()
 }
 
-/// Returns the types in which a number keeps its text. Tests for a float only if `candidates` has it, because that test
-/// is slow.
+/// Returns the bits of the numeric types in which a number would be written back as the same text. Tests for a float
+/// only if `candidates` has the bit for floats, because the test is slow.
 fn number(text: &[u8], candidates: u8) -> u8 {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let whole = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -147,7 +152,7 @@ fn is_int(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| text.parse::<i64>().is_ok())
 }
 
-/// Whether a text is the shortest one that reads back as the same finite float.
+/// Whether a text is exactly what exports write for a finite 64-bit float: its shortest text.
 fn is_shortest_float(written: &[u8]) -> bool {
     let parsed = std::str::from_utf8(written).ok().and_then(|text| text.parse::<f64>().ok());
     let Some(float) = parsed.filter(|float| float.is_finite()) else { return false };
@@ -160,8 +165,9 @@ fn boolean(text: &[u8]) -> u8 {
     if matches!(text, b"true" | b"false") { BOOL } else { 0 }
 }
 
-/// Returns the types of a date such as `2026-11-22`, or of a moment such as `2026-11-22T15:26:01.500Z` or
-/// `2026-11-22T15:26:01`; 0 for any other text. A fraction has 3 or 6 digits, and the fewest that are exact.
+/// Returns the bits of a date such as `2026-11-22`, or of a timestamp such as `2026-11-22T15:26:01.500Z` or
+/// `2026-11-22T15:26:01`; 0 for any other text. A fraction of a guessed timestamp has 3 or 6 digits and does not end in
+/// `000`.
 fn moment(text: &[u8]) -> u8 {
     let Some((date, clock)) = text.split_at_checked(10).filter(|(date, _)| is_date(date)) else { return 0 };
     let [separator @ (b'T' | b' '), h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = clock else {

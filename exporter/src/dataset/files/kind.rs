@@ -13,30 +13,31 @@ pub enum FileKind {
     Arrow,
 }
 
-/// The form of CSV files.
+/// The delimiter and the comments of CSV files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CsvDialect {
-    /// The character between two fields, in ASCII.
+    /// The ASCII character between two fields.
     pub delimiter: u8,
-    /// Whether the catalog file declares the delimiter. If not, a file that looks as if it had another one is refused.
+    /// Whether the catalog file declares the delimiter. If it does not, a file that seems to have another delimiter is
+    /// refused.
     pub is_declared: bool,
-    /// Which lines before the header are comments.
+    /// The lines before the header that are comments.
     pub comments: Comments,
 }
 
-/// Which lines before the header of a CSV file are comments.
+/// The lines before the header of a CSV file that are comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Comments {
-    /// Lines that begin with `#`, except for one that is the header.
+    /// Lines that begin with `#` are comments, except for the last one if it is the header.
     Detected,
-    /// All lines that begin with `#`.
+    /// All lines that begin with `#` are comments.
     Hash,
-    /// No line.
+    /// No line before the header is a comment.
     None,
 }
 
 impl CsvDialect {
-    /// Describes files with this delimiter. Comments are detected.
+    /// Returns a dialect with this delimiter, which counts as not declared. Comments are detected.
     #[must_use]
     pub const fn new(delimiter: u8) -> Self {
         Self { delimiter, is_declared: false, comments: Comments::Detected }
@@ -44,7 +45,7 @@ impl CsvDialect {
 }
 
 impl FileKind {
-    /// Returns the format of a file by its extension; None for an unknown extension.
+    /// Returns the format of a file by the extension of its name; None for an unknown extension.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let extension = name.rsplit('.').next()?.to_ascii_lowercase();
@@ -58,7 +59,7 @@ impl FileKind {
         })
     }
 
-    /// Whether the files are text without types.
+    /// Whether the format is text, which stores no types: CSV or NDJSON.
     pub(super) const fn is_text(self) -> bool {
         matches!(self, Self::Csv(_) | Self::Ndjson)
     }

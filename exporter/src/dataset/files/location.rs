@@ -1,4 +1,4 @@
-//! The locations of the files of datasets, and the local copies of remote files.
+//! Finds the files of datasets on disk, in buckets and behind HTTP, and copies remote files to the local disk.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use platform::secret::Secret;
 
 use super::super::DatasetError;
 
-/// The folder for copies of remote files, and the limits of one copy.
+/// The folder for local copies of remote files, and the limits of each copy.
 #[derive(Clone, Debug)]
 pub struct Spool {
     /// The folder in which the temporary files of copies are created.
@@ -27,12 +27,13 @@ pub struct Spool {
     pub timeout: Duration,
 }
 
-/// One file of a dataset.
+/// A file of a dataset, as the listing of its location returns it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ListedFile {
     /// The path, key or URL of the file.
     pub(super) name: String,
-    /// The store, key and version of an object; None for a file whose version is unknown before it is opened.
+    /// A text that identifies the store, key and version of an object. None if the version is unknown until the file is
+    /// opened.
     pub(super) version: Option<String>,
 }
 
@@ -44,11 +45,11 @@ impl From<String> for ListedFile {
 
 /// The location of the files of a dataset.
 pub enum Location {
-    /// Local files; the path may have the wildcards `*`, `?`, `[…]` and `**`. The path of an existing file has no
-    /// wildcards.
+    /// Local files. The path may have the wildcards `*`, `?`, `[…]` and `**`, unless a file with exactly this path
+    /// exists.
     Local(PathBuf),
-    /// Objects of a bucket; the key may have the wildcards `*`, `?` and `[…]`. The key of an existing object has no
-    /// wildcards, unless it contains `*`.
+    /// Objects of a bucket. The key may have the wildcards `*`, `?` and `[…]`. A key without `*` has no wildcards if an
+    /// object with exactly this key exists.
     Objects {
         /// The store that holds the bucket.
         store: Arc<dyn ObjectStore>,
@@ -57,13 +58,13 @@ pub enum Location {
         /// The folder and the limits of the copies.
         spool: Spool,
     },
-    /// The response body of an HTTP endpoint.
+    /// The response body of an HTTP endpoint, as a single file.
     Http {
         /// The client that sends the requests.
         client: reqwest::Client,
         /// The URL of the endpoint.
         url: url::Url,
-        /// The token for `Authorization: Bearer`; empty for none.
+        /// The token for the header `Authorization: Bearer`. If the token is empty, requests have no such header.
         bearer: Secret,
         /// The folder and the limits of the copies.
         spool: Spool,
@@ -71,8 +72,8 @@ pub enum Location {
 }
 
 impl Location {
-    /// Returns the location of local files, whose path or pattern begins at a folder. The name of the folder has no
-    /// wildcards.
+    /// Returns the location of local files. `files` is a path or a pattern within `folder`, or an absolute one.
+    /// Wildcards in the name of the folder have no special meaning.
     #[must_use]
     pub fn local(folder: &std::path::Path, files: &str) -> Self {
         // `join` keeps an absolute path
@@ -98,7 +99,7 @@ impl Location {
         matches!(self, Self::Local(_))
     }
 
-    /// Returns a text that no other location has.
+    /// Returns a text that identifies the location: a path, a store and a pattern, or a URL.
     pub(super) fn identity(&self) -> String {
         match self {
             Self::Local(path) => format!("file {}", path.display()),
@@ -107,7 +108,7 @@ impl Location {
         }
     }
 
-    /// Returns all files, sorted by their paths or keys.
+    /// Returns all files of the location, sorted by their paths or keys.
     pub(super) async fn list(&self) -> Result<Vec<ListedFile>, DatasetError> {
         match self {
             Self::Local(pattern) if !has_wildcard(&pattern.to_string_lossy()) => {
@@ -122,7 +123,7 @@ impl Location {
         }
     }
 
-    /// Opens the file of this path, key or URL. A remote file is first copied to a local one.
+    /// Opens the file with this path, key or URL. Copies a remote file to a local temporary file first.
     pub(super) async fn fetch(&self, name: &str) -> Result<File, DatasetError> {
         match self {
             Self::Local(_) => {
@@ -149,7 +150,8 @@ impl Location {
     }
 }
 
-/// Returns the local files that match a pattern; a file of exactly this path is the only match.
+/// Returns the local files that match a pattern, sorted by path. If a file with exactly this path exists, returns only
+/// that file.
 fn local_files(pattern: &std::path::Path) -> Result<Vec<ListedFile>, DatasetError> {
     let text = pattern.to_string_lossy().into_owned();
     if pattern.is_file() {
@@ -167,7 +169,8 @@ fn local_files(pattern: &std::path::Path) -> Result<Vec<ListedFile>, DatasetErro
     Ok(found)
 }
 
-/// Returns the objects that match a pattern; an object of exactly this key is the only match.
+/// Returns the objects whose keys match a pattern, sorted by key. If the pattern has no `*`, and an object with exactly
+/// this key exists, returns only that object.
 async fn objects(store: &Arc<dyn ObjectStore>, pattern: &str, spool: &Spool) -> Result<Vec<ListedFile>, DatasetError> {
     let listed = |object: object_store::ObjectMeta| {
         let (name, at, size) = (object.location.to_string(), object.last_modified, object.size);
@@ -206,7 +209,8 @@ fn key(text: &str) -> Result<Path, DatasetError> {
     Path::parse(text).map_err(|e| DatasetError::Objects(e.into()))
 }
 
-/// Copies the bytes of a remote file into an unlinked temporary file, within the limits of `spool`.
+/// Copies the bytes of a remote file into an unnamed temporary file. Returns an error if the bytes exceed the limits of
+/// `spool`.
 async fn copy(bytes: impl Stream<Item = Result<Bytes, DatasetError>>, spool: &Spool) -> Result<File, DatasetError> {
     let dir = spool.dir.clone();
     let mut file = tokio::task::spawn_blocking(move || tempfile::tempfile_in(dir)).await??;
@@ -236,7 +240,7 @@ fn is_wildcard(c: char) -> bool {
     "*?[".contains(c)
 }
 
-/// Whether a path or key has characters that stand for others in a pattern.
+/// Whether a path or key has one of the wildcard characters `*`, `?` and `[`.
 pub(super) fn has_wildcard(text: &str) -> bool {
     text.contains(is_wildcard)
 }

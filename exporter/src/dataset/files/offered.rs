@@ -1,4 +1,4 @@
-//! The columns that a dataset of text files offers, and the checks of each file against them.
+//! The columns that a dataset of text files offers. Each file is checked against these columns.
 
 use std::collections::BTreeSet;
 
@@ -6,22 +6,22 @@ use protocol::catalog::Column;
 
 use super::super::DatasetError;
 
-/// The columns of a dataset of text files.
+/// The columns that a dataset of text files offers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offered<'a> {
-    /// The columns of the dataset.
+    /// The offered columns.
     pub(super) columns: &'a [Column],
-    /// If the catalog file declares no columns: the names of the columns that some of the files lack.
+    /// The names of the columns that some of the files lack. None if the catalog file declares the columns.
     pub(super) optional: Option<&'a BTreeSet<String>>,
 }
 
 impl Offered<'_> {
-    /// Whether the types of the columns are guesses, which each value must fit.
+    /// Whether the types of the columns are guessed. Each value must then fit the guessed type.
     pub(super) const fn is_guessed(&self) -> bool {
         self.optional.is_some()
     }
 
-    /// Whether a file may lack a column, whose values in the file are then NULL.
+    /// Whether a file may lack the column with this name. A missing column is NULL in all rows of the file.
     pub(super) fn may_lack(&self, name: &str) -> bool {
         self.optional.is_some_and(|optional| optional.contains(name))
     }
@@ -32,7 +32,7 @@ impl Offered<'_> {
         selected.iter().map(|name| find(name).ok_or_else(|| DatasetError::NoColumn(name.clone()))).collect()
     }
 
-    /// Returns an error if a file has a column that the dataset would have to offer, and does not.
+    /// Returns an error if the columns are not declared, and a file has a column that the dataset does not offer.
     pub(super) fn check_names(&self, names: &[String]) -> Result<(), DatasetError> {
         if !self.is_guessed() {
             return Ok(());

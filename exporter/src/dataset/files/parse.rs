@@ -9,8 +9,8 @@ use super::super::{
     frame_builder::{AppendError, ColumnBuilder, FrameBuilder},
 };
 
-/// Appends a row to a frame. `field` returns the text of a column by the column's index, None for NULL, or the reason
-/// why the field can't be read.
+/// Appends a row to a frame. `field` returns the text of the column with the given index, None for NULL, or an error if
+/// the field can't be read.
 pub(super) fn push<'a>(
     frame: &mut FrameBuilder,
     field: impl Fn(usize) -> Result<Option<&'a str>, DatasetError>,
@@ -18,8 +18,8 @@ pub(super) fn push<'a>(
     frame.push_typed(|index, column, values| Ok::<_, AppendError>(append(values, column, field(index)?)?))
 }
 
-/// Parses and appends a value, and returns the size of its text in bytes. The error names the expected form, never the
-/// value.
+/// Parses a text as the type of a column, and appends the value. Returns the size of the text in bytes, or an error
+/// that names the expected form and never the value.
 fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Result<usize, &'static str> {
     let Some(text) = text else {
         values.append_null();
@@ -56,7 +56,8 @@ fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Re
     Ok(text.len())
 }
 
-/// Parses a number. A finite number must not become infinite.
+/// Parses a 64-bit float. Returns None if the number is beyond the range of floats, or the text is no number. The texts
+/// `inf` and `nan` are valid.
 fn float(text: &str) -> Option<f64> {
     let float: f64 = text.parse().ok()?;
     let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
@@ -83,8 +84,8 @@ fn has_year(text: &str) -> bool {
     digits.bytes().take_while(u8::is_ascii_digit).count() >= 4
 }
 
-/// Parses a timestamp to microseconds since 1970-01-01T00:00:00Z. A timestamp without an offset is in UTC. None for a
-/// fraction of more than six digits, which would be cut, and for a leap second.
+/// Parses a timestamp to microseconds since 1970-01-01T00:00:00Z. A timestamp without an offset is in UTC. Returns None
+/// for a leap second, and for a fraction finer than microseconds.
 fn datetime(text: &str) -> Option<i64> {
     match DateTime::parse_from_rfc3339(text) {
         Ok(zoned) => exact_micros(zoned.to_utc(), text),
@@ -92,7 +93,8 @@ fn datetime(text: &str) -> Option<i64> {
     }
 }
 
-/// Parses a timestamp of a column without a time zone.
+/// Parses a timestamp without a time zone to microseconds since 1970-01-01T00:00:00. A timestamp with a time zone is an
+/// error.
 fn local_datetime(text: &str) -> Result<i64, &'static str> {
     naive_datetime(text).ok_or_else(|| {
         if datetime(text).is_some() {
@@ -110,22 +112,23 @@ fn naive_datetime(text: &str) -> Option<i64> {
     exact_micros(naive.and_utc(), text)
 }
 
-/// Returns the microseconds of a moment, if they say all that its text says.
+/// Returns a timestamp in microseconds since 1970-01-01T00:00:00Z. Returns None if the number would differ from `text`:
+/// for a leap second, a fraction finer than microseconds, or a year with fewer than four digits.
 fn exact_micros(moment: DateTime<Utc>, text: &str) -> Option<i64> {
     let nanos = moment.timestamp_subsec_nanos();
     let is_exact = has_year(text) && nanos < 1_000_000_000 && nanos.is_multiple_of(1_000) && fraction_digits(text) <= 9;
     is_exact.then(|| moment.timestamp_micros())
 }
 
-/// Parses a time of day to nanoseconds since midnight. None for a fraction of more than nine digits, which would be cut,
-/// and for a leap second.
+/// Parses a time of day to nanoseconds since midnight. Returns None for a leap second, and for a fraction finer than
+/// nanoseconds.
 fn time(text: &str) -> Option<i64> {
     let time = NaiveTime::parse_from_str(text, "%H:%M:%S%.f").ok()?;
     let is_exact = time.nanosecond() < 1_000_000_000 && fraction_digits(text) <= 9;
     is_exact.then(|| i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond()))
 }
 
-/// Returns the number of digits after the point, without zeros at the end.
+/// Returns the number of digits after the decimal point, without the zeros at the end.
 fn fraction_digits(text: &str) -> usize {
     let digits = text.split_once('.').map_or("", |(_, fraction)| fraction);
     let end = digits.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());

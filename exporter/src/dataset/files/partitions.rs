@@ -1,4 +1,4 @@
-//! Folders of the form `name=value`, in which Hive and Spark keep the values of columns.
+//! Finds partition columns, whose values Hive and Spark keep in folders of the form `name=value`.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use super::location::ListedFile;
 /// The maximum number of partition columns that a note names.
 const MAX_NAMES: usize = 8;
 
-/// Returns a note that names the columns whose values are in the folders of the files and not in the files, whose schema
-/// is `schema`; None if there are none.
+/// Returns a note that names the partition columns of the files; None if there are none. Columns in `schema` are left
+/// out, because the files themselves have them.
 pub(super) fn note(files: &[ListedFile], schema: &Schema) -> Option<String> {
     // the folders above a single file belong to its location
     let folders = files.iter().filter(|_| files.len() > 1).filter_map(|file| file.name.rsplit_once('/'));

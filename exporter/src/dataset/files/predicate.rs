@@ -1,9 +1,11 @@
 //! Translates a filter into a polars expression with the three-valued logic of SQL.
 //!
-//! Comparisons with NULL are NULL, `and`, `or` and `not` follow Kleene's logic, and a row passes only if the filter is
-//! true for it: polars agrees with SQL in all three. Dates, times and decimals are compared exactly, as numbers in the
-//! unit of the column. A literal between two values of the column's type is replaced by the lower value, and the
-//! operator is adapted. Floats of 32 bits are compared by their shortest decimal text.
+//! A comparison with NULL is NULL, and `and`, `or` and `not` follow Kleene's logic. A row passes only if the filter is
+//! true for the row. polars agrees with SQL in these rules.
+//!
+//! Dates, times and decimals are compared exactly, as numbers in the unit of the column. If a literal lies between two
+//! values of the column's type, the expression has the lower value and an adapted operator. Floats of 32 bits are
+//! compared by their shortest decimal text.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -17,7 +19,7 @@ use protocol::filter::{Compare, Filter, LikePart, Literal, like_parts};
 use super::super::{DatasetError, balanced, decimals};
 use crate::value::float32;
 
-/// Returns the expression that is true for rows that pass the filter.
+/// Returns a polars expression that is true for the rows that pass the filter.
 pub(super) fn expr(filter: &Filter, schema: &Schema) -> Result<Expr, DatasetError> {
     Ok(match filter {
         Filter::And(parts) => fold(parts, schema, Expr::and, true)?,
@@ -170,8 +172,9 @@ fn nanos_of_day(time: NaiveTime) -> i64 {
     i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond() % 1_000_000_000)
 }
 
-/// Returns the largest value of a `decimal(precision, scale)` column that is not above the decimal `text`, multiplied by
-/// 10^`scale`; None if every value of the column is above it. Also returns whether the value equals the decimal.
+/// Returns the largest value of a `decimal(precision, scale)` column that is not above the decimal `text`, multiplied
+/// by 10^`scale`. Returns None if every value of the column is above `text`. Also returns whether the value equals
+/// `text`.
 fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -208,8 +211,8 @@ fn text_test(
     Ok(col(name).map(map, |_, field| Ok(Field::new(field.name().clone(), DataType::Boolean))))
 }
 
-/// Whether a text matches a LIKE pattern. A mismatch retries only the last `%`, one character further, so that the time
-/// is at most quadratic.
+/// Whether a text matches a LIKE pattern. After a mismatch, only the last `%` is tried again, one character further, so
+/// that the time is at most quadratic in the length of the text.
 pub(in crate::dataset) fn like(text: &str, parts: &[LikePart]) -> bool {
     let (mut at, mut part) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

@@ -27,12 +27,13 @@ use uuid::Uuid;
 use super::super::DatasetError;
 use crate::value::infinity;
 
-/// The key in the metadata of a field whose values are the 16 bytes of a UUID.
+/// The metadata key that marks a field of UUIDs, each of which has 16 bytes.
 const UUID: PlSmallStr = PlSmallStr::from_static("uuid");
-/// The key in the metadata of a field whose values are the two bytes of a 16-bit float, the lower one first.
+/// The metadata key that marks a field of 16-bit floats, each of which has two bytes, the lower one first.
 const HALF: PlSmallStr = PlSmallStr::from_static("half");
-/// The key in the metadata of a field whose values are decimals of 32 bytes. The value states the number of digits, the
-/// digits after the point, and whether the most significant byte comes first.
+/// The metadata key that marks a field of decimals, each of which has 32 bytes. The metadata value, such as `50 2
+/// false`, has the number of digits, the number of digits after the point, and whether the most significant byte comes
+/// first.
 const DECIMAL: PlSmallStr = PlSmallStr::from_static("decimal256");
 /// The maximum number of digits of a decimal in a frame.
 const MAX_DIGITS: usize = 38;
@@ -40,7 +41,7 @@ const MILLIS_PER_SECOND: i64 = 1_000;
 const MILLIS_PER_DAY: i64 = 86_400_000;
 const NANOS_PER_DAY: i64 = 86_400_000_000_000;
 
-/// The cause that a value can't be converted.
+/// The reason why a value can't be converted.
 type Cause = &'static str;
 const OTHER_TYPE: Cause = "its array is of another type than its schema states: the file is damaged";
 const DATE_WITH_TIME: Cause = "a date of 64 bits is no whole day, or too far in the past or future: write the column as timestamps or dates of \
@@ -66,7 +67,7 @@ pub(super) fn with_uuids(field: ArrowField) -> ArrowField {
     marked(field, UUID)
 }
 
-/// Whether the values of a field are UUIDs.
+/// Whether a field is marked as a field of UUIDs.
 pub(super) fn has_uuids(field: &ArrowField) -> bool {
     has_mark(field, &UUID)
 }
@@ -76,13 +77,13 @@ pub(super) fn with_halves(field: ArrowField) -> ArrowField {
     marked(field, HALF)
 }
 
-/// Whether the values of a field are 16-bit floats in two bytes.
+/// Whether a field is marked as a field of 16-bit floats, each of which has two bytes.
 pub(super) fn has_halves(field: &ArrowField) -> bool {
     has_mark(field, &HALF)
 }
 
-/// Returns the field with 256-bit decimals as bytes, because polars reads no such decimals from Arrow IPC files. The
-/// bytes of a decimal are in the order of the file.
+/// Returns the field with 256-bit decimals replaced by bytes, because polars does not read such decimals from Arrow IPC
+/// files. The bytes of each decimal keep the order of the file.
 pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> ArrowField {
     use ArrowDataType as Type;
     let boxed = |field: &ArrowField| Box::new(with_decimal_bytes(field, little_endian));
@@ -103,8 +104,8 @@ pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> Arr
     ArrowField { dtype, ..field.clone() }
 }
 
-/// Returns the number of digits, the digits after the point and whether the bytes are reversed, of a field of decimals
-/// in 32 bytes.
+/// Returns the number of digits, the number of digits after the point, and whether the most significant byte comes
+/// first. Returns None if the values of the field are not decimals in 32 bytes.
 fn decimal_of(field: &ArrowField) -> Option<(usize, usize, bool)> {
     let ArrowDataType::FixedSizeBinary(width) = field.dtype else { return None };
     let mark = field.metadata.as_deref()?.get(&DECIMAL).filter(|_| width == size_of::<i256>())?;
@@ -112,12 +113,13 @@ fn decimal_of(field: &ArrowField) -> Option<(usize, usize, bool)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Returns the type of a decimal of this number of digits and digits after the point.
+/// Returns the type into which decimals with these numbers of digits, in total and after the point, are converted: a
+/// decimal type, or text if there are more than [`MAX_DIGITS`] digits.
 const fn decimal_type(digits: usize, scale: usize) -> ArrowDataType {
     if digits > MAX_DIGITS { ArrowDataType::Utf8View } else { ArrowDataType::Decimal(digits, scale) }
 }
 
-/// Returns the field whose values [`convert`] makes of the values of this field.
+/// Returns the field of the array that [`convert`] returns for an array of this field.
 pub(super) fn field(field: &ArrowField) -> ArrowField {
     let dtype = match decimal_of(field) {
         Some((digits, scale, _)) => decimal_type(digits, scale),
@@ -126,7 +128,8 @@ pub(super) fn field(field: &ArrowField) -> ArrowField {
     ArrowField { dtype, ..field.clone() }
 }
 
-/// Returns the converted field of a list or record, whose UUIDs and 16-bit floats may have a mark.
+/// Returns the converted form of a field within a list or record. Unlike [`field`], converts marked UUIDs to text, and
+/// marked 16-bit floats to 32-bit floats.
 fn inner(field: &ArrowField) -> ArrowField {
     let dtype = match &field.dtype {
         ArrowDataType::FixedSizeBinary(16) if has_mark(field, &UUID) => ArrowDataType::Utf8View,
@@ -155,10 +158,10 @@ fn dtype(dtype: &ArrowDataType) -> ArrowDataType {
     }
 }
 
-/// Converts an array of the type of `from`.
+/// Converts an array of the field `from` to the type that [`field`] returns.
 ///
 /// # Errors
-/// When a value does not fit the other type, or the array is of another type.
+/// When the other type can't hold a value, or the array has another type than `from`.
 pub(super) fn convert(from: &ArrowField, array: Box<dyn Array>) -> Result<Box<dyn Array>, DatasetError> {
     let to = field(from);
     if to.dtype == from.dtype && !matches!(from.dtype, ArrowDataType::Time64(_)) {
@@ -215,7 +218,7 @@ fn built<A: Array, E>(array: Result<A, E>) -> Result<Box<dyn Array>, Cause> {
     array.map(|array| Box::new(array) as Box<dyn Array>).map_err(|_| OTHER_TYPE)
 }
 
-/// Converts each value that is not NULL.
+/// Converts each value that is not NULL with `to`. The returned array has the type `target`.
 fn map<T: NativeType, U: NativeType>(
     array: &dyn Array,
     target: &ArrowDataType,
@@ -238,13 +241,13 @@ fn list<O: Offset>(
     built(ListArray::try_new(target.clone(), list.offsets().clone(), values, list.validity().cloned()))
 }
 
-/// Converts milliseconds since 1970-01-01 to whole days.
+/// Converts milliseconds since 1970-01-01 to days. Returns an error for a time within a day.
 fn days(millis: i64) -> Result<i32, Cause> {
     let days = i32::try_from(millis.div_euclid(MILLIS_PER_DAY)).map_err(|_| DATE_WITH_TIME)?;
     if millis.rem_euclid(MILLIS_PER_DAY) == 0 { Ok(days) } else { Err(DATE_WITH_TIME) }
 }
 
-/// Converts a time of day to nanoseconds.
+/// Converts a time of day in this unit since midnight to nanoseconds. Converts `24:00:00` to [`infinity::END_OF_DAY`].
 fn nanos(time: i64, unit: ArrowTimeUnit) -> Result<i64, Cause> {
     let factor = match unit {
         ArrowTimeUnit::Second => 1_000_000_000,
@@ -278,7 +281,7 @@ fn uuids(array: &FixedSizeBinaryArray) -> Box<dyn Array> {
     texts.collect::<MutableBinaryViewArray<str>>().freeze().boxed()
 }
 
-/// Converts decimals of 32 bytes to their type.
+/// Converts decimals of 32 bytes each to the type `target`, which is a decimal type or text.
 fn decimals_of_bytes(
     array: &FixedSizeBinaryArray,
     scale: usize,
@@ -314,7 +317,7 @@ fn decimals(array: &PrimitiveArray<i256>, scale: usize) -> Box<dyn Array> {
     texts.freeze().boxed()
 }
 
-/// Sets the point into the digits of a number.
+/// Inserts the decimal point into a whole number, before the last `scale` digits.
 fn decimal(number: &str, scale: usize) -> String {
     let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
     if scale == 0 {

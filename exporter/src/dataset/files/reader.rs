@@ -1,4 +1,4 @@
-//! The callback to which the reader of each file format passes its frames.
+//! The callback to which the reader of each file format passes the frames of a file.
 
 use polars::prelude::DataFrame;
 

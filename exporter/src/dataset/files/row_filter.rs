@@ -12,14 +12,14 @@ use super::{
 /// The maximum number of rows for which a filter is evaluated at once.
 const BATCH_ROWS: usize = 1 << 16;
 
-/// A filter as a polars expression, and the columns that the expression needs.
+/// A filter as a polars expression, and the names of the columns that the expression needs.
 pub(in crate::dataset) struct RowFilter {
     expr: Expr,
     pub(super) columns: Vec<String>,
 }
 
 impl RowFilter {
-    /// Translates a filter for frames of this schema. None for a filter that every row passes.
+    /// Translates a filter for frames of this schema. Returns None for a filter that every row passes.
     pub(in crate::dataset) fn new(filter: &Filter, schema: &SchemaRef) -> Result<Option<Self>, DatasetError> {
         if filter.is_all() {
             return Ok(None);
@@ -34,7 +34,7 @@ impl RowFilter {
         Ok(Some(Self { expr, columns }))
     }
 
-    /// Returns the rows of a frame that pass the filter; None if no row passes, or the receiver is dropped.
+    /// Returns the rows of a frame that pass the filter. Returns None if no row passes, or if the receiver is dropped.
     pub(super) fn apply(&self, frame: DataFrame, sender: &LimitedSender) -> Result<Option<DataFrame>, DatasetError> {
         let mask = self.mask(&frame, || sender.is_closed())?.filter(BooleanChunked::any);
         Ok(mask.map(|mask| frame.filter(&mask)).transpose()?)

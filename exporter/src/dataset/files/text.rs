@@ -1,4 +1,5 @@
-//! Writes values as text if their polars type has no column type. Such values are bytes, durations, lists and records.
+//! Writes values as text if the catalog has no column type for their polars type. Such values are bytes, durations,
+//! lists and records.
 
 use polars::prelude::{AnyValue, DataType, TimeUnit};
 use uuid::Uuid;
@@ -40,13 +41,13 @@ pub(super) fn uuid(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     }
 }
 
-/// Appends bytes in the hexadecimal format of PostgreSQL's `bytea`.
+/// Appends bytes in the hexadecimal format of PostgreSQL's `bytea`, such as `\x00ff`.
 fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\\x");
     out.extend_from_slice(hex::encode(bytes).as_bytes());
 }
 
-/// Appends a duration in the format of ISO 8601 and of `dayTimeDuration` in XML Schema.
+/// Appends a duration in the format of ISO 8601 and of `dayTimeDuration` in XML Schema, such as `P1DT2H`.
 fn duration(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     let per_second = match unit {
         TimeUnit::Milliseconds => 1_000,

@@ -1,4 +1,4 @@
-//! Positions in text files: the start behind a byte order mark, and the lines of faults.
+//! Finds positions in text files: the first character after a byte order mark, and the lines of errors.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -6,13 +6,13 @@ use super::super::DatasetError;
 
 /// The byte order mark of UTF-8, with which a file may begin.
 const BOM: &[u8] = b"\xef\xbb\xbf";
-/// The size of the buffer in which lines are counted, in bytes.
+/// The size of the read buffer for counting lines, in bytes.
 const BUFFER: usize = 1 << 18;
 
 /// Returns the offset of the first character of a file, after its byte order mark.
 ///
 /// # Errors
-/// When the byte order mark is that of another encoding than UTF-8.
+/// When the byte order mark is that of UTF-16 or UTF-32.
 pub(super) fn start(file: &File) -> Result<u64, DatasetError> {
     let mut begin = [0; 4];
     let read = read_at(file, &mut begin, 0)?;
@@ -25,7 +25,8 @@ pub(super) fn start(file: &File) -> Result<u64, DatasetError> {
     }
 }
 
-/// Fills a buffer from an offset of the file on, and returns the number of bytes before the end of the file.
+/// Fills a buffer with the bytes of a file from the offset `at` on. Returns the number of bytes that were read, which
+/// is less than the size of the buffer only at the end of the file.
 pub(super) fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < into.len() {
@@ -39,8 +40,8 @@ pub(super) fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize
     Ok(filled)
 }
 
-/// Returns the number, from 1, of the line on which the record at an offset begins. Blank lines before the record do not
-/// belong to it.
+/// Returns the number, from 1, of the line on which the record at an offset begins. If blank lines follow the offset,
+/// the record begins after them.
 pub(super) fn line_at(file: &File, offset: u64) -> io::Result<u64> {
     let (mut feeds, mut returns, mut at) = (0, 0, 0);
     let mut buffer = vec![0; BUFFER];

@@ -1,8 +1,8 @@
 //! Maps the column types of a file to types that filters and all export formats support.
 //!
 //! Integers that don't fit 64 signed bits become decimals. Other types become text: the names of categories, bytes as
-//! `\x…`, durations in ISO 8601, lists and records as JSON. A column of a type without a mapping is unsupported; the
-//! other columns of its file still work.
+//! `\x…`, durations in ISO 8601, lists and records as JSON. A column of a type without a mapping is unsupported, but
+//! the other columns of its file can be read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,16 +20,16 @@ use polars_arrow::{array::Array, datatypes::ArrowSchema};
 use super::{super::DatasetError, column_types::column_type, readable, text};
 use crate::quiet::{self, catch_panic};
 
-/// The maximum size of the texts of all columns of one frame, in bytes. The limit is necessary because
-/// dictionary-encoded values may need far more space in a frame than in their file.
+/// The maximum total size of the texts that are written for all columns of one frame, in bytes. The limit is necessary
+/// because dictionary-encoded values may need far more space in a frame than in their file.
 pub(super) const FRAME_TEXT: usize = 64 << 20;
-/// The maximum size of one text, in bytes. A row whose texts exceed [`FRAME_TEXT`] gets a frame for itself, to which
-/// only this limit applies.
+/// The maximum size of the text of one value, in bytes. A row whose texts exceed [`FRAME_TEXT`] gets its own frame, to
+/// which only this limit applies.
 const VALUE_TEXT: usize = 256 << 20;
-/// The error for a frame whose texts exceed the budget.
+/// The error for a frame whose texts exceed its [`TextBudget`].
 const EXCEEDS_BUDGET: &str = "a few rows of it are too much text at once";
 
-/// The number of bytes that the texts of all columns of a frame may still take.
+/// The number of bytes that the texts of all columns of one frame may still take.
 #[derive(Debug)]
 pub(super) struct TextBudget {
     left: AtomicUsize,
@@ -37,7 +37,7 @@ pub(super) struct TextBudget {
 }
 
 impl TextBudget {
-    /// Creates a budget of `bytes` for a frame of `rows` rows. A frame of one row may exceed the budget.
+    /// Creates a budget of `bytes` bytes for a frame of `rows` rows. A frame of one row may exceed the budget.
     pub(super) const fn new(bytes: usize, rows: usize) -> Self {
         Self { left: AtomicUsize::new(bytes), rows }
     }
@@ -54,7 +54,7 @@ impl TextBudget {
     }
 }
 
-/// Whether the error is that the texts of a frame exceed the budget. A frame with fewer rows may then succeed.
+/// Whether the error says that the texts of a frame exceed the budget. A frame with fewer rows may then succeed.
 pub(super) fn exceeds_budget(error: &DatasetError) -> bool {
     matches!(error, DatasetError::Value { detail, .. } if *detail == EXCEEDS_BUDGET)
 }
@@ -62,11 +62,11 @@ pub(super) fn exceeds_budget(error: &DatasetError) -> bool {
 /// The columns of a file, with the types to which this module maps them.
 #[derive(Clone, Debug)]
 pub(super) struct TypeMapping {
-    /// All columns; an unsupported column has the type `Unknown`.
+    /// All columns with their mapped types. An unsupported column has the type `Unknown`.
     pub(super) schema: SchemaRef,
-    /// The original types of unsupported columns, by the name of the column.
+    /// The names of the original types of unsupported columns, by the name of the column.
     pub(super) unsupported: BTreeMap<String, String>,
-    /// The names of columns of the type null, which have no value in their file.
+    /// The names of the columns that have the type null in the file, and so no values.
     pub(super) nulls: BTreeSet<String>,
 }
 
@@ -94,8 +94,8 @@ impl TypeMapping {
     }
 }
 
-/// Returns the field with every extension type replaced by its storage type. UUIDs get the mark of
-/// [`readable::with_uuids`].
+/// Returns the field with every extension type replaced by its storage type, at any depth. Fields of UUIDs get the mark
+/// of [`readable::with_uuids`].
 pub(super) fn without_extension(field: &ArrowField) -> ArrowField {
     let storage = ArrowField { dtype: storage_type(&field.dtype), ..field.clone() };
     let is_uuid = matches!(&field.dtype, ArrowDataType::Extension(extension) if extension.name == "arrow.uuid");
@@ -144,8 +144,8 @@ const fn is_text(dtype: &DataType) -> bool {
     )
 }
 
-/// Builds a column of a frame from the Arrow arrays of a file, which [`readable::convert`] has returned, and converts its
-/// values to the mapped type.
+/// Builds a column of a frame from Arrow arrays, and converts the values to the mapped type. The arrays must come from
+/// [`readable::convert`].
 ///
 /// # Errors
 /// When the arrays can't be decoded, or their texts exceed the budget.
@@ -180,7 +180,7 @@ fn series(read: Series, budget: &TextBudget, write: Write) -> Result<Series, Dat
     })
 }
 
-/// Returns the column `read` with each value written as text, for polars types that have no column type.
+/// Returns the column `read` with each value written as text by `write`.
 fn texts(read: &Series, budget: &TextBudget, write: Write) -> Result<Series, DatasetError> {
     let mut builder = StringChunkedBuilder::new(read.name().clone(), read.len());
     let mut text = Vec::new();
@@ -198,7 +198,7 @@ fn texts(read: &Series, budget: &TextBudget, write: Write) -> Result<Series, Dat
 }
 
 /// Runs a decoder, and converts a panic to an error, because some decoders panic on damaged bytes and on features that
-/// they lack. Each thread that decodes must call this function, so that its panics are not printed.
+/// they lack. Each thread that decodes must call this function itself, so that its panics are caught and not printed.
 pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) -> Result<T, DatasetError> {
     catch_panic(|_| true, decode).unwrap_or_else(|panic| {
         // the messages of `todo!` and `unimplemented!`

@@ -1,5 +1,5 @@
-//! Files of one dataset whose columns have different widths, scales or units: the type that holds the values of all of
-//! them, and casts that lose nothing.
+//! Reconciles the column types of the files of one dataset, which may differ in width, scale or unit. Finds the type
+//! that holds the values of all files, and casts values only without loss.
 
 use std::{collections::BTreeSet, fs::File};
 
@@ -16,7 +16,7 @@ const MAX_DIGITS: usize = 38;
 /// The maximum number of columns that a note names.
 const MAX_NAMES: usize = 8;
 
-/// Returns the type that holds all values of two types of the same kind; None if there is none.
+/// Returns the type that holds all values of two types of the same kind; None if there is no such type.
 fn widened(left: &DataType, right: &DataType) -> Option<DataType> {
     if left == right {
         return Some(left.clone());
@@ -47,7 +47,7 @@ const fn finer(left: TimeUnit, right: TimeUnit) -> TimeUnit {
     }
 }
 
-/// Casts a column; None if a value would change.
+/// Casts a column to this type. Returns None if a value would change.
 pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<Column>, DatasetError> {
     if column.null_count() == column.len() {
         return Ok(Some(Column::full_null(column.name().clone(), column.len(), dtype)));
@@ -62,9 +62,12 @@ pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<C
     Ok(Some(cast).filter(|_| back.equals_missing(column)))
 }
 
-/// Widens the columns of the first file to those of the other local files, as far as a type holds the values of both. A
-/// column of the type null, in `nulls`, gets the type of the first file in which it has another one. Returns a note about columns that the first file lacks. A file that can't be read changes nothing; the export reports
-/// it.
+/// Widens the types in `schema`, which come from the first file, to hold the values of the other local files too. A
+/// column in `nulls` has the type null in the first file, and gets its type from the first file in which it has another
+/// one.
+///
+/// Returns a note about columns that the first file lacks. A file that can't be read changes nothing, because the
+/// export reports it.
 pub(super) fn by_all_footers(
     schema: &mut Schema,
     mut nulls: BTreeSet<String>,

@@ -16,16 +16,16 @@ use super::{
 };
 use crate::value::{float32, infinity};
 
-/// Days from 1970-01-01 to 2000-01-01, the epoch of PostgreSQL.
+/// The number of days from 1970-01-01 to 2000-01-01, the epoch of PostgreSQL.
 const EPOCH_DAYS: i32 = 10_957;
-/// Microseconds from 1970-01-01 to 2000-01-01, the epoch of PostgreSQL.
+/// The number of microseconds from 1970-01-01 to 2000-01-01, the epoch of PostgreSQL.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
 /// The time of day 24:00, in microseconds.
 const END_OF_DAY: i64 = 86_400_000_000;
 
-/// Returns the SQL type to which the server casts a column before it sends the values, so that their binary form is
-/// known. The columns of text are printed and not cast.
+/// Returns the SQL type to which a select casts a column, so that the binary form of the values is known. A select does
+/// not cast columns of text, but prints them with `sql::as_text`.
 pub(super) fn cast(kind: ColumnType, native: Option<Native>) -> &'static str {
     match kind {
         ColumnType::Float if native == Some(Native::Real) => "real",

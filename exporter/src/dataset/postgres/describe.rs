@@ -11,9 +11,9 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// Selects the columns of a table or view: the name, the type without its domains, whether the exporter may read the
-/// column, whether equal texts have equal bytes, and the name of the type. Other collations than deterministic ones
-/// exist since PostgreSQL 12.
+/// Selects for each column of a table or view: the name, the OID of the type below all domains, whether the exporter
+/// may read the column, whether equal texts have equal bytes, and the name of the type. Only under a nondeterministic
+/// collation (since PostgreSQL 12), equal texts may have different bytes.
 const OF_A_RELATION: &str = "SELECT a.attname::text, \
      (WITH RECURSIVE base AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type AS t WHERE t.oid = a.atttypid \
       UNION ALL SELECT t.oid, t.typbasetype FROM base JOIN pg_catalog.pg_type AS t ON t.oid = base.typbasetype) \
@@ -23,12 +23,12 @@ const OF_A_RELATION: &str = "SELECT a.attname::text, \
      pg_catalog.format_type(a.atttypid, NULL) \
      FROM pg_catalog.pg_attribute AS a LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ";
-/// Selects a row if the database has a nondeterministic collation. The check is for queries, because PostgreSQL does
-/// not report the collations of their columns.
+/// Selects a row if the database has a nondeterministic collation. The check is for queries of the catalog, because
+/// PostgreSQL does not report the collations of their columns.
 const NONDETERMINISTIC_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
      WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
 
-/// Object identifiers of types, which are the same on every server.
+/// The object identifiers (OIDs) of PostgreSQL's built-in types, which are the same on every server.
 pub(super) mod oid {
     pub(in super::super) const BOOL: u32 = 16;
     pub(in super::super) const INT8: u32 = 20;
@@ -50,18 +50,18 @@ pub(super) mod oid {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Described {
     pub(super) name: String,
-    /// The object identifier of the type; for a domain, of the type below it.
+    /// The object identifier (OID) of the type; for a domain, the OID of its base type.
     pub(super) oid: u32,
-    /// The name of the type for messages; `?` for a type that is not built in and comes from a query.
+    /// The name of the type, for messages; `?` for a column of a query whose type is not built in.
     pub(super) type_name: String,
     /// Whether the exporter may read the column.
     pub(super) is_readable: bool,
-    /// Whether equal texts have equal bytes.
+    /// Whether two texts of the column are equal only if their bytes are equal.
     pub(super) is_bytewise: bool,
 }
 
 impl Described {
-    /// Returns the column as a catalog offers it. The description counts every column as nullable.
+    /// Returns the column as a catalog offers it. Every column counts as nullable.
     pub(super) fn column(&self) -> Column {
         let kind = kind(self.oid);
         Column::new(&self.name, kind).typed(kind, self.oid == oid::TIMESTAMP)
@@ -82,8 +82,8 @@ fn kind(oid: u32) -> ColumnType {
     }
 }
 
-/// Returns the columns of a source. With `query`, the parameters of a query of the catalog have the values of `query`;
-/// otherwise they are NULL. The columns stay as described until the end of the transaction.
+/// Returns the columns of a source. If the source is a query of the catalog, its parameters have the values in `query`,
+/// or NULL without `query`. Locks keep the columns unchanged until the end of the transaction.
 pub(super) async fn describe(
     server: &PostgresServer,
     conn: &mut PgConnection,

@@ -1,4 +1,5 @@
-//! Plans a dataset without the values of its parameters, to find out whether ranges of a key may read it.
+//! Checks whether separate statements may read a dataset, each for a range of a key column. The check needs no
+//! parameter values.
 
 use protocol::filter::Filter;
 use sea_orm::{
@@ -18,13 +19,12 @@ use super::{
     plan::{Doubt, Plan},
 };
 
-/// The version of the first server that plans a statement without the values of its parameters.
+/// The first server version that can plan a statement without the values of its parameters: PostgreSQL 16.
 const GENERIC_PLAN_SINCE: u32 = 160_000;
 
 impl PostgresRows {
-    /// Finds a reason why reading by ranges of a key could return other rows than one statement; None if there is no
-    /// reason. Each export repeats this check with the values of its parameters, and reads by one statement if it finds
-    /// a reason.
+    /// Returns a reason why reading by ranges of a key could give other rows than one statement; None if the check
+    /// finds no reason. Each export repeats the check with the values of its parameters.
     ///
     /// # Errors
     /// When the server can't be reached.
@@ -61,8 +61,9 @@ impl PostgresRows {
         plan.split_doubt(&self.server, conn, &statement).await
     }
 
-    /// Returns the generic plan of a statement with the placeholders `$1`, `$2` and so on; None if the server can't
-    /// infer the types of the parameters, which also fails the transaction.
+    /// Returns the generic plan of a statement, made without values for its placeholders `$1`, `$2` and so on. None if
+    /// the server refuses the statement, such as when it can't infer the type of a parameter; the transaction may then
+    /// have failed.
     async fn generic(
         &self,
         conn: &mut PgConnection,
@@ -85,9 +86,9 @@ impl PostgresRows {
         }
     }
 
-    /// Returns the generic plan of a statement from a server before PostgreSQL 16, which plans only prepared statements
-    /// without the values of parameters. The statement has a random name, so that it clashes with no other statement on
-    /// the server connection of a pooler, and is deallocated before the transaction ends.
+    /// Returns the JSON text of a generic plan from a server before PostgreSQL 16, which makes such plans for prepared
+    /// statements only. The prepared statement has a random name, because a pooler may share the server connection, and
+    /// is deallocated before the function returns.
     async fn prepared_plan(
         &self,
         conn: &mut PgConnection,

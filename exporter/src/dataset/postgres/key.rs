@@ -17,12 +17,12 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The expected number of rows in one range of the key.
+/// The size of one range of the key, in rows that the planner expects.
 const ROWS: u64 = 100_000;
 /// The maximum number of ranges into which a query is split.
 const MAX_RANGES: u64 = 256;
-/// The first and last day of the years 1 to 9999, in days since 1970-01-01. Bounds of ranges stay between these days,
-/// because the SQL literal of a bound has four digits for the year.
+/// The first day of the year 1 and the last day of the year 9999, in days since 1970-01-01. Bounds of ranges stay
+/// between these days, because the SQL literal of a bound has four digits for the year.
 const DAYS: (i128, i128) = (-719_162, 2_932_896);
 const MICROS_PER_DAY: i128 = 86_400_000_000;
 
@@ -43,8 +43,8 @@ enum Kind {
 }
 
 impl Key {
-    /// Looks up the column `name` of a source. The inner error is the text of a catalog fault: the reason why the
-    /// column cannot be a key.
+    /// Looks up the column `name` of a source for use as a key. The inner error is a message for the operator: why the
+    /// catalog can't declare this column as the key.
     ///
     /// # Errors
     /// When the server can't be reached, or refuses the source.
@@ -75,7 +75,7 @@ impl Key {
     }
 
     /// Returns one SQL condition for each range of the key, in the order of the key. Returns no condition if one range
-    /// is enough for the `expected` number of rows, or if the source has no key values.
+    /// is enough for the `expected` number of rows, or if the key has too few different values.
     pub(super) async fn ranges(
         &self,
         server: &PostgresServer,
@@ -121,8 +121,8 @@ impl Key {
         Ok(format!("{}{body} ORDER BY {column} {order} LIMIT 1", rows.before(query)?))
     }
 
-    /// Returns the position of a key value on a number line: the number itself, a uuid without its lowest bit, or the
-    /// days or microseconds since 1970-01-01.
+    /// Converts the text of a key value to a position on a number line: the number itself, the upper 127 bits of a
+    /// uuid, or the days or microseconds since 1970-01-01. None if the text is invalid.
     fn position(&self, text: &str) -> Option<i128> {
         Some(match self.kind {
             Kind::Int => text.parse().ok()?,

@@ -72,7 +72,7 @@ impl PostgresRows {
         self
     }
 
-    /// Lets several connections read ranges of this key where the source has no pages.
+    /// Lets several connections read ranges of this key if the source has no pages.
     #[must_use]
     pub(crate) fn split_by(mut self, key: Key) -> Self {
         self.key = Some(key);
@@ -88,13 +88,12 @@ impl PostgresRows {
         Ok(found.iter().map(Described::column).collect())
     }
 
-    /// Returns a source whose parameters have types that the server accepts, its columns, and the names of those that the
-    /// exporter has no right to read. Parameters have their declared types, as bound values would. If the server has no
-    /// such operator or function, texts and numbers become constants: a text takes the type that its place needs, such
-    /// as `uuid`.
+    /// Returns a source that the server accepts, its columns, and the names of the columns that the exporter has no
+    /// right to read. If the server refuses the declared types of a query's parameters, the returned source has the
+    /// parameters as constants without these types.
     ///
     /// # Errors
-    /// When the server can't be reached, or refuses the source with both kinds of types.
+    /// When the server can't be reached, or refuses the source both with the declared types and with constants.
     pub(crate) async fn resolve(
         server: &PostgresServer,
         source: Source,
@@ -157,8 +156,8 @@ impl PostgresRows {
         Ok(select)
     }
 
-    /// Returns a select as text, in which every value is a literal, because `COPY` accepts no bound values. sea-query
-    /// alone escapes the values; the tests give it hostile input.
+    /// Returns a select as text, in which every value is a literal, because `COPY` accepts no bound values. The library
+    /// sea-query escapes the values.
     fn text(&self, select: &SelectStatement, query: &Query) -> Result<String, DatasetError> {
         Ok(self.before(query)? + &select.to_string(PostgresQueryBuilder))
     }
@@ -183,7 +182,8 @@ impl PostgresRows {
         Ok(Plan::parse(&plan.unwrap_or_default()))
     }
 
-    /// Returns the number of rows and the cost that the planner expects of a query; None if the plan lacks them.
+    /// Returns the number of rows that the planner expects of a query, and the cost in the planner's units; None if the
+    /// plan lacks them.
     async fn expected(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<(u64, f64)>, DatasetError> {
         let natives = native::natives(&self.server, conn, self, query).await?;
         let mut select = self.filtered(query, &natives)?;
@@ -191,7 +191,7 @@ impl PostgresRows {
         Ok(self.plan(conn, &self.text(&select, query)?).await?.expected())
     }
 
-    /// Returns the first field of the first row of a statement, as text.
+    /// Returns the first field of the first row of a statement, as text; None if the statement returns no row.
     async fn number(&self, conn: &mut PgConnection, statement: String) -> Result<Option<String>, DatasetError> {
         let statement = AssertSqlSafe(statement).into_sql_str();
         let row = self.server.within(conn.fetch_optional(statement)).await?;
@@ -212,8 +212,8 @@ impl Dataset for PostgresRows {
         ranges::open(Arc::clone(&self.server), self.info.snapshot, select, columns).await
     }
 
-    /// Estimates come from the planner. Returns no exact count if the planner expects much work, or if exports use all
-    /// connections.
+    /// Returns an estimate of the planner, or an exact number. Returns None instead of the exact number if the query
+    /// costs more than `COUNT_COST`, or if no connection is free.
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
         if precision == Precision::Estimate {
             let mut session = self.server.connect_briefly().await?;
@@ -235,7 +235,7 @@ impl PostgresRows {
         Some(describe::quoted(parts))
     }
 
-    /// Counts the rows of a query exactly; None if the planner expects much work.
+    /// Counts the rows of a query exactly; None if the query costs more than [`COUNT_COST`].
     async fn counted(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<RowCount>, DatasetError> {
         if self.expected(conn, query).await?.is_none_or(|(_, cost)| cost > COUNT_COST) {
             return Ok(None);

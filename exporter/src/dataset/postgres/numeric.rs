@@ -1,6 +1,7 @@
 //! Decodes PostgreSQL's binary `numeric` into exact text.
 
-/// The values of the sign field in a binary `numeric`.
+/// The sign field of a negative binary `numeric`. The constants below are other values of the sign field; 0 is that of
+/// a positive number.
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
 const INFINITE: u16 = 0xD000;

@@ -74,14 +74,15 @@ impl Plan {
         Self(self.0, true)
     }
 
-    /// Returns the number of rows and the total cost that the planner expects; None for an empty plan.
+    /// Returns the number of rows that the planner expects, and the total cost in the planner's units; None for an
+    /// empty plan.
     pub(super) fn expected(&self) -> Option<(u64, f64)> {
         let number = |name: &str| self.0[name].as_f64();
         number("Plan Rows").zip(number("Total Cost")).map(|(rows, cost)| (rows.max(0.0) as u64, cost))
     }
 
-    /// Finds a part of the plan or of its statement that may return other rows in another session; None if the whole
-    /// statement returns the same rows in every session.
+    /// Returns a reason why the statement of this plan may return other rows in another session; None if there is no
+    /// reason.
     pub(super) async fn split_doubt(
         &self,
         server: &PostgresServer,
@@ -142,19 +143,19 @@ impl Doubt {
     }
 }
 
-/// The expressions and functions found in a plan, and the first reason against splitting the statement.
+/// The expressions and functions found in a plan, and a reason against splitting the statement.
 #[derive(Default)]
 struct Found {
     is_generic: bool,
     reason: Option<Doubt>,
     /// All expressions of the plan, one on each line.
     text: String,
-    /// All expressions of the plan without their quoted texts, one on each line.
+    /// All expressions of the plan without their string literals, one on each line.
     bare: String,
     /// The schemas and names of all called functions; the schema is empty if the expression does not name it.
     functions: BTreeSet<(String, String)>,
-    /// The indexes from which the plan takes the first values of a column: their schemas and names, and the columns as
-    /// the plan writes them.
+    /// The indexes from which the plan takes the first value of a column. Each entry has the schema and the name of the
+    /// index, and the column as the plan writes it.
     leading: BTreeSet<(String, String, String)>,
 }
 
@@ -177,7 +178,8 @@ impl Found {
         }
     }
 
-    /// Collects the expressions in a member of a plan. The keys of groups and sorts are nested lists.
+    /// Collects the expressions in a member of a plan node: a text, or nested lists of texts such as the keys of a
+    /// sort.
     fn texts(&mut self, value: &Value) {
         match value {
             Value::String(text) => self.expression(text),
@@ -214,8 +216,8 @@ impl Found {
         self.bare.push('\n');
     }
 
-    /// Builds the statement that selects one function, operator or cast of the plan whose result may differ between
-    /// sessions.
+    /// Builds the statement that searches the plan for a function, operator or cast whose result may differ between
+    /// sessions. The statement selects one name, or no row.
     fn volatility_query(&self) -> String {
         let quoted = |text: &str| PostgresQueryBuilder.value_to_string(&text.into());
         let called: Vec<_> =
@@ -248,8 +250,8 @@ impl Found {
     }
 }
 
-/// Returns a further select for a query: the doubt about a limit if one of these indexes is not a B-tree whose first
-/// column is the given one. `leading` is a list of schemas, names and columns.
+/// Returns the part of [`Found::volatility_query`] that selects [`LIMIT`] if one of these indexes is not a B-tree whose
+/// first column is the given one. `leading` has an SQL tuple of schema, index name and column for each index.
 fn unproven(leading: &str) -> String {
     format!(
         "UNION ALL SELECT '{LIMIT}' FROM (VALUES {leading}) AS used (schema, name, col) WHERE NOT EXISTS \
@@ -261,8 +263,8 @@ fn unproven(leading: &str) -> String {
     )
 }
 
-/// Returns a doubt about splitting the statement if the rows of the snapshot do not determine the result of a plan
-/// node.
+/// Returns a doubt about splitting the statement if the result of a plan node depends on more than the rows of the
+/// snapshot.
 fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     let reason = match node["Node Type"].as_str()? {
         "Limit" if !is_min_or_max(node) => LIMIT,
@@ -295,9 +297,9 @@ fn is_min_or_max(limit: &Value) -> bool {
     condition.is_some_and(|condition| scans.into_iter().flatten().any(|text| text.contains(&condition)))
 }
 
-/// Returns the schema and name of the index, and the column, if a `Limit` node returns only a column of an index scan
-/// below it: the minimum of a column that can't be NULL, for which PostgreSQL 17 and later make no condition. The first
-/// values of the first column of a B-tree are the same in every session, whichever of several equal rows they are of.
+/// Returns the schema and name of an index, and one of its columns, if a `Limit` node only takes the first value of
+/// this column from a scan of the index. PostgreSQL 17 and later find the minimum of a column without NULL in this way,
+/// and each session finds the same value.
 fn leading(node: &Value) -> Option<(String, String, String)> {
     let (Some([value]), Some([inner])) =
         (node["Output"].as_array().map(Vec::as_slice), node["Plans"].as_array().map(Vec::as_slice))
@@ -359,13 +361,14 @@ fn late_time_text(plan: &str) -> Option<String> {
     Some(format!("'{word}'"))
 }
 
-/// Returns an expression without its single-quoted texts.
+/// Returns an expression with the content of its string literals removed.
 fn without_texts(text: &str) -> String {
     // a doubled quote ends one text and begins the next
     text.split('\'').step_by(2).collect::<Vec<_>>().join("''")
 }
 
-/// Returns the word or quoted name at the beginning of a text, and its length in bytes; length 0 if there is none.
+/// Returns the word or quoted name at the beginning of a text, and its length in the text, in bytes. The length is 0 if
+/// there is none.
 fn part(text: &str) -> (String, usize) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c: char| c != '_' && c != '$' && !c.is_alphanumeric()).unwrap_or(text.len());

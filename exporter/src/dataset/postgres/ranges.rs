@@ -51,7 +51,7 @@ pub(super) trait Ranged: Send + Sync + 'static {
     /// When the server fails.
     async fn ranges(&mut self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError>;
 
-    /// Returns the SQL text of the select for the rows of `range`. Without a `range`, it selects all rows.
+    /// Returns the SQL text of the select for the rows of `range`. Without a `range`, the select returns all rows.
     ///
     /// # Errors
     /// When a parameter is missing.
@@ -107,8 +107,9 @@ pub(super) async fn open(
     Ok(OpenedQuery { frames, snapshot_at })
 }
 
-/// Asks the server for its time at the start of the query that this function runs. A snapshot taken by this query has
-/// every transaction that was committed before that time. None if the time is beyond the range of `DateTime`.
+/// Returns the server's time at the start of the query that this function runs. If this query takes the snapshot of the
+/// transaction, the snapshot has all transactions that were committed before that time. None if the time is beyond the
+/// range of `DateTime`.
 async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, DatasetError> {
     const ASK: &str = "SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint::text";
     let row = server.within(conn.fetch_one(ASK)).await?;
@@ -122,7 +123,8 @@ pub(super) fn of_pages(pages: u64) -> Vec<Option<Expr>> {
     (0..count).map(|at| Some(range(at, count))).collect()
 }
 
-/// Returns the SQL condition for the rows of one range of pages.
+/// Returns the SQL condition for the rows of the range of pages with the number `at`, from 0. The table has `ranges`
+/// ranges.
 fn range(at: u64, ranges: u64) -> Expr {
     let mut text = format!("\"source\".ctid >= '({},0)'::tid", at * PAGES);
     // the last range has no upper bound: newer pages hold no row of the snapshot, and cost little
@@ -132,9 +134,9 @@ fn range(at: u64, ranges: u64) -> Expr {
     Expr::cust(text)
 }
 
-/// Returns the statement that locks the table until its rows are read. Without the lock, a `TRUNCATE` after the
-/// snapshot would make the table look empty in the snapshot. None for a relation that can't be locked: one that is
-/// neither an ordinary nor a partitioned table, or one of which the exporter may read only some columns.
+/// Returns the statement that locks the table until the end of the transaction, so that a `TRUNCATE` after the snapshot
+/// can't make the table look empty. None for a relation that is neither an ordinary nor a partitioned table, or of
+/// which the exporter may read only some columns.
 async fn lock(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> Result<Option<String>, DatasetError> {
     let ask = format!(
         "SELECT 'yes' FROM pg_class WHERE oid = '{}'::regclass AND relkind IN ('r', 'p') \
@@ -145,7 +147,8 @@ async fn lock(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> 
     Ok(found.map(|_| format!("LOCK TABLE {table} IN ACCESS SHARE MODE")))
 }
 
-/// Exports the snapshot of this transaction. The snapshot is valid until the end of the transaction.
+/// Exports the snapshot of the leader's transaction, and returns the name of the snapshot, which is valid until the end
+/// of the transaction.
 async fn export_snapshot(server: &PostgresServer, leader: &mut PgConnection) -> Result<String, DatasetError> {
     let row = server.within(leader.fetch_one("SELECT pg_export_snapshot()")).await?;
     row.try_get_unchecked::<String, _>(0).map_err(failed)

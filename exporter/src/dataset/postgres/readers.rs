@@ -1,7 +1,7 @@
 //! Reads ranges of rows by several connections at once, and sends the frames in the order of the ranges.
 //!
-//! Each connection of an export takes the next range. Frames of later ranges wait in bounded channels, and a connection
-//! waits while its channel is full.
+//! Each free connection of an export takes the next range. Frames of later ranges wait in bounded channels, and a
+//! connection waits while its channel is full.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ use sea_orm::{
     sea_query::Expr,
     sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
@@ -34,33 +34,33 @@ use super::{
 
 /// The capacity of the channel of one range, in frames.
 const READ_AHEAD: usize = 8;
-/// The maximum wait for the further connections of an export before the frames of the first range are sent. Connections
-/// that open later read the later ranges.
+/// The maximum time that an export waits for its further connections before it sends the first frames. A connection
+/// that opens later reads later ranges.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection that reads ranges, one at a time.
 struct Reader {
     session: Session,
-    /// Whether this connection holds the locks that protect the rows of the snapshot, including the planner's locks on
-    /// the tables of a view or query.
+    /// Whether this is the first connection of the export, which is never closed in favor of another export. Under a
+    /// shared snapshot, its transaction holds the locks that protect the rows of the snapshot.
     is_leader: bool,
 }
 
 impl Reader {
-    /// Reads a range. Without a snapshot of the export, the range has its own transaction. Returns false if the receiver
-    /// is dropped.
+    /// Reads a range of rows with `statement`. If `turn` is given, begins and ends a transaction for the range. Returns
+    /// false if the receiver of the frames is dropped.
     async fn read(
         &mut self,
         server: &PostgresServer,
-        is_in_transaction: bool,
+        turn: Option<Turn>,
         statement: &str,
         columns: &[Column],
         sender: &mpsc::Sender<DataFrame>,
     ) -> Result<bool, DatasetError> {
-        if is_in_transaction {
+        let Some(turn) = turn else {
             return copy(server, &mut self.session.conn, statement, columns, sender).await;
-        }
-        self.session.begin(server, View::EachStatement).await?;
+        };
+        turn.begin(&mut self.session, server).await?;
         let is_wanted = copy(server, &mut self.session.conn, statement, columns, sender).await?;
         if is_wanted {
             self.session.end(server).await?;
@@ -69,18 +69,43 @@ impl Reader {
     }
 }
 
-/// The further connections of an export, which open while the first one already reads: a pooler may have no free server
-/// connection for them.
+/// Lets the ranges of an export begin their transactions in the order of the ranges.
+///
+/// A pooler may have fewer server connections than the export has connections. If a later range got the last server
+/// connection first, its frames would wait for the earlier range, and the earlier range for the server connection.
+struct Turn {
+    /// Receives a message when the preceding range has begun its transaction; None for the first range.
+    previous: Option<oneshot::Receiver<()>>,
+    /// Sends a message to the next range when this range has begun its transaction.
+    begun: oneshot::Sender<()>,
+}
+
+impl Turn {
+    async fn begin(self, session: &mut Session, server: &PostgresServer) -> Result<(), DatasetError> {
+        if let Some(previous) = self.previous {
+            // an error means that the range before has failed, which ends the export
+            drop(previous.await);
+        }
+        session.begin(server, View::EachStatement).await?;
+        // without a next range, nobody receives this
+        let _ = self.begun.send(());
+        Ok(())
+    }
+}
+
+/// The connections that an export opens in addition to its first one. The first one already reads meanwhile, because a
+/// pooler may have no free server connection for the others.
 pub(super) struct Further {
     /// The exported snapshot that all connections share; None if each range has its own snapshot.
     pub(super) snapshot: Option<String>,
-    /// The statement that locks the table.
+    /// The statement with which each connection locks the table; None if the table is not locked.
     pub(super) locking: Option<String>,
-    /// One permit for each connection.
+    /// One permit of [`PostgresServer::reserve_another`] for each connection.
     pub(super) permits: Vec<OwnedSemaphorePermit>,
 }
 
-/// Opens a further connection. Without the connection, the export is only slower.
+/// Opens a further connection with the shared snapshot and the lock. If this fails, the export continues with fewer
+/// connections.
 async fn join(
     server: &PostgresServer,
     permit: OwnedSemaphorePermit,
@@ -105,7 +130,7 @@ pub(super) struct Readers<S> {
     select: S,
     columns: Arc<[Column]>,
     ranges: Vec<Option<Expr>>,
-    /// The number of connections that the export has opened, and not given up for other exports.
+    /// The number of connections that the export has opened, minus those that it has closed in favor of other exports.
     held: Arc<AtomicUsize>,
 }
 
@@ -119,12 +144,12 @@ struct Running {
 enum Event {
     /// A connection is free for the next range.
     Idle(Reader),
-    /// A frame of the first range that is not yet sent completely; None at the end of that range.
+    /// The next frame of the range that is being sent; None at the end of that range.
     Frame(Option<DataFrame>),
 }
 
 impl<S: Ranged> Readers<S> {
-    /// Returns the readers of a select that has several ranges.
+    /// Creates the readers of a select that is split into these ranges.
     pub(super) fn new(server: Arc<PostgresServer>, select: S, columns: Vec<Column>, ranges: Vec<Option<Expr>>) -> Self {
         Self { server, select, columns: columns.into(), ranges, held: Arc::new(AtomicUsize::new(1)) }
     }
@@ -142,7 +167,13 @@ impl<S: Ranged> Readers<S> {
         let shares_snapshot = further.snapshot.is_some();
         let mut joining = self.open_further(further, &give_back);
         let leader = Reader { session: leader, is_leader: true };
-        let mut running = VecDeque::from([self.start(0, leader, shares_snapshot, give_back.clone())?]);
+        let mut begun = None;
+        let mut turn = || {
+            let (sender, receiver) = oneshot::channel();
+            let previous = begun.replace(receiver);
+            (!shares_snapshot).then_some(Turn { previous, begun: sender })
+        };
+        let mut running = VecDeque::from([self.start(0, leader, turn(), give_back.clone())?]);
         let mut next = 1;
         // each connection reads some ranges, unless a pooler keeps it waiting
         drop(tokio::time::timeout(JOIN_TIMEOUT, join_all(&mut joining)).await);
@@ -163,7 +194,7 @@ impl<S: Ranged> Readers<S> {
             };
             match event {
                 Event::Idle(reader) => {
-                    running.push_back(self.start(next, reader, shares_snapshot, give_back.clone())?);
+                    running.push_back(self.start(next, reader, turn(), give_back.clone())?);
                     next += 1;
                 }
                 Event::Frame(Some(frame)) => {
@@ -191,7 +222,8 @@ impl<S: Ranged> Readers<S> {
         Ok(())
     }
 
-    /// Opens the further connections in the background. Dropping the tasks closes the connections that are not open yet.
+    /// Opens the further connections in background tasks, which pass them to `give_back`. Dropping a task cancels a
+    /// connection that is not open yet.
     fn open_further(&self, further: Further, give_back: &mpsc::Sender<Reader>) -> Vec<AbortOnDropHandle<()>> {
         let Further { snapshot, locking, permits } = further;
         let open = |permit| {
@@ -215,7 +247,7 @@ impl<S: Ranged> Readers<S> {
         &self,
         at: usize,
         mut reader: Reader,
-        shares_snapshot: bool,
+        turn: Option<Turn>,
         give_back: mpsc::Sender<Reader>,
     ) -> Result<Running, DatasetError> {
         let statement = self.select.text(self.ranges[at].clone())?;
@@ -229,7 +261,7 @@ impl<S: Ranged> Readers<S> {
                     && server.is_wanted()
                     && held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
             };
-            let is_wanted = reader.read(&server, shares_snapshot, &statement, &columns, &sender).await?;
+            let is_wanted = reader.read(&server, turn, &statement, &columns, &sender).await?;
             drop(sender);
             if is_wanted && is_spare(&reader) {
                 // a spare connection is closed when another export waits for its first one

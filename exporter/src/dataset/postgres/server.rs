@@ -32,12 +32,11 @@ pub struct PostgresSettings {
     pub connections: usize,
     /// The maximum number of connections of one export; 2 by default.
     pub connections_per_export: usize,
-    /// The number of connections that must stay free for the first connections of other exports when an export opens an
-    /// additional connection; 0 by default. The exporter sets this to its number of slots. At most half of
-    /// `connections` are reserved.
+    /// The number of connections that stay reserved for the first connections of other exports, at most half of
+    /// `connections`; 0 by default. The exporter sets its number of slots.
     pub reserved: usize,
-    /// If the planner expects at most this many rows to pass a filter, one statement reads the table, which is not
-    /// split into ranges of pages; 100,000 by default.
+    /// The number of rows that the planner expects to pass a filter, up to which one statement reads the table instead
+    /// of several ranges of pages; 100,000 by default.
     pub few_rows: u64,
     /// The maximum wait until the server accepts a connection, and until a count gets a free connection; 10 s by
     /// default.
@@ -47,7 +46,7 @@ pub struct PostgresSettings {
 }
 
 impl PostgresSettings {
-    /// Returns the default limits for the server at a URL.
+    /// Returns the settings for the server at a URL, with the default limits.
     #[must_use]
     pub fn at(url: Secret) -> Self {
         Self {
@@ -76,7 +75,8 @@ pub struct PostgresServer {
     pub(super) few_rows: u64,
     pub(super) connect_timeout: Duration,
     pub(super) read_timeout: Duration,
-    /// Whether the operating system of the server can check if clients are still connected, as far as is known.
+    /// Whether transactions ask the server to check if the client is still connected. False after the server has
+    /// reported that its operating system can't check this.
     checks_client: AtomicBool,
 }
 
@@ -135,8 +135,8 @@ impl PostgresServer {
         self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, Purpose::Export).await
     }
 
-    /// Opens a connection for short statements, such as counts, and begins a transaction. Short timeouts limit the wait
-    /// for a connection, and the duration of each statement.
+    /// Opens a connection for short statements, such as counts, and begins a transaction. The connect timeout limits
+    /// the wait for a free connection, and a timeout of 10 s the duration of each statement.
     pub(super) async fn connect_briefly(&self) -> Result<Session, DatasetError> {
         let waiting = Arc::clone(&self.free).acquire_owned();
         let permit = tokio::time::timeout(self.connect_timeout, waiting).await;
@@ -144,8 +144,8 @@ impl PostgresServer {
         self.brief(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?).await
     }
 
-    /// Reserves a further connection of an export, if more connections are free than are reserved for the first
-    /// connections of other exports; None otherwise.
+    /// Reserves a further connection for an export. None if no more connections are free than are reserved for the
+    /// first connections of other exports.
     pub(super) fn reserve_another(&self) -> Option<OwnedSemaphorePermit> {
         // one step, so that two exports can't both take the last connection that is not reserved
         let wanted = u32::try_from(self.reserved + 1).unwrap_or(u32::MAX);
@@ -153,7 +153,7 @@ impl PostgresServer {
         permits.ok().and_then(|mut permits| permits.split(1))
     }
 
-    /// Opens the further connection of an export that [`Self::reserve_another`] has reserved.
+    /// Opens the further connection of an export for a permit of [`Self::reserve_another`].
     pub(super) async fn connect_another(&self, permit: OwnedSemaphorePermit) -> Result<Session, DatasetError> {
         self.session(permit, Purpose::Export).await
     }
@@ -207,7 +207,7 @@ impl PostgresServer {
         self.checks_client.store(false, Ordering::Relaxed);
     }
 
-    /// Waits for a connection, at most for the connect timeout.
+    /// Waits for the future `connecting`, at most for the connect timeout.
     pub(super) async fn within_connect_timeout<T>(
         &self,
         connecting: impl Future<Output = Result<T, sqlx::Error>>,
@@ -216,7 +216,7 @@ impl PostgresServer {
         connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(failed)
     }
 
-    /// Waits for an answer of the server, at most for the read timeout.
+    /// Waits for the server's `answer`, at most for the read timeout.
     pub(super) async fn within<T>(
         &self,
         answer: impl Future<Output = Result<T, sqlx::Error>>,

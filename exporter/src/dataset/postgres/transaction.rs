@@ -17,8 +17,8 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The settings of every transaction: one fixed text form for each value. `DEFAULT` is the setting of the role, the
-/// database or the URL, whatever another program behind the same pooler has set.
+/// The settings of every transaction, which give every value one fixed text form. `DEFAULT` restores the setting of the
+/// role, the database or the URL, which another program behind the same pooler may have changed.
 const LOCAL: &str = "SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conforming_strings = on; \
                      SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; \
                      SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; \
@@ -27,24 +27,24 @@ const LOCAL: &str = "SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conf
                      SET LOCAL synchronize_seqscans = off; \
                      SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = 0";
 /// Makes the server check every 2 s whether the client is still connected, and end the statement of a client that is
-/// not. Some operating systems of servers don't support this.
+/// not. Some operating systems don't support this check.
 const CHECK_CLIENT: &str = "; SET LOCAL client_connection_check_interval = '2s'";
-/// The version of the first server that has the setting `client_connection_check_interval`.
+/// The first server version that has the setting `client_connection_check_interval`: PostgreSQL 14.
 const CHECK_CLIENT_SINCE: u32 = 140_000;
 /// Disables the limit on the duration of a transaction.
 const NO_TRANSACTION_TIMEOUT: &str = "; SET LOCAL transaction_timeout = 0";
-/// The version of the first server that has the setting `transaction_timeout`.
+/// The first server version that has the setting `transaction_timeout`: PostgreSQL 17.
 const TRANSACTION_TIMEOUT_SINCE: u32 = 170_000;
-/// The SQLSTATE of a setting that the server knows, but its operating system does not support.
+/// The SQLSTATE with which a server refuses a setting that its operating system does not support.
 const INVALID_SETTING: &str = "22023";
 
 /// The work for which a session is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Exports, whose statements may take long. The wait of the exporter for the next rows has a separate timeout,
-    /// `read_timeout`.
+    /// Exports. The server does not limit the duration of their statements; the exporter limits its wait for the next
+    /// rows by `read_timeout`.
     Export,
-    /// Short statements, such as counts and descriptions of columns.
+    /// Short statements, such as counts and descriptions of columns. The server ends each of them after 10 s.
     Brief,
 }
 
@@ -57,11 +57,11 @@ impl Purpose {
     }
 }
 
-/// The snapshots of a transaction. Every transaction is read-only.
+/// The snapshot that the statements of a transaction see. Every transaction is read-only.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum View<'a> {
-    /// Each statement has its own snapshot. The locks of the transaction outlast its statements: the native types of
-    /// columns stay valid from the statement that looks them up until the statement that reads the rows.
+    /// Each statement has its own snapshot. Locks last until the end of the transaction, so the native types of columns
+    /// stay valid from the lookup to the read of the rows.
     EachStatement,
     /// All statements have the snapshot that the first query takes. A lock that is taken before the first query is
     /// older than the snapshot.
@@ -97,8 +97,8 @@ impl Session {
         Self { conn, purpose, _permit: permit }
     }
 
-    /// Begins a read-only transaction with the settings of its purpose. No query runs yet, so that the transaction has
-    /// no snapshot unless `view` names one.
+    /// Begins a read-only transaction with the settings for the purpose of the session. No query runs yet, so the
+    /// transaction has a snapshot only if `view` names an exported one.
     ///
     /// # Errors
     /// When the server refuses the transaction, or a pooler has no free server connection in time.
@@ -129,8 +129,8 @@ impl Session {
         self.run(server, "COMMIT".to_owned()).await
     }
 
-    /// Ends the transaction and closes the connection. A pooler then lends the server connection to others; it closes
-    /// the server connection of a client that leaves in the middle of a transaction.
+    /// Ends the transaction and closes the connection. A pooler can then lend the server connection to other clients; a
+    /// pooler closes the server connection of a client that leaves in the middle of a transaction.
     pub(super) async fn close(mut self, server: &PostgresServer) {
         let closing = async {
             self.end(server).await?;

@@ -86,7 +86,7 @@ impl Wire {
     }
 }
 
-/// Returns the length of all fields of the row at the beginning of `bytes`; None if the row is incomplete.
+/// Returns the total length in bytes of the `width` fields at the beginning of `bytes`; None if the row is incomplete.
 fn length(bytes: &[u8], width: usize) -> Result<Option<usize>, DatasetError> {
     let mut at = 0;
     for _ in 0..width {

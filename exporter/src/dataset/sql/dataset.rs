@@ -1,5 +1,5 @@
-//! Reads a table, view or query row by row with bound values: from SQLite by storage class ([`sqlite`]), from PostgreSQL
-//! with casts.
+//! Reads a table, view or query row by row, with bound values. SQLite's values are read by storage class ([`sqlite`]),
+//! PostgreSQL's values with casts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use super::{
     values,
 };
 
-/// Estimates stop counting at this number of rows, which is twice the default `interactive_max_dataset_rows` of the gateway.
+/// The number of rows at which an estimate stops counting: twice the gateway's default `interactive_max_dataset_rows`.
 const ESTIMATE_LIMIT: u64 = 200_000;
 /// The maximum wait for the database to answer a statement, or to send the next row.
 const READ_TIMEOUT: Duration = Duration::from_secs(600);

@@ -21,8 +21,8 @@ pub(in crate::dataset) fn col(name: &str) -> Expr {
     Expr::col((Alias::new(SOURCE), Alias::new(name)))
 }
 
-/// Returns the expression by which a select reads a column: the column, cast where necessary to an SQL type that fits
-/// its column type.
+/// Returns the expression by which a select reads a column. The expression casts integers, floats, decimals and texts
+/// to SQL types that fit the column types.
 pub(super) fn readable(column: &Column) -> Expr {
     let plain = col(&column.name);
     match column.kind {
@@ -44,8 +44,9 @@ pub(in crate::dataset) fn as_text(column: &Column, backend: DbBackend, native: O
     }
 }
 
-/// Returns the text that PostgreSQL's output function of the type prints for a value. A cast to text differs for some
-/// types: it removes the padding of `char(n)`, keeps the encoding that an `xml` declares, and adds the mask of an `inet`.
+/// Returns the expression for the text that PostgreSQL's output function of the type prints for a value. A cast gives
+/// other texts for some types: it removes the padding of `char(n)`, keeps the encoding that an `xml` declares, and adds
+/// the mask of an `inet`.
 fn printed(value: &Expr) -> Expr {
     // format() prints NULL as an empty text; `IS NULL` is also true for a row of NULLs, and DISTINCT is not
     let text = "CASE WHEN $1 IS NOT DISTINCT FROM NULL THEN NULL ELSE pg_catalog.format('%s', $2) END";

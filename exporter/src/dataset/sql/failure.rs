@@ -124,7 +124,8 @@ fn text_of(code: &str, message: &str) -> &'static str {
     }
 }
 
-/// Returns the text for a statement that PostgreSQL refuses in a read-only transaction or on a standby.
+/// Returns the text for the owner of an export whose statement PostgreSQL refused in a read-only transaction or on a
+/// standby.
 fn read_only(message: &str) -> &'static str {
     const LOCKS: [&str; 4] = ["FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE", "FOR KEY SHARE"];
     if LOCKS.iter().any(|lock| message.contains(lock)) {
@@ -136,7 +137,7 @@ fn read_only(message: &str) -> &'static str {
     }
 }
 
-/// Returns the text for an SQLSTATE of the class "data exception"
+/// Returns the text for the owner of the export for an SQLSTATE of the class "data exception"
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 fn data_exception(code: &str) -> &'static str {
     match code {
@@ -191,7 +192,7 @@ fn is_locked_code(code: &str) -> bool {
     code.len() < 5 && matches!(primary_code(code), Some(5 | 6))
 }
 
-/// Returns the primary code of a code of SQLite: its low byte.
+/// Returns the primary result code of a SQLite result code: its low byte.
 fn primary_code(code: &str) -> Option<u32> {
     code.parse::<u32>().ok().map(|code| code & 0xff)
 }

@@ -13,7 +13,7 @@ use sea_orm::sea_query::{Alias, Expr, ExprTrait};
 pub(in crate::dataset) enum Native {
     /// `text` or `varchar` under a deterministic collation: two values are equal only if their bytes are.
     Text,
-    /// The type `uuid`. Its values equal only texts in the canonical form of a uuid.
+    /// The type `uuid`. Only a text in the canonical form of a uuid can equal a value of this type.
     Uuid,
     /// The type `real`, whose values are compared as their shortest decimal text.
     Real,

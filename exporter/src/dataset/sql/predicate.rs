@@ -1,7 +1,7 @@
 //! Translates a filter into SQL with bound parameters.
 //!
-//! Texts are compared byte by byte, as in polars: PostgreSQL compares them under the collation `C`. Filters on SQLite are
-//! evaluated on the values of its rows instead, in [`sqlite`](super::sqlite).
+//! Texts are compared byte by byte, as in polars: PostgreSQL compares them under the collation `C`. SQLite datasets use
+//! [`sqlite`](super::sqlite) instead, which evaluates filters on the values of each row.
 
 use chrono::Timelike;
 use protocol::{
@@ -101,7 +101,8 @@ impl Predicate<'_> {
         native::plain(self.natives.of(&column.name), texts)
     }
 
-    /// Returns the condition that is true for NULL alone. `IS NULL` is also true for a row whose members are all NULL.
+    /// Returns the condition that is true for NULL alone. `IS NULL` would also be true for a composite value whose
+    /// members are all NULL.
     fn is_null(&self, column: &Column) -> Expr {
         match self.backend {
             // the planner makes a test for NULL of it, so that an index can serve it
@@ -158,8 +159,8 @@ fn none_of(column: Expr) -> Expr {
     column.clone().ne(column)
 }
 
-/// Returns the condition that compares a time with one between `floor` and the next microsecond. The database stores
-/// whole microseconds, and would round the finer time.
+/// Returns the condition that compares a column with a time that lies between `floor` and the next microsecond.
+/// PostgreSQL stores whole microseconds, and would round such a time.
 fn compared_with_gap(column: Expr, compare: Compare, floor: &Literal) -> Expr {
     match compare {
         Compare::Eq => none_of(column),
@@ -169,7 +170,7 @@ fn compared_with_gap(column: Expr, compare: Compare, floor: &Literal) -> Expr {
     }
 }
 
-/// Returns the last whole microsecond before a time that is finer than a microsecond; None for any other literal.
+/// Rounds a time with a fraction of a microsecond down to the whole microsecond; None for any other literal.
 fn floored(literal: &Literal) -> Option<Literal> {
     let cut = |nanos: u32| (!nanos.is_multiple_of(1_000)).then(|| nanos - nanos % 1_000);
     match literal {

@@ -39,7 +39,7 @@ pub(in crate::dataset) fn filtered_as(
     Ok(select)
 }
 
-/// Returns a select from all rows of a source, without expressions.
+/// Returns a select from all rows of a source. The caller adds the selected expressions.
 pub(super) fn from_source(source: &Source) -> SelectStatement {
     let mut select = Sql::select();
     match source {

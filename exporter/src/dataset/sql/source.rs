@@ -22,8 +22,8 @@ impl Source {
         Self::Table(name.split('.').map(str::to_owned).collect())
     }
 
-    /// Returns a query for PostgreSQL with its texts and numbers as constants without a declared type, if its
-    /// parameters make a difference; None otherwise.
+    /// Returns the query with its text and number parameters written as PostgreSQL constants, without their declared
+    /// types. None for a table, and for a query without such parameters.
     pub(in crate::dataset) fn with_constants(&self) -> Option<Self> {
         match self {
             Self::Table(_) => None,

@@ -2,19 +2,19 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 
-/// Returns a date such as `2026-11-22`, `12026-01-01` or `0044-03-15 BC`.
+/// Returns the text of a date, such as `2026-11-22`, `12026-01-01` or `0044-03-15 BC`.
 pub(super) fn date(date: NaiveDate) -> String {
     let (day, era) = day(date);
     format!("{day}{era}")
 }
 
-/// Returns a time such as `2026-11-22 15:26:01.5+00`, with all digits of its fraction.
+/// Returns the text of a timestamp, such as `2026-11-22 15:26:01.5+00`, with all digits of the fraction.
 pub(super) fn datetime(time: &DateTime<Utc>) -> String {
     let (day, era) = day(time.date_naive());
     format!("{day} {}+00{era}", time.format("%H:%M:%S%.f"))
 }
 
-/// Returns a day as PostgreSQL writes it, and its era: the year 0 is 1 BC.
+/// Returns the text of a date without its era, and the era: the year 0 is 1 BC.
 fn day(date: NaiveDate) -> (String, &'static str) {
     let (year, era) = if date.year() > 0 { (date.year(), "") } else { (1 - date.year(), " BC") };
     (format!("{year:04}-{:02}-{:02}", date.month(), date.day()), era)

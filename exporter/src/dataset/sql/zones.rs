@@ -1,5 +1,6 @@
-//! Finds out whether the moments of an SQLite column have a time zone. SQLite has no type for moments: a column has a
-//! time zone if one of its values is a number, which counts from an instant, or a text with an offset.
+//! Finds out whether the timestamps of a SQLite column have a time zone. SQLite has no type for timestamps: a column
+//! has a time zone if one of its values is a text with an offset, or a number, because numbers count from an instant in
+//! UTC.
 
 use protocol::{
     catalog::{Column, ColumnType},
@@ -18,9 +19,9 @@ use super::{
     source::Source,
 };
 
-/// The number of rows that decide whether a column has a time zone. Each export checks all its rows again.
+/// The maximum number of rows that decide whether a column has a time zone. Each export checks all its rows again.
 const SAMPLE_ROWS: u64 = 100_000;
-/// The condition for a value with a time zone; NULL for NULL.
+/// The SQL condition that is true for a value with a time zone, and NULL for NULL. Each `?` stands for the column.
 const HAS_ZONE: &str = "(typeof(?) IN ('integer', 'real') OR ? GLOB '*[Zz]' OR ? GLOB '*[+-][0-9][0-9]:[0-9][0-9]' \
                         OR ? GLOB '*:*[+-][0-9][0-9][0-9][0-9]' OR ? GLOB '*UTC')";
 
@@ -52,7 +53,7 @@ pub(crate) async fn with_zones(
     Ok(columns.into_iter().map(|column| Column { local: column.local || local(&column.name), ..column }).collect())
 }
 
-/// Returns for each column whether a value has a time zone; None for a column without values.
+/// Returns for each column whether any of its values has a time zone; None for a column without values.
 async fn found(
     db: &DatabaseConnection,
     source: &Source,

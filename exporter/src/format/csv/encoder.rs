@@ -13,22 +13,23 @@ use crate::{
     layout::{COMPLETED_AT, Layout, Quoting, REQUESTED_AT, ROWS, Timestamps},
 };
 
-/// The byte order mark of UTF-8.
+/// The byte order mark of UTF-8, with which a file may begin.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// Encodes rows as CSV or TSV.
 pub(super) struct CsvEncoder {
     format: &'static str,
-    /// The header line, including its line terminator.
+    /// The encoded header line, with its line terminator.
     header: Vec<u8>,
     bom: bool,
     timestamps: Timestamps,
     dialect: Dialect,
     line_end: &'static [u8],
     styles: Vec<ValueStyle>,
-    /// Whether the moments of each column have no time zone.
+    /// For each column, whether its timestamps have no time zone.
     local: Vec<bool>,
-    /// Whether rows need no styling, so that [`Self::plain_rows`] can write them.
+    /// Whether values, quoting, NULL and line ends are as in the `machine` profile, so that [`Self::plain_rows`] can
+    /// write the rows.
     is_plain: bool,
 }
 
@@ -55,7 +56,7 @@ impl CsvEncoder {
         Self { format, header, bom: style.bom, timestamps, dialect, line_end, styles, local, is_plain }
     }
 
-    /// Appends a row above the header: a key, its value, and empty fields up to the number of columns.
+    /// Appends a row above the header: a key, its value, and empty fields for the other columns.
     fn key_row(&self, out: &mut Vec<u8>, key: &str, value: &str) {
         let delimiter = self.dialect.delimiter;
         self.dialect.text(out, key.as_bytes());
@@ -65,7 +66,7 @@ impl CsvEncoder {
         out.extend_from_slice(self.line_end);
     }
 
-    /// Appends rows without styling, as the `machine` profile writes them.
+    /// Appends rows in the default style of the `machine` profile. This function is faster than [`Self::styled_rows`].
     fn plain_rows(&self, columns: &[Cells<'_>], rows: usize, out: &mut Vec<u8>) {
         let delimiter = self.dialect.delimiter;
         let lone_null: &[u8] = if columns.len() == 1 { b"\"\"" } else { b"" };

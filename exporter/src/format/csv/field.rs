@@ -2,7 +2,7 @@
 
 use crate::{format::number::SPREADSHEET_DIGITS, layout::Quoting};
 
-/// The delimiter, the quoting rule and the text for NULL of one file.
+/// The delimiter, the quoting rule and the text for NULL of a CSV or TSV file.
 #[derive(Clone, Debug)]
 pub(super) struct Dialect {
     pub(super) delimiter: u8,
@@ -11,7 +11,8 @@ pub(super) struct Dialect {
     pub(super) null: Vec<u8>,
 }
 
-/// Appends a text value for the `machine` profile, in quotes only if [`needs_quotes`] requires them.
+/// Appends a text value in the default style of the `machine` profile: in quotes only if [`needs_quotes`] requires
+/// them.
 #[inline]
 pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8], delimiter: u8) {
     if needs_quotes(bytes, delimiter) { quoted(out, bytes) } else { out.extend_from_slice(bytes) }
@@ -27,7 +28,8 @@ impl Dialect {
         }
     }
 
-    /// Appends the title of a column, which is text for a spreadsheet with `guard`, and always quoted with `quotes`.
+    /// Appends the title of a column. With `guard`, a spreadsheet does not evaluate the title as a formula. With
+    /// `quotes` and without `guard`, the title is always quoted.
     pub(super) fn title(&self, out: &mut Vec<u8>, bytes: &[u8], guard: bool, quotes: bool) {
         if quotes && !guard {
             quoted(out, bytes);
@@ -45,7 +47,7 @@ impl Dialect {
         }
     }
 
-    /// Appends digits as the formula `="…"`. A CSV file has no types, so only such a formula makes a spreadsheet treat
+    /// Appends digits as the formula `="…"`. A CSV file has no types, and only such a formula makes a spreadsheet treat
     /// digits as text.
     pub(super) fn digits(&self, out: &mut Vec<u8>, bytes: &[u8]) {
         out.extend_from_slice(b"\"=\"\"");
@@ -67,7 +69,8 @@ impl Dialect {
     }
 }
 
-/// Whether a spreadsheet would change these digits: it rounds long numbers and drops leading zeros.
+/// Whether a value consists of digits that a spreadsheet would change: a spreadsheet rounds long numbers and drops
+/// leading zeros.
 fn drops_digits(bytes: &[u8]) -> bool {
     let long = bytes.len() > SPREADSHEET_DIGITS || (bytes.len() > 1 && bytes[0] == b'0');
     long && bytes.iter().all(u8::is_ascii_digit)
@@ -92,7 +95,8 @@ fn needs_quotes(bytes: &[u8], delimiter: u8) -> bool {
         || matches!(bytes, b"\\." | b"\\N")
 }
 
-/// Whether text begins or ends with white space of Unicode, or begins with a byte order mark.
+/// Whether a text begins or ends with Unicode white space, or begins with a byte order mark. Returns true for bytes
+/// that are not UTF-8.
 #[cold]
 fn has_space_at_an_edge(bytes: &[u8]) -> bool {
     // a literal of a pattern and a title are UTF-8 too
@@ -100,9 +104,8 @@ fn has_space_at_an_edge(bytes: &[u8]) -> bool {
     text.starts_with(|c: char| c.is_whitespace() || c == '\u{feff}') || text.ends_with(char::is_whitespace)
 }
 
-/// Whether a field contains a delimiter, a quote, a line end or `#`. `#` counts, because some
-/// readers start a comment in the middle of a field. The function tests sixteen bytes at a time, without a branch for
-/// each byte.
+/// Whether a field contains a delimiter, a quote, a line end or `#`. Some readers start a comment at a `#`, even in the
+/// middle of a field. The function tests sixteen bytes at a time, without a branch for each byte.
 #[inline]
 fn has_special(bytes: &[u8], delimiter: u8) -> bool {
     let special = |byte: u8| byte == delimiter || byte == b'"' || byte == b'\n' || byte == b'\r' || byte == b'#';
@@ -115,7 +118,7 @@ fn has_special(bytes: &[u8], delimiter: u8) -> bool {
     blocks.remainder().iter().fold(false, |found, byte| found | special(*byte))
 }
 
-/// Appends a field in quotes. A quote inside the field is doubled.
+/// Appends a field in quotes, with each quote inside the field doubled.
 #[cold]
 fn quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');

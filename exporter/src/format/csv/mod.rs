@@ -1,15 +1,16 @@
 //! The formats CSV and TSV.
 //!
-//! In the `machine` profile: UTF-8 without BOM, `,` or TAB, LF, `"` doubled, RFC 4180 quoting.
-//! - NULL is an empty field, and the empty string is `""`. In a table of one column NULL is `""` too: readers would
-//!   skip an empty line and lose the row.
-//! - A field or header with a `#` is quoted: readers that support comments would read the rest of the line as a
-//!   comment.
-//! - A field or header that begins or ends with white space is quoted, and so are `\.` and `\N`: readers would remove
-//!   the white space, or read the end of the input or NULL.
-//! - Timestamps are ISO 8601 in UTC; a timestamp without a time zone counts as UTC. Numbers are never rounded.
-//! - Comment lines state the times of the export and its row count, as in the W3C's CSV on the Web:
-//!   `# export_requested_at: …` before the header, `# export_rows: …` and `# export_completed_at: …` after the last
+//! A file of the `machine` profile follows RFC 4180, in UTF-8 without a byte order mark, with these details:
+//! - The delimiter is `,` in CSV and TAB in TSV. Lines end with LF.
+//! - NULL is an empty field, and the empty string is `""`. In a table of one column NULL is `""` too, because readers
+//!   would skip an empty line and lose the row.
+//! - A field or title with a `#` is quoted, because some readers would start a comment at the `#`.
+//! - A field or title that begins or ends with white space is quoted, because some readers would remove the white
+//!   space. So are `\.` and `\N`, which some readers take for the end of the input or for NULL.
+//! - Timestamps with a time zone are written in UTC, and timestamps without a time zone have no offset, as in ISO 8601.
+//!   Numbers are never rounded.
+//! - Comment lines state the times of the export and its row count, as in the W3C's CSV on the Web: `#
+//!   export_requested_at: …` before the header, and `# export_rows: …` and `# export_completed_at: …` after the last
 //!   row.
 //!
 //! The `spreadsheet` profile and the options of a template change these rules through [`Style`](crate::layout::Style).

@@ -11,65 +11,122 @@ use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet,
 use super::cell::Column;
 use crate::{
     format::{FormatError, FormatLimits, Head, Tail, physical::Physical},
+    frame_spool::FrameSpool,
     layout::{COMPLETED_AT, Layout, REQUESTED_AT, ROWS, Timestamps},
     quiet::{catch_panic, message},
 };
 
-/// The maximum length of the text in a cell, for error texts. Workbooks count UTF-16 code units.
+/// The maximum length of the text in a cell, for error texts. XLSX counts UTF-16 code units.
 const MAX_CELL_LENGTH: &str = "32767 characters";
-/// The estimated size of a workbook, in bytes, above which its ZIP file uses 64-bit sizes. Smaller workbooks use 32-bit
-/// sizes, because some readers do not support 64-bit sizes.
+/// The estimated size of a workbook, in bytes, above which its ZIP file uses 64-bit sizes (ZIP64). Some readers do not
+/// support ZIP64, so smaller workbooks do without.
 const ZIP64_SIZE: u64 = 3 << 30;
 
-/// A workbook that writes its rows to temporary files until it is saved.
+/// The key of the line on the sheet `Export` that names the columns whose cells are text.
+const TEXT_COLUMNS: &str = "text_columns";
+
+/// A workbook. It spools its rows until it is saved, because the last row may decide that the cells of a column are text.
 pub(in crate::format) struct Book {
+    rows: FrameSpool,
+    sheets: Sheets,
+}
+
+impl Book {
+    pub(in crate::format) fn new(layout: &Layout, limits: FormatLimits, head: &Head) -> Result<Self, FormatError> {
+        Ok(Self { rows: FrameSpool::new(&limits)?, sheets: Sheets::new(layout, limits, head)? })
+    }
+
+    /// Spools the rows of a frame.
+    pub(in crate::format) fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
+        self.sheets.choose_cells(frame)?;
+        let size = self.rows.append(frame)?;
+        self.sheets.check_size(size)
+    }
+
+    /// Writes the sheets, packs them into a ZIP file and writes the file to `out`.
+    pub(in crate::format) fn save(self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
+        let Self { rows, mut sheets } = self;
+        catch_full_disk_panic(|| {
+            sheets.begin_sheet()?;
+            let mut frames = rows.into_frames()?;
+            while let Some(frame) = frames.next()? {
+                // an empty write fails if nobody wants the file any more
+                out.write(&[]).map(drop)?;
+                sheets.append(&frame)?;
+            }
+            sheets.pack(tail, out)
+        })
+    }
+}
+
+/// The sheets of a workbook, whose rows the workbook library writes to temporary files.
+struct Sheets {
     book: Workbook,
     titles: Vec<String>,
     columns: Vec<Column>,
-    /// Whether the moments of each column have no time zone.
+    /// Whether the cells of each column are text, because no number represents one of its values.
+    is_text: Vec<bool>,
+    /// For each column, whether its timestamps have no time zone.
     local: Vec<bool>,
     timestamps: Timestamps,
     head: Head,
     limits: FormatLimits,
     /// The number of data sheets so far.
-    sheets: usize,
+    count: usize,
     /// The index of the next row in the open sheet.
     row: u32,
-    /// The estimated size of the sheets on disk, in bytes.
+    /// The estimated size on disk of all rows so far, in bytes.
     size: u64,
 }
 
-impl Book {
-    pub(in crate::format) fn new(layout: &Layout, limits: FormatLimits, head: &Head) -> Result<Self, FormatError> {
+impl Sheets {
+    fn new(layout: &Layout, limits: FormatLimits, head: &Head) -> Result<Self, FormatError> {
         let mut book = Workbook::new();
         book.set_tempdir(&limits.spool_dir).map_err(failed)?;
         let created = ExcelDateTime::from_timestamp(head.requested_at.as_datetime().timestamp()).map_err(failed)?;
         book.set_properties(&DocProperties::new().set_creation_datetime(&created));
-        let mut new = Self {
+        Ok(Self {
             book,
             titles: layout.columns.iter().map(|column| column.title.clone()).collect(),
             columns: layout.columns.iter().map(|column| Column::new(column, &layout.style)).collect(),
+            is_text: vec![false; layout.columns.len()],
             local: layout.local(),
             timestamps: layout.timestamps,
             head: *head,
             limits,
-            sheets: 0,
+            count: 0,
             row: 0,
             size: 0,
-        };
-        new.begin_sheet()?;
-        Ok(new)
+        })
     }
 
-    /// Appends rows, and opens a new sheet whenever the open sheet is full.
-    pub(in crate::format) fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
-        catch_full_disk_panic(|| self.append(frame))
-    }
-
-    fn append(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
+    /// Chooses text for the columns that have a value in this frame which no number represents.
+    fn choose_cells(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         if frame.width() != self.columns.len() {
             return Err(FormatError::Width { got: frame.width(), wanted: self.columns.len() });
         }
+        let physical = Physical::of(frame);
+        let cells = physical.cells("xlsx", &self.local)?;
+        let mut scratch = Vec::with_capacity(64);
+        for ((column, is_text), cells) in self.columns.iter().zip(&mut self.is_text).zip(&cells) {
+            *is_text = *is_text || (0..physical.rows()).any(|row| column.needs_text(cells, row, &mut scratch));
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, size: u64) -> Result<(), FormatError> {
+        if size <= self.limits.max_spool_size_per_export {
+            return Ok(());
+        }
+        Err(FormatError::TooLarge {
+            subject: "this workbook",
+            limit: format!("{} bytes in temporary files", self.limits.max_spool_size_per_export),
+            advice: "use a filter, or the format xlsx-zip, which makes several workbooks",
+        })
+    }
+
+    /// Writes rows to the sheets, and opens a new sheet whenever the open sheet is full.
+    fn append(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         let physical = Physical::of(frame);
         let cells = physical.cells("xlsx", &self.local)?;
         let mut scratch = Vec::with_capacity(64);
@@ -78,31 +135,20 @@ impl Book {
             if self.row >= self.limits.max_sheet_rows {
                 self.begin_sheet()?;
             }
-            let sheet = self.book.worksheet_from_index(self.sheets - 1).map_err(failed)?;
+            let sheet = self.book.worksheet_from_index(self.count - 1).map_err(failed)?;
             while row < physical.rows() && self.row < self.limits.max_sheet_rows {
                 for (index, (column, cells)) in self.columns.iter().zip(&cells).enumerate() {
                     let at = (self.row, index as u16);
                     self.size += column
-                        .write(sheet, at, cells, row, &mut scratch)
+                        .write(sheet, at, cells, row, self.is_text[index], &mut scratch)
                         .map_err(|e| cell_failed(e, &self.titles[index]))?;
                 }
                 self.row += 1;
                 row += 1;
             }
-            if self.size > self.limits.max_spool_size_per_export {
-                return Err(FormatError::TooLarge {
-                    subject: "this workbook",
-                    limit: format!("{} bytes in temporary files", self.limits.max_spool_size_per_export),
-                    advice: "use a filter, or the format xlsx-zip, which makes several workbooks",
-                });
-            }
+            self.check_size(self.size)?;
         }
         Ok(())
-    }
-
-    /// Packs the sheets into a ZIP file and writes the file to `out`.
-    pub(in crate::format) fn save(self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
-        catch_full_disk_panic(|| self.pack(tail, out))
     }
 
     fn pack(mut self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
@@ -115,6 +161,14 @@ impl Book {
             for (row, (key, value)) in (0..).zip([(REQUESTED_AT, requested), (COMPLETED_AT, completed), (ROWS, rows)]) {
                 sheet.write_string(row, 0, key).and_then(|sheet| sheet.write_string(row, 1, value)).map_err(failed)?;
             }
+            let text_titles =
+                self.titles.iter().zip(&self.is_text).filter_map(|(title, is_text)| is_text.then_some(title));
+            for (index, title) in (1..).zip(text_titles) {
+                sheet
+                    .write_string(3, 0, TEXT_COLUMNS)
+                    .and_then(|sheet| sheet.write_string(3, index, title))
+                    .map_err(failed)?;
+            }
             sheet.set_column_width(0, 24).and_then(|sheet| sheet.set_column_width(1, 26)).map_err(failed)?;
         }
         self.book.use_zip_large_file(self.size > ZIP64_SIZE);
@@ -122,9 +176,9 @@ impl Book {
     }
 
     fn begin_sheet(&mut self) -> Result<(), FormatError> {
-        self.sheets += 1;
+        self.count += 1;
         self.row = 0;
-        let name = if self.sheets == 1 { "Data".to_owned() } else { format!("Data {}", self.sheets) };
+        let name = if self.count == 1 { "Data".to_owned() } else { format!("Data {}", self.count) };
         let sheet = self.book.add_worksheet_with_constant_memory().map_err(failed)?;
         write_head(sheet, &name, &self.titles, &self.columns).map_err(failed)?;
         self.row = 1;
@@ -132,7 +186,8 @@ impl Book {
     }
 }
 
-/// Names a sheet and writes its head: the column titles in the first row, which stays in view.
+/// Names a sheet, and writes the column titles into its first row. The row is frozen, so that it stays visible when a
+/// user scrolls.
 fn write_head(sheet: &mut Worksheet, name: &str, titles: &[String], columns: &[Column]) -> Result<(), XlsxError> {
     sheet.set_name(name)?;
     for (index, column) in (0..).zip(columns) {
@@ -146,8 +201,8 @@ fn write_head(sheet: &mut Worksheet, name: &str, titles: &[String], columns: &[C
     Ok(())
 }
 
-/// Converts a panic about a full disk to an error. The workbook library panics when it cannot write its temporary file,
-/// and the panic message contains the kind of the I/O error. Any other panic resumes.
+/// Converts a panic about a full disk to an error, and resumes any other panic. The workbook library panics when it
+/// can't write its temporary file; the panic message contains the kind of the I/O error.
 fn catch_full_disk_panic<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
     // the caller drops the book after an error, so nothing uses a half-changed state
     catch_panic(|text| full_disk(text).is_some(), work).unwrap_or_else(|panic| match full_disk(message(&*panic)) {
@@ -156,7 +211,7 @@ fn catch_full_disk_panic<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Re
     })
 }
 
-/// Returns the kind of the I/O error in the message of a panic, if the kind is a full disk.
+/// Returns the kind of the I/O error that a panic message names; None unless the kind means a full disk.
 fn full_disk(message: &str) -> Option<io::ErrorKind> {
     let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
     kinds.into_iter().find(|kind| message.contains(&format!("kind: {kind:?}")))

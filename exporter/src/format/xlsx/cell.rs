@@ -1,5 +1,7 @@
 //! Writes the cells of a workbook.
 
+use std::borrow::Cow;
+
 use chrono_tz::Tz;
 use protocol::catalog::ColumnType;
 use rust_xlsxwriter::{Format, Worksheet, XlsxError};
@@ -12,18 +14,28 @@ use crate::{
     layout::{LayoutColumn, Pattern, Style, utc_offset},
 };
 
-/// The serial number of 1970-01-01: a workbook counts days from 1899-12-30.
+/// The serial number of 1970-01-01. A workbook stores a date as the number of days since 1899-12-30.
 const EPOCH: i64 = 25_569;
-/// The serial number of 1900-03-01, the first supported date. Earlier serial numbers are ambiguous, because workbooks
-/// count 1900-02-29, which does not exist.
+/// The serial number of 1900-03-01, the first supported date. Earlier serial numbers are ambiguous, because Excel
+/// counts the day 1900-02-29, which did not exist.
 const FIRST_DAY: i64 = 61;
 /// The serial number of 9999-12-31, the last date of a workbook.
 const LAST_DAY: i64 = 2_958_465;
 const SECONDS_PER_DAY: i64 = 86_400;
-/// The estimated size of a cell on disk without its text, in bytes.
+/// The estimated size on disk of a cell without its text, in bytes.
 const CELL_BYTES: u64 = 32;
 
-/// The type, style and cell format of a column.
+/// A value of a row.
+struct Value<'a> {
+    /// The standard text of the value.
+    text: Cow<'a, str>,
+    /// The number by which a workbook represents the value exactly (timestamps to the millisecond); None if there is no
+    /// such number.
+    number: Option<f64>,
+}
+
+/// How a workbook writes the values of one column: the type, the cell format, the words for true and false, and the
+/// time zone of timestamps.
 pub(super) struct Column {
     kind: ColumnType,
     format: Format,
@@ -69,48 +81,59 @@ impl Column {
         }
     }
 
-    /// Writes the value of a row, and returns the estimated size of the cell on disk, in bytes.
+    /// Whether this is a column of numbers, dates or times whose value in `row` no number of a workbook represents.
+    pub(super) fn needs_text(&self, cells: &Cells<'_>, row: usize, scratch: &mut Vec<u8>) -> bool {
+        !matches!(self.kind, ColumnType::String | ColumnType::Bool)
+            && self.value(cells, row, scratch).is_some_and(|value| value.number.is_none())
+    }
+
+    /// Writes the value in `row` into the cell at `at`, as row and column; as text if `is_text`. Returns the estimated
+    /// size of the cell on disk, in bytes.
     pub(super) fn write(
         &self,
         sheet: &mut Worksheet,
         at: (u32, u16),
         cells: &Cells<'_>,
         row: usize,
+        is_text: bool,
         scratch: &mut Vec<u8>,
     ) -> Result<u64, XlsxError> {
-        scratch.clear();
-        let text = match cells.write(row, scratch) {
-            Cell::Null => return Ok(0),
-            // decimals with more digits than polars supports are text in the frame
-            Cell::Text(text) if self.kind == ColumnType::Decimal && exact_number(text).is_some() => text.into(),
-            Cell::Text(text) => {
+        let Some(Value { text, number }) = self.value(cells, row, scratch) else { return Ok(0) };
+        match (self.kind, &self.words, number) {
+            (ColumnType::Bool, Some((yes, no)), _) => {
+                sheet.write_string(at.0, at.1, if text == "true" { yes } else { no })?
+            }
+            (ColumnType::Bool, None, _) => sheet.write_boolean(at.0, at.1, text == "true")?,
+            (_, _, Some(number)) if !is_text => sheet.write_number_with_format(at.0, at.1, number, &self.format)?,
+            _ => {
+                let size = CELL_BYTES + text.len() as u64;
                 sheet.write_string(at.0, at.1, text)?;
-                return Ok(CELL_BYTES + text.len() as u64);
+                return Ok(size);
             }
-            Cell::Plain(_) => String::from_utf8_lossy(scratch),
-        };
-        let number = match self.kind {
-            ColumnType::Bool => {
-                match &self.words {
-                    Some((yes, no)) => sheet.write_string(at.0, at.1, if text == "true" { yes } else { no })?,
-                    None => sheet.write_boolean(at.0, at.1, text == "true")?,
-                };
-                return Ok(CELL_BYTES);
-            }
-            ColumnType::Float => cells.float(row),
-            ColumnType::Int | ColumnType::Decimal => exact_number(&text),
-            ColumnType::Date | ColumnType::Datetime | ColumnType::Time => self.serial_number(cells.seconds(row)),
-            ColumnType::String => None,
-        };
-        match number {
-            Some(number) => sheet.write_number_with_format(at.0, at.1, number, &self.format)?,
-            None => sheet.write_string(at.0, at.1, text)?,
         };
         Ok(CELL_BYTES)
     }
 
-    /// Converts a date, timestamp or time of day to the serial number of a workbook, in days; None outside the dates
-    /// that a workbook supports.
+    /// Returns the value of a row; None for NULL.
+    fn value<'a>(&self, cells: &Cells<'a>, row: usize, scratch: &'a mut Vec<u8>) -> Option<Value<'a>> {
+        scratch.clear();
+        let text = match cells.write(row, scratch) {
+            Cell::Null => return None,
+            Cell::Text(text) => text.into(),
+            Cell::Plain(_) => String::from_utf8_lossy(scratch),
+        };
+        let number = match self.kind {
+            ColumnType::Float => cells.float(row),
+            // decimals with more digits than polars supports are text in the frame
+            ColumnType::Int | ColumnType::Decimal => exact_number(&text),
+            ColumnType::Date | ColumnType::Datetime | ColumnType::Time => self.serial_number(cells.seconds(row)),
+            ColumnType::String | ColumnType::Bool => None,
+        };
+        Some(Value { text, number })
+    }
+
+    /// Converts a date, timestamp or time of day to the serial number of a workbook, in days. Returns None for a date
+    /// that a workbook does not support.
     fn serial_number(&self, seconds: Option<(i64, i64)>) -> Option<f64> {
         let (seconds, nanos) = seconds?;
         if self.kind == ColumnType::Time {
@@ -132,7 +155,7 @@ fn millis(nanos: i64) -> f64 {
     (nanos / 1_000_000) as f64 / 1_000.0
 }
 
-/// Parses a number that a workbook stores without rounding; None for any other text.
+/// Parses a number with at most 15 significant digits, which a workbook stores exactly; None for any other text.
 fn exact_number(text: &str) -> Option<f64> {
     let digits = || text.bytes().filter(u8::is_ascii_digit);
     let significant = digits().skip_while(|digit| *digit == b'0').count();

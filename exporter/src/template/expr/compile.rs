@@ -71,7 +71,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// Reads a column, and casts the column to the polars type in which expressions calculate.
+    /// Returns the value of a column, cast to the polars type that expressions use for the column's type.
     fn column(&mut self, at: usize, name: &str) -> Result<Typed, ExprError> {
         let Some(column) = self.columns.iter().find(|column| column.name == name) else {
             return Err(ExprError::at(at, format!("there is no column `{name}`")));

@@ -4,9 +4,9 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {at}: {detail}")]
 pub(in crate::template) struct ExprError {
-    /// The byte offset of the fault in the expression.
+    /// The position of the fault in the expression, in bytes from 0.
     pub(super) at: usize,
-    /// The fault, for the author of the expression.
+    /// The text of the fault, for the author of the expression.
     pub(super) detail: String,
 }
 

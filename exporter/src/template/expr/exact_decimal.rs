@@ -1,4 +1,4 @@
-//! Converts text to decimals. Some sources return decimals as text, which keeps all digits.
+//! Converts text to decimals. Some sources return a decimal as text, so that no digit is lost.
 
 use polars::prelude::{
     Column, DataType, Expr, Field, Int128Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, polars_err,
@@ -6,7 +6,7 @@ use polars::prelude::{
 
 use super::typed::{PRECISION, SCALE};
 
-/// Converts a text column to decimals with [`SCALE`] digits after the point; other columns stay unchanged.
+/// Converts a text column to decimals with [`SCALE`] digits after the point. Other columns stay unchanged.
 pub(super) fn from_text(column: Expr) -> Expr {
     column.map(read, |_, field| {
         let dtype = match field.dtype() {
@@ -26,7 +26,8 @@ fn read(column: Column) -> PolarsResult<Column> {
     Ok(values.into_decimal(PRECISION, SCALE)?.into_series().into_column())
 }
 
-/// Parses a decimal and returns it times 10^[`SCALE`], rounded half away from zero; None for NaN and infinity.
+/// Parses a decimal, and returns its value times 10^[`SCALE`], rounded half away from zero. Returns None for NaN and
+/// infinity.
 fn unscaled(text: &str) -> PolarsResult<Option<i128>> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     if matches!(digits, "NaN" | "Infinity") {

@@ -22,7 +22,7 @@ pub(super) enum Token {
 
 const SIGNS: [&str; 14] = ["<=", ">=", "<>", "!=", "(", ")", ",", "+", "-", "*", "/", "=", "<", ">"];
 
-/// Returns the tokens of an expression, each with its byte offset in the expression.
+/// Splits an expression into tokens, each with its byte offset in the expression.
 pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
     if text.len() > MAX_LENGTH {
         return Err(ExprError::at(0, format!("an expression has at most {MAX_LENGTH} bytes")));
@@ -59,8 +59,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
     Ok(tokens)
 }
 
-/// Reads quoted text at the beginning of `rest`. Returns the text without quotes, and its length in bytes with quotes;
-/// None if the closing quote is missing.
+/// Reads quoted text at the beginning of `rest`. Returns the text without the quotes, and the number of bytes read,
+/// with the quotes. Returns None if the closing quote is missing.
 fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
     let mut value = String::new();
     let mut chars = rest.char_indices().skip(1).peekable();
@@ -76,7 +76,7 @@ fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
     None
 }
 
-/// Returns the length in bytes of the number at the beginning of `rest`.
+/// Returns the length, in bytes, of the number at the beginning of `rest`.
 fn number(rest: &str) -> usize {
     let bytes = rest.as_bytes();
     let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -1,9 +1,10 @@
-//! Expressions of calculated columns: `round(price * (1 - discount), 2)`.
+//! Expressions of calculated columns, such as `round(price * (1 - discount), 2)`.
 //!
 //! Every expression terminates, reads the values of one row only, and is type-checked before it runs. The language has:
 //! - values: `12`, `0.5`, `1e3`, `'text'`, `true`, `false`, `null`, `column`, `"Any Column"`;
 //! - `+ - * /`, `= <> != < <= > >=`, `and or not`, parentheses;
-//! - `concat coalesce upper lower trim length substring round abs if is_null year month day hour minute second weekday`.
+//! - the functions `concat coalesce upper lower trim length substring round abs if is_null year month day hour minute
+//!   second weekday`.
 //!
 //! Arithmetic with whole numbers and decimals is exact, but products and quotients of decimals keep only 10 digits
 //! after the point. A result that overflows fails the export. `/` of whole numbers gives a float. Division by zero
@@ -24,20 +25,20 @@ use protocol::catalog::{Column, ColumnType};
 
 pub(super) use self::error::ExprError;
 
-/// A compiled expression over the columns of a dataset.
+/// A compiled expression, which calculates a value from the columns of a dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Computed {
-    /// The equivalent polars expression.
+    /// The polars expression that calculates the values.
     pub(super) expr: Expr,
     /// The type of the expression's values.
     pub(super) kind: ColumnType,
-    /// Whether the values are moments without a time zone.
+    /// Whether the values are timestamps without a time zone.
     pub(super) local: bool,
     /// The columns that the expression reads, without duplicates.
     pub(super) columns: Vec<String>,
 }
 
-/// Parses and type-checks an expression over these columns.
+/// Parses and type-checks an expression. `columns` are the columns that the expression may name.
 ///
 /// # Errors
 /// When the expression is too large or malformed, names an unknown column, or has an operand of the wrong type.
@@ -49,7 +50,8 @@ pub(super) fn compile(text: &str, columns: &[Column]) -> Result<Computed, ExprEr
     Ok(Computed { expr: typed.expr, kind, local: typed.local, columns: compiler.into_columns() })
 }
 
-/// Returns the columns that an expression names, with duplicates; empty for a malformed expression.
+/// Returns the names of the columns that an expression reads, with duplicates. Returns no names for a malformed
+/// expression.
 pub(super) fn referenced_columns(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     if let Ok(node) = parse::parse(text) {

@@ -1,4 +1,4 @@
-//! Parses tokens to a syntax tree of limited depth and size.
+//! Parses tokens into a syntax tree of limited depth and size.
 
 use super::{
     ExprError,
@@ -32,7 +32,7 @@ pub(super) enum Kind {
 }
 
 impl Node {
-    /// Appends the names of the columns that the tree below this node reads.
+    /// Appends the names of the columns that this node and the nodes below it read.
     pub(super) fn columns(&self, names: &mut Vec<String>) {
         match &self.kind {
             Kind::Number(_) | Kind::Text(_) | Kind::Bool(_) | Kind::Null => {}
@@ -49,8 +49,8 @@ impl Node {
 
 /// The binary operators by precedence, lowest first.
 const LEVELS: [&[&str]; 5] = [&["or"], &["and"], &["=", "<>", "!=", "<", "<=", ">", ">="], &["+", "-"], &["*", "/"]];
-/// The index in [`LEVELS`] of the comparisons. `not` is parsed at this level: it binds more tightly than `and`, and its
-/// operand may be a comparison.
+/// The index of the comparison operators in [`LEVELS`]. The parser handles `not` at this level, so that `not` binds
+/// more tightly than `and`, and its operand may be a comparison.
 const NOT_LEVEL: usize = 2;
 
 struct Parser {
@@ -60,7 +60,7 @@ struct Parser {
     depth: usize,
 }
 
-/// Parses a text that must be one complete expression.
+/// Parses a text, which must be exactly one expression.
 pub(super) fn parse(text: &str) -> Result<Node, ExprError> {
     let tokens = lex::tokens(text)?.into_iter().peekable();
     let mut parser = Parser { tokens, end: text.len(), nodes: 0, depth: 0 };
@@ -157,7 +157,8 @@ impl Parser {
         node
     }
 
-    /// Consumes the next token if it is one of these operators. Returns the byte offset of the token, and the operator.
+    /// Consumes the next token if it is one of the `wanted` operators. Returns the byte offset of the token, and the
+    /// operator.
     fn operator(&mut self, wanted: &[&'static str]) -> Option<(usize, &'static str)> {
         let found = |token: &Token| match token {
             Token::Sign(sign) => wanted.iter().copied().find(|one| one == sign),

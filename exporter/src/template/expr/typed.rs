@@ -1,4 +1,4 @@
-//! Polars expressions with the types of their values, and the conversions between these types.
+//! Polars expressions with known value types, and conversions between these types.
 
 use polars::prelude::{DataType, Expr};
 use protocol::catalog::ColumnType;
@@ -16,7 +16,7 @@ pub(super) struct Typed {
     pub(super) expr: Expr,
     /// The type of the values; None for an expression that is always NULL.
     pub(super) kind: Option<ColumnType>,
-    /// Whether the values are moments without a time zone.
+    /// Whether the values are timestamps without a time zone.
     pub(super) local: bool,
 }
 
@@ -25,7 +25,7 @@ impl Typed {
         Self { expr, kind: Some(kind), local: false }
     }
 
-    /// Returns an error if one value is a moment with a time zone, and the other is one without.
+    /// Returns an error if one operand is a timestamp with a time zone, and the other is a timestamp without.
     pub(super) fn check_zones(&self, other: &Self, at: usize) -> Result<(), ExprError> {
         let is_moment = |one: &Self| one.kind == Some(ColumnType::Datetime);
         if is_moment(self) && is_moment(other) && self.local != other.local {
@@ -36,7 +36,7 @@ impl Typed {
     }
 }
 
-/// Returns the error for an operand of the wrong type. `rule` names the required type.
+/// Returns the error for an operand whose type is `got`. `rule` is the text that names the required type.
 pub(super) fn mismatch(at: usize, rule: &str, got: Option<ColumnType>) -> ExprError {
     ExprError::at(at, format!("{rule}, not {}", got.map_or("null", type_name)))
 }
@@ -55,13 +55,13 @@ pub(super) const fn type_name(kind: ColumnType) -> &'static str {
     }
 }
 
-/// Casts the values of an expression to decimals with `scale` digits after the point; a value that does not fit fails
-/// the export.
+/// Casts the values of an expression to decimals with `scale` digits after the point. If a value does not fit, the
+/// export fails.
 pub(super) fn decimal(value: Expr, scale: usize) -> Expr {
     value.strict_cast(DataType::Decimal(PRECISION, scale))
 }
 
-/// Returns the type to which two operands can both be cast; None if there is no such type.
+/// Returns the type to which the operands of an operator are cast; None if the operands have no common type.
 pub(super) fn common_type(left: Option<ColumnType>, right: Option<ColumnType>) -> Option<ColumnType> {
     use ColumnType::{Decimal, Float, Int};
     match (left?, right?) {

@@ -1,4 +1,4 @@
-//! The timers of a running attempt: they send progress acknowledgements to NATS, renew the lease in the database, and
+//! The timers of a running attempt, which send progress acknowledgements to NATS, renew the lease in the database, and
 //! report progress to the owner of the export.
 
 use std::{sync::PoisonError, time::Duration};
@@ -13,7 +13,7 @@ use tracing::warn;
 use super::Attempt;
 use crate::error::JobError;
 
-/// The timeout of one call to NATS or the database. During such a call, the loop of `keep_alive` cannot react to
+/// The timeout of one call to NATS or the database. During such a call, the loop of `keep_alive` can't react to
 /// cancellations or timers.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -21,8 +21,8 @@ impl Attempt<'_> {
     /// Keeps the job and the lease until the attempt must stop, and returns the reason for the stop.
     ///
     /// The loop waits for a cancellation, for a hand-over when the process stops, and for three timers. The first timer
-    /// sends progress acknowledgements, so that NATS does not redeliver the job. The others renew the lease and report
-    /// progress.
+    /// sends progress acknowledgements, so that NATS does not redeliver the job. The second timer renews the lease, and
+    /// the third one reports progress.
     pub(super) async fn keep_alive(&self, message: &Message, canceled: &CancellationToken) -> JobError {
         let config = &self.context.config;
         let lease = config.lease_duration.get();
@@ -70,7 +70,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Stores the progress of the attempt in the database and renews the lease there.
+    /// Renews the lease in the database, and stores the progress of the attempt there.
     ///
     /// # Errors
     /// [`JobError::Fenced`] when the export was canceled or another attempt replaced this one.

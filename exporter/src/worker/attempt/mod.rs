@@ -30,27 +30,27 @@ use crate::{
     progress::Meter,
 };
 
-/// One attempt at an export. The attempt number is the fencing token: the database refuses writes of an attempt after a
-/// later attempt has begun.
+/// One attempt at an export. The attempt number is the fencing token: after a later attempt has begun, the database
+/// refuses the writes of this one.
 pub(super) struct Attempt<'a> {
     context: &'a WorkerContext,
     id: ExportId,
     owner: Owner,
     pub(super) number: u32,
-    /// The number of earlier attempts that failed.
+    /// The number of earlier attempts at the export that failed.
     pub(super) failures: u32,
-    /// The W3C trace context of this attempt's span, for messages that the attempt sends.
+    /// The W3C trace context of the attempt's span, which messages of the attempt carry.
     traceparent: String,
     meter: Arc<Meter>,
-    /// The running uploads of objects. An upload continues after its attempt has stopped.
+    /// The running uploads of objects to the file store. An upload continues after its attempt has stopped.
     uploads: TaskTracker,
-    /// Whether the notifier may have received the outcome `completed`. If so, the exporter must not delete the file.
+    /// Whether the notifier may have received the outcome `completed`. If true, the exporter must not delete the file.
     sealed: AtomicBool,
     /// The time of the last progress report; None before the first report.
     reported_at: Mutex<Option<Instant>>,
 }
 
-/// How an attempt ended. The exporter chooses the acknowledgement of the job by this value.
+/// How an attempt ended, which decides the acknowledgement of the job.
 pub(super) enum AttemptEnd {
     /// The file is complete, and NATS has stored the outcome `completed`.
     Completed(FileInfo),
@@ -124,16 +124,16 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Protects the objects of the file from [`Self::discard`]: after this call, only the notifier may delete them. The
-    /// caller must call this method before the first report of the outcome, because the report may arrive although its
-    /// confirmation is lost.
+    /// Protects the file from [`Self::discard`]: after this call, only the notifier may delete the objects of the file.
+    /// The caller must call this method before it first reports the outcome, because NATS may receive a report without
+    /// confirming it.
     fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
     }
 
-    /// Deletes the objects of this attempt, unless the notifier may have received the outcome `completed`. Never
-    /// deletes objects of other attempts: a later attempt may be running, and the notifier deletes the objects of
-    /// earlier attempts when the export ends.
+    /// Deletes the objects of this attempt, unless the notifier may have received the outcome `completed`. Objects of
+    /// other attempts stay: a later attempt may be running, and the notifier deletes the objects of earlier attempts
+    /// when the export ends.
     pub(super) async fn discard(&self) {
         if self.sealed.load(Ordering::Acquire) {
             return;

@@ -1,5 +1,5 @@
-//! Reports the outcome of an attempt to the notifier. JetStream stores the report before the exporter acknowledges the
-//! job.
+//! Reports the outcome of an attempt to the notifier. The exporter acknowledges the job only after JetStream has stored
+//! the report.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tracing::warn;
 use super::Attempt;
 use crate::error::JobError;
 
-/// The pause before the exporter repeats a report that NATS has not confirmed.
+/// The pause before the exporter repeats a report of completion that NATS has not confirmed.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// A dead letter: the job of a failed export, which operators can inspect and requeue.
@@ -31,9 +31,9 @@ struct DeadLetter<'a> {
 }
 
 impl Attempt<'_> {
-    /// Reports the completed file, and repeats the report until NATS confirms it, because otherwise another attempt
-    /// would have to produce the whole file again. When the attempt loses its lease, [`Attempt::run`] drops this
-    /// future.
+    /// Reports the completed file to the notifier. Repeats the report until NATS confirms it, because otherwise another
+    /// attempt would have to produce the whole file again. [`Attempt::run`] drops this future when the attempt loses
+    /// its lease.
     pub(super) async fn report_completion(&self, file: &FileInfo, completed_at: Timestamp) {
         let result = OutcomeResult::Completed { attempt: self.number, file: file.clone(), completed_at };
         while let Err(e) = self.publish_outcome("completed", result.clone()).await {

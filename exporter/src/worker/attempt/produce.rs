@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Attempt<'_> {
-    /// Produces and stores the file, and returns its description and its completion time.
+    /// Produces and stores the file. Returns the name, size and digest of the file, and its completion time.
     pub(super) async fn produce(&self, row: &Model, plan: &Plan) -> Result<(FileInfo, Timestamp), JobError> {
         let requested_at = Timestamp::from(row.requested_at);
         let (sealed, snapshot_at) = self.write_segments(requested_at, plan).await?;
@@ -67,9 +67,9 @@ impl Attempt<'_> {
         Ok((file, completed_at))
     }
 
-    /// Runs the pipeline, which stores the segments. Meanwhile, asks the source for the number of rows, for progress
-    /// reports. Returns the stored file and the time of its rows: the time that the source reports, or else the time at
-    /// which the exporter opened the dataset.
+    /// Runs the pipeline, which stores the segments. Concurrently asks the source for the total number of rows, for
+    /// progress reports. Returns the stored file and the time of its snapshot: the time that the source reports, or
+    /// else the time at which the exporter opened the dataset.
     async fn write_segments(&self, requested_at: Timestamp, plan: &Plan) -> Result<(SealedFile, Timestamp), JobError> {
         let limits = PipelineLimits::from(&self.context.config);
         let encoding = plan.format.encoding(&plan.layout, &limits.format)?;
@@ -101,8 +101,8 @@ impl Attempt<'_> {
         Ok((sealed, snapshot_at))
     }
 
-    /// Sets the total number of rows in progress reports to a count or an estimate of the source. If the source offers
-    /// neither, the reports have no remaining time.
+    /// Asks the source for the total number of rows, for progress reports. If the source knows no count or estimate,
+    /// the reports have no remaining time.
     async fn expect_rows(&self, plan: &Plan) {
         match count_rows(plan).await {
             Ok(Some(rows)) => self.meter.expect(rows),
@@ -111,8 +111,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Uploads an object in a separate task, which continues when the attempt is stopped. [`Attempt::discard`] waits
-    /// for such tasks, so that it deletes every object.
+    /// Uploads an object in a separate task, which continues after the attempt has stopped. [`Attempt::discard`] waits
+    /// for these tasks, so that it can delete every object.
     pub(super) async fn upload(&self, path: String, payload: PutPayload) -> Result<(), JobError> {
         let store = self.context.store.clone();
         let put = async move { store.put(&path, payload).await };
@@ -120,7 +120,8 @@ impl Attempt<'_> {
     }
 }
 
-/// Returns the exact number of rows of the query if the source can count them fast, or else the source's estimate.
+/// Returns the exact number of rows if the source can count the rows quickly, or else the source's estimate. Returns
+/// None if the source has neither.
 async fn count_rows(plan: &Plan) -> Result<Option<u64>, DatasetError> {
     let count = match plan.dataset.count(&plan.query, Precision::Exact).await? {
         None => plan.dataset.count(&plan.query, Precision::Estimate).await?,

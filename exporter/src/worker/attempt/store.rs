@@ -1,4 +1,4 @@
-//! Stores the segments of an attempt: in the file store, and as rows in the database.
+//! Stores the segments of an attempt, as objects in the file store and as rows in the database.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,8 +15,8 @@ use crate::{error::JobError, segment::SegmentSink};
 
 #[async_trait]
 impl SegmentSink for Attempt<'_> {
-    /// Uploads the object of the segment. Then inserts the segment's row and renews the lease in one database
-    /// transaction, and reports the segment to the notifier over core NATS.
+    /// Uploads the segment as an object. Then inserts the segment's row and renews the lease in one database
+    /// transaction, and announces the segment to the notifiers over core NATS.
     async fn store(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
         let context = self.context;
         let path = delivery::segment_path(self.id, self.number, segment.index);

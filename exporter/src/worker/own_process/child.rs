@@ -1,4 +1,5 @@
-//! The child's side: reads its job from the parent, and stops when the parent does.
+//! The child process of an export that is set apart: reads its job from the parent process, and stops when the parent
+//! closes the child's standard input or dies.
 
 use std::{
     env,
@@ -16,30 +17,31 @@ use tokio_util::sync::CancellationToken;
 
 use super::{PassedJob, VARIABLE};
 
-/// The maximum length of a passed job, in bytes.
+/// The maximum size of the job that a parent passes to its child, in bytes.
 const MAX_JOB: u64 = 16 << 20;
-/// The time that a child has to hand over its export after the end of its parent.
+/// The time after the end of the parent within which a child must hand over its export. After this time, the child
+/// exits.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whether this process runs one export for its parent.
+/// Whether this process runs one export for a parent process.
 pub(crate) fn is_child() -> bool {
     env::var_os(VARIABLE).is_some()
 }
 
-/// The connection to the parent process.
+/// The child's connection to its parent process, which passes the job and shows when the parent is gone.
 pub(crate) struct Parent {
     /// The name under which this process holds the lease of its export.
     pub(crate) instance: String,
-    /// Cancelled when the parent stops or dies.
+    /// Canceled when the parent closes the standard input of this process, or dies.
     pub(crate) gone: CancellationToken,
     job: PassedJob,
 }
 
 impl Parent {
-    /// Reads the job from the standard input, and then watches the input for its end in a thread.
+    /// Reads the job from the standard input, which the parent writes. A thread then waits for the end of the input.
     ///
     /// # Errors
-    /// When the input has no job.
+    /// When the input contains no valid job.
     pub(crate) async fn connect() -> io::Result<Self> {
         let (sender, passed) = oneshot::channel();
         let gone = CancellationToken::new();
@@ -60,7 +62,7 @@ impl Parent {
         Ok(Self { instance: job.instance.clone(), gone, job })
     }
 
-    /// Returns the job as the message that the parent received from NATS.
+    /// Returns the passed job as a NATS message, as the parent received it.
     pub(crate) fn message(&self, context: Context) -> jetstream::Message {
         let PassedJob { subject, reply, payload, .. } = &self.job;
         let message = Message {

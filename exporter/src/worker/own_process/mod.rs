@@ -1,9 +1,9 @@
 //! Runs an export that is set apart in a process of its own.
 //!
 //! An export is set apart after the process of one of its attempts ended without an outcome
-//! ([`entity::transition::Claim::SetApart`]). The exporter then starts its own program again as a child ([`parent`]),
-//! and passes the job to the child ([`child`]). The death of the child harms no other export. After
-//! [`parent::MAX_CRASHES`] such deaths, the export fails.
+//! ([`entity::transition::Claim::SetApart`]). The exporter then starts its own program again as a child process
+//! ([`parent`]), and passes the job to the child ([`child`]). The death of the child harms no other export. After
+//! [`parent::MAX_CRASHES`] deaths of a child, the export fails.
 
 mod child;
 mod parent;
@@ -22,14 +22,14 @@ pub(super) use self::parent::handle;
 /// The environment variable that makes an exporter run one export for its parent process, and then stop.
 const VARIABLE: &str = "EXPORTER_OWN_PROCESS";
 
-/// The command that starts the exporter's program again, with the settings of this exporter.
+/// The command that starts the exporter's program again, as a child with the settings of this exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnProcess {
-    /// The program.
+    /// The path of the program file.
     pub program: OsString,
-    /// The arguments of the program.
+    /// The command line arguments of the program, without the program itself.
     pub args: Vec<OsString>,
-    /// Environment variables that replace or extend those of this process.
+    /// Environment variables of the child, which replace or extend the variables of this process.
     pub env: Vec<(OsString, OsString)>,
 }
 
@@ -40,8 +40,8 @@ impl OwnProcess {
         Self::with_args(env::args_os().skip(1).collect())
     }
 
-    /// Returns the command that starts the program of this process with these arguments. The program must start an
-    /// exporter with the settings of this process.
+    /// Returns the command that starts the program of this process with these arguments. The arguments must make the
+    /// program start an exporter with the settings of this process.
     #[must_use]
     pub fn with_args(args: Vec<OsString>) -> Self {
         // the link stays valid after an update has replaced the file of the program
@@ -54,15 +54,15 @@ impl OwnProcess {
     }
 }
 
-/// The job that a parent passes to its child, as one line of JSON.
+/// The job that a parent process passes to its child, as one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 struct PassedJob {
-    /// The name under which the child holds the lease of the export.
+    /// The name under which the child holds the lease of its export.
     instance: String,
-    /// The subject of the job in NATS.
+    /// The NATS subject of the job's message.
     subject: String,
-    /// The subject of acknowledgements of the job.
+    /// The NATS subject to which acknowledgements of the job are sent.
     reply: String,
-    /// The message of the job.
+    /// The payload of the job's message.
     payload: String,
 }

@@ -1,4 +1,5 @@
-//! The parent's side: starts a child for one export, waits for its end, and records its death.
+//! The parent process of an export that is set apart: starts a child for the export, waits for the end of the child,
+//! and records its death.
 
 use std::{io, process::Stdio};
 
@@ -19,19 +20,19 @@ use super::{
     OwnProcess, PassedJob, VARIABLE,
 };
 
-/// The number of deaths of its own process after which an export fails. Two, because something else may have killed the
-/// process the first time.
+/// An export fails after this number of its child processes have died. A single death may have another cause than the
+/// export.
 pub(super) const MAX_CRASHES: u32 = 2;
-/// The least number of expired leases after which an export fails. The death of a whole machine is no sure sign,
-/// because it may have another cause.
+/// The minimum number of expired leases after which an export fails; a larger `exporter.max_attempts` replaces this
+/// number. A lease also expires when a whole machine fails, which may have another cause than the export.
 const MIN_ABANDONED: u32 = 3;
-/// The timeout of the write of a job to a child.
+/// The maximum time for writing a job to the standard input of a child.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause before the next attempt after the death of a child.
+/// The pauses before the next attempt after the death of a child. They grow with each death, from about 0.5 s to 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
 
-/// Runs the job of an export that is set apart in a child process, or ends the export after too many deaths. Returns the
-/// acknowledgement for the job; None if the child has acknowledged the job.
+/// Runs the job of an export that is set apart in a child process. Fails the export instead if too many of its
+/// processes have died. Returns the acknowledgement for the job; None if the child has acknowledged the job.
 pub(in crate::worker) async fn handle(
     context: &WorkerContext,
     message: &Message,
@@ -90,7 +91,7 @@ fn count(result: &'static str) {
     metrics::counter!("sluice_exporter_isolated_exports_total", "result" => result).increment(1);
 }
 
-/// Starts a child, and writes the job to its standard input. The child stops when this input is closed.
+/// Starts a child, and writes the job to its standard input. The child hands over its export when this input is closed.
 async fn start(command: &OwnProcess, message: &Message, instance: &str) -> io::Result<(Child, ChildStdin)> {
     let job = PassedJob {
         instance: instance.to_owned(),
@@ -116,8 +117,8 @@ async fn start(command: &OwnProcess, message: &Message, instance: &str) -> io::R
     }
 }
 
-/// Waits for the end of a child, and keeps the job from redelivery meanwhile. A hand-over closes the child's standard
-/// input; the child then hands its export over.
+/// Waits for the end of a child. Meanwhile sends progress acknowledgements, so that NATS does not redeliver the job. On
+/// a hand-over, closes the standard input of the child, which then hands over its export.
 async fn until_end(
     context: &WorkerContext,
     message: &Message,

@@ -21,7 +21,8 @@ pub(crate) async fn record(request: Request, next: Next) -> Response {
     response
 }
 
-/// The label value of a method. Unknown methods share `other`, because a client can send any method name.
+/// The name of an HTTP method in the metric label `route`. Unknown methods share `other`, because a client can send any
+/// method name.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

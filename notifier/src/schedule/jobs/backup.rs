@@ -24,17 +24,17 @@ use crate::{
     },
 };
 
-/// The name of the job in its row and in the metrics.
+/// The name of the scheduled job in its row and in the metrics.
 pub(in crate::schedule) const NAME: &str = "backup";
-/// The name of the job's lease.
+/// The name of the scheduled job's lease.
 const LEASE: &str = "job:backup";
 /// The lease duration of a backup that an operator starts by command.
 const COMMAND_LEASE_DURATION: Duration = Duration::from_secs(10);
 
-/// The reason why a backup that an operator started failed.
+/// The error of a backup that an operator started by command.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupRunError {
-    /// Another process is running a backup under the lease of the job.
+    /// Another process is running a backup under the lease of the scheduled job.
     #[error("another backup is running; try again when it is done")]
     Busy,
     /// The process lost the lease during the backup.
@@ -43,7 +43,7 @@ pub enum BackupRunError {
     /// A step of the backup failed.
     #[error(transparent)]
     Backup(#[from] BackupError),
-    /// The schedule is invalid, or the row of the job can't be read or written.
+    /// The schedule is invalid, or the row of the scheduled job can't be read or written.
     #[error(transparent)]
     Schedule(NotifierError),
 }
@@ -75,7 +75,7 @@ pub(in crate::schedule) struct Backup {
 }
 
 impl Backup {
-    /// Returns the job; `None` if the settings name no destination for backups.
+    /// Returns the scheduled job `backup`; `None` if the settings name no destination for backups.
     ///
     /// # Errors
     /// [`NotifierError::Config`] for an invalid setting.
@@ -161,8 +161,8 @@ pub async fn run_backup_job(source: &Source) -> Result<Report, BackupRunError> {
     }
 }
 
-/// Creates a backup at a destination other than the configured one. Holds the lease of the scheduled job, but changes
-/// neither its row nor its due time.
+/// Creates a backup at a destination other than the configured one. Holds the lease of the scheduled job during the
+/// backup, but changes neither the row nor the due time of the job.
 ///
 /// # Errors
 /// [`BackupRunError::Busy`] when another backup is running. Fails also when the backup fails.
@@ -173,7 +173,8 @@ pub async fn run_ad_hoc_backup(source: &Source) -> Result<Report, BackupRunError
     Ok(created??)
 }
 
-/// Acquires the lease of the job, and returns the lease with the name of its holder.
+/// Acquires the lease of the scheduled job, and returns the lease with the name of its holder. If another process holds
+/// the lease, waits for it up to twice [`COMMAND_LEASE_DURATION`].
 async fn acquire_lease(source: &Source) -> Result<(HeldLease, String), BackupRunError> {
     let holder = format!("command, {}", uuid::Uuid::new_v4().simple());
     let (db, clock) = (source.db.clone(), source.clock.clone());

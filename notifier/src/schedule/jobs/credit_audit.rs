@@ -1,7 +1,7 @@
-//! The job `credit-audit`: compares every account with the ledger.
+//! The scheduled job `credit-audit`: compares every account with the ledger.
 //!
-//! The audit changes nothing. A difference is a bug in Sluice; an operator examines it and repairs the account with
-//! `sluice credits audit --rebuild`. The run succeeds in either case. The row of the job holds the number of
+//! The audit changes nothing. A difference is a bug in Sluice; an operator examines the account and repairs it with
+//! `sluice credits audit --rebuild`. The run succeeds even if accounts differ. The row of the job holds the number of
 //! differences, so that every notifier publishes this number as a metric, also after a restart.
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The name of the job in its row and in the metrics.
+/// The name of the scheduled job in its row and in the metrics.
 pub(in crate::schedule) const NAME: &str = "credit-audit";
 /// Largest number of accounts that one run logs. `sluice credits audit` lists all of them.
 const MAX_LOGGED: usize = 20;
@@ -28,7 +28,7 @@ pub(in crate::schedule) struct CreditAudit {
     pub(in crate::schedule) recurrence: Recurrence,
 }
 
-/// The result of the last run, saved in the row of the job.
+/// The result of the last run, saved in the row of the scheduled job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::schedule) struct AuditState {
     /// Number of accounts that differ from the ledger.
@@ -36,7 +36,7 @@ pub(in crate::schedule) struct AuditState {
 }
 
 impl AuditState {
-    /// Parses the saved state. Missing or invalid state counts as no differences.
+    /// Parses the saved state. Missing or invalid state counts as 0 mismatches.
     pub(in crate::schedule) fn parse(state: Option<&str>) -> Self {
         state.and_then(|state| serde_json::from_str(state).ok()).unwrap_or_default()
     }

@@ -1,8 +1,8 @@
-//! The job `daily-credits`: writes the daily grants of recently active accounts.
+//! The scheduled job `daily-credits`: writes the daily grants of recently active accounts.
 //!
-//! Every reader of an account computes its missing daily grants from the calendar. This job writes them to the
-//! database, so that owners of active accounts are notified at midnight. It updates the accounts in batches, each in
-//! one short transaction. It skips accounts that were inactive for longer than the setting `midnight_grant_active_days`.
+//! A read of an account computes the missing daily grants from the calendar. This job writes them to the database, so
+//! that owners of active accounts are notified at midnight. The job updates accounts in batches, each in one short
+//! transaction. It skips accounts that were inactive for longer than the setting `midnight_grant_active_days`.
 
 use async_trait::async_trait;
 use entity::ledger::{self, AccruedBatch};

@@ -1,5 +1,5 @@
-//! The job `reconcile`: republishes lost messages, and deletes objects that exporters wrote after the end of their
-//! export.
+//! The scheduled job `reconcile`: republishes lost messages, and deletes objects that exporters wrote after the end of
+//! their export.
 //!
 //! The reconciler ends no export itself. If it ended an export and crashed before it notified the owner, no later run
 //! would find the row of the export. So the reconciler publishes a command, and NATS redelivers the command until a
@@ -126,9 +126,9 @@ struct LateObjectScan {
 }
 
 impl LateObjectScan {
-    /// Returns the end time and id of the export after which the scan continues; starts a new scan if one is due.
-    /// Returns `None` if no scan is in progress or due. A new scan is also due if the last one has a start time in the
-    /// future, because the clock was wrong then.
+    /// Returns the end time and id of the export after which the scan continues; `None` if no scan is in progress or
+    /// due. A new scan starts at the time `oldest`, and is due `interval` after the start of the last scan. A start
+    /// time in the future comes from a wrong clock; a new scan is then due at once.
     fn next(
         &mut self,
         now: DateTime<Utc>,

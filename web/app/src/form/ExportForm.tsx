@@ -179,7 +179,7 @@ function Options({ dataset, draft, change }: PartProps) {
       <SimpleGrid cols={{ base: 2 }} spacing="sm">
         <NativeSelect
           label={text.format}
-          data={dataset.formats.map((name) => ({ value: name, label: name.toUpperCase() }))}
+          data={dataset.formats.map((name) => ({ value: name, label: text.formatOption(name) }))}
           value={draft.format}
           onChange={(event) => change(withFormat(dataset, draft, event.currentTarget.value))}
           data-testid="format"

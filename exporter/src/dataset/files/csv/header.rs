@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 
-/// The names of the columns of a CSV file.
+/// The column names of a CSV file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::dataset::files) struct Header {
-    /// A name for each column; no two columns have the same name.
+    /// The name of each column, in the order of the file. No two columns have the same name.
     pub(in crate::dataset::files) names: Vec<String>,
-    /// A sentence for each column whose name is not the one in the file.
+    /// A human-readable note for each column whose name differs from its title in the file.
     pub(in crate::dataset::files) notes: Vec<String>,
 }
 
 impl Header {
-    /// Names the columns of a header. A further column of the same name gets a number, as in `a_2`, and a column
-    /// without a name gets its position, as in `column_3`. No such name is the name of another column.
+    /// Returns a unique name for each title of a header. A repeated title gets a number, as in `a_2`. An empty title
+    /// becomes the position of its column, from 1, as in `column_3`.
     pub(super) fn of<'a>(titles: impl Iterator<Item = &'a str> + Clone) -> Self {
         let mut taken: HashSet<String> = titles.clone().filter(|title| !title.is_empty()).map(str::to_owned).collect();
         let mut found = HashSet::new();

@@ -1,5 +1,5 @@
 //! Reads CSV and TSV files with a header. An empty field is NULL. Lines before the header that begin with `#` are
-//! comments, except for one that is the header itself.
+//! comments, except for the last one if it is the header itself.
 
 mod header;
 mod preamble;
@@ -21,7 +21,7 @@ use super::{
     scan::{FileScan, ScannedColumn, Stop},
 };
 
-/// The number of rows that decide whether the moments of a declared column have a time zone.
+/// The maximum number of rows that are read to find out whether the timestamps of a declared column have a time zone.
 const SAMPLED_ROWS: u64 = 1_000;
 
 /// Returns the names of the columns of a file.
@@ -29,8 +29,8 @@ pub(super) fn header(file: File, dialect: CsvDialect) -> Result<Header, DatasetE
     Ok(Records::of(file, dialect)?.header)
 }
 
-/// Returns the columns of a file with the types in which all their values keep their text. Reads on only as long as a
-/// column may have another type than text.
+/// Finds the columns of a file, and for each column the types in which all its values can be written back as the same
+/// text. Stops reading once every column can only be text.
 pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut records = Records::of(file, dialect)?;
     let mut candidates = vec![Candidates::UNSEEN; records.header.names.len()];
@@ -53,7 +53,7 @@ pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileS
     Ok(FileScan { columns: columns.collect(), notes })
 }
 
-/// Returns for each of these columns whether its first values are moments without a time zone.
+/// Returns for each of these columns whether its values in the first rows are timestamps without a time zone.
 pub(super) fn naive(file: File, dialect: CsvDialect, columns: &[&str]) -> Result<Vec<bool>, DatasetError> {
     let mut records = Records::of(file, dialect)?;
     let names = &records.header.names;

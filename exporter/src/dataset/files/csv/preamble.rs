@@ -1,5 +1,5 @@
-//! Finds the header of a CSV file behind its byte order mark and its comments, and the delimiter that the file looks
-//! like.
+//! Finds the header of a CSV file after its byte order mark and its comments. Refuses a file that seems to have another
+//! delimiter than the expected one.
 
 use std::{fs::File, io::Cursor, os::unix::fs::FileExt};
 
@@ -11,16 +11,16 @@ use super::super::{
     text_file,
 };
 
-/// The number of bytes in which the header and the first row are looked at.
+/// The number of bytes that are read to examine the header and the first row.
 const SAMPLE_BYTES: usize = 64 << 10;
-/// The delimiters that a file may look like.
+/// The delimiters that are recognized in a file, each with its spelling in a catalog file.
 const DELIMITERS: [(u8, &str); 4] = [(b',', ","), (b';', ";"), (b'\t', "\\t"), (b'|', "|")];
 
 /// Returns the offset at which the header of a file begins.
 ///
 /// # Errors
-/// When the file looks as if the catalog had to say more about it: it seems to have another delimiter, or its last
-/// comment may be its header.
+/// When the catalog file must declare the delimiter or the comments: the file seems to have another delimiter, or its
+/// last comment may be its header.
 pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, DatasetError> {
     let mut at = text_file::start(file)?;
     let mut comment = None;
@@ -39,8 +39,8 @@ pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, Data
     Ok(at)
 }
 
-/// Whether the last line that begins with `#`, at the offset `comment`, is the header of the rows from the offset
-/// `rows`.
+/// Whether the last line that begins with `#` is the header of the file. `comment` is the offset of that line, and
+/// `rows` the offset of the next line. Returns an error if the line may be either a comment or the header.
 fn is_header(file: &File, comment: u64, rows: u64, delimiter: u8) -> Result<bool, DatasetError> {
     let line = sample(file, comment)?;
     let line = &line[..line.len().min(usize::try_from(rows - comment).unwrap_or(usize::MAX))];
@@ -65,8 +65,8 @@ fn is_header(file: &File, comment: u64, rows: u64, delimiter: u8) -> Result<bool
     }
 }
 
-/// Returns an error if the header has a single field by this delimiter, and header and first row have several fields by
-/// another one.
+/// Returns an error if the file seems to have another delimiter. The header then has a single field by `delimiter`, but
+/// several fields by the other delimiter, and the first row has equally many.
 fn check_delimiter(sample: &[u8], delimiter: u8) -> Result<(), DatasetError> {
     if field_counts(sample, delimiter, 1) != [1] {
         return Ok(());
@@ -84,14 +84,15 @@ fn check_delimiter(sample: &[u8], delimiter: u8) -> Result<(), DatasetError> {
     Ok(())
 }
 
-/// Returns the numbers of fields of the first records.
+/// Returns the number of fields of each of the first `records` records.
 fn field_counts(bytes: &[u8], delimiter: u8, records: usize) -> Vec<usize> {
     let mut reader =
         ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(Cursor::new(bytes));
     reader.byte_records().take(records).flatten().map(|record| record.len()).collect()
 }
 
-/// Returns the first whole lines from an offset on; a line that is longer than the sample is cut.
+/// Reads up to [`SAMPLE_BYTES`] bytes from the offset `at` on, and returns the complete lines. If the first line is
+/// longer, returns its beginning.
 fn sample(file: &File, at: u64) -> Result<Vec<u8>, DatasetError> {
     let mut bytes = vec![0; SAMPLE_BYTES];
     let read = text_file::read_at(file, &mut bytes, at)?;
@@ -109,7 +110,7 @@ fn byte_at(file: &File, at: u64) -> Result<Option<u8>, DatasetError> {
     Ok((file.read_at(&mut byte, at)? == 1).then_some(byte[0]))
 }
 
-/// Returns the offset after the end of the line that contains an offset.
+/// Returns the offset of the line after the one that contains the offset `at`.
 fn next_line(file: &File, mut at: u64) -> Result<u64, DatasetError> {
     let mut bytes = vec![0; SAMPLE_BYTES];
     loop {

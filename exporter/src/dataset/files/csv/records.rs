@@ -1,4 +1,4 @@
-//! Reads the records of CSV files within a bound, and names the line of a fault.
+//! Reads the records of CSV files, and limits the length of a record. Errors name the line of the record.
 
 use std::{
     cell::Cell,
@@ -15,20 +15,19 @@ use super::{
     preamble,
 };
 
-/// The maximum length of a record, in bytes. Without this limit, a record with an unclosed quote would contain the rest
-/// of the file.
+/// The approximate maximum length of a record, in bytes. Without this limit, a record with an unclosed quote would
+/// extend to the end of the file.
 const RECORD_BYTES: u64 = 64 << 20;
 /// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 1 << 20;
 /// The error for bytes that are not UTF-8.
 pub(super) const NOT_UTF8: &str = "a text is not UTF-8: convert the file to UTF-8";
 
-/// Reads a file, and fails when the current record exceeds [`RECORD_BYTES`].
+/// Reads a file for the CSV parser, and fails when the current record exceeds [`RECORD_BYTES`].
 struct Bounded {
     file: File,
     read: u64,
-    /// The offset in the file at which the last completely read record begins. The record that is being read begins
-    /// after it.
+    /// The file offset of the last record that was read completely. The current record begins after that record.
     record_start: Rc<Cell<u64>>,
 }
 
@@ -47,19 +46,19 @@ impl Read for Bounded {
 /// Reads the records of a CSV or TSV file.
 pub(super) struct Records {
     reader: csv::Reader<Bounded>,
-    /// A second handle of the file, by which faults are looked at.
+    /// A second handle of the same file, with which the line of an error is found and the last record is checked.
     file: File,
     delimiter: u8,
-    /// The offset at which the header begins.
+    /// The file offset at which the header begins.
     before: u64,
     record_start: Rc<Cell<u64>>,
     record: ByteRecord,
-    /// The names of the columns.
+    /// The unique names of the columns, and the notes about renamed columns.
     pub(super) header: Header,
 }
 
 impl Records {
-    /// Starts to read a file, and reads its header.
+    /// Opens a file, and reads its header.
     ///
     /// # Errors
     /// [`DatasetError::Empty`] for a file without a header.
@@ -100,12 +99,12 @@ impl Records {
         Ok(true)
     }
 
-    /// Returns a field of the current record; None for an empty one.
+    /// Returns the field of the current record at this index; None if the field is empty.
     pub(super) fn field(&self, index: usize) -> Option<&[u8]> {
         self.record.get(index).filter(|field| !field.is_empty())
     }
 
-    /// Adds the line of the current record to an error.
+    /// Adds the line number of the current record to an error.
     pub(super) fn at_line(&self, error: DatasetError) -> DatasetError {
         self.at_offset(self.record_start.get(), error)
     }
@@ -117,7 +116,7 @@ impl Records {
         }
     }
 
-    /// Converts an error of the parser, and adds its line.
+    /// Converts an error of the CSV parser, and adds the line number of the record.
     fn fault(&self, error: csv::Error) -> DatasetError {
         let position = error.position().or(self.record.position()).map_or(0, csv::Position::byte);
         let error = match error.into_kind() {
@@ -133,7 +132,8 @@ impl Records {
         self.at_offset(self.before + position, error)
     }
 
-    /// Returns an error if the last field has an unclosed quote, because that field may contain any number of rows.
+    /// Returns an error if a quote in the last record of the file is not closed. That record may then contain any
+    /// number of rows.
     fn check_end(&mut self) -> Result<(), DatasetError> {
         let mut last = Vec::new();
         self.file.seek(SeekFrom::Start(self.record_start.get()))?;

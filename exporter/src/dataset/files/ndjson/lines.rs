@@ -1,4 +1,4 @@
-//! Reads the lines of NDJSON files as JSON objects, whose values keep their text.
+//! Reads the lines of NDJSON files as JSON objects. The values of an object keep the JSON text of the file.
 
 use std::{
     borrow::Cow,
@@ -16,7 +16,7 @@ use super::super::{super::DatasetError, nesting, text_file};
 const LINE_BYTES: usize = 64 << 20;
 /// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 1 << 20;
-/// The maximum length of a line end, in bytes.
+/// The maximum length of a line end, in bytes: `\r\n` has two.
 const LINE_END: u64 = 2;
 
 /// Reads the lines of a file, and skips blank ones.
@@ -33,8 +33,8 @@ impl Lines {
         Ok(Self { reader: BufReader::with_capacity(READ_BUFFER, file), line: Vec::new(), number: 0 })
     }
 
-    /// Reads the next line that is not blank, and passes the name and the value of each member of its object to
-    /// `member`, in the order of the line. Returns false at the end of the file. Errors name the line.
+    /// Reads the next line that is not blank, and passes the name and the value of each member of its JSON object to
+    /// `member`. Returns false at the end of the file. Errors name the line.
     pub(super) fn next(
         &mut self,
         member: impl FnMut(&str, &RawValue) -> Result<(), DatasetError>,
@@ -60,7 +60,7 @@ impl Lines {
     }
 }
 
-/// Passes the members of a JSON object to `member`.
+/// Parses a line as a JSON object, and passes the name and the value of each of its members to `member`.
 fn members(line: &[u8], member: impl FnMut(&str, &RawValue) -> Result<(), DatasetError>) -> Result<(), DatasetError> {
     let mut refused = None;
     let mut reader = serde_json::Deserializer::from_slice(line);
@@ -72,10 +72,10 @@ fn members(line: &[u8], member: impl FnMut(&str, &RawValue) -> Result<(), Datase
     }
 }
 
-/// Visits the members of an object.
+/// Passes each member of a JSON object to the callback `member`.
 struct Members<'a, F> {
     member: F,
-    /// The error of `member`, which ends the visit.
+    /// Receives the error of `member`, because the parser can't return an error of this type.
     refused: &'a mut Option<DatasetError>,
 }
 
@@ -106,7 +106,7 @@ impl<'de, F: FnMut(&str, &RawValue) -> Result<(), DatasetError>> Visitor<'de> fo
     }
 }
 
-/// Reads the name of a member without a copy, unless the name has escapes.
+/// Deserializes the name of a member, and copies the name only if it has escapes.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {

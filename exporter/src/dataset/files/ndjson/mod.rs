@@ -1,5 +1,5 @@
-//! Reads NDJSON files, which have one JSON object on each line. A missing member is NULL. Numbers, lists and objects
-//! that become text keep the text of the file.
+//! Reads NDJSON files, which have one JSON object on each line. A missing member is NULL. Numbers, lists and objects in
+//! a text column have the same text as in the file.
 
 mod lines;
 
@@ -17,20 +17,20 @@ use super::{
     scan::{FileScan, ScannedColumn, Stop},
 };
 
-/// The number of lines in which members are looked for if the catalog file declares the columns.
+/// The maximum number of lines that are read to find members and time zones if the catalog file declares the columns.
 const SAMPLED_LINES: u64 = 1_000;
-/// The maximum number of different members of a file without declared columns.
+/// The maximum number of distinct members of a file without declared columns.
 const MAX_MEMBERS: usize = 10_000;
-/// The maximum size of the names of all members of a file without declared columns, in bytes.
+/// The maximum total size of the names of all members of a file without declared columns, in bytes.
 const MAX_NAMES: usize = 4 << 20;
-/// The error for an object with two members of one name.
+/// The error for an object in which two members have the same name.
 const TWICE: &str = "an object has this member twice";
 
-/// Finds the positions of members by their names.
+/// Maps the names of members to indexes, and detects a member that occurs twice on a line.
 #[derive(Default)]
 struct Members {
     indexes: HashMap<String, usize>,
-    /// For each member, the last line that has it.
+    /// For each member, by its index: the number of the last line that has the member, or 0. Blank lines do not count.
     last_lines: Vec<u64>,
 }
 
@@ -41,7 +41,7 @@ impl Members {
         self.last_lines.len() - 1
     }
 
-    /// Notes that a line has a member; fails if the line has the member already.
+    /// Records that a line has a member. Returns an error if the line already has a member with this name.
     fn mark(&mut self, index: usize, name: &str, line: u64) -> Result<(), DatasetError> {
         if std::mem::replace(&mut self.last_lines[index], line) == line {
             return Err(DatasetError::Value { column: name.to_owned(), detail: TWICE });
@@ -50,7 +50,7 @@ impl Members {
     }
 }
 
-/// Returns the names of the members of the first lines of a file.
+/// Returns the names of the members that occur on the first lines of a file.
 pub(super) fn sample(file: File) -> Result<Vec<String>, DatasetError> {
     let (mut lines, mut names) = (Lines::of(file)?, Vec::new());
     let mut members = Members::default();
@@ -65,7 +65,7 @@ pub(super) fn sample(file: File) -> Result<Vec<String>, DatasetError> {
     Ok(names)
 }
 
-/// Returns for each of these columns whether its first values are moments without a time zone.
+/// Returns for each of these columns whether its values on the first lines are timestamps without a time zone.
 pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetError> {
     let mut lines = Lines::of(file)?;
     let mut candidates = vec![Candidates::UNSEEN; columns.len()];
@@ -79,7 +79,8 @@ pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetEr
     Ok(candidates.into_iter().map(Candidates::is_naive).collect())
 }
 
-/// Returns the members of a file with the types in which all their values keep their text.
+/// Finds all members of a file, and for each member the types in which all its values can be written back as the same
+/// text.
 pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut lines = Lines::of(file)?;
     let (mut members, mut columns, mut names) = (Members::default(), Vec::new(), 0);
@@ -163,8 +164,8 @@ pub(super) fn read(
     if frame.is_empty() { Ok(true) } else { handle(frame.take()?) }
 }
 
-/// Returns the text of a JSON value: the content of a string, or the value as it is in the file. The inner None stands
-/// for `null`, the outer one for a string with an invalid escape.
+/// Returns the text of a JSON value: the content of a string, or the JSON text of any other value. Returns `Some(None)`
+/// for `null`, and None for a string with an invalid escape.
 fn text(value: &str) -> Option<Option<Cow<'_, str>>> {
     Some(match value.as_bytes() {
         b"null" => None,

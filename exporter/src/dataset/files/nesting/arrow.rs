@@ -1,4 +1,4 @@
-//! Reads the nesting of columns from an Arrow schema in its flatbuffer form.
+//! Checks how deeply the columns of an Arrow schema are nested. Reads the schema in its FlatBuffers encoding.
 
 use std::{fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
@@ -13,18 +13,18 @@ use crate::dataset::DatasetError;
 
 /// The error for a schema that is not a valid flatbuffer.
 const BROKEN: DatasetError = DatasetError::Garbled("the schema of the file is damaged");
-/// The bytes at the end of an Arrow IPC file. The length of the footer precedes them.
+/// The last bytes of an Arrow IPC file. The length of the footer precedes them.
 const MAGIC: [u8; 6] = *b"ARROW1";
-/// The length of the bytes after a footer: its length and [`MAGIC`].
+/// The number of bytes after a footer: four for the length of the footer, and six for [`MAGIC`].
 const TAIL: u64 = 10;
-/// The marker that precedes the length of a message since version 0.15 of Apache Arrow.
+/// The marker before the length of a message. Apache Arrow writes the marker since version 0.15.
 const CONTINUATION: [u8; 4] = [0xff; 4];
-/// The maximum number of fields of a schema. Tables of a flatbuffer may refer to one table twice, so that a few bytes
-/// describe any number of fields.
+/// The maximum number of fields of a schema. The limit is necessary because several tables of a flatbuffer may refer to
+/// the same table, so that a few bytes can describe any number of fields.
 const MAX_FIELDS: usize = 1 << 20;
 
-/// Checks the nesting of all columns of an Arrow IPC file. A file that does not end as such a file does passes; a
-/// library then reports the damage.
+/// Checks how deeply the columns of an Arrow IPC file are nested. Accepts a file that does not end like an Arrow IPC
+/// file, because the library that reads the file next reports the damage.
 ///
 /// # Errors
 /// When the file can't be read, its schema is damaged, or a column is nested too deeply.
@@ -41,7 +41,7 @@ pub(in super::super) fn check_file(file: &File) -> Result<(), DatasetError> {
     footer.schema().map_err(|_| BROKEN)?.map_or(Ok(()), check)
 }
 
-/// Checks the nesting of all columns of an Arrow IPC stream, whose first message is the schema.
+/// Checks how deeply the columns of an Arrow IPC stream are nested. The first message of a stream is its schema.
 ///
 /// # Errors
 /// When the file can't be read, its schema is damaged, or a column is nested too deeply.
@@ -69,8 +69,9 @@ pub(in super::super) fn check_stream(file: &File) -> Result<(), DatasetError> {
     check_message(&message)
 }
 
-/// Checks the nesting of the schema that writers of Parquet files store as text in the footer, under `ARROW:schema`. A
-/// text that is no such schema passes; a library then reports the damage.
+/// Checks how deeply the columns of an Arrow schema in Base64 are nested. Writers store this text in the footer of a
+/// Parquet file, under the key `ARROW:schema`. Accepts a text that is not Base64, because the library that reads the
+/// footer next reports the damage.
 ///
 /// # Errors
 /// When the schema is damaged, or a column is nested too deeply.
@@ -99,7 +100,7 @@ fn check(schema: SchemaRef<'_>) -> Result<(), DatasetError> {
 /// The error for a schema with more than [`MAX_FIELDS`] fields.
 const TOO_MANY: DatasetError = DatasetError::Garbled("the schema of the file has more than a million fields");
 
-/// Returns the deepest column of a schema; None if the schema has too many fields.
+/// Returns the most deeply nested column of a schema. Returns None if the schema has more than [`MAX_FIELDS`] fields.
 fn deepest(schema: SchemaRef<'_>) -> Result<Option<Deepest>, planus::Error> {
     let (mut deepest, mut seen) = (Deepest::default(), 0);
     for column in schema.fields()?.into_iter().flatten() {

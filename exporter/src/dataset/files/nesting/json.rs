@@ -1,13 +1,13 @@
-//! Measures the nesting of JSON text without parsing it.
+//! Checks how deeply JSON text is nested, without parsing the text.
 
 use super::MAX_DEPTH;
 use crate::dataset::DatasetError;
 
-/// Checks the nesting of the members of a JSON object on a line. Text that is no valid JSON passes, or is refused for
-/// its brackets; a parser reports the fault of a text that passes.
+/// Checks how deeply the members of a JSON object are nested. Accepts invalid JSON whose brackets are not nested too
+/// deeply, because the parser that reads the text next reports the fault.
 ///
 /// # Errors
-/// When a member has more than [`MAX_DEPTH`] levels.
+/// When a member has more than [`MAX_DEPTH`] levels of lists and objects.
 pub(in super::super) fn check_line(text: &[u8]) -> Result<(), DatasetError> {
     // the object itself is no level of its members
     let (mut depth, mut member) = (0_usize, 0..0);
@@ -36,7 +36,8 @@ pub(in super::super) fn check_line(text: &[u8]) -> Result<(), DatasetError> {
     Ok(())
 }
 
-/// Returns the index of the quote that ends the string beginning at `begin`; the length of the text if none does.
+/// Returns the index of the quote that closes the string whose opening quote is at `begin`. Returns the length of the
+/// text if the string is not closed.
 fn end_of_string(text: &[u8], begin: usize) -> usize {
     let mut at = begin + 1;
     while let Some(byte) = text.get(at) {

@@ -1,7 +1,8 @@
-//! Bounds the nesting of lists, maps and records in files, before a library reads the schema or the value.
+//! Limits how deeply lists, maps and records in files are nested. The checks run before a library reads the schema or
+//! the values.
 //!
-//! The libraries convert and decode nested types by recursion, and a valid file with about a hundred levels exhausts
-//! the stack, which ends the process. The checks of this module use no recursion.
+//! The libraries convert and decode nested types recursively. A valid file with about a hundred levels exhausts the
+//! stack, which ends the process. The checks of this module use no recursion.
 
 mod arrow;
 mod json;
@@ -14,10 +15,10 @@ pub(super) use self::{
 };
 use crate::dataset::DatasetError;
 
-/// The maximum number of lists, maps and records around a value.
+/// The maximum depth of a value: the number of lists, maps and records that contain the value.
 pub(super) const MAX_DEPTH: usize = 32;
 
-/// The deepest column of a file so far.
+/// The most deeply nested column found so far, and its depth.
 #[derive(Debug, Default)]
 struct Deepest {
     column: String,
@@ -25,14 +26,14 @@ struct Deepest {
 }
 
 impl Deepest {
-    /// Records that the column with this name has a value at this depth.
+    /// Remembers the column with this name and its depth if all earlier columns have a smaller depth.
     fn see(&mut self, column: &str, depth: usize) {
         if depth > self.depth {
             *self = Self { column: column.to_owned(), depth };
         }
     }
 
-    /// Returns an error if a column is nested too deeply.
+    /// Returns an error if the depth of the column exceeds [`MAX_DEPTH`].
     fn check(self) -> Result<(), DatasetError> {
         let Self { column, depth } = self;
         if depth > MAX_DEPTH { Err(DatasetError::TooDeep { column, depth }) } else { Ok(()) }

@@ -1,7 +1,7 @@
-//! Reads the nesting of columns from the footer of a Parquet file.
+//! Checks how deeply the columns of a Parquet file are nested. Reads the schema in the footer of the file.
 //!
-//! The footer has the schema as a flat list in depth-first order, in which each group states the number of its children
-//! (`FileMetaData` and `SchemaElement` of the Parquet format). This reader decodes only that list.
+//! The schema is a flat list in depth-first order, in which each group states the number of its children
+//! (`FileMetaData` and `SchemaElement` of the Parquet format). This module decodes only that list.
 
 use std::{fs::File, os::unix::fs::FileExt};
 
@@ -15,14 +15,14 @@ use crate::dataset::DatasetError;
 
 /// The error for a footer that is not valid Thrift.
 const BROKEN: DatasetError = DatasetError::Garbled("the schema of the file is damaged");
-/// The bytes at the end of a Parquet file. The length of the footer precedes them.
+/// The last bytes of a Parquet file. The length of the footer precedes them.
 const MAGIC: [u8; 4] = *b"PAR1";
-/// The length of the bytes after a footer: its length and [`MAGIC`].
+/// The number of bytes after a footer: four for the length of the footer, and four for [`MAGIC`].
 const TAIL: u64 = 8;
 
-/// `SchemaElement.repetition_type`: the field has any number of values.
+/// The value of `SchemaElement.repetition_type` for a field that may occur any number of times.
 const REPEATED: i32 = 2;
-/// A group whose repeated child does not count as a level.
+/// A list or a map in the schema. The repeated child of such a group does not count as a level of nesting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Collection {
     List,
@@ -30,8 +30,7 @@ enum Collection {
 }
 
 impl Collection {
-    /// Returns the kind of collection for which this number of `SchemaElement.converted_type` stands; None if it is no
-    /// collection.
+    /// Returns the collection that a number of `SchemaElement.converted_type` stands for; None for any other type.
     const fn from_converted_type(number: i32) -> Option<Self> {
         match number {
             // the second number is the one of old writers
@@ -41,8 +40,7 @@ impl Collection {
         }
     }
 
-    /// Returns the kind of collection for which the field `member` of the union `LogicalType` stands; None if it is no
-    /// collection.
+    /// Returns the collection that the field `member` of the union `LogicalType` stands for; None for any other type.
     const fn from_logical_type(member: Option<i16>) -> Option<Self> {
         match member {
             Some(2) => Some(Self::Map),
@@ -52,9 +50,10 @@ impl Collection {
     }
 }
 
-/// Reads the footer of a file, and checks the nesting of all columns. Returns the footer between [`MAGIC`] and its
-/// length, so that a library reads it as a whole file. Returns None if the file does not end as a Parquet file does; a
-/// library then reports the damage.
+/// Reads the footer of a Parquet file, and checks how deeply the columns are nested. Returns the footer in the form of
+/// a file without rows: [`MAGIC`], the footer, its length and [`MAGIC`].
+///
+/// Returns None if the file does not end like a Parquet file. The library that reads the file next reports the damage.
 ///
 /// # Errors
 /// When the file can't be read, its schema is damaged, or a column is nested too deeply.
@@ -74,7 +73,7 @@ pub(in super::super) fn footer(file: &File) -> Result<Option<Vec<u8>>, DatasetEr
     Ok(Some(footer))
 }
 
-/// A field or group of the schema.
+/// The decoded part of a `SchemaElement`: a group, or a field without children.
 #[derive(Debug, Default)]
 struct Element {
     name: Vec<u8>,
@@ -83,14 +82,14 @@ struct Element {
     collection: Option<Collection>,
 }
 
-/// A group whose children follow.
+/// A group of the schema, and the number of its children that have not been visited yet.
 struct Group {
     children_left: i32,
     depth: usize,
     collection: Option<Collection>,
 }
 
-/// Checks the nesting of all columns in a footer.
+/// Returns an error if a column in the schema of a footer is nested too deeply.
 fn check(footer: &[u8]) -> Result<(), DatasetError> {
     let mut deepest = Deepest::default();
     let mut groups: Vec<Group> = Vec::new();
@@ -130,7 +129,7 @@ fn check(footer: &[u8]) -> Result<(), DatasetError> {
     deepest.check()
 }
 
-/// Decodes the field `schema` of `FileMetaData`, and calls `visit` for each element.
+/// Decodes the list `FileMetaData.schema` of a footer, and calls `visit` for each element.
 fn each_element(input: &mut TCompactInputProtocol<&[u8]>, mut visit: impl FnMut(Element)) -> Result<(), thrift::Error> {
     input.read_struct_begin()?;
     loop {
@@ -150,7 +149,7 @@ fn each_element(input: &mut TCompactInputProtocol<&[u8]>, mut visit: impl FnMut(
     }
 }
 
-/// Decodes a `SchemaElement`.
+/// Decodes the next `SchemaElement`.
 fn element(input: &mut TCompactInputProtocol<&[u8]>) -> Result<Element, thrift::Error> {
     let mut element = Element::default();
     input.read_struct_begin()?;
@@ -173,7 +172,7 @@ fn element(input: &mut TCompactInputProtocol<&[u8]>) -> Result<Element, thrift::
     Ok(element)
 }
 
-/// Decodes the union `LogicalType`, and returns the collection that it stands for.
+/// Decodes the union `LogicalType`. Returns the collection that the union stands for; None for any other type.
 fn logical_collection(input: &mut TCompactInputProtocol<&[u8]>) -> Result<Option<Collection>, thrift::Error> {
     let mut collection = None;
     input.read_struct_begin()?;

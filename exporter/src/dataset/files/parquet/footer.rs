@@ -1,8 +1,10 @@
-//! Replaces the annotations of columns in a Parquet footer that polars does not know, before polars reads the footer.
+//! Removes column annotations that polars does not know from a Parquet footer, before polars reads the footer.
 //!
-//! Annotations say what the bytes of a column mean: `SchemaElement.logicalType`, and `converted_type` in older files.
-//! Readers must treat an unknown annotation as absent and read the column by its physical type (LogicalTypes.md of the
-//! Parquet format), but polars refuses the whole file. Texts that polars would read as bytes become strings.
+//! An annotation says what the bytes of a column mean: `SchemaElement.logicalType`, or `converted_type` in older files.
+//! Readers must ignore an unknown annotation and read the column by its physical type (LogicalTypes.md of the Parquet
+//! format), but polars refuses the whole file.
+//!
+//! This module also annotates enumerations and JSON as strings, because polars would read them as bytes.
 
 use std::{cell::Cell, fs::File, io::Read, os::unix::fs::FileExt, rc::Rc};
 
@@ -13,50 +15,51 @@ use polars_parquet_format::thrift::{
 
 use super::super::nesting;
 
-/// The bytes at the begin of a footer that is read as a file.
+/// The length of the magic number at the beginning of a Parquet file, in bytes.
 const MAGIC: usize = 4;
-/// The length of the bytes after a footer: its length and the magic number.
+/// The number of bytes after a footer: four for the length of the footer, and four for the magic number.
 const TAIL: usize = 8;
 
-/// `SchemaElement.type`
+/// The number of the field `SchemaElement.type`.
 const TYPE: i16 = 1;
-/// `SchemaElement.converted_type`
+/// The number of the field `SchemaElement.converted_type`.
 const CONVERTED_TYPE: i16 = 6;
-/// `SchemaElement.logicalType`
+/// The number of the field `SchemaElement.logicalType`.
 const LOGICAL_TYPE: i16 = 10;
-/// `Type.BYTE_ARRAY`
+/// The value of `SchemaElement.type` for byte arrays of variable length.
 const BYTE_ARRAY: i32 = 6;
-/// The largest member of `ConvertedType`.
+/// The largest value of the enumeration `ConvertedType`.
 const LAST_CONVERTED_TYPE: i32 = 21;
-/// The members of `ConvertedType` for enumerations and JSON.
+/// The values ENUM and JSON of the enumeration `ConvertedType`.
 const CONVERTED_TEXTS: [i32; 2] = [4, 19];
-/// The members of the union `LogicalType` for enumerations and JSON.
+/// The numbers of the fields ENUM and JSON in the union `LogicalType`.
 const LOGICAL_TEXTS: [i16; 2] = [4, 12];
-/// The members of the union `LogicalType` that polars knows.
+/// The numbers of the fields that polars knows in the union `LogicalType`.
 const KNOWN_LOGICAL_TYPES: [i16; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15];
-/// `converted_type` UTF8 in the compact protocol.
+/// The value UTF8 of `converted_type`, encoded in the Thrift compact protocol.
 const UTF8: [u8; 1] = [0];
-/// `logicalType` STRING in the compact protocol: a union with an empty struct as its first member.
+/// The value STRING of `logicalType`, encoded in the Thrift compact protocol: a union whose first field is an empty
+/// struct.
 const STRING: [u8; 3] = [0x1c, 0, 0];
 
-/// `FileMetaData.schema`
+/// The number of the field `FileMetaData.schema`.
 const SCHEMA: i16 = 2;
-/// `FileMetaData.row_groups`
+/// The number of the field `FileMetaData.row_groups`.
 const ROW_GROUPS: i16 = 4;
-/// `FileMetaData.encryption_algorithm`
+/// The number of the field `FileMetaData.encryption_algorithm`.
 const ENCRYPTION_ALGORITHM: i16 = 8;
-/// `RowGroup.sorting_columns`
+/// The number of the field `RowGroup.sorting_columns`.
 const SORTING_COLUMNS: i16 = 4;
-/// `ColumnMetaData.dictionary_page_offset`
+/// The number of the field `ColumnMetaData.dictionary_page_offset`.
 const DICTIONARY_PAGE_OFFSET: i16 = 11;
-/// `ColumnMetaData.bloom_filter_offset` and `bloom_filter_length`
+/// The numbers of the fields `ColumnMetaData.bloom_filter_offset` and `bloom_filter_length`.
 const BLOOM_FILTER: [i16; 2] = [14, 15];
-/// The magic number of a file whose footer is encrypted.
+/// The magic number at the end of a file with an encrypted footer.
 const ENCRYPTED: [u8; 4] = *b"PARE";
 
 type Input<'a> = TCompactInputProtocol<Counted<'a>>;
 
-/// A reader that counts the bytes that were read.
+/// A reader that counts the bytes that have been read from it.
 struct Counted<'a> {
     left: &'a [u8],
     read: Rc<Cell<usize>>,
@@ -70,29 +73,29 @@ impl Read for Counted<'_> {
     }
 }
 
-/// A field of a `SchemaElement`, as it is written.
+/// An encoded field of a `SchemaElement`.
 struct Field<'a> {
     id: i16,
-    /// The type of the field in the compact protocol: the lower half of its header.
+    /// The type of the field in the Thrift compact protocol: the lower four bits of the field header.
     kind: u8,
     value: &'a [u8],
     meaning: Meaning,
 }
 
-/// The part of a field's value that decides about annotations.
+/// The decoded value of a field of a `SchemaElement`. Only fields that decide which annotations change are decoded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Meaning {
-    /// The number of an enumeration.
+    /// The value of `type` or `converted_type`, which are enumerations.
     Number(i32),
-    /// The member of a union.
+    /// The number of the field that the union `logicalType` has; None for an empty union.
     Member(Option<i16>),
-    /// Any other value.
+    /// The value of any other field, which is not decoded.
     Other,
 }
 
-/// Returns a footer without unknown annotations. `footer` is a file of a footer alone: the magic number, the footer, its
-/// length and the magic number again. A footer that can't be decoded is returned as it is, so that a library reports the
-/// damage.
+/// Returns a footer without the annotations that polars does not know. `footer` has the form of a file without rows:
+/// the magic number, the footer, its length and the magic number again. A footer that can't be decoded is returned
+/// unchanged, so that a library reports the damage.
 pub(super) fn with_known_types(footer: Vec<u8>) -> Vec<u8> {
     let end = footer.len().saturating_sub(TAIL);
     let Some(metadata) = footer.get(MAGIC..end) else { return footer };
@@ -106,9 +109,11 @@ pub(super) fn with_known_types(footer: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// Returns the footer without the order of rows, Bloom filters and offsets of dictionaries that are zero, because some
-/// writers state them in another form than the specification, and Sluice does not need them. Returns None if the footer
-/// has none of them or can't be decoded. `footer` is a file of a footer alone, as in [`with_known_types`].
+/// Returns a footer without sorting columns, Bloom filters, and offsets of dictionary pages that are zero. Some writers
+/// encode these parts against the specification, and Sluice does not need them.
+///
+/// Returns None if the footer has no such part or can't be decoded. `footer` has the same form as in
+/// [`with_known_types`].
 pub(super) fn without_extras(footer: &[u8]) -> Option<Vec<u8>> {
     let metadata = footer.get(MAGIC..footer.len().checked_sub(TAIL)?)?;
     let metadata = lean(metadata).ok().flatten()?;
@@ -132,7 +137,7 @@ pub(super) fn is_encrypted(file: &File) -> bool {
     input.read_struct_begin().is_ok() && seek(&mut input, TType::Struct, ENCRYPTION_ALGORITHM).unwrap_or(false)
 }
 
-/// Returns a protocol over `metadata`, and the number of bytes that it has read.
+/// Returns a Thrift reader of `metadata`, and the counter of the bytes that the reader has read.
 fn input(metadata: &[u8]) -> (Input<'_>, Rc<Cell<usize>>) {
     let read = Rc::new(Cell::new(0));
     let reader = Counted { left: metadata, read: Rc::clone(&read) };
@@ -140,7 +145,8 @@ fn input(metadata: &[u8]) -> (Input<'_>, Rc<Cell<usize>>) {
     (TCompactInputProtocol::new(reader, metadata.len().saturating_mul(16)), read)
 }
 
-/// Skips the fields of a struct before the one with this type and number. Returns whether the struct has this field.
+/// Skips the fields of a struct up to the field with this type and number, whose value is read next. Returns false if
+/// the struct does not have that field.
 fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, thrift::Error> {
     loop {
         let field = input.read_field_begin()?;
@@ -155,7 +161,7 @@ fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, thrift::Err
     }
 }
 
-/// Returns the metadata without the parts that [`without_extras`] names; None if it has none of them.
+/// Returns the metadata of a footer without the parts that [`without_extras`] removes; None if there are no such parts.
 fn lean(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
     let (mut input, read) = input(metadata);
     input.read_struct_begin()?;
@@ -171,19 +177,19 @@ fn lean(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
     Ok(Some(out).filter(|out| out.len() < metadata.len()))
 }
 
-/// A struct that describes a part of a file.
+/// A struct in the metadata of a footer. The structs of each level contain those of the next level.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
-    /// `RowGroup`
+    /// The struct `RowGroup`, which contains a list of `ColumnChunk`.
     RowGroup,
-    /// `ColumnChunk`
+    /// The struct `ColumnChunk`, which contains a `ColumnMetaData`.
     Chunk,
-    /// `ColumnMetaData`
+    /// The struct `ColumnMetaData`, the last level.
     Metadata,
 }
 
 impl Level {
-    /// The number of the field that has the structs of the next level.
+    /// Returns the number of the field that contains the structs of the next level; None at the last level.
     const fn inner(self) -> Option<i16> {
         match self {
             Self::RowGroup => Some(1),
@@ -192,7 +198,7 @@ impl Level {
         }
     }
 
-    /// Whether a field with this number and value is left out.
+    /// Whether the copy of a struct of this level omits the field with this number and encoded value.
     fn leaves_out(self, id: i16, value: &[u8]) -> bool {
         match self {
             Self::RowGroup => id == SORTING_COLUMNS,
@@ -202,7 +208,8 @@ impl Level {
     }
 }
 
-/// Copies a struct of the first level, with the structs of the other levels in it, to `out`.
+/// Copies a struct of the first level in `levels` to `out`, and the structs of the further levels within it. Omits the
+/// fields that [`Level::leaves_out`] names.
 fn copy(
     input: &mut Input<'_>,
     metadata: &[u8],
@@ -241,7 +248,7 @@ fn copy(
     Ok(())
 }
 
-/// Returns the metadata with changed annotations; None if no annotation has to change.
+/// Returns the metadata of a footer with changed annotations; None if no annotation needs a change.
 fn rewritten(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
     let (mut input, read) = input(metadata);
     let (mut out, mut copied) = (Vec::new(), 0);
@@ -266,7 +273,7 @@ fn rewritten(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
     Ok(Some(out))
 }
 
-/// Decodes the fields of a `SchemaElement` or of another struct. The numbers of the fields decide about their meaning.
+/// Decodes the next `SchemaElement` into its fields. `read` is the number of bytes of `metadata` that `input` has read.
 fn element<'a>(input: &mut Input<'a>, metadata: &'a [u8], read: &Cell<usize>) -> Result<Vec<Field<'a>>, thrift::Error> {
     let mut fields = Vec::new();
     input.read_struct_begin()?;
@@ -293,7 +300,7 @@ fn element<'a>(input: &mut Input<'a>, metadata: &'a [u8], read: &Cell<usize>) ->
     Ok(fields)
 }
 
-/// Decodes a union, and returns the number of its member.
+/// Decodes a Thrift union, and returns the number of the field that the union has; None for an empty union.
 fn member(input: &mut Input<'_>) -> Result<Option<i16>, thrift::Error> {
     let mut member = None;
     input.read_struct_begin()?;
@@ -310,7 +317,8 @@ fn member(input: &mut Input<'_>) -> Result<Option<i16>, thrift::Error> {
     Ok(member)
 }
 
-/// Removes unknown annotations, and annotates enumerations and JSON as strings. Returns whether a field has changed.
+/// Removes unknown annotations from the fields of a `SchemaElement`, and annotates enumerations and JSON as strings.
+/// Returns whether a field has changed.
 fn replace(fields: &mut Vec<Field<'_>>) -> bool {
     let is_bytes = fields.iter().any(|field| field.id == TYPE && field.meaning == Meaning::Number(BYTE_ARRAY));
     let count = fields.len();
@@ -331,7 +339,7 @@ fn replace(fields: &mut Vec<Field<'_>>) -> bool {
     changed
 }
 
-/// Appends a `SchemaElement` in the compact protocol.
+/// Appends a `SchemaElement` with these fields, encoded in the Thrift compact protocol.
 fn write(out: &mut Vec<u8>, fields: &[Field<'_>]) {
     let mut last = 0;
     for field in fields {
@@ -340,7 +348,8 @@ fn write(out: &mut Vec<u8>, fields: &[Field<'_>]) {
     out.push(0);
 }
 
-/// Appends a field after the field with the number `last`.
+/// Appends a field in the Thrift compact protocol, in which a field header states the difference from the number of the
+/// previous field. `last` is that number, and becomes `id`.
 fn write_field(out: &mut Vec<u8>, last: &mut i16, id: i16, kind: u8, value: &[u8]) {
     match u8::try_from(id.wrapping_sub(*last)) {
         Ok(delta @ 1..=14) => out.push(delta << 4 | kind),
@@ -353,7 +362,7 @@ fn write_field(out: &mut Vec<u8>, last: &mut i16, id: i16, kind: u8, value: &[u8
     *last = id;
 }
 
-/// Appends a number in the variable length of the compact protocol.
+/// Appends a number as a varint of the Thrift compact protocol.
 fn varint(out: &mut Vec<u8>, mut number: u32) {
     while number > 0x7f {
         out.push(number as u8 | 0x80);

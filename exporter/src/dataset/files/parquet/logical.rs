@@ -1,5 +1,5 @@
-//! Reads values whose annotation polars ignores or whose range polars does not cover: 16-bit floats, UUIDs and moments
-//! of 96 bits.
+//! Handles values that polars misreads in Parquet files. 16-bit floats and UUIDs get the types that their annotations
+//! state, because polars ignores these annotations. 96-bit timestamps beyond the range of polars are refused.
 
 use polars_arrow::{
     array::{Array, FixedSizeListArray, ListArray, MapArray, PrimitiveArray, StructArray},
@@ -12,8 +12,9 @@ use polars_parquet::parquet::{
 
 use super::super::{super::DatasetError, readable};
 
-/// Gives columns the type that their annotation states, where polars reads them as bytes: 16-bit floats and UUIDs. Times
-/// of day get the unit in which Parquet stores them, which a stored Arrow schema may not state.
+/// Gives 16-bit floats and UUIDs the types that their annotations state, because polars reads them as bytes. Gives
+/// 32-bit times of day the unit milliseconds, in which Parquet stores them even if the stored Arrow schema states
+/// another unit.
 pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSchema {
     let annotate = |field: ArrowField| {
         let name = field.name.clone();
@@ -28,7 +29,7 @@ pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSc
     fields.into_iter_values().map(annotate).collect()
 }
 
-/// Annotates the leaves of a field, whose annotations come in their order.
+/// Annotates the leaf fields of a field. `annotations` yields the annotation of each leaf, in the order of the leaves.
 fn annotated_field(
     field: ArrowField,
     annotations: &mut dyn Iterator<Item = Option<PrimitiveLogicalType>>,
@@ -53,10 +54,11 @@ fn annotated_field(
     ArrowField { dtype, ..field }
 }
 
-/// Refuses a column with a moment of 96 bits outside of the years 1677 to 2262, which polars replaces by another one.
+/// Checks that a column has no 96-bit timestamps outside the years 1677 to 2262, because polars replaces them by
+/// another timestamp.
 ///
 /// # Errors
-/// When a value is such a moment.
+/// When the column has such a timestamp.
 pub(super) fn check_moments(name: &str, kinds: &[PhysicalType], arrays: &[Box<dyn Array>]) -> Result<(), DatasetError> {
     if kinds.contains(&PhysicalType::Int96) && arrays.iter().any(|array| has_replaced(&**array)) {
         let detail = "a moment of 96 bits lies before 1677-09-22 or after 2262-04-11: write the column as \
@@ -66,7 +68,8 @@ pub(super) fn check_moments(name: &str, kinds: &[PhysicalType], arrays: &[Box<dy
     Ok(())
 }
 
-/// Whether an array, or an array within it, has the number that polars writes for a moment out of range.
+/// Whether an array, or an array within it, has a timestamp with the number `i64::MAX`, which polars writes for a
+/// 96-bit timestamp out of range.
 fn has_replaced(array: &dyn Array) -> bool {
     let any = array.as_any();
     if let Some(moments) = any.downcast_ref::<PrimitiveArray<i64>>() {

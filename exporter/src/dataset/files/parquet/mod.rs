@@ -1,5 +1,5 @@
-//! Reads Parquet files in windows of rows (see `windows`), so that the needed memory depends neither on the size of the
-//! file nor on the size of its row groups.
+//! Reads Parquet files in windows of rows (see `windows`). The needed memory depends neither on the size of a file nor
+//! on the sizes of its row groups.
 
 #[cfg(test)]
 mod checksum_tests;
@@ -25,7 +25,7 @@ use super::{
     row_filter::RowFilter,
 };
 
-/// The maximum number of rows of a window when the query has a limit.
+/// The maximum number of rows of a window for queries that limit the number of rows.
 const FEW_ROWS: usize = 16_384;
 /// The maximum number of windows that an estimate samples.
 const SAMPLES: usize = 16;
@@ -34,8 +34,8 @@ const SAMPLE_ROWS: usize = 4_096;
 /// The maximum duration of an estimate. After that time, the estimate uses the windows that it has sampled.
 const SAMPLE_TIME: Duration = Duration::from_millis(700);
 
-/// Reads a file window by window, and sends the rows that pass the filter, with these columns. `cast` converts each
-/// frame before it is sent. Returns false when the receiver needs no further frame.
+/// Reads a file window by window, and sends these columns of the rows that pass the filter. `cast` converts each frame
+/// before it is sent. Returns false when the receiver needs no further frame.
 pub(super) fn read(
     file: &Windows,
     columns: &[String],
@@ -72,7 +72,8 @@ pub(super) fn read(
     Ok(true)
 }
 
-/// Returns the rows of a window that pass the filter; None if no row passes, or the receiver is dropped.
+/// Returns these columns of the rows of a window that pass the filter. Returns None if no row passes, or if the
+/// receiver is dropped.
 fn passing(
     file: &Windows,
     window: &Window,
@@ -89,8 +90,8 @@ fn passing(
     Ok(Some(frame.select(columns.iter().map(String::as_str))?.filter(&mask)?))
 }
 
-/// Counts the rows that pass a filter, and reads only the columns of the filter. Stops when `is_canceled` returns true;
-/// the result is then too small and must be ignored.
+/// Counts the rows that pass a filter, and reads only the columns of the filter. If `is_canceled` returns true, stops
+/// and returns a number that is too small.
 pub(super) fn count(file: &Windows, filter: &RowFilter, is_canceled: impl Fn() -> bool) -> Result<u64, DatasetError> {
     let mut rows = 0;
     for window in file.plan(&filter.columns, None) {

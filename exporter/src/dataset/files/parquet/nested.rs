@@ -1,5 +1,5 @@
-//! Reads nested Parquet columns, that is, lists and records: counts the rows that begin in a page, and joins the leaf
-//! columns of a column.
+//! Reads nested Parquet columns, that is, lists and records. This module counts the rows that begin in a page, and
+//! joins separately decoded leaf columns.
 
 use std::{slice, sync::Arc};
 
@@ -28,8 +28,8 @@ use super::{
 /// The error for a nested column whose leaf columns can't be joined, because their lists or records do not match.
 const UNEQUAL: DatasetError = DatasetError::Garbled("the parts of a list or record do not fit each other");
 
-/// Returns the number of rows that begin in the first page of `pages`, and whether this page begins with the rest of a
-/// row.
+/// Returns the number of rows that begin in the first page of `pages`, and whether the page begins with the rest of a
+/// row from the page before.
 pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), DatasetError> {
     let page = pages.next().ok_or(BROKEN)?.map_err(PolarsError::from)?;
     let page = page.decompress(&mut pages).map_err(PolarsError::from)?;
@@ -55,8 +55,8 @@ pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), Datase
 }
 
 /// Adapts the list types of columns to the definition and repetition levels in the file. Marks a column as unsupported
-/// if polars would decode it with levels other than those in the file, because polars would then assign values to the
-/// wrong rows.
+/// in `mapping` if polars would still decode it with other levels, because polars would then assign values to the wrong
+/// rows.
 pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaDescriptor) -> ArrowSchema {
     let fit = |field: ArrowField| {
         let leaves = file.columns().iter().filter(|leaf| leaf.path_in_schema.first() == Some(&field.name));
@@ -79,7 +79,8 @@ pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaD
     fields.into_iter_values().map(fit).collect()
 }
 
-/// Returns a list field in which `list` and `items` decide whether the list and its items may be NULL.
+/// Returns a list field with this nullability: `list` says whether the list may be NULL, and `items` whether its items
+/// may be NULL.
 fn with_items(field: &ArrowField, list: bool, items: bool) -> ArrowField {
     let inner = |inner: &ArrowField| Box::new(ArrowField { is_nullable: items, ..inner.clone() });
     let dtype = match &field.dtype {
@@ -102,7 +103,8 @@ fn within(dtype: &ArrowDataType) -> &[ArrowField] {
     }
 }
 
-/// Returns the maximum definition and repetition levels that polars expects for the leaf columns of a field.
+/// Returns the maximum definition level and the maximum repetition level that polars expects for each leaf column of a
+/// field.
 fn levels(field: &ArrowField) -> Vec<(i16, i16)> {
     let own = i16::from(field.is_nullable);
     let inner = within(&field.dtype);
@@ -121,7 +123,7 @@ fn leaves(dtype: &ArrowDataType) -> usize {
     }
 }
 
-/// Returns a nested field reduced to its leaf column with this index.
+/// Returns a nested field that has only one of its leaf columns, the one with the index `leaf`.
 pub(super) fn with_one_leaf(field: &ArrowField, mut leaf: usize) -> ArrowField {
     let boxed = |item: &ArrowField, leaf| Box::new(with_one_leaf(item, leaf));
     let dtype = match &field.dtype {
@@ -143,7 +145,7 @@ pub(super) fn with_one_leaf(field: &ArrowField, mut leaf: usize) -> ArrowField {
     ArrowField { dtype, ..field.clone() }
 }
 
-/// Joins the leaf columns of a nested column into one array. Each of `parts` is a leaf column that was decoded
+/// Joins the leaf columns of a nested column into one array. Each array in `parts` is a leaf column that was decoded
 /// separately.
 pub(super) fn join(dtype: &ArrowDataType, mut parts: Vec<Box<dyn Array>>) -> Result<Box<dyn Array>, DatasetError> {
     Ok(match dtype {

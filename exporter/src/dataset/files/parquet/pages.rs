@@ -1,8 +1,7 @@
-//! Finds the pages of a column in a Parquet file.
+//! Finds the pages of a column in a Parquet file by their headers, without decoding a page.
 //!
 //! A page is the smallest unit that can be decoded. The reader splits a file into windows by the rows and sizes of its
-//! pages. This module finds the pages by their headers, and decodes no page. A header may contain a checksum of its
-//! page.
+//! pages.
 
 use std::{fs::File, io::Cursor, ops::Range, os::unix::fs::FileExt};
 
@@ -11,7 +10,7 @@ use polars_parquet_format::{PageHeader, PageType, thrift::protocol::TCompactInpu
 
 use super::{super::super::DatasetError, repack};
 
-/// The number of bytes that are read at first for a page header. A longer header needs further reads.
+/// The number of bytes that are read first for a page header. Longer headers need further reads.
 const HEADER: usize = 512;
 /// The maximum length of a page header, in bytes.
 pub(super) const MAX_HEADER: usize = 4 << 20;
@@ -21,26 +20,28 @@ pub(super) const PAGE_BYTES: usize = 256 << 20;
 /// A data page of a leaf column.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
-    /// The bytes of the page in the file, header included.
+    /// The byte range of the page in the file, including its header.
     pub(super) range: Range<u64>,
     /// The number of values, NULLs included.
     pub(super) values: usize,
-    /// The rows that have a value in the page. [`Pages::find`] assumes one row for each value. For a list column,
-    /// `Windows::count_rows` corrects this range.
+    /// The rows that have a value in the page, counted from the start of the row group. [`Pages::find`] assumes one
+    /// value for each row. `Windows::count_rows` corrects this range for list columns.
     pub(super) rows: Range<usize>,
-    /// The first row that begins in this page. If the page begins with the rest of a list, this is the row after that
-    /// list.
+    /// The first row that begins in the page. If the page begins with the rest of a list, `first_row` is the row after
+    /// that list.
     pub(super) first_row: usize,
-    /// The size of the page in bytes: decompressed or decoded, whichever is larger.
+    /// The size of the page in bytes: its decompressed size or its decoded size, whichever is larger.
     pub(super) bytes: usize,
-    /// The bytes of the definition levels in the file, if the header counts no NULL beside them.
+    /// The byte range of the definition levels in the file. None unless the page header states that the page has no
+    /// NULLs.
     pub(super) levels: Option<Range<u64>>,
 }
 
 /// The pages of a leaf column in one row group.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    /// The bytes of the dictionary page in the file; None if there is none. Data pages refer to its values by index.
+    /// The byte range of the dictionary page in the file; None if there is no such page. Data pages refer to the values
+    /// of the dictionary by index.
     pub(super) dictionary: Option<Range<u64>>,
     /// The data pages, in the order of the file.
     pub(super) data: Vec<Page>,
@@ -51,13 +52,13 @@ pub(super) struct Pages {
 /// The checksum that the writer stored for a page.
 #[derive(Debug)]
 pub(super) struct Checksum {
-    /// The bytes of the page in the file, without its header.
+    /// The byte range of the page in the file, without its header.
     body: Range<u64>,
     crc: u32,
 }
 
 impl Pages {
-    /// Finds the pages of a column chunk with `values` values in this range of the file.
+    /// Finds the pages of a column chunk, which has `values` values and takes the bytes `range` of the file.
     ///
     /// # Errors
     /// When the file can't be read, a header is damaged, or a page is too large.
@@ -107,7 +108,8 @@ impl Pages {
         Ok(found)
     }
 
-    /// Compares the pages in `bytes`, which were read from this range of the file, with their checksums.
+    /// Compares the pages in `bytes` with their checksums. `range` is the place in the file from which the bytes were
+    /// read.
     ///
     /// # Errors
     /// When a checksum differs.
@@ -122,11 +124,11 @@ impl Pages {
         Ok(())
     }
 
-    /// Whether the levels in `bytes`, which were read from this range of the file, have a NULL in a page whose header
-    /// counts none.
+    /// Whether a page in `bytes` has NULLs although its header states that it has none. `range` is the place in the
+    /// file from which the bytes were read.
     ///
     /// # Errors
-    /// When the levels are damaged.
+    /// When the definition levels of a page are damaged.
     pub(super) fn hides_null(&self, range: &Range<u64>, bytes: &[u8], leaf: &Descriptor) -> Result<bool, DatasetError> {
         let from = self.data.partition_point(|page| page.range.start < range.start);
         for page in self.data[from..].iter().take_while(|page| page.range.end <= range.end) {
@@ -139,7 +141,7 @@ impl Pages {
         Ok(false)
     }
 
-    /// Returns the data pages that contain a value of these rows.
+    /// Returns the data pages that have values of these rows.
     pub(super) fn over(&self, rows: &Range<usize>) -> &[Page] {
         let from = self.data.partition_point(|page| page.rows.end <= rows.start);
         let to = self.data.partition_point(|page| page.rows.start < rows.end);

@@ -1,7 +1,9 @@
 //! Writes the pages of a column again, in a form that polars reads.
 //!
-//! polars lacks a few valid forms of pages: several gzip members in one page (RFC 1952, section 2.2), the encodings
-//! BYTE_STREAM_SPLIT and DELTA_BYTE_ARRAY for values of a fixed length. It also trusts the number of NULLs in the header of a page (version 2) more than the levels of the page.
+//! polars lacks a few valid forms of pages: several gzip members in one page (RFC 1952, section 2.2), and the encodings
+//! BYTE_STREAM_SPLIT and DELTA_BYTE_ARRAY for values of a fixed length. polars also trusts the number of NULLs in a
+//! page header (version 2), even if the definition levels of the page have another number.
+//!
 //! This module decodes the values of such pages, writes them in the encoding PLAIN without compression, and counts the
 //! NULLs.
 
@@ -30,7 +32,7 @@ use super::{
     pages::{BROKEN, MAX_HEADER, PAGE_BYTES},
 };
 
-/// Writes consecutive pages of a leaf column without compression, in encodings that polars reads.
+/// Writes consecutive pages of a leaf column again, without compression and in encodings that polars reads.
 ///
 /// # Errors
 /// When a page is damaged, or its decompressed size exceeds [`PAGE_BYTES`].
@@ -52,7 +54,8 @@ pub(super) fn repacked(bytes: &[u8], codec: Compression, leaf: &Descriptor) -> R
     Ok(out)
 }
 
-/// Whether the definition levels of a page (version 2) have a NULL. The levels are never compressed.
+/// Whether the definition levels of a page contain a NULL. The page must have version 2, in which levels are never
+/// compressed.
 pub(super) fn has_null(levels: &[u8], values: usize, leaf: &Descriptor) -> Result<bool, DatasetError> {
     Ok(nulls(levels, values, leaf.max_def_level)? > 0)
 }
@@ -61,7 +64,7 @@ fn size(number: i32) -> Result<usize, DatasetError> {
     usize::try_from(number).map_err(|_| BROKEN)
 }
 
-/// Returns the header and the body of the same page without compression.
+/// Returns the header and the body of a page without compression, in an encoding that polars reads.
 fn page(
     mut header: PageHeader,
     body: &[u8],
@@ -136,7 +139,7 @@ fn decompressed(bytes: &[u8], length: usize, codec: Compression) -> Result<Vec<u
     }
 }
 
-/// Counts the definition levels below the maximum.
+/// Counts the NULLs of a page, that is, the definition levels below the maximum `max`.
 fn nulls(levels: &[u8], values: usize, max: i16) -> Result<usize, DatasetError> {
     let bits = get_bit_width(max);
     let max = u32::try_from(max).map_err(|_| BROKEN)?;
@@ -154,7 +157,8 @@ fn nulls(levels: &[u8], values: usize, max: i16) -> Result<usize, DatasetError> 
     Ok(nulls)
 }
 
-/// Decodes the values of a page if polars does not read them in this encoding.
+/// Decodes the values of a page to the encoding PLAIN if polars does not read their encoding. Returns None if polars
+/// reads their encoding.
 fn values(bytes: &[u8], encoding: Encoding, leaf: &Descriptor) -> Result<Option<Vec<u8>>, DatasetError> {
     let PhysicalType::FixedLenByteArray(width) = leaf.primitive_type.physical_type else { return Ok(None) };
     Ok(match encoding {

@@ -1,4 +1,4 @@
-//! Row windows of bounded size over a Parquet file.
+//! Reads a Parquet file in windows of rows. The size of each window in memory is bounded.
 //!
 //! The streaming engine of polars maps the whole file and keeps several decoded row groups in memory, so its memory
 //! grows with the file. This reader instead reads a file in windows, each of which is a run of small row groups or a
@@ -52,17 +52,17 @@ use super::{
 
 /// The key under which writers store the Arrow schema of a file in its footer.
 const ARROW_SCHEMA: &str = "ARROW:schema";
-/// The approximate number of values in a window.
+/// The approximate maximum number of values in a window: its rows times its columns.
 const VALUES: usize = 2_000_000;
-/// The number of rows below which the limit [`VALUES`] does not shrink a window, because every window has a fixed cost.
+/// The limit [`VALUES`] never shrinks a window below this number of rows, because every window has a fixed cost.
 const MIN_ROWS: usize = 1024;
-/// The approximate size of a window in bytes: decompressed or decoded, whichever is larger. A single page may exceed
-/// this size.
+/// The approximate maximum size of a window in bytes: its decompressed or its decoded size, whichever is larger. A
+/// single page may exceed this size.
 const BYTES: usize = 32 << 20;
-/// The page cache is cleared once it describes more than this number of pages.
+/// The number of pages above which the page cache is cleared.
 const CACHED_PAGES: usize = 1 << 20;
-/// The maximum size of the pages that one window copies of a column, in bytes. The limit is necessary because a single
-/// row of a list column may take any number of pages.
+/// The maximum number of bytes that one window copies from the file for one column. The limit is necessary because a
+/// single row of a list column may take any number of pages.
 const MAX_COPIED: usize = 1 << 30;
 
 /// An open Parquet file that is read in windows of rows.
@@ -73,31 +73,32 @@ pub(in crate::dataset::files) struct Windows {
     fields: ArrowSchema,
     mapping: TypeMapping,
     cache: Mutex<PageCache>,
-    /// The maximum size of the texts of one frame, in bytes.
+    /// The maximum total size of the texts that are written for one frame, in bytes.
     pub(super) text_budget: usize,
     /// The number of bytes of the file that windows have copied so far.
     #[cfg(test)]
     pub(super) copied: std::sync::atomic::AtomicUsize,
 }
 
-/// A cache of the pages that were found in column chunks, by the offset of the chunk in the file. It holds no values.
+/// The positions of the pages of column chunks, by the offset of the chunk in the file. The cache holds no values.
 #[derive(Default)]
 struct PageCache {
     columns: HashMap<u64, Arc<Pages>>,
     pages: usize,
 }
 
-/// The part of a leaf column that one window reads: consecutive pages and, if there is one, the dictionary page.
+/// The part of a leaf column that one window reads from a row group: consecutive data pages, and the dictionary page if
+/// there is one.
 struct Run {
     ranges: Vec<Range<u64>>,
     values: i64,
-    /// The first row that begins in these pages.
+    /// The first row that begins in these pages, counted from the start of the row group.
     first_row: usize,
     /// All pages of the column in its row group.
     pages: Arc<Pages>,
 }
 
-/// The rows that are read at once: part of one row group, or several whole row groups.
+/// A range of rows that is read at once: part of one row group, or several whole row groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     groups: Range<usize>,
@@ -151,7 +152,7 @@ impl Windows {
         })
     }
 
-    /// Gives columns of the type null the types that they have in the dataset.
+    /// Replaces the type null of columns in this file by the types of the same columns in the dataset.
     pub(in crate::dataset::files) fn with_types_of(mut self, dataset: &Schema) -> Self {
         for name in &self.mapping.nulls {
             if let Some(dtype) = dataset.get(name) {
@@ -173,8 +174,7 @@ impl Windows {
         self.metadata.num_rows as u64
     }
 
-    /// Plans the windows in which these columns of the whole file are read, in the order of the rows. Each window has
-    /// at most `max_rows` rows.
+    /// Splits all rows of the file into windows for reading these columns. Each window has at most `max_rows` rows.
     pub(super) fn plan(&self, columns: &[String], max_rows: Option<usize>) -> Vec<Window> {
         let groups = self.metadata.row_groups.iter().map(|group| {
             let leaves = columns.iter().filter_map(|name| group.columns_under_root_iter(name)).flatten();
@@ -187,8 +187,8 @@ impl Windows {
         plan(&groups.collect::<Vec<_>>(), columns.len(), max_rows.unwrap_or(usize::MAX))
     }
 
-    /// Splits a window into chunks of bounded size, by the sizes of its pages, because a few rows may be much larger
-    /// than the average of their row group.
+    /// Splits a window into chunks of bounded size at the bounds of pages. This is necessary because a few rows may be
+    /// much larger than the average of their row group.
     pub(super) fn chunks(&self, window: Window, columns: &[String]) -> Result<Vec<Window>, DatasetError> {
         let group = window.groups.start;
         if window.groups.len() > 1 || window.rows.len() == self.metadata.row_groups[group].num_rows() {
@@ -211,8 +211,8 @@ impl Windows {
         Ok(found)
     }
 
-    /// Calls `work` for each chunk of a window. If the texts of a chunk exceed the budget, calls `work` for its halves
-    /// instead. Stops and returns false when `work` returns false.
+    /// Calls `work` for each chunk of a window. If the texts of a chunk exceed the budget, calls `work` again for each
+    /// half of the chunk. Stops and returns false when `work` returns false.
     pub(super) fn each(
         &self,
         window: Window,
@@ -234,7 +234,7 @@ impl Windows {
         Ok(true)
     }
 
-    /// Reads the first rows of a window: its first chunk, or the part of that chunk whose texts fit the budget.
+    /// Reads the first rows of a window: the first chunk, or the part of the first chunk whose texts fit the budget.
     pub(super) fn first(&self, window: Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let mut first = None;
         self.each(window, columns, &mut |part| {
@@ -244,11 +244,11 @@ impl Windows {
         Ok(first.unwrap_or_default())
     }
 
-    /// Reads these columns of a window, in this order.
+    /// Reads these columns of a window, in the order of `columns`.
     ///
     /// # Errors
     /// When the file can't be read or was modified, or the texts of the window exceed the budget. A window with fewer
-    /// rows may then succeed (see [`type_mapping::exceeds_budget`]).
+    /// rows may fit the budget (see [`type_mapping::exceeds_budget`]).
     pub(super) fn read(&self, window: &Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let decoded = type_mapping::catch_damage(|| self.decode(window, columns));
         // report a modification of the file first, because it may cause any other error
@@ -337,7 +337,8 @@ impl Windows {
         if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
     }
 
-    /// Decodes a range of rows of a column. If `repack` is true, writes its pages again before polars reads them.
+    /// Decodes a range of rows of a column from the pages in `runs`. If `repack` is true, writes the pages again before
+    /// polars reads them.
     fn arrays(
         &self,
         field: &ArrowField,
@@ -372,14 +373,14 @@ impl Windows {
         })
     }
 
-    /// Returns the leaf columns of a column in a row group. A record or a list of records may have several.
+    /// Returns the leaf columns of a column in a row group. A column of records may have several.
     fn leaves(&self, group: usize, name: &str) -> Result<Vec<&ColumnChunkMetadata>, DatasetError> {
         let leaves = self.metadata.row_groups[group].columns_under_root_iter(name);
         leaves.map(Iterator::collect).ok_or(DatasetError::Garbled("a group of rows lacks a column"))
     }
 
-    /// Returns the pages of a leaf column in a row group. If `keep` is true, also counts the rows of the pages of a
-    /// list column, and caches the pages.
+    /// Returns the pages of a leaf column in a row group. If `keep` is true, also finds the rows of each page, and
+    /// caches the pages.
     fn pages(&self, group: usize, leaf: &ColumnChunkMetadata, keep: bool) -> Result<Arc<Pages>, DatasetError> {
         let range = leaf.byte_range();
         let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -410,7 +411,7 @@ impl Windows {
         Ok(pages)
     }
 
-    /// Counts the rows in each page of a list column, because page headers only have the number of values.
+    /// Counts the rows in each page of a list column, because page headers state only the number of values.
     fn count_rows(&self, leaf: &ColumnChunkMetadata, pages: &mut Pages) -> Result<(), DatasetError> {
         let mut seen = 0;
         for at in 0..pages.data.len() {
@@ -431,8 +432,8 @@ impl Windows {
         Ok(())
     }
 
-    /// Copies these ranges of the file, and returns a reader of the copied pages. The pages have `values` values in
-    /// total. If `repack` is true, or a page has NULLs that its header does not count, writes the pages again.
+    /// Copies these ranges of the file, and returns a reader of the copied pages, which have `values` values in total.
+    /// Writes the pages again if `repack` is true, or if a page has NULLs that its header does not count.
     fn reader(
         &self,
         leaf: &ColumnChunkMetadata,
@@ -501,7 +502,7 @@ fn width(leaf: &ColumnChunkMetadata) -> usize {
     }
 }
 
-/// Splits rows into chunks at the bounds of pages, so that the pages of each chunk have about [`BYTES`] in total.
+/// Splits rows into chunks at the bounds of pages. The pages of each chunk have about [`BYTES`] bytes in total.
 fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     let over = |rows: &Range<usize>| -> usize {
         let pages = columns.iter().flat_map(|pages| pages.over(rows));
@@ -540,8 +541,8 @@ fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize
     parts.collect()
 }
 
-/// Plans the windows over row groups, each given as its number of rows and its size in bytes. `columns` is the number
-/// of columns that are read.
+/// Splits the rows of row groups into windows. `groups` has the number of rows and the size in bytes of each row group,
+/// and `columns` is the number of columns that are read.
 fn plan(groups: &[(usize, usize)], columns: usize, max_rows: usize) -> Vec<Window> {
     let window_rows = (VALUES / columns.max(1)).max(MIN_ROWS).min(max_rows);
     let mut windows: Vec<Window> = Vec::new();

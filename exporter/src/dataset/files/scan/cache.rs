@@ -1,4 +1,5 @@
-//! The cache of scanned files, which forgets a file when the file changes.
+//! The cache of the columns of scanned files. An entry belongs to one version of a file, so that a changed file is
+//! scanned again.
 
 use std::{
     collections::HashMap,
@@ -12,15 +13,15 @@ use chrono::{DateTime, Utc};
 
 use super::{super::super::DatasetError, FileKind, FileScan};
 
-/// The maximum number of columns in the cache, over all files. The cache forgets everything when it is full.
+/// The maximum number of columns in the cache, over all files. A full cache is cleared.
 const MAX_COLUMNS: usize = 1 << 18;
-/// The maximum size of the names in the cache, in bytes.
+/// The maximum total size of the column names in the cache, in bytes. A full cache is cleared.
 const MAX_NAMES: usize = 32 << 20;
-/// The age from which the modification time of a file distinguishes all its versions. A file system may give two writes
-/// within a few milliseconds the same time.
+/// The time after a write at which a local file may be cached. Before that, a further write could leave the
+/// modification time unchanged, because some file systems give two writes within a few milliseconds the same time.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// A version of a file, and the form in which the file is read.
+/// The version of a file, and the format in which the file is read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     kind: FileKind,
@@ -29,15 +30,15 @@ pub(super) struct Key {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Version {
-    /// A local file: device, inode, size in bytes, and the times of the last modification and of the last change of
-    /// the inode, in nanoseconds.
+    /// A local file. `modified` and `changed` are the times of the last change of the content and of the inode, in
+    /// nanoseconds since 1970-01-01. `size` is in bytes.
     Local { device: u64, inode: u64, size: u64, modified: i128, changed: i128 },
-    /// An object: its store, its name and its version.
+    /// An object, as a text of its store, key and version.
     Remote(String),
 }
 
 impl Key {
-    /// Returns the key of an open file, which is the copy of the object with the version `remote` if that is Some.
+    /// Returns the key of an open file. If the file is the copy of an object, `remote` is the version of that object.
     pub(super) fn of(file: &File, kind: FileKind, remote: Option<String>) -> Result<Self, DatasetError> {
         let metadata = file.metadata()?;
         let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
@@ -54,7 +55,7 @@ impl Key {
         Ok(Self { kind, version })
     }
 
-    /// Whether a version of the file that is written from now on will have another key.
+    /// Whether the file was last written so long ago that any later write will change its key.
     pub(super) fn is_settled(&self, now: DateTime<Utc>) -> bool {
         let Version::Local { modified, changed, .. } = &self.version else { return true };
         let now = i128::from(now.timestamp_millis()) * 1_000_000;

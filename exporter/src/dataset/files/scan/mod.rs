@@ -1,8 +1,8 @@
 //! Finds the columns of text files without declared columns, and guesses their types from all rows of all files.
 //!
-//! A task reads the files one after the other and remembers the result of each version of a file. A catalog waits for
-//! the task only for a limited time. If the task takes longer, the dataset is unavailable until the task has ended, and
-//! the next load of the catalog waits for the same task.
+//! A task reads the files one after the other, and caches the result for each version of a file. The load of a catalog
+//! waits for the task for a limited time. If the task takes longer, the dataset is unavailable until the task has
+//! ended, and the next load of the catalog waits for the same task.
 
 mod cache;
 mod task;
@@ -24,33 +24,33 @@ use protocol::catalog::Column;
 pub(super) use self::task::{MAX_WAIT, find};
 use super::{super::DatasetError, FileKind, csv, file_version::FileVersion, guess::Candidates, ndjson};
 
-/// The maximum number of notes about one dataset.
+/// The maximum number of notes about the renamed columns of one dataset.
 const MAX_NOTES: usize = 20;
 
-/// The columns of one version of a file.
+/// The columns that were found in one version of a file.
 #[derive(Debug)]
 pub(super) struct FileScan {
     /// The columns, in the order of the file.
     pub(super) columns: Vec<ScannedColumn>,
-    /// Sentences about columns that are offered by another name than in the file.
+    /// Human-readable notes about columns that are offered under another name than in the file.
     pub(super) notes: Vec<String>,
 }
 
-/// One column of a file.
+/// A column of a file, and the types that its values may have.
 #[derive(Clone, Debug)]
 pub(super) struct ScannedColumn {
     pub(super) name: String,
     pub(super) candidates: Candidates,
 }
 
-/// The columns of a dataset of text files.
+/// The columns that were found in all files of a dataset.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The columns of all files, in the order in which the files have them first.
+    /// The columns of all files, in the order in which they were found first.
     pub(super) columns: Vec<Column>,
     /// The names of the columns that some of the files lack.
     pub(super) optional: BTreeSet<String>,
-    /// Sentences about columns that are offered by another name than in the file.
+    /// Human-readable notes about columns that are offered under another name than in their file.
     pub(super) notes: Vec<String>,
 }
 
@@ -63,14 +63,14 @@ impl Stop {
         self.0.store(true, Relaxed);
     }
 
-    /// Returns an error if the scan must stop.
+    /// Returns an error if the signal to stop was given.
     pub(super) fn check(&self) -> Result<(), DatasetError> {
         if self.0.load(Relaxed) { Err(DatasetError::Scanning) } else { Ok(()) }
     }
 }
 
-/// Returns the columns of an open file. The result comes from the cache if the same version was scanned before; `remote`
-/// is the version of the file of which an open file is the copy.
+/// Returns the columns of an open file, from the cache if the same version was scanned before. If the file is the copy
+/// of an object, `remote` is the version of that object.
 fn scan_file(file: File, kind: FileKind, remote: Option<String>, stop: &Stop) -> Result<Arc<FileScan>, DatasetError> {
     let (same, version) = (file.try_clone()?, FileVersion::of(&file)?);
     let key = cache::Key::of(&file, kind, remote)?;
@@ -90,12 +90,12 @@ fn scan_file(file: File, kind: FileKind, remote: Option<String>, stop: &Stop) ->
     Ok(scanned)
 }
 
-/// Combines the columns of files.
+/// Combines the columns of the files of a dataset.
 #[derive(Debug, Default)]
 struct Merged {
     columns: Vec<ScannedColumn>,
     indexes: HashMap<String, usize>,
-    /// The number of files that have each column.
+    /// The number of files that have each column, in the order of `columns`.
     counts: Vec<usize>,
     files: usize,
     notes: Vec<String>,

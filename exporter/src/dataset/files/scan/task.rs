@@ -1,4 +1,4 @@
-//! The task that scans the files of a dataset, and the limited wait for its end.
+//! The task that scans the files of a dataset, and the function that waits for the task for a limited time.
 
 use std::{
     collections::HashMap,
@@ -13,15 +13,16 @@ use super::{
     Found, Merged, Stop, scan_file,
 };
 
-/// The maximum wait of a catalog for the columns of one dataset.
+/// The maximum time that the load of a catalog waits for the columns of one dataset.
 pub(in crate::dataset::files) const MAX_WAIT: Duration = Duration::from_secs(10);
 /// The maximum time for scanning all files of a dataset.
 const MAX_TIME: Duration = Duration::from_secs(60 * 60);
 /// The maximum number of large or remote files that are copied or scanned at once.
 const CONCURRENCY: usize = 2;
-/// The size from which a local file is large, in bytes. Smaller files do not wait for larger ones.
+/// The size above which a local file is large, in bytes. Smaller files do not wait for larger ones.
 const LARGE_FILE: u64 = 64 << 20;
-/// The number of unfinished or unread scans from which the finished ones are forgotten.
+/// The maximum number of tasks that are kept for a later call of [`find`]. When the number is reached, finished tasks
+/// are dropped; if none is finished, the new task is aborted.
 const MAX_TASKS: usize = 256;
 
 static SLOTS: Semaphore = Semaphore::const_new(CONCURRENCY);
@@ -29,7 +30,7 @@ static TASKS: LazyLock<Mutex<HashMap<(FileKind, String), Task>>> = LazyLock::new
 
 type Task = JoinHandle<Result<Found, DatasetError>>;
 
-/// Stops a scan when it is dropped.
+/// Stops the scan of a file when this value is dropped.
 struct StopOnDrop(Arc<Stop>);
 
 impl Drop for StopOnDrop {
@@ -38,11 +39,11 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Returns the columns of all files of a location.
+/// Scans all files of a location in a task, and returns their columns.
 ///
 /// # Errors
-/// [`DatasetError::Scanning`] if the files are not read within `wait`. The task then goes on, and a later call waits for
-/// it again.
+/// [`DatasetError::Scanning`] if the task takes longer than `wait`. The task then goes on, and a later call waits for
+/// the same task.
 pub(in crate::dataset::files) async fn find(
     location: &Arc<Location>,
     kind: FileKind,

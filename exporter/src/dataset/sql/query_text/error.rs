@@ -8,7 +8,7 @@ pub enum QueryTextError {
     At {
         /// The line, from 1.
         line: u64,
-        /// The column, in characters, from 1.
+        /// The position in the line, in characters, from 1.
         column: u64,
         /// The fault.
         fault: QueryFault,
@@ -35,16 +35,17 @@ pub enum QueryFault {
         "the query names `:{0}`, which is no declared parameter; a `:` that begins no parameter needs a space after it"
     )]
     Undeclared(String),
-    /// A declared parameter follows an operand, where the colon may be that of a range or of a JSON member.
+    /// A declared parameter directly follows an operand. The colon might also belong to the range of a subscript, or to
+    /// a JSON member.
     #[error(
         "`:{0}` follows an operand, so that it may be a parameter or a range: write `(:{0})` for the parameter, and \
          `: {0}` for the end of a range"
     )]
     Ambiguous(String),
-    /// A placeholder of the database's own kind, which never has a value.
+    /// A placeholder in the syntax of the database, such as `$1`. Only a parameter `:name` has a value.
     #[error("`{0}` begins a placeholder of the database, which has no value: write `:name` and declare the parameter")]
     Placeholder(char),
-    /// The server may read this part of the text as other tokens than the exporter does.
+    /// The server may split this part of the text into other tokens than the exporter does.
     #[error("{0}")]
     Unsure(&'static str),
 }

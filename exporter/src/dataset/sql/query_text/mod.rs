@@ -1,8 +1,8 @@
 //! The text of a query in the catalog, with `:name` for each parameter.
 //!
-//! The operator wrote the text, and the server reads it as the exporter does, or the exporter refuses it. Parameter
-//! values of clients never become part of the text unescaped: they are bound, or written as SQL literals of their types
-//! where a statement can't have bound values.
+//! The operator writes the text. The exporter refuses a text that the server may read in another way than the exporter
+//! does. Parameter values of clients never become part of the text unescaped: they are bound, or written as SQL
+//! literals of their types where a statement can't have bound values.
 
 mod error;
 mod parts;
@@ -28,7 +28,8 @@ use super::super::DatasetError;
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryText {
     parts: Vec<Part>,
-    /// The name that selects give to the query. The text does not contain the name.
+    /// The name of the common table expression that has the rows of the query. The text of the query does not contain
+    /// this name.
     name: String,
     dialect: SqlDialect,
     typing: Typing,
@@ -50,10 +51,10 @@ impl QueryText {
         Self::parse_for(SqlDialect::Postgres, text, params)
     }
 
-    /// Parses a query for a database with this SQL.
+    /// Parses a query in the SQL of this database.
     ///
     /// # Errors
-    /// As [`Self::parse`].
+    /// The same as for [`Self::parse`].
     pub(crate) fn parse_for(dialect: SqlDialect, text: &str, params: &[ParamSpec]) -> Result<Self, QueryTextError> {
         let parts = parts::parts(text, params, dialect)?;
         let used =
@@ -64,8 +65,9 @@ impl QueryText {
         }
     }
 
-    /// Returns this query with texts and numbers as constants without a cast, if there is a parameter to which this
-    /// makes a difference; None otherwise. In a query for PostgreSQL, such a text takes the type that its place needs.
+    /// Returns this query for PostgreSQL with its text and number parameters written as constants, without their
+    /// declared types: a text then takes the type that its place needs. None for a query without such parameters, or
+    /// for SQLite.
     pub(in crate::dataset) fn with_constants(&self) -> Option<Self> {
         let depends = |part: &Part| matches!(part, Part::Param(spec) if values::depends_on_typing(spec.kind));
         let differs = self.dialect == SqlDialect::Postgres && self.typing == Typing::Declared;
@@ -133,7 +135,8 @@ impl QueryText {
         self.parts.iter().filter(|part| matches!(part, Part::Param(_))).count()
     }
 
-    /// Returns this query as `WITH name AS (…)`, with one expression that `write` returns for each parameter.
+    /// Returns this query as `WITH name AS (…)`. `write` returns the SQL expression for the next parameter, such as
+    /// NULL.
     fn unvalued(&self, mut write: impl FnMut() -> String) -> String {
         let mut out = self.opening();
         for part in &self.parts {
@@ -182,11 +185,11 @@ impl QueryText {
     }
 }
 
-/// The text after the query. The line feed ends a comment at the end of the query.
+/// The text after the query in `WITH name AS (…)`. The line feed ends a comment at the end of the query.
 const CLOSING: &str = "\n) ";
 
-/// Returns a name that a query does not contain. SQLite would read a table of the same name in the query as a reference
-/// of the common table expression to itself.
+/// Returns a name for the common table expression that the text of the query does not contain. If the query read a
+/// table of that name, SQLite would take the name for the common table expression itself.
 fn free_name(text: &str) -> String {
     let text = text.to_ascii_lowercase();
     let mut name = "sluice_query".to_owned();
@@ -196,7 +199,7 @@ fn free_name(text: &str) -> String {
     name
 }
 
-/// A writer of SQL whose placeholders are numbered from `after + 1`.
+/// A writer of SQL for sea-query, which numbers the placeholders from `after + 1`.
 struct Shifted {
     after: usize,
     sql: String,

@@ -1,8 +1,9 @@
 //! Finds the parameters among the tokens of a query.
 //!
 //! A colon directly before the name of a declared parameter is that parameter. In PostgreSQL, a colon may also stand in
-//! a range of an array (`a[x:y]`) or in a JSON object (`JSON_OBJECT('a' : b)`). A parameter never follows an operand, so
-//! that such a colon is refused if the word after it is a declared parameter.
+//! a range of an array (`a[x:y]`) or in a JSON object (`JSON_OBJECT('a' : b)`). No parameter can follow an operand. A
+//! colon after an operand is therefore a part of the SQL, or is refused as ambiguous if the name of a declared
+//! parameter follows.
 
 use std::borrow::Cow;
 
@@ -23,7 +24,7 @@ const ODD_NAME: &str = "the name of a parameter has only letters, digits and `_`
 /// Parses a query into pieces of SQL text and the parameters between them.
 ///
 /// # Errors
-/// When the text is not exactly one select, names an unknown parameter, or can't be told apart from another reading.
+/// When the text is not exactly one select, names an unknown parameter, or is ambiguous.
 pub(super) fn parts(text: &str, params: &[ParamSpec], dialect: SqlDialect) -> Result<Vec<Part>, QueryTextError> {
     let all = tokens(text, dialect)?;
     let all = statement(&all)?;
@@ -74,7 +75,7 @@ impl Bracket {
     }
 }
 
-/// The last token that is not blank, as far as the meaning of a colon or bracket depends on it.
+/// The role of the last token that is not blank. The role decides the meaning of the next colon or bracket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
     /// The end of an operand, after which no parameter can stand.
@@ -93,15 +94,16 @@ struct Finder<'a> {
     params: &'a [ParamSpec],
     dialect: SqlDialect,
     parts: Vec<Part>,
-    /// The text since the last parameter.
+    /// The SQL text since the last parameter.
     text: String,
-    /// The brackets that are open here, with their places.
+    /// The brackets that are not closed yet, each with its line and column in the query, from 1.
     open: Vec<(Bracket, (u64, u64))>,
     last: Option<Last>,
 }
 
 impl Finder<'_> {
-    /// Reads the next token, and returns the number of tokens that belong to it: 2 for a parameter.
+    /// Reads the first token of `rest`, and returns the number of tokens read: 2 for a parameter, which has a colon and
+    /// a name, and 1 otherwise.
     fn next(&mut self, rest: &[Token<'_>]) -> Result<usize, QueryTextError> {
         let token = rest[0];
         let placed = |fault: QueryFault| fault.at(token.at);
@@ -156,7 +158,8 @@ impl Finder<'_> {
         }
     }
 
-    /// Whether a colon here separates the ends of a range, unless the word after it is a declared parameter.
+    /// Whether a colon at the current token separates the ends of a range, unless the word after the colon is a
+    /// declared parameter.
     fn is_range(&self) -> bool {
         let is_subscript = self.open.last().is_some_and(|(bracket, _)| *bracket == Bracket::Subscript);
         is_subscript && matches!(self.last, Some(Last::Keyword | Last::Subscript))
@@ -183,7 +186,8 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Returns the role of a token for the tokens after it. An opening bracket is in `open` already.
+    /// Returns the role of a token, which decides the meaning of the next tokens. The caller has already added an
+    /// opening bracket to `open`.
     fn role(&self, token: &Token<'_>) -> Last {
         match token.kind {
             Kind::Word | Kind::Name | Kind::Number | Kind::Text | Kind::PrefixedText | Kind::Close => Last::Operand,

@@ -85,7 +85,8 @@ fn is_escaped(text: &str) -> bool {
     true
 }
 
-/// Whether a text is in dollar quotes: `$$…$$` or `$tag$…$tag$`. The first repetition of the quotes ends it.
+/// Whether a text is in dollar quotes: `$$…$$` or `$tag$…$tag$`. The opening quotes must not occur again before the
+/// end.
 fn is_dollar_quoted(text: &str) -> bool {
     let Some(end) = text.get(1..).and_then(|rest| rest.find('$')) else { return false };
     let (quotes, rest) = text.split_at(end + 2);

@@ -1,9 +1,9 @@
 //! Splits a query into tokens, and proves that the server splits the query at the same places.
 //!
-//! The tokenizer of `sqlparser` finds the tokens. In places, its rules differ from those of PostgreSQL and SQLite. If the
-//! server read a parameter as a part of a quoted text, the value could end that text. Each token is therefore compared
-//! with the server's own rules: a quoted text, a quoted name or a comment has exactly the shape that the server reads,
-//! and all other text contains no character that begins one of them.
+//! The tokenizer of `sqlparser` finds the tokens. In places, its rules differ from those of PostgreSQL and SQLite. If
+//! the server read a parameter as a part of a quoted text, the value could end that text and inject SQL. Each token is
+//! therefore compared with the server's own rules: a quoted text, a quoted name or a comment has exactly the shape that
+//! the server reads, and all other text contains no character that begins one of them.
 
 use sqlparser::{
     dialect::{Dialect, PostgreSqlDialect, SQLiteDialect},
@@ -59,7 +59,7 @@ pub(super) struct Token<'a> {
 }
 
 impl Token<'_> {
-    /// Whether the server skips the token.
+    /// Whether the token is white space or a comment.
     pub(super) const fn is_blank(&self) -> bool {
         matches!(self.kind, Kind::Space | Kind::Comment)
     }
@@ -74,7 +74,7 @@ impl Token<'_> {
     }
 }
 
-/// Returns the tokens of a query. Their texts, joined, are the text of the query.
+/// Returns the tokens of a query. The texts of the tokens, joined, are the text of the query.
 ///
 /// # Errors
 /// When the text can't be read, or the server may read it as other tokens.
@@ -111,14 +111,15 @@ fn place(at: Location) -> (u64, u64) {
     (at.line.max(1), at.column.max(1))
 }
 
-/// The text that no token covers yet, and its place.
+/// The text that no token covers yet, and the line and column at which this text begins.
 struct Rest<'a> {
     text: &'a str,
     at: Location,
 }
 
 impl<'a> Rest<'a> {
-    /// Removes the text of the next token. None if the token is empty, or is not at the beginning of the rest.
+    /// Cuts the text of the next token off this text. None if the token is empty, or does not begin where this text
+    /// begins.
     fn take(&mut self, token: &TokenWithSpan) -> Option<&'a str> {
         if token.span.start != self.at {
             return None;
@@ -166,7 +167,7 @@ fn kind(token: &Parsed, slice: &str) -> Kind {
     }
 }
 
-/// Checks that the server reads this token as the tokenizer did, after the tokens `before`.
+/// Checks that the server reads this token as the tokenizer did. `before` has all earlier tokens of the query.
 fn check(token: &Token<'_>, before: &[Token<'_>], dialect: SqlDialect) -> Result<(), QueryFault> {
     let is_postgres = dialect == SqlDialect::Postgres;
     if token.text.contains('\0') {
@@ -207,8 +208,8 @@ fn check(token: &Token<'_>, before: &[Token<'_>], dialect: SqlDialect) -> Result
     }
 }
 
-/// Whether the server may read the token `last`, which directly precedes a quoted token, as the prefix of the quoted
-/// token or as a part of a number with it.
+/// Whether the server may read `last` and the quoted token directly after it as one token, such as a text with a
+/// prefix.
 fn is_prefix(last: &Token<'_>, before: &[Token<'_>], token: &Token<'_>) -> bool {
     let is_letter = |text: &str| matches!(text, "b" | "B" | "e" | "E" | "n" | "N" | "x" | "X");
     match last.kind {
@@ -221,7 +222,8 @@ fn is_prefix(last: &Token<'_>, before: &[Token<'_>], token: &Token<'_>) -> bool 
     }
 }
 
-/// Checks the characters of a token that is neither quoted nor a comment.
+/// Checks that a token that is neither quoted nor a comment has only characters that the SQL of the database allows
+/// there.
 fn characters(token: &Token<'_>, dialect: SqlDialect) -> Result<(), QueryFault> {
     let is_word = matches!(token.kind, Kind::Word | Kind::Keyword);
     if token.text.contains("--") || token.text.contains("/*") {

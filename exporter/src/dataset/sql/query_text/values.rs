@@ -10,13 +10,13 @@ use serde_json::{Map, Value};
 
 use super::super::spelling;
 
-/// How PostgreSQL gets the types of parameters.
+/// The SQL types of the parameters of a query for PostgreSQL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Typing {
     /// Each value is cast to the declared type of its parameter.
     #[default]
     Declared,
-    /// A text has no type, so that it takes the type that its place needs, such as `uuid`. A number is of the type that
+    /// A text has no declared type: it takes the type that its place needs, such as `uuid`. A number has the type that
     /// PostgreSQL gives to a constant.
     Constant,
 }

@@ -1,4 +1,4 @@
-//! Converts stored values of SQLite to the type of their column, unchanged.
+//! Converts stored values of SQLite to the type of their column, without changing them.
 
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -18,7 +18,7 @@ use super::{
 const MICRO_NANOS: i128 = 1000;
 const BLOB: &str = "a BLOB";
 
-/// A value of a column's type: of a cell, or of a filter's literal. Files are written from these values, and filters
+/// A value of a column, either from a row or from a literal of a filter. Exports write these values, and filters
 /// compare them.
 #[derive(Clone, Debug)]
 pub(super) enum Cell<'a> {
@@ -41,7 +41,7 @@ impl<'a> Cell<'a> {
     /// Converts a stored value to a column type.
     ///
     /// # Errors
-    /// Names the kind of the stored value if the type can't hold that value unchanged. The text never has the value.
+    /// When the type can't hold the stored value unchanged. The error names the kind of the value, and never the value.
     pub(super) fn new(kind: ColumnType, stored: Stored<'a>) -> Result<Self, &'static str> {
         match stored {
             Stored::Null => return Ok(Self::Null),
@@ -120,7 +120,7 @@ impl<'a> Cell<'a> {
         })
     }
 
-    /// Returns the value without borrowed text.
+    /// Returns the value with owned text, which borrows nothing from the row.
     pub(super) fn into_owned(self) -> Cell<'static> {
         match self {
             Self::Null => Cell::Null,
@@ -135,7 +135,8 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Appends the value to the builder of its column, and returns the size of a text in bytes.
+    /// Appends the value to the builder of its column. Returns the size in bytes of a text or decimal, and 0 for other
+    /// values.
     pub(super) fn append_to(&self, values: &mut ColumnBuilder) -> Result<usize, AppendError> {
         match (values, self) {
             (values, Self::Null) => values.append_null(),

@@ -23,8 +23,8 @@ pub struct SqliteFile {
     opened: Mutex<Option<(Identity, DatabaseConnection)>>,
 }
 
-/// The file behind a path. A file that is renamed over the path has another identity. The system gives no identity twice
-/// while the connections keep the first file open.
+/// Identifies the file at a path. A file that is renamed over the path has another identity, because the connections
+/// keep the old file open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -46,8 +46,8 @@ impl Identity {
 }
 
 impl SqliteFile {
-    /// Names a file without opening it. A statement waits at most `lock_timeout` for another program that writes to the
-    /// file and holds its lock.
+    /// Creates the file without opening it. A statement waits at most `lock_timeout` for another program that writes to
+    /// the file and holds its lock.
     #[must_use]
     pub fn new(path: &Path, lock_timeout: Duration) -> Self {
         Self { path: path.to_owned(), lock_timeout, opened: Mutex::new(None) }

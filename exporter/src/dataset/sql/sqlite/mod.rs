@@ -1,10 +1,12 @@
 //! Reads SQLite row by row.
 //!
 //! SQLite stores any value in any column. [`stored`] reads a value by its storage class and never by a `CAST`, and
-//! [`cell`] converts it to the column's type without changing it, or refuses it. Frames are built from the converted
-//! values, and [`row_test`] evaluates filters and row policies on the same values, so that a filter compares exactly
-//! what the file shows. The statement narrows the rows by [`prefilter`] to those that may pass, which an index may
-//! serve, and sorts them by [`sorting`], which checks the result.
+//! [`cell`] converts the value to the column's type without changing it, or refuses it. Frames are built from the
+//! converted values, and [`row_test`] evaluates filters and row policies on the same values, so that a filter compares
+//! exactly what the file shows.
+//!
+//! The SQL statement only narrows the rows to those that may pass ([`prefilter`]), so that SQLite can use an index. The
+//! statement also sorts the rows, and [`sorting`] checks their order.
 
 mod cell;
 mod file;

@@ -1,8 +1,8 @@
 //! Reads dates, times and timestamps in the spellings in which people store them in SQLite.
 //!
-//! SQLite has no types for them (<https://www.sqlite.org/lang_datefunc.html>): they are texts in ISO 8601, whole numbers
-//! or doubles that count seconds since 1970, or doubles that count Julian days. A number that may mean something else is
-//! refused.
+//! SQLite has no types for dates and times (<https://www.sqlite.org/lang_datefunc.html>): they are texts in ISO 8601,
+//! whole numbers or doubles that count seconds since 1970, or doubles that count Julian days. A number that may mean
+//! something else is refused.
 
 use chrono::{Days, NaiveDate};
 
@@ -10,18 +10,18 @@ use chrono::{Days, NaiveDate};
 const MICROS: i64 = 1_000_000;
 /// Microseconds in a day.
 const DAY_MICROS: i64 = 86_400 * MICROS;
-/// Counts of seconds lie between -[`MAX_SECONDS`] and [`MAX_SECONDS`], from the year 1653 to 2286. A count of
-/// milliseconds of the last decades lies outside.
+/// The largest accepted count of seconds since 1970, positive or negative: the counts reach from the year 1653 to 2286.
+/// A count of milliseconds of the last decades is larger.
 const MAX_SECONDS: i64 = 10_000_000_000;
-/// The first number that is no Julian day of SQLite: its calendar ends with the year 9999. SQLite's modifier `auto` takes
-/// every positive number below it for a Julian day.
+/// The Julian day at which SQLite's calendar ends, after the year 9999. SQLite's modifier `auto` reads every positive
+/// number below this day as a Julian day.
 pub(super) const JULIAN_END: f64 = 5_373_484.5;
-/// The Julian day at which the year 0 begins. The double is exact.
+/// The Julian day at which the year 0 begins. A double holds this number exactly.
 pub(super) const JULIAN_START: f64 = 1_721_059.5;
-/// 1970-01-01T00:00:00Z as milliseconds of Julian days.
+/// The Julian day of 1970-01-01T00:00:00Z, in milliseconds.
 const JULIAN_EPOCH_MS: i64 = 210_866_760_000_000;
 
-/// The reason for refusing a text with a finer fraction than a timestamp or time of day keeps.
+/// The error text for a fraction of a second with more digits than a timestamp or a time of day keeps.
 const TOO_FINE: &str = "a fraction of a second with more than six digits";
 const NO_MOMENT: &str = "a text that is no date with a time, such as 2026-11-22 15:26:01";
 const NO_DATE: &str = "a text that is no date, such as 2026-11-22";
@@ -44,13 +44,14 @@ pub(super) fn moment(text: &str) -> Result<i64, &'static str> {
     Ok(midnight + micros - offset_seconds(zone).ok_or(NO_MOMENT)? * MICROS)
 }
 
-/// Whether the text of a moment has an offset or a `Z`.
+/// Whether the text of a timestamp ends with a time zone: an offset, `Z` or `UTC`.
 pub(super) fn has_zone(text: &str) -> bool {
     let clock = leading_date(text).and_then(|(_, rest)| rest.strip_prefix([' ', 'T', 't']));
     clock.is_some_and(|clock| leading_time(clock, NO_MOMENT).is_ok_and(|(_, zone)| !zone.is_empty()))
 }
 
-/// Reads a count of seconds since 1970 as microseconds.
+/// Converts a count of seconds since 1970 to microseconds. Refuses a number that may mean something else, such as
+/// 20260131.
 pub(super) fn moment_of_integer(seconds: i64) -> Result<i64, &'static str> {
     if seconds > 0 && (seconds as f64) < JULIAN_END || is_calendar_number(seconds) {
         return Err(AMBIGUOUS);
@@ -61,8 +62,9 @@ pub(super) fn moment_of_integer(seconds: i64) -> Result<i64, &'static str> {
     Ok(seconds * MICROS)
 }
 
-/// Reads a count of seconds since 1970, to the nearest microsecond, or of Julian days, to the nearest millisecond as
-/// SQLite's own functions do.
+/// Converts a double to microseconds since 1970. From [`JULIAN_START`] to [`JULIAN_END`], the double is a Julian day
+/// and is rounded to the nearest millisecond; otherwise, the double counts seconds since 1970 and is rounded to the
+/// nearest microsecond.
 pub(super) fn moment_of_real(real: f64) -> Result<i64, &'static str> {
     if (JULIAN_START..JULIAN_END).contains(&real) {
         return Ok(((real * 86_400_000.0 + 0.5).floor() as i64 - JULIAN_EPOCH_MS) * 1000);
@@ -77,7 +79,7 @@ pub(super) fn moment_of_real(real: f64) -> Result<i64, &'static str> {
     Ok(seconds as i64 * MICROS + ((real - seconds) * MICROS as f64).round() as i64)
 }
 
-/// Reads a date as days since 1970-01-01. A midnight in UTC counts as its date.
+/// Reads a date as days since 1970-01-01. A timestamp counts as a date if its time is midnight in UTC.
 pub(super) fn date(text: &str) -> Result<i32, &'static str> {
     match leading_date(text) {
         None => Err(NO_DATE),
@@ -86,7 +88,8 @@ pub(super) fn date(text: &str) -> Result<i32, &'static str> {
     }
 }
 
-/// Returns the date of a midnight in UTC, in days since 1970-01-01.
+/// Converts a timestamp in microseconds since 1970 to days since 1970-01-01. Refuses a timestamp that is not at
+/// midnight in UTC.
 pub(super) fn date_of_moment(micros: i64) -> Result<i32, &'static str> {
     if micros.rem_euclid(DAY_MICROS) == 0 { Ok((micros / DAY_MICROS) as i32) } else { Err(NOT_MIDNIGHT) }
 }
@@ -99,7 +102,7 @@ pub(super) fn time(text: &str) -> Result<i64, &'static str> {
     }
 }
 
-/// Returns the text of the date `days` after a moment, within the years 0000 to 9999; None beyond them.
+/// Returns the text of the date that is `days` days after `day`; None outside of the years 0000 to 9999.
 pub(super) fn shifted_date(day: NaiveDate, days: i64) -> Option<String> {
     use chrono::Datelike;
     let step = Days::new(days.unsigned_abs());
@@ -128,7 +131,8 @@ fn leading_date(text: &str) -> Option<(i32, &str)> {
     Some((date.signed_duration_since(NaiveDate::default()).num_days() as i32, rest))
 }
 
-/// Splits a text into the time of day at its beginning, in microseconds, and the rest.
+/// Splits a text into the time of day at its beginning, in microseconds since midnight, and the rest. `wrong` is the
+/// error for a text without a time.
 fn leading_time<'a>(text: &'a str, wrong: &'static str) -> Result<(i64, &'a str), &'static str> {
     let two = |at: usize, most: i64| {
         text.as_bytes().get(at..at + 2).and_then(digits).filter(|number| *number <= most).ok_or(wrong)
@@ -155,7 +159,8 @@ fn leading_time<'a>(text: &'a str, wrong: &'static str) -> Result<(i64, &'a str)
     Ok((micros + value * 10_i64.pow(6 - kept.len() as u32), rest))
 }
 
-/// Reads the offset at the end of a timestamp: nothing, `Z`, `+01:00`, `+0100` or `+01`, with or without a space before.
+/// Parses the end of a timestamp, and returns the offset in seconds east of UTC. `zone` is empty, `Z`, `UTC`, `+01:00`,
+/// `+0100` or `+01`, with or without a space before.
 fn offset_seconds(zone: &str) -> Option<i64> {
     let zone = zone.strip_prefix(' ').unwrap_or(zone);
     if matches!(zone, "" | "Z" | "z" | "UTC") {

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::super::super::decimals;
 use crate::value::text;
 
-/// The maximum exponent, positive or negative, of a decimal in scientific notation. It bounds the length of the text;
-/// a double has exponents of at most 324.
+/// The maximum exponent, positive or negative, of a decimal in scientific notation. This limits the length of the
+/// written text; a double has exponents of at most 324.
 const MAX_EXPONENT: i32 = 400;
 
 /// Returns the shortest text that reads back as the same double. SQLite's own text has 15 digits and may read back as
@@ -68,8 +68,8 @@ pub(super) fn double(number: i64) -> Option<f64> {
     (real as i128 == i128::from(number)).then_some(real)
 }
 
-/// Parses the text of a whole number; None for any other text, and for leading zeros and a plus, which a number does
-/// not keep.
+/// Parses the text of a whole number; None for any other text, and for leading zeros or a plus sign, which the number
+/// would lose.
 pub(super) fn parse_int(text: &str) -> Option<i64> {
     let number: i64 = text.parse().ok()?;
     (itoa::Buffer::new().format(number) == text).then_some(number)

@@ -1,8 +1,8 @@
-//! Narrows the rows of a statement to those that may pass a filter.
+//! Builds the SQL condition that narrows the rows of a statement to those that may pass a filter.
 //!
-//! The condition is true for every row that passes, and for few others: [`super::row_test`] decides about each row. The
-//! condition is written so that an index may serve it. Where the stored values of a column may have several spellings,
-//! it lets rows with the unusual ones through.
+//! The condition is true for every row that passes, and for few others; [`super::row_test`] then tests each row. The
+//! form of the condition lets SQLite use an index. Where a column may store values in unusual spellings, rows with such
+//! values satisfy the condition too.
 
 use chrono::NaiveDate;
 use protocol::{
@@ -17,13 +17,13 @@ use super::{
     schema::{Affinities, Affinity},
 };
 
-/// Writes the conditions of one source.
+/// Builds the conditions for the columns of one source.
 pub(super) struct Prefilter<'a> {
     pub(super) columns: &'a [Column],
     pub(super) affinities: &'a Affinities,
 }
 
-/// The ends of a range of values, both included; None for a range without that end.
+/// A range of values from `low` to `high`, both inclusive. None means that the range has no limit on that side.
 struct Range<'a> {
     low: Option<&'a Literal>,
     high: Option<&'a Literal>,
@@ -135,7 +135,8 @@ impl Prefilter<'_> {
         }
     }
 
-    /// Adds the values that are stored as text to a condition on numbers, where the column may have such values.
+    /// Extends the condition `within` on numbers, so that it is also true for numbers that the column may store as
+    /// text, and for texts such as `inf` if `has_special_texts` is true. None if the column stores all numbers as text.
     fn numbers(&self, name: &str, within: Expr, has_special_texts: bool) -> Option<Expr> {
         match self.affinities.get(name) {
             Affinity::Number if !has_special_texts => Some(within),
@@ -184,8 +185,8 @@ fn text_candidates(literal: &Literal) -> Vec<Expr> {
     candidates
 }
 
-/// Returns a number as a value of SQLite. If the number is rounded to a double, `widen` moves it to the next double: up
-/// for 1, down for -1.
+/// Returns a number as a value for SQLite. A float or decimal may be rounded to a double: if `widen` is 1 or -1, the
+/// result is the next larger or the next smaller double.
 fn number(literal: &Literal, widen: i8) -> Option<Expr> {
     let real = match literal {
         Literal::Int(number) => return Some(Expr::val(*number)),

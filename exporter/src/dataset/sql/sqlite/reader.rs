@@ -30,16 +30,17 @@ use super::{
     stored::Stored,
 };
 
-/// The kind of a value that a column of [`LOCAL_MOMENTS`] can't hold.
+/// The error text for a value with a time zone in a column without time zones.
 const ZONED: &str = "a moment with a time zone";
-/// The name of a column of moments whose first values have no time zone.
+/// The description of a column of timestamps without a time zone, for error texts.
 const LOCAL_MOMENTS: &str = "a column of timestamps without a time zone";
-/// An estimate looks at up to this many rows, which is twice the default `interactive_max_rows` of the gateway.
+/// The maximum number of rows on which an estimate evaluates the filter: twice the gateway's default
+/// `interactive_max_dataset_rows`.
 const ESTIMATE_ROWS: u64 = 200_000;
-/// An estimate counts up to this many rows of the whole source.
+/// The number of rows at which an estimate stops counting the rows that may pass the filter.
 const ESTIMATE_LIMIT: u64 = 10_000_000;
 
-/// Opens a query.
+/// Opens a query of a SQLite dataset.
 pub(in crate::dataset::sql) async fn open(rows: &SqlRows, query: &Query) -> Result<OpenedQuery, DatasetError> {
     let columns = &rows.info.columns;
     let shown = query.columns.iter().map(|name| find(columns, name)).collect::<Result<Vec<_>, _>>()?;
@@ -85,8 +86,8 @@ pub(in crate::dataset::sql) async fn open(rows: &SqlRows, query: &Query) -> Resu
     Ok(frame_channel::frames(receiver, task).into())
 }
 
-/// Counts the rows of a query. An estimate evaluates the filter for the first rows only, and projects the share of those
-/// that pass.
+/// Counts the rows of a query. An estimate evaluates the filter on the first [`ESTIMATE_ROWS`] rows, and assumes that
+/// the same share of all rows passes.
 pub(in crate::dataset::sql) async fn count(
     rows: &SqlRows,
     query: &Query,
@@ -124,7 +125,7 @@ pub(in crate::dataset::sql) async fn count(
     Ok(RowCount::estimate((u128::from(reader.passed) * u128::from(all) / u128::from(seen)) as u64))
 }
 
-/// Counts the rows of a select without expressions, at most up to `limit`.
+/// Counts the rows of `select`, which selects no expressions yet, at most up to `limit`.
 async fn counted(
     db: &DatabaseConnection,
     rows: &SqlRows,
@@ -172,7 +173,7 @@ impl Reader {
         Ok(Self { dataset: dataset.name.clone(), columns, test, order: OrderCheck::new(Vec::new()), passed: 0 })
     }
 
-    /// Returns the position of a column, which is added to the statement if necessary.
+    /// Returns the position of a column in the rows of the statement. Adds the column to the statement if necessary.
     fn read(&mut self, column: &Column) -> usize {
         match self.columns.iter().position(|known| known.name == column.name) {
             Some(at) => at,
@@ -183,7 +184,7 @@ impl Reader {
         }
     }
 
-    /// Returns a select of the rows that may pass the filter, without expressions.
+    /// Returns a select of the rows that may pass the filter. The caller adds the selected expressions.
     fn select(&self, rows: &SqlRows, query: &Query, affinities: &Affinities) -> SelectStatement {
         let mut select = from_source(&rows.source);
         if let Some(condition) = (Prefilter { columns: &self.columns, affinities }).condition(&query.filter) {
@@ -226,7 +227,7 @@ struct Cells<'a> {
     row: &'a SqliteRow,
     columns: &'a [Column],
     dataset: &'a str,
-    /// The number of rows of the export before this one.
+    /// The number of rows that passed the filter before this row.
     passed: u64,
 }
 
@@ -246,7 +247,7 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// Returns the name of a column type with its article, for error texts.
+/// Returns the description of a column of this type, such as `a column of floats`, for error texts.
 const fn type_name(kind: ColumnType) -> &'static str {
     match kind {
         ColumnType::String => "a column of texts",

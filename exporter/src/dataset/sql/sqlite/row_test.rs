@@ -23,7 +23,7 @@ enum Condition {
     Or(Vec<Condition>),
     Not(Box<Condition>),
     Compare(usize, Compare, Cell<'static>),
-    /// The values are sorted.
+    /// True if the value at a position in the row equals one of these values, which are sorted.
     In(usize, Vec<Cell<'static>>),
     IsNull(usize, bool),
     Like(usize, Vec<LikePart>),
@@ -41,10 +41,10 @@ impl RowTest {
         Ok(Self { conditions })
     }
 
-    /// Whether a row passes. `cell` returns the value at a position.
+    /// Whether a row passes. `cell` returns the value at a position in the row.
     ///
-    /// The conditions are evaluated in their order up to the first one that is not true. So the values of a row that the
-    /// row policy hides are never looked at, apart from those that the policy compares.
+    /// The conditions are evaluated in order, up to the first one that is not true. If the row policy hides a row, only
+    /// the values that the policy compares are therefore read.
     ///
     /// # Errors
     /// The error of `cell`.
@@ -61,7 +61,8 @@ impl RowTest {
     }
 }
 
-/// Appends the conditions that must all be true, without nested `and`.
+/// Splits a filter into conditions that must all be true, and appends the conditions to `into`. Nested `and` filters
+/// become one list.
 fn flatten(filter: &Filter, columns: &[Column], into: &mut Vec<Condition>) -> Result<(), DatasetError> {
     match filter {
         Filter::And(parts) => parts.iter().try_for_each(|part| flatten(part, columns, into)),
@@ -127,7 +128,8 @@ impl Condition {
     }
 }
 
-/// Evaluates a conjunction, or for `decisive` a disjunction: the first part that equals `decisive` decides.
+/// Evaluates `and` if `decisive` is false, and `or` if `decisive` is true. The first part that equals `decisive`
+/// decides the result.
 fn all<'a>(
     parts: &[Condition],
     decisive: bool,
@@ -144,7 +146,7 @@ fn all<'a>(
     Ok(result)
 }
 
-/// Orders values of one type that are not NULL.
+/// Compares two values of one type, neither of which is NULL.
 fn order(left: &Cell<'_>, right: &Cell<'_>) -> Ordering {
     left.compare(right).unwrap_or(Ordering::Equal)
 }

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, State
 
 use super::super::{super::DatasetError, source::Source};
 
-/// How SQLite converts values that are stored in a column (<https://www.sqlite.org/datatype3.html#type_affinity>).
+/// How a SQLite column converts the values that it stores (<https://www.sqlite.org/datatype3.html#type_affinity>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Affinity {
     /// Texts that look like numbers are stored as numbers.
@@ -18,12 +18,12 @@ pub(super) enum Affinity {
     None,
 }
 
-/// The affinities of the columns of a source.
+/// The type affinities of the columns of a source, by the names of the columns.
 pub(super) struct Affinities(HashMap<String, Affinity>);
 
 impl Affinities {
-    /// Reads the affinities of a table. Those of a query are unknown, and SQLite does not convert the values of views and
-    /// virtual tables.
+    /// Reads the affinities of the columns of a table. For a query, a view or a virtual table, all affinities are
+    /// unknown.
     pub(super) async fn of(db: &DatabaseConnection, source: &Source) -> Result<Self, DatasetError> {
         const IS_TABLE: &str = "SELECT 1 FROM pragma_table_list(?) WHERE type = 'table'";
         let Source::Table(parts) = source else { return Ok(Self(HashMap::new())) };
@@ -74,8 +74,8 @@ pub(crate) async fn table_columns(db: &DatabaseConnection, source: &Source) -> R
     if columns.is_empty() { Err(DatasetError::NoTable(parts.join("."))) } else { Ok(columns) }
 }
 
-/// Returns the source under the name that the database knows. A table may have a dot in its name, so the whole name comes
-/// before `schema.name`.
+/// Returns the source with the name of an existing table. A name may contain a dot: `a.b` is the table `a.b` if it
+/// exists, and otherwise the table `b` of the schema `a`.
 ///
 /// # Errors
 /// When the database fails.

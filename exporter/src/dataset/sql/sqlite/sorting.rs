@@ -1,7 +1,7 @@
 //! Sorts rows by the values that files show, and checks the order.
 //!
-//! SQLite sorts stored values. The sort expression normalizes the spellings of a column as far as SQL can; the check
-//! refuses the export where the rows come in another order than that of their values.
+//! SQLite sorts stored values. The sort expression normalizes the spellings of a column as far as SQL can. The check
+//! fails the export if the rows still come in another order than that of their values.
 
 use std::cmp::Ordering;
 
@@ -15,7 +15,7 @@ use super::{
     schema::{Affinities, Affinity},
 };
 
-/// Returns the expressions by which SQLite sorts a column.
+/// Returns the SQL expressions by which SQLite sorts the rows by a column. The first expression has priority.
 pub(super) fn sort_keys(column: &Column, affinities: &Affinities) -> Vec<Expr> {
     let name = quoted(&column.name);
     let affinity = affinities.get(&column.name);
@@ -60,7 +60,8 @@ impl OrderCheck {
         Self { keys, previous: Vec::new() }
     }
 
-    /// Checks the next row. `cell` returns the value at a position.
+    /// Checks that the next row does not belong before the previous one. `cell` returns the value of the next row at a
+    /// position.
     ///
     /// # Errors
     /// The error of `cell`, or [`DatasetError::Unsorted`] if the row belongs before the previous one.
@@ -86,7 +87,7 @@ impl OrderCheck {
     }
 }
 
-/// Compares the places of two values in the order. NULL comes last.
+/// Compares two values by their place in the sort order. NULL comes last.
 fn placed(left: &Cell<'_>, right: &Cell<'_>, descending: bool) -> Ordering {
     match (left.is_null(), right.is_null()) {
         (false, false) => {

@@ -5,7 +5,7 @@ use sea_orm::{DbErr, RuntimeErr};
 
 use super::{super::super::DatasetError, moments};
 
-/// A value in its storage class (<https://www.sqlite.org/datatype3.html#storage_classes_and_datatypes>).
+/// A stored value, by its storage class (<https://www.sqlite.org/datatype3.html#storage_classes_and_datatypes>).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Stored<'a> {
     Null,
@@ -39,7 +39,8 @@ impl<'a> Stored<'a> {
 }
 
 impl Stored<'_> {
-    /// Whether a value is a moment with a time zone: a text with an offset, or a number, which counts from an instant.
+    /// Whether a value is a timestamp with a time zone: a text with an offset, or a number, because numbers count from
+    /// an instant in UTC.
     pub(super) fn has_zone(self) -> bool {
         match self {
             Self::Integer(_) | Self::Real(_) => true,

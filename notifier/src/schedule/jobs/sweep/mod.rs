@@ -1,5 +1,5 @@
-//! The job `sweep`: deletes expired files, orphans, stale tickets and old rows, and publishes lost jobs again. The
-//! sweep runs every hour by default.
+//! The scheduled job `sweep`: deletes expired files, orphans, stale tickets and old rows, and publishes lost jobs
+//! again. The sweep runs every hour by default.
 //!
 //! A failed step does not prevent the other steps. The sweep publishes a command for each expired file, as
 //! [`super::reconciler`] does. NATS redelivers the command until the file is deleted and the owner is notified, even if
@@ -30,8 +30,7 @@ use crate::{
     settle::commands,
 };
 
-/// After this time without a dispatch for a user, the sweep deletes the row that records the last dispatch for the
-/// user.
+/// The sweep deletes the row that records a user's last dispatch when the dispatch is older than this time.
 const DISPATCH_ORDER_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(in crate::schedule) struct Sweep {
@@ -99,7 +98,7 @@ impl Sweep {
         }
     }
 
-    /// Publishes a new job for each stale export of which the stream of jobs holds no job.
+    /// Publishes a new job for each stale export for which the stream of jobs holds no job.
     async fn republish_jobs(&self, run: &Run<'_>) -> Result<StepCount, NotifierError> {
         let (db, bus) = (&self.deps.db, &self.deps.bus);
         let stale_since = time_before(self.deps.clock.now(), self.config.tuning.stale_after.get());

@@ -25,7 +25,7 @@ use crate::{
 
 /// The folder of the files of all exports in the file store.
 const FOLDER: &str = "exports";
-/// Largest number of objects that the sweep covers with one database query and one deletion.
+/// Largest number of objects that the sweep checks with one database query and deletes with one call of the file store.
 const CHUNK: usize = 500;
 
 /// Scans the next objects of the file store, and deletes the orphans among them.
