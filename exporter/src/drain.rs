@@ -53,7 +53,7 @@ impl Drain {
 
     /// Sets the drain state, and returns whether the state changed.
     fn set(&self, on: bool) -> bool {
-        metrics::gauge!("sluice_exporter_draining").set(f64::from(u8::from(on)));
+        metrics::gauge!("sluice_exporter_operator_drain").set(f64::from(u8::from(on)));
         self.0.send_if_modified(|now| std::mem::replace(now, on) != on)
     }
 }

@@ -35,16 +35,16 @@ pub struct GatewayConfig {
     /// Exports of datasets with at most this many rows take the interactive lane, others the bulk lane. Raise it when
     /// exporters finish larger datasets within seconds.
     pub interactive_max_dataset_rows: u64,
-    /// How long a stopping gateway keeps serving while `/readyz` answers `503`. Set it to twice the interval of the
-    /// load balancer's health check.
-    pub readiness_delay: HumanDuration,
+    /// How long a stopping gateway serves all requests as before while `/readyz` answers `503`; only then does it begin
+    /// to shut down. Set it to twice the interval of the load balancer's health check.
+    pub shutdown_delay: HumanDuration,
     /// The period over which a stopping gateway closes its sessions, each at a random point. Raise it when thousands of
     /// reconnects at once overload the remaining gateways.
     pub session_close_spread: HumanDuration,
-    /// How long downloads over HTTP and other requests may continue after `readiness_delay`. WebSocket sessions end
-    /// within `session_close_spread` instead. `readiness_delay` plus the longer of `session_close_spread` and
-    /// `drain_timeout` must fit into `shutdown_grace`.
-    pub drain_timeout: HumanDuration,
+    /// How long downloads over HTTP and other requests may continue after `shutdown_delay`. WebSocket sessions end
+    /// within `session_close_spread` instead. `shutdown_delay` plus the longer of `session_close_spread` and
+    /// `http_drain_timeout` must fit into `shutdown_grace`.
+    pub http_drain_timeout: HumanDuration,
     /// `[gateway.identity]`: how the gateway verifies tokens.
     pub identity: IdentityConfig,
     /// `[gateway.ws]`: limits of WebSocket and SSE sessions.
@@ -68,9 +68,9 @@ impl Default for GatewayConfig {
             hsts_max_age: HumanDuration::from_secs(365 * 24 * 60 * 60),
             max_unfinished_per_user: 20,
             interactive_max_dataset_rows: 100_000,
-            readiness_delay: HumanDuration::from_secs(2),
+            shutdown_delay: HumanDuration::from_secs(2),
             session_close_spread: HumanDuration::from_secs(5),
-            drain_timeout: HumanDuration::from_secs(15),
+            http_drain_timeout: HumanDuration::from_secs(15),
             identity: IdentityConfig::default(),
             ws: WsConfig::default(),
             delivery: DeliveryConfig::default(),
@@ -157,9 +157,9 @@ pub struct OidcConfig {
     /// Further origins of the issuer that the web page's Content-Security-Policy allows in `connect-src`, such as
     /// `https://oauth2.googleapis.com`. Add the origin of a token or key endpoint outside the authority's own origin.
     pub csp_connect_src: Vec<String>,
-    /// Extra parameters of the authorization and token requests, such as `audience` or `resource`. Every visitor of the
-    /// web page can read these values.
-    pub parameters: BTreeMap<String, String>,
+    /// Parameters that the web page adds to the authorization and token requests, such as `audience` or `resource`.
+    /// Every visitor of the web page can read these values.
+    pub extra_parameters: BTreeMap<String, String>,
 }
 
 impl Default for OidcConfig {
@@ -169,7 +169,7 @@ impl Default for OidcConfig {
             client_id: String::new(),
             scope: "openid profile".into(),
             csp_connect_src: Vec::new(),
-            parameters: BTreeMap::new(),
+            extra_parameters: BTreeMap::new(),
         }
     }
 }
@@ -180,14 +180,15 @@ impl Default for OidcConfig {
 pub struct LocalIdentityConfig {
     /// The HS256 signing secret of at least 32 bytes; empty: no local identity.
     pub secret: Secret,
-    /// Whether anyone may sign in as one of `people` on the sign-in page, without a password. For a trial on one
+    /// Whether anyone may sign in as one of `users` on the sign-in page, without a password. For a trial on one
     /// machine only.
     pub passwordless_sign_in: bool,
-    /// The address at which clients reach a gateway in a container, where `gateway.listen` is `0.0.0.0`. The gateway
-    /// only checks that `passwordless_sign_in` is offered on a loopback address; empty: it checks `gateway.listen`.
-    pub external_address: String,
+    /// The address that the gateway checks to be a loopback address before it offers `passwordless_sign_in`; empty: it
+    /// checks `gateway.listen`. Set it for a gateway in a container, which listens on `0.0.0.0`, to the address of the
+    /// published port. The gateway does not listen on it.
+    pub loopback_check_address: String,
     /// The users that the sign-in page offers.
-    pub people: Vec<Person>,
+    pub users: Vec<LocalUser>,
     /// The lifetime of a token from the sign-in page. Shorten it to see the page refresh its token.
     pub token_ttl: HumanDuration,
 }
@@ -197,8 +198,8 @@ impl Default for LocalIdentityConfig {
         Self {
             secret: Secret::default(),
             passwordless_sign_in: false,
-            external_address: String::new(),
-            people: Vec::new(),
+            loopback_check_address: String::new(),
+            users: Vec::new(),
             token_ttl: HumanDuration::from_secs(60 * 60),
         }
     }
@@ -207,7 +208,7 @@ impl Default for LocalIdentityConfig {
 /// A user that the sign-in page offers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Person {
+pub struct LocalUser {
     /// The id that the page sends to sign in.
     pub id: String,
     /// The name that the page shows.

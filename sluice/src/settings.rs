@@ -96,8 +96,8 @@ impl Settings {
     #[must_use]
     pub(crate) fn gateway_drain(&self) -> Duration {
         let gateway = &self.gateway;
-        let close = gateway.drain_timeout.get().max(gateway.session_close_spread.get());
-        gateway.readiness_delay.get().saturating_add(close)
+        let close = gateway.http_drain_timeout.get().max(gateway.session_close_spread.get());
+        gateway.shutdown_delay.get().saturating_add(close)
     }
 }
 

@@ -37,7 +37,7 @@ impl LoadContext {
     pub fn new(config: &ExporterConfig) -> Self {
         let uses_system_dir = config.spool_dir.as_os_str().is_empty();
         let dir = if uses_system_dir { std::env::temp_dir() } else { config.spool_dir.clone() };
-        let spool = Spool { dir, max_size: config.max_spool_size.bytes(), timeout: FETCH_TIMEOUT };
+        let spool = Spool { dir, max_size: config.max_spool_size_per_export.bytes(), timeout: FETCH_TIMEOUT };
         Self { folder: config.datasets_dir.clone(), spool, slots: config.slots(), max_entry_size: MAX_ENTRY_SIZE }
     }
 

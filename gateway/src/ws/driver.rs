@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    sessions::{ProgressThrottle, RenderedEvent, SessionGuard, session_ready},
+    sessions::{ProgressThrottle, RenderedEvent, SessionGuard, Transport, session_ready},
     state::AppState,
 };
 
@@ -94,7 +94,8 @@ impl Driver {
         outbox: Outbox,
     ) -> Result<Self, CloseCode> {
         let owner = caller.owner.clone();
-        let (guard, mailbox) = app.sessions.register(&owner, id).ok_or(CloseCode::TooManySessions)?;
+        let (guard, mailbox) =
+            app.sessions.register(&owner, id, Transport::WebSocket).ok_or(CloseCode::TooManySessions)?;
         let internal = |e: &dyn std::fmt::Display| {
             warn!(error = %e, "failed to start a session");
             CloseCode::Internal

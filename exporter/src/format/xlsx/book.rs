@@ -115,12 +115,12 @@ impl Sheets {
     }
 
     fn check_size(&self, size: u64) -> Result<(), FormatError> {
-        if size <= self.limits.max_spool_size {
+        if size <= self.limits.max_spool_size_per_export {
             return Ok(());
         }
         Err(FormatError::TooLarge {
             subject: "this workbook",
-            limit: format!("{} bytes in temporary files", self.limits.max_spool_size),
+            limit: format!("{} bytes in temporary files", self.limits.max_spool_size_per_export),
             advice: "use a filter, or the format xlsx-zip, which makes several workbooks",
         })
     }
