@@ -21,25 +21,27 @@ pub struct GatewayConfig {
     pub internal_listen: String,
     /// The folder of the built web page; empty: the gateway serves only the API.
     pub web_dir: String,
-    /// The maximum number of open connections. Further connections wait in the kernel's queue until one closes; raise
-    /// it together with the process's limit of open files.
+    /// The maximum number of open connections. Further connections wait in the kernel's queue until a connection closes.
+    /// Raise the maximum together with the process's limit of open files.
     pub max_connections: usize,
     /// Further origins whose web pages may call the API and open sockets, such as `https://app.example.com`. Web pages
     /// of the gateway's own origin always may. Add an origin when another host serves the web page.
     pub allowed_origins: Vec<String>,
-    /// The `max-age` of `Strict-Transport-Security` (RFC 6797), sent when the proxy sets `X-Forwarded-Proto: https`;
-    /// `0s`: off. Turn it off for a trial over HTTPS on a host that will serve plain HTTP again.
+    /// The `max-age` of the header `Strict-Transport-Security` (RFC 6797), which the gateway sends when the proxy sets
+    /// `X-Forwarded-Proto: https`. `0s` turns the header off, for a trial over HTTPS on a host that will serve plain
+    /// HTTP again.
     pub hsts_max_age: HumanDuration,
     /// The maximum number of unfinished exports of one user. Lower it to keep one user from filling the queue.
     pub max_unfinished_per_user: u64,
-    /// Exports of datasets with at most this many rows take the interactive lane, others the bulk lane. Raise it when
-    /// exporters finish larger datasets within seconds.
+    /// The largest number of rows of a dataset whose exports take the interactive lane. Exports of larger datasets, and
+    /// of datasets of unknown size, take the bulk lane. Raise the limit when exporters finish larger datasets within
+    /// seconds.
     pub interactive_max_dataset_rows: u64,
     /// How long a stopping gateway serves all requests as before while `/readyz` answers `503`; only then does it begin
     /// to shut down. Set it to twice the interval of the load balancer's health check.
     pub shutdown_delay: HumanDuration,
-    /// The period over which a stopping gateway closes its sessions, each at a random point. Raise it when thousands of
-    /// reconnects at once overload the remaining gateways.
+    /// The period over which a stopping gateway closes its sessions. Each session closes at a random time within the
+    /// period. Raise it when thousands of reconnects at once overload the remaining gateways.
     pub session_close_spread: HumanDuration,
     /// How long downloads over HTTP and other requests may continue after `shutdown_delay`. WebSocket sessions end
     /// within `session_close_spread` instead. `shutdown_delay` plus the longer of `session_close_spread` and
@@ -224,8 +226,8 @@ pub struct LocalUser {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WsConfig {
-    /// How often the gateway pings; two unanswered pings close the session. Keep it below the idle timeout of every
-    /// proxy between client and gateway.
+    /// The time between two pings of the gateway. The gateway closes a session after two unanswered pings. Keep it below
+    /// the idle timeout of every proxy between client and gateway.
     pub heartbeat_interval: HumanDuration,
     /// The maximum size of a text message from a client. Raise it for requests with very long filters.
     pub max_message_size: ByteSize,
@@ -236,8 +238,8 @@ pub struct WsConfig {
     pub write_timeout: HumanDuration,
     /// The maximum number of sessions of one user on one gateway; each `GET /v1/events` counts as one.
     pub max_sessions_per_user: usize,
-    /// The sustained rate of client messages per second; a `file.window` counts as one twentieth of a message.
-    /// A client may send the messages of five seconds at once.
+    /// The number of messages that a client may send per second on average; a `file.window` counts as one twentieth of a
+    /// message. A burst may contain the messages of five seconds.
     pub messages_per_second: u32,
 }
 
@@ -258,8 +260,8 @@ impl Default for WsConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryConfig {
-    /// How long the gateway retries a failing read without receiving a byte before it closes the stream. Raise it when
-    /// restarts of the file store take longer.
+    /// The time for which the gateway retries a failing read. If no byte arrives in this time, the gateway closes the
+    /// stream. Raise it when restarts of the file store take longer.
     pub read_retry_timeout: HumanDuration,
 }
 

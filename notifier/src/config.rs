@@ -28,8 +28,8 @@ pub struct NotifierConfig {
     /// Largest number of exports of one user that are in flight (dispatched or running) in one lane of one pool; each
     /// lane of each pool counts on its own. Further exports of the user wait.
     pub max_in_flight_per_user_pool_and_lane: u32,
-    /// Time after which another notifier takes over a lease that its holder has not renewed: the lease of the
-    /// dispatcher or of a scheduled job. Shorter values speed up a takeover and tolerate less database latency.
+    /// Duration of the leases of the dispatcher and of scheduled jobs. If the holder does not renew a lease for this
+    /// time, another notifier takes it over. Shorter values speed up a takeover and tolerate less database latency.
     pub lease_duration: HumanDuration,
     /// How long the signed URL of one segment stays valid. Shorter values limit the use of a leaked URL and cost
     /// gateways more requests.
@@ -45,14 +45,14 @@ pub struct NotifierConfig {
     /// Age from which the sweep deletes an object whose export has no row in the database. The row may be missing
     /// because an old backup was restored. Choose an age that leaves time to restore a newer backup with the row.
     pub orphan_grace: HumanDuration,
-    /// Time between two updates of the metrics that describe the queue and JetStream. Keep it at most as long as the
+    /// Time between two updates of the metrics that describe the queue and JetStream. Set at most the
     /// scrape interval of Prometheus.
     pub metrics_interval: HumanDuration,
     /// The time zone of the cron expressions, from the top-level setting `time_zone`.
     #[serde(skip)]
     #[schemars(skip)]
     pub time_zone: Tz,
-    /// Limits that operators can't set; tests shorten them.
+    /// Limits that operators can't set. Tests use smaller limits.
     #[serde(skip)]
     #[schemars(skip)]
     pub tuning: NotifierTuning,
