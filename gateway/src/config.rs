@@ -185,9 +185,9 @@ pub struct LocalIdentityConfig {
     /// Whether anyone may sign in as one of `users` on the sign-in page, without a password. For a trial on one
     /// machine only.
     pub passwordless_sign_in: bool,
-    /// The address that the gateway checks to be a loopback address before it offers `passwordless_sign_in`; empty: it
-    /// checks `gateway.listen`. Set it for a gateway in a container, which listens on `0.0.0.0`, to the address of the
-    /// published port. The gateway does not listen on it.
+    /// With `passwordless_sign_in`, the gateway starts only if this is a loopback address; empty: only if
+    /// `gateway.listen` is one. For a gateway in a container, which listens on `0.0.0.0`, set it to the address of the
+    /// published port. The gateway does not listen on this address.
     pub loopback_check_address: String,
     /// The users that the sign-in page offers.
     pub users: Vec<LocalUser>,

@@ -364,7 +364,8 @@ impl DatasetSpec {
         columns.collect()
     }
 
-    /// Returns the columns by which rows are sorted, as the file declares them.
+    /// Returns the columns that the key `order` of the catalog file lists, each with its direction: ascending, unless
+    /// ` desc` follows the name. The result is empty without this key.
     pub(crate) fn order(&self) -> Vec<OrderBy> {
         let keys = self.order.iter().flat_map(|order| order.get_ref().names()).map(|key| match key.rsplit_once(' ') {
             Some((column, direction)) if direction.eq_ignore_ascii_case("desc") => {

@@ -28,8 +28,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// not rely on the announcement of the end alone, because the announcement may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Opens the reader of a new stream and spawns its pump. The task in `pumps` returns the stream's number, and whether a
-/// `file.close` of the client needs no further answer.
+/// Opens the reader of a new stream, and spawns its pump as a task in `pumps`. The task returns the stream's number, and
+/// whether the client's `file.close` is settled: true if the pump has answered it or the session ends; false if the
+/// session must answer a `file.close` that arrives after the pump's end.
 pub(super) async fn spawn(
     pumps: &mut JoinSet<(u32, bool)>,
     source: Source,

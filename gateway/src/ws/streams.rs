@@ -12,7 +12,8 @@ use protocol::{
 
 use super::{stop::StopSignal, window::Window};
 
-/// A stream whose pump the driver must start.
+/// A file stream that the session has accepted. The [driver](super::driver) starts its [pump](super::pump), the task
+/// that sends the bytes of the file.
 #[derive(Debug)]
 pub(super) struct NewStream {
     pub(super) stream: u32,

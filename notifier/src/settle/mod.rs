@@ -5,8 +5,8 @@
 //! because that delivery may have been interrupted between the commit and the events. The notifier drops any other
 //! outcome.
 //!
-//! Each end of an export is the result of a message in the outcomes stream, because NATS redelivers the message until
-//! its user events are published. A scheduled job that must end an export publishes a command to this stream (see
+//! An export ends only through a message in the outcomes stream. If a notifier stops before it has published the user
+//! events, NATS redelivers the message, so that no event is lost. A scheduled job that must end an export publishes a command to this stream (see
 //! `commands`), and a notifier settles the command like an outcome.
 
 pub(crate) mod commands;

@@ -21,16 +21,16 @@ pub struct CsvDialect {
     /// Whether the catalog file declares the delimiter. If it does not, a file that seems to have another delimiter is
     /// refused.
     pub is_declared: bool,
-    /// The lines before the header that are comments.
+    /// How to tell which lines before the header are comments.
     pub comments: Comments,
 }
 
-/// The lines before the header of a CSV file that are comments.
+/// The rule that decides which lines before the header of a CSV file are comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Comments {
-    /// Lines that begin with `#` are comments, except for the last one if it is the header.
+    /// Lines before the header that begin with `#` are comments, but the last such line may be the header.
     Detected,
-    /// All lines that begin with `#` are comments.
+    /// All lines before the header that begin with `#` are comments.
     Hash,
     /// No line before the header is a comment.
     None,

@@ -1,4 +1,5 @@
-//! Converts stored values of SQLite to the type of their column, without changing them.
+//! Converts stored values of SQLite to the type of their column. A value that the type can't hold exactly is refused, not
+//! rounded or cut.
 
 use std::{borrow::Cow, cmp::Ordering};
 
