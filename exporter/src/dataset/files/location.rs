@@ -32,8 +32,8 @@ pub struct Spool {
 pub(super) struct ListedFile {
     /// The path, key or URL of the file.
     pub(super) name: String,
-    /// A text that identifies the store, key and version of an object. None if the version is unknown until the file is
-    /// opened.
+    /// A text that identifies the store, key and version of an object. None for a local file, an HTTP response, and a
+    /// key without wildcards, which is not looked up in a listing.
     pub(super) version: Option<String>,
 }
 
@@ -48,14 +48,14 @@ pub enum Location {
     /// Local files. The path may have the wildcards `*`, `?`, `[…]` and `**`, unless a file with exactly this path
     /// exists.
     Local(PathBuf),
-    /// Objects of a bucket. The key may have the wildcards `*`, `?` and `[…]`. A key without `*` has no wildcards if an
-    /// object with exactly this key exists.
+    /// Objects of a bucket. The key may have the wildcards `*`, `?` and `[…]`. If the key has no `*`, and an object
+    /// with exactly this key exists, the key means only that object.
     Objects {
         /// The store that holds the bucket.
         store: Arc<dyn ObjectStore>,
         /// The key of one object, or a pattern that matches several keys.
         pattern: String,
-        /// The folder and the limits of the copies.
+        /// The folder for the local copies of the objects, and the limits of each copy.
         spool: Spool,
     },
     /// The response body of an HTTP endpoint, as a single file.
@@ -66,7 +66,7 @@ pub enum Location {
         url: url::Url,
         /// The token for the header `Authorization: Bearer`. If the token is empty, requests have no such header.
         bearer: Secret,
-        /// The folder and the limits of the copies.
+        /// The folder for the local copy of the response body, and the limits of the copy.
         spool: Spool,
     },
 }
@@ -209,8 +209,8 @@ fn key(text: &str) -> Result<Path, DatasetError> {
     Path::parse(text).map_err(|e| DatasetError::Objects(e.into()))
 }
 
-/// Copies the bytes of a remote file into an unnamed temporary file. Returns an error if the bytes exceed the limits of
-/// `spool`.
+/// Copies the bytes of a remote file into an unnamed temporary file. Returns an error if the file is larger, or its
+/// next bytes take longer, than `spool` allows.
 async fn copy(bytes: impl Stream<Item = Result<Bytes, DatasetError>>, spool: &Spool) -> Result<File, DatasetError> {
     let dir = spool.dir.clone();
     let mut file = tokio::task::spawn_blocking(move || tempfile::tempfile_in(dir)).await??;
