@@ -26,7 +26,7 @@ const HAS_ZONE: &str = "(typeof(?) IN ('integer', 'real') OR ? GLOB '*[Zz]' OR ?
                         OR ? GLOB '*:*[+-][0-9][0-9][0-9][0-9]' OR ? GLOB '*UTC')";
 
 /// Returns the columns with [`Column::local`] set for each `datetime` column whose values have no time zone. A column
-/// without values has a time zone.
+/// without values counts as one with a time zone. For a database other than SQLite, returns the columns unchanged.
 ///
 /// # Errors
 /// When the database fails.

@@ -159,7 +159,8 @@ impl Finder<'_> {
         }
     }
 
-    /// Whether a colon at the current token separates the ends of a range, unless the word after the colon is a
+    /// Whether a colon after the last token separates the ends of a range in a subscript, as in `a[:y]`: it does after
+    /// the opening bracket or a keyword. The caller has already handled a colon after an operand, and a colon before a
     /// declared parameter.
     fn is_range(&self) -> bool {
         let is_subscript = self.open.last().is_some_and(|(bracket, _)| *bracket == Bracket::Subscript);
