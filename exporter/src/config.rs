@@ -67,7 +67,8 @@ pub struct ExporterConfig {
     /// The interval at which the exporter advertises its catalog. Gateways drop an exporter that is silent for three
     /// intervals, and for 10 seconds at least.
     pub advertise_interval: HumanDuration,
-    /// Limits that operators can't set. Tests use smaller limits.
+    /// Limits and commands that are not part of the configuration file. The program sets them, and tests use smaller
+    /// limits.
     #[serde(skip)]
     #[schemars(skip)]
     pub tuning: ExporterTuning,

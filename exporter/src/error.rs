@@ -83,7 +83,7 @@ pub enum JobError {
     /// The exporter failed to serialize the metadata document or the manifest.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The export has no attempts left. The number is the number of attempts that ended without a file.
+    /// The export has no attempts left, because this number of earlier attempts ended without a file.
     #[error("the process that worked on the export died {0} times")]
     Exhausted(u32),
     /// The lease of the export expired, so another exporter may have taken over the export.

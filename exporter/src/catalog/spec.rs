@@ -85,8 +85,9 @@ pub(crate) enum SourceSpec {
         connections_per_export: Option<usize>,
         /// The maximum wait for the next rows; 10m by default.
         read_timeout: Option<HumanDuration>,
-        /// The number of rows up to which one statement reads a filtered table, so that the server can use an index;
-        /// 100,000 by default. The planner estimates the number of rows.
+        /// If the planner expects at most this number of rows to pass the filter of an export, one statement reads the
+        /// table and can use an index. Otherwise several connections each read a range of the table. 100,000 by
+        /// default.
         few_rows: Option<u64>,
     },
     /// A SQLite file, opened for reading only.
@@ -151,7 +152,8 @@ pub(crate) struct DatasetSpec {
     #[schemars(with = "Option<String>")]
     pub(crate) delimiter: Option<Spanned<String>>,
     /// The character with which comment lines before the header of a CSV file begin: `#`, or an empty text if the files
-    /// have no comments. By default, lines with `#` before the header are comments, unless such a line is the header.
+    /// have no comments. By default, lines with `#` before the header are comments, but the last of them may be the
+    /// header itself. If the exporter can't tell which, it requires this key.
     #[schemars(with = "Option<String>")]
     pub(crate) comment: Option<Spanned<String>>,
     /// The column, or the list of columns, by which rows are ordered; `NAME desc` for the largest value first.
@@ -220,7 +222,8 @@ pub(crate) struct ColumnSpec {
     /// The type; by default the source decides.
     #[serde(rename = "type")]
     pub(crate) kind: Option<ColumnType>,
-    /// Whether the timestamps of a `datetime` column have no time zone; by default the source decides.
+    /// `true` declares that the timestamps of a `datetime` column have no time zone. If false, the default, the source
+    /// decides.
     #[serde(default)]
     pub(crate) local: bool,
     /// The label that users see.

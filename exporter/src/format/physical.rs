@@ -36,7 +36,8 @@ impl Physical {
         self.rows
     }
 
-    /// Returns the typed cells of each column. `local` says for each column whether its timestamps have no time zone.
+    /// Returns the typed cells of each column. `local` says for each column whether its timestamps are local times,
+    /// that is, without a time zone.
     ///
     /// # Errors
     /// When no encoder supports the type of a column. The error names `format`.

@@ -104,7 +104,7 @@ impl Layout {
         self.projection.inputs()
     }
 
-    /// Returns for each column whether its timestamps have no time zone.
+    /// Returns for each column whether its timestamps are local times, that is, without a time zone.
     pub(crate) fn local(&self) -> Vec<bool> {
         self.columns.iter().map(|column| column.source.local).collect()
     }

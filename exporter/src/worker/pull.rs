@@ -90,7 +90,8 @@ impl Puller {
         Ok(())
     }
 
-    /// Waits until the exporter is not draining, and then for a free slot.
+    /// Waits for the end of a drain, if the exporter is draining, and then for a free slot. None if the slots are
+    /// closed, which never happens.
     async fn slot(&self) -> Option<Slot> {
         self.context.drain.is_off().await;
         self.slots.acquire(self.lane).await

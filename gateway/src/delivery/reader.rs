@@ -64,7 +64,7 @@ pub(crate) struct Reader {
     start: u64,
     /// The offset of the next byte to read.
     offset: u64,
-    /// The attempt whose bytes are read; None before the first grant.
+    /// The attempt whose bytes are read; None until the first grant, unless the client named an attempt.
     attempt: Option<u32>,
     grants: VecDeque<Grant>,
     fetch: Option<Fetch>,
@@ -114,7 +114,7 @@ impl Reader {
         self.offset
     }
 
-    /// The attempt whose bytes are read; None before the first grant.
+    /// The attempt whose bytes are read; None until the first grant, unless the client named an attempt.
     #[must_use]
     pub(crate) fn attempt(&self) -> Option<u32> {
         self.attempt
@@ -208,7 +208,7 @@ impl Reader {
     }
 
     /// Requests grants from the notifier. If the notifier grants no segment yet, waits for an announcement. Returns a
-    /// problem when no byte will follow.
+    /// problem if the reader must give up, and None if the caller should check again for the next byte.
     async fn request_grants(&mut self) -> Option<Problem> {
         match self.source.grants(&self.owner, self.export, self.attempt, self.offset).await {
             Ok(GrantReply::Granted { attempt, grants, seal, .. }) => {
@@ -278,8 +278,8 @@ impl Reader {
         self.backoff.reset();
     }
 
-    /// Calls [`Reader::back_off`] inside the span of the delivery. After the pause, returns an empty result like
-    /// [`Reader::read`].
+    /// Calls [`Reader::back_off`] inside the span of the delivery. After the pause, returns no bytes, which tells the
+    /// caller of [`Reader::read`] that the source failed.
     async fn back_off_in_span(&mut self, error: &str) -> Result<Bytes, Box<Problem>> {
         let span = self.span.clone();
         self.back_off(error).instrument(span).await.map(|()| Bytes::new())
