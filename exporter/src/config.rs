@@ -49,7 +49,7 @@ pub struct ExporterConfig {
     pub lease_duration: HumanDuration,
     /// The maximum time for running exports to finish after the process begins to stop. When this time is over, other
     /// exporters take over the unfinished exports. The timeout must be shorter than `shutdown_grace`.
-    pub drain_timeout: HumanDuration,
+    pub shutdown_drain_timeout: HumanDuration,
     /// The folder of temporary files of workbooks, archives and spooled rows; empty for the system's own folder.
     pub spool_dir: PathBuf,
     /// The maximum size of the temporary files of one export, and of its copy of a remote file. A larger export fails
@@ -124,7 +124,7 @@ impl Default for ExporterConfig {
             segment_size: ByteSize::mib(8),
             max_attempts: 5,
             lease_duration: HumanDuration::from_secs(8),
-            drain_timeout: HumanDuration::from_secs(5),
+            shutdown_drain_timeout: HumanDuration::from_secs(5),
             spool_dir: PathBuf::new(),
             max_spool_size_per_export: ByteSize::gib(4),
             max_sort_memory_per_export: ByteSize::mib(256),

@@ -45,7 +45,7 @@ pub(crate) fn start(context: &Arc<WorkerContext>, life: &Lifecycle) {
 pub(crate) async fn drain(context: &WorkerContext, soft: &CancellationToken) {
     soft.cancelled().await;
     context.jobs.close();
-    if tokio::time::timeout(context.config.drain_timeout.get(), context.jobs.wait()).await.is_err() {
+    if tokio::time::timeout(context.config.shutdown_drain_timeout.get(), context.jobs.wait()).await.is_err() {
         info!(exporter.jobs = context.jobs.len(), "handing over running jobs");
         context.hand_over.cancel();
         context.jobs.wait().await;

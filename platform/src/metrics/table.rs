@@ -76,7 +76,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_otlp_spans_total", kind: Counter, unit: Count, scope: All, labels: &[Label("result", Known(&["sent", "failed"]))], help: "Number of spans sent to the trace collector." },
 
     // services with a file store
-    Metric { name: "sluice_store_operation_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: Files, labels: &[Label("operation", Known(&["put", "get", "list", "delete", "copy"])), Label("result", Known(&["ok", "not_found", "error"]))], help: "Duration of file store operations, in seconds; a read counts until its first byte." },
+    Metric { name: "sluice_store_response_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: Files, labels: &[Label("operation", Known(&["put", "get", "list", "delete", "copy"])), Label("result", Known(&["ok", "not_found", "error"]))], help: "Time until the file store responds, in seconds: `get` until the first byte, `list` until the first item (an empty list does not count), `delete` for each object, `put` and `copy` until the end." },
     Metric { name: "sluice_store_disk_size_bytes", kind: Gauge, unit: Bytes, scope: Files, labels: &[], help: "Size of the disk under the file store, in bytes; 0 for a bucket." },
     Metric { name: "sluice_store_disk_free_bytes", kind: Gauge, unit: Bytes, scope: Files, labels: &[], help: "Free space on the disk under the file store, in bytes; 0 for a bucket." },
 
@@ -100,11 +100,12 @@ pub const TABLE: &[Metric] = &[
 
     // exporters
     Metric { name: "sluice_exporter_running", kind: Gauge, unit: Count, scope: Exporter, labels: &[LANE], help: "Number of running jobs." },
-    Metric { name: "sluice_exporter_max_running_exports", kind: Gauge, unit: Count, scope: Exporter, labels: &[LANE], help: "Maximum number of exports that this exporter runs at the same time in a lane (`exporter.slots`); the number of the interactive lane includes that of the bulk lane." },
+    Metric { name: "sluice_exporter_slots", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of exports that this exporter runs at the same time (`exporter.slots`)." },
+    Metric { name: "sluice_exporter_bulk_slots", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of slots, of those in `sluice_exporter_slots`, that exports of the bulk lane may use." },
     Metric { name: "sluice_exporter_operator_drain", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether an operator drains this exporter with `sluice ops drain` (1) or not (0); a stop of the process does not count." },
     Metric { name: "sluice_exporter_attempts_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Bounded("`completed` or a failure label of the exporter"))], help: "Number of attempts at an export that ended." },
     Metric { name: "sluice_exporter_attempt_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Exporter, labels: &[Label("result", Bounded("as of sluice_exporter_attempts_total"))], help: "Duration of attempts, in seconds." },
-    Metric { name: "sluice_exporter_isolated_exports_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Known(&["ended", "crashed", "killed", "not_started"]))], help: "Number of attempts at exports in a process of their own, because an earlier attempt ended with the death of its process; with `not_started` the attempt ran in the exporter." },
+    Metric { name: "sluice_exporter_isolated_attempts_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Known(&["ended", "crashed", "killed", "not_started"]))], help: "Number of attempts at exports in a process of their own, because an earlier attempt ended with the death of its process; with `not_started` the attempt ran in the exporter." },
     Metric { name: "sluice_exporter_bytes_total", kind: Counter, unit: Bytes, scope: Exporter, labels: &[], help: "File bytes written, in bytes." },
     Metric { name: "sluice_exporter_rows_total", kind: Counter, unit: Count, scope: Exporter, labels: &[], help: "Number of rows written." },
     Metric { name: "sluice_exporter_pull_failures_total", kind: Counter, unit: Count, scope: Exporter, labels: &[LANE], help: "Number of failed pulls of jobs." },
@@ -130,9 +131,9 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_exports_failed_total", kind: Counter, unit: Count, scope: Notifier, labels: &[SLUG], help: "Number of failed exports, by the problem that the owner received." },
     Metric { name: "sluice_notifier_outcomes_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["completed", "failed", "cancel_requested", "delete_requested"])), Label("applied", Known(&["true", "false"]))], help: "Number of settled outcomes; an outcome of an ended export is not applied." },
     Metric { name: "sluice_notifier_outcome_dead_letters_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of outcomes that became dead letters because they could not be settled." },
-    Metric { name: "sluice_notifier_credit_notifications_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of users notified of a credit change that no outcome reports." },
+    Metric { name: "sluice_notifier_credit_notifications_without_outcome_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of users notified of a credit change that no outcome reports." },
     Metric { name: "sluice_notifier_requested_segment_bytes_total", kind: Counter, unit: Bytes, scope: Notifier, labels: &[], help: "Number of segment bytes that gateways requested." },
-    Metric { name: "sluice_notifier_segment_transfers_aborted_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of transfers of a segment to a gateway that the notifier aborted, because a read of the file store failed." },
+    Metric { name: "sluice_notifier_segment_read_failures_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of segments whose transfer to a gateway the notifier aborted, because a read of the file store failed, timed out or returned too few bytes." },
     Metric { name: "sluice_ops_requests_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("endpoint", Known(&["exports", "export", "cancel", "dead", "requeue"])), Label("result", Known(&["done", "refused"]))], help: "Number of operator requests over NATS." },
 
     // notifiers: JetStream
@@ -152,5 +153,5 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_schedule_next_due_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "Due time of a scheduled job, in seconds since 1970; in the past while the run is missing." },
     Metric { name: "sluice_schedule_last_completion_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "End of the last run of a scheduled job on any notifier, successful or not, in seconds since 1970." },
     Metric { name: "sluice_schedule_last_success_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "End of the last successful run of a scheduled job, in seconds since 1970." },
-    Metric { name: "sluice_notifier_cleaned_items_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("step", Bounded("the cleanup steps of the notifier"))], help: "Number of rows, objects and messages that scheduled jobs cleaned up." },
+    Metric { name: "sluice_notifier_maintenance_items_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("step", Bounded("the cleanup steps of the notifier"))], help: "Number of rows, objects and messages that a step of the sweep or of the reconciler changed." },
 ];

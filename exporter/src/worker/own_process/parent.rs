@@ -88,7 +88,7 @@ pub(in crate::worker) async fn handle(
 }
 
 fn count(result: &'static str) {
-    metrics::counter!("sluice_exporter_isolated_exports_total", "result" => result).increment(1);
+    metrics::counter!("sluice_exporter_isolated_attempts_total", "result" => result).increment(1);
 }
 
 /// Starts a child, and writes the job to its standard input. The child hands over its export when this input is closed.

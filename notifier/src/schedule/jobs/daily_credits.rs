@@ -2,7 +2,7 @@
 //!
 //! A read of an account computes the missing daily grants from the calendar. This job writes them to the database, so
 //! that owners of active accounts are notified at midnight. The job updates accounts in batches, each in one short
-//! transaction. It skips accounts that were inactive for longer than the setting `midnight_grant_active_days`.
+//! transaction. It skips accounts that were inactive for longer than the setting `defer_grants_after_unused_days`.
 
 use async_trait::async_trait;
 use entity::ledger::{self, AccruedBatch};
