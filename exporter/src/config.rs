@@ -57,7 +57,7 @@ pub struct ExporterConfig {
     pub max_spool_size_per_export: ByteSize,
     /// The maximum memory in which one export may sort its rows, if its template sorts rows. A larger export fails with
     /// `too-large`.
-    pub max_sort_memory_per_export: ByteSize,
+    pub max_sort_size_per_export: ByteSize,
     /// The maximum number of rows of a workbook, over all its sheets. The format `xlsx-zip` takes more rows.
     pub max_workbook_rows: u64,
     /// The gzip level, from 1 (fast) to 9 (small). A higher level needs more processor time.
@@ -127,7 +127,7 @@ impl Default for ExporterConfig {
             shutdown_drain_timeout: HumanDuration::from_secs(5),
             spool_dir: PathBuf::new(),
             max_spool_size_per_export: ByteSize::gib(4),
-            max_sort_memory_per_export: ByteSize::mib(256),
+            max_sort_size_per_export: ByteSize::mib(256),
             max_workbook_rows: 5_000_000,
             gzip_level: 6,
             zstd_level: 3,
@@ -150,7 +150,7 @@ impl ExporterConfig {
             ("advertise_interval", self.advertise_interval.get().is_zero()),
             ("catalog_poll_interval", self.catalog_poll_interval.get().is_zero()),
             ("max_spool_size_per_export", self.max_spool_size_per_export.bytes() == 0),
-            ("max_sort_memory_per_export", self.max_sort_memory_per_export.bytes() == 0),
+            ("max_sort_size_per_export", self.max_sort_size_per_export.bytes() == 0),
             ("max_workbook_rows", self.max_workbook_rows == 0),
         ];
         let invalid = |detail: String| Err(ExporterError::Config(detail));
@@ -202,7 +202,7 @@ impl From<&ExporterConfig> for PipelineLimits {
         Self {
             segments: SegmentLimits::from(config),
             encoder_threads: config.tuning.encoder_threads.unwrap_or_else(cores),
-            max_sort_memory_per_export: config.max_sort_memory_per_export.bytes(),
+            max_sort_size_per_export: config.max_sort_size_per_export.bytes(),
             compression: CompressionLevels { gzip: config.gzip_level, zstd: config.zstd_level },
             format: FormatLimits {
                 spool_dir: if uses_system_dir { std::env::temp_dir() } else { config.spool_dir.clone() },

@@ -34,7 +34,8 @@ pub struct NotifierConfig {
     /// How long the signed URL of one segment stays valid. Shorter values limit the use of a leaked URL and cost
     /// gateways more requests.
     pub segment_url_ttl: HumanDuration,
-    /// Timeout of one run of a scheduled job. Raise it when a sweep or an audit of a large installation times out.
+    /// Timeout of one run of a scheduled job, except for backups, which have twice `backup.run_timeout`. Raise it when a
+    /// sweep or an audit of a large installation times out.
     pub scheduled_job_timeout: HumanDuration,
     /// Time between two runs of the reconciler, which publishes lost messages again and deletes objects that were
     /// written after their export had ended. Shorter values repair sooner and cost database queries.
@@ -44,7 +45,7 @@ pub struct NotifierConfig {
     pub sweep_schedule: String,
     /// Age from which the sweep deletes an object whose export has no row in the database. The row may be missing
     /// because an old backup was restored. Choose an age that leaves time to restore a newer backup with the row.
-    pub orphan_grace: HumanDuration,
+    pub missing_row_grace: HumanDuration,
     /// Time between two updates of the metrics that describe the queue and JetStream. Set at most the
     /// scrape interval of Prometheus.
     pub metrics_interval: HumanDuration,
@@ -71,7 +72,7 @@ impl Default for NotifierConfig {
             scheduled_job_timeout: HumanDuration::from_secs(60 * 60),
             reconcile_interval: HumanDuration::from_secs(30),
             sweep_schedule: "0 * * * *".into(),
-            orphan_grace: HumanDuration::from_secs(24 * 60 * 60),
+            missing_row_grace: HumanDuration::from_secs(24 * 60 * 60),
             metrics_interval: HumanDuration::from_secs(15),
             time_zone: Tz::UTC,
             tuning: NotifierTuning::default(),

@@ -152,8 +152,9 @@ pub(crate) struct DatasetSpec {
     #[schemars(with = "Option<String>")]
     pub(crate) delimiter: Option<Spanned<String>>,
     /// The character with which comment lines before the header of a CSV file begin: `#`, or an empty text if the files
-    /// have no comments. By default, lines with `#` before the header are comments, but the last of them may be the
-    /// header itself. If the exporter can't tell which, it requires this key.
+    /// have no comments. By default, the first lines of the file that begin with `#` are comments, but the last of them
+    /// is the header if it has as many fields as the next line and no space after `#`. If that line may be a comment or
+    /// the header, the exporter refuses the file until this key is set.
     #[schemars(with = "Option<String>")]
     pub(crate) comment: Option<Spanned<String>>,
     /// The column, or the list of columns, by which rows are ordered; `NAME desc` for the largest value first.

@@ -47,8 +47,8 @@ pub enum DatasetError {
         dataset: String,
         /// The name of the column.
         column: String,
-        /// The number of the row in the export, from 1. If the filter fails on the value, the row is not in the export
-        /// yet: the number is then the one that the row would get by passing the filter.
+        /// The number that the row has in the export, or would have if it passed the filter: one more than the number of
+        /// earlier rows that passed. The first row has the number 1.
         row: u64,
         /// The kind of the stored value, such as `a BLOB`. The text does not repeat the value.
         found: &'static str,

@@ -161,7 +161,8 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Appends the standard text of the value in `row`. Appends nothing for NULL and for text values.
+    /// Appends the standard text of the value in `row`, and returns the kind of the value. For NULL and for a text value,
+    /// it appends nothing and returns [`Cell::Null`] or [`Cell::Text`]; the caller appends the text.
     #[inline]
     pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Cell<'a> {
         macro_rules! plain {

@@ -195,10 +195,10 @@ async fn a_file_beyond_a_limit_fails_as_too_large() {
     let sorted = DeclaredTemplate::new(spec).layout(&dataset, &[]).unwrap();
     let whole = run(split(&rows(), 1), sorted.clone(), Compression::None, limits(2)).await.unwrap();
     assert!(String::from_utf8(whole.bytes()).unwrap().starts_with("n,text\n39999,"));
-    let little = PipelineLimits { max_sort_memory_per_export: 100_000, ..limits(2) };
+    let little = PipelineLimits { max_sort_size_per_export: 100_000, ..limits(2) };
     assert!(is_too_large(run(split(&rows(), 1), sorted.clone(), Compression::None, little).await));
     // sorting needs more memory than the rows alone
-    let just = PipelineLimits { max_sort_memory_per_export: rows().estimated_size() as u64 + 1, ..limits(2) };
+    let just = PipelineLimits { max_sort_size_per_export: rows().estimated_size() as u64 + 1, ..limits(2) };
     assert!(is_too_large(run(vec![rows()], sorted, Compression::None, just).await));
 }
 

@@ -42,7 +42,7 @@ pub struct TemplateSpec {
     #[serde(default, rename = "column", skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnSpec>,
     /// The order of the rows; when absent, the order of the dataset. The exporter sorts all rows in memory, within
-    /// `exporter.max_sort_memory_per_export`.
+    /// `exporter.max_sort_size_per_export`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sort: Vec<SortSpec>,
 }

@@ -207,8 +207,9 @@ impl Reader {
         is_valid && grant.segment.offset <= self.offset && self.offset < grant.segment.end()
     }
 
-    /// Requests grants from the notifier. If the notifier grants no segment yet, waits for an announcement. Returns a
-    /// problem if the reader must give up, and None if the caller should check again for the next byte.
+    /// Requests grants for the next byte from the notifier. If no segment has that byte yet, waits until a segment is
+    /// announced, the export ends or the next poll is due. After a temporary failure, pauses. Returns None when the
+    /// caller should check again whether the next byte can be read, and a problem if the reader must give up.
     async fn request_grants(&mut self) -> Option<Problem> {
         match self.source.grants(&self.owner, self.export, self.attempt, self.offset).await {
             Ok(GrantReply::Granted { attempt, grants, seal, .. }) => {

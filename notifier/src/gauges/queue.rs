@@ -33,7 +33,8 @@ impl WaitClass {
     }
 }
 
-/// The largest numbers of exports in flight in one lane of one pool.
+/// The configured limits on the exports in flight (dispatched or running) in one lane of one pool: one limit for each
+/// tenant and one for each user.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlightLimits {
     tenant: i64,

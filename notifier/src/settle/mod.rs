@@ -73,7 +73,7 @@ impl Settler {
             OutcomeResult::DeleteRequested => ("delete_requested", self.expire(&row).await?),
         };
         let applied = settled.is_some();
-        metrics::counter!("sluice_notifier_outcomes_total", "result" => name, "applied" => applied.to_string())
+        metrics::counter!("sluice_notifier_settled_messages_total", "result" => name, "applied" => applied.to_string())
             .increment(1);
         Span::current().record("outcome.result", name).record("outcome.applied", applied);
         info!(export.id = %outcome.export_id, outcome.result = name, outcome.applied = applied, "outcome settled");

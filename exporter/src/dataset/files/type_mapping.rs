@@ -54,7 +54,8 @@ impl TextBudget {
     }
 }
 
-/// Whether the error says that the texts of a frame exceed the budget. A frame with fewer rows may then succeed.
+/// Whether the error says that the values of a frame, converted to text, exceed the frame's [`TextBudget`]. The caller
+/// may then read the same rows in smaller frames.
 pub(super) fn exceeds_budget(error: &DatasetError) -> bool {
     matches!(error, DatasetError::Value { detail, .. } if *detail == EXCEEDS_BUDGET)
 }
