@@ -32,7 +32,7 @@ impl Meter {
         }
     }
 
-    /// Adds these numbers to the counters of rows and bytes.
+    /// Adds `rows` and `bytes` to the counters of this attempt.
     pub fn add(&self, rows: u64, bytes: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS};
 
 /// Returns a fault if the declared columns of a dataset leave out a tenant column of its source. No row policy could
-/// name that column, so rows of other tenants would pass. An explicit `tenant_column` disables this check.
+/// name that column, so users could export the rows of other tenants. An explicit `tenant_column` disables this check.
 pub(super) fn check_tenant_columns<'a>(
     at: usize,
     spec: &DatasetSpec,

@@ -80,8 +80,8 @@ impl Entries {
         self.refused.first()
     }
 
-    /// Writes each entry that the bucket lacks or would soon delete. Stops at the first failure, because further writes
-    /// would fail for the same reason.
+    /// Writes each entry whose current version the bucket lacks, and each entry that the bucket would soon delete
+    /// because of its age. Stops at the first failure, because further writes would fail for the same reason.
     pub(super) async fn write(&mut self, bucket: &kv::Store) -> Result<(), AdvertiseError> {
         let info = bucket.stream.cached_info();
         let created_at = Some(info.created.unix_timestamp_nanos());

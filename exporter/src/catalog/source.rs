@@ -11,7 +11,7 @@ use crate::{
     dataset::{Location, PostgresServer, PostgresSettings, Spool, sql::SqliteFile},
 };
 
-/// The timeout for connecting to the server of a remote file, and for each wait for its next bytes.
+/// The timeout for connecting to the server of a remote file, and for each wait for the next bytes of the file.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// The maximum time that a statement waits while another program holds the write lock of a SQLite file.
 const SQLITE_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,8 +23,9 @@ pub struct LoadContext {
     pub folder: PathBuf,
     /// The folder, the maximum size and the timeout for temporary copies of remote files.
     pub spool: Spool,
-    /// The number of exports that run at once. Each PostgreSQL source keeps this number of its connections, but at most
-    /// half of them, for the first connection of each export. Second and later connections of an export share the rest.
+    /// The number of exports that run at once. At a PostgreSQL source, an export gets a second or later connection only
+    /// if this number of connections, but at most half of all connections, stays free for the first connections of
+    /// other exports.
     pub slots: usize,
     /// The maximum size of a compressed catalog entry, in bytes. It is less than [`MAX_ENTRY_SIZE`] if the NATS server
     /// accepts only smaller messages.

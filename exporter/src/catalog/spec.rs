@@ -152,9 +152,9 @@ pub(crate) struct DatasetSpec {
     #[schemars(with = "Option<String>")]
     pub(crate) delimiter: Option<Spanned<String>>,
     /// The character with which comment lines before the header of a CSV file begin: `#`, or an empty text if the files
-    /// have no comments. By default, the first lines of the file that begin with `#` are comments, but the last of them
-    /// is the header if it has as many fields as the next line and no space after `#`. If that line may be a comment or
-    /// the header, the exporter refuses the file until this key is set.
+    /// have no comments. By default, all lines at the start of a file that begin with `#` are comments, with two
+    /// exceptions for the last of these lines if it has as many fields as the next line: without a space after `#`, the
+    /// last line is the header; with a space and several fields, the exporter refuses the file until this key is set.
     #[schemars(with = "Option<String>")]
     pub(crate) comment: Option<Spanned<String>>,
     /// The column, or the list of columns, by which rows are ordered; `NAME desc` for the largest value first.
@@ -381,7 +381,7 @@ impl DatasetSpec {
         keys.collect()
     }
 
-    /// Returns the declared parameters. A list parameter without `max_items` accepts [`MAX_ITEMS`] values.
+    /// Returns the declared parameters. A list parameter without `max_items` accepts at most [`MAX_ITEMS`] values.
     pub(crate) fn params(&self) -> Vec<ParamSpec> {
         let params = self.params.iter().map(Spanned::get_ref).map(|spec| ParamSpec {
             name: spec.name.clone(),

@@ -54,8 +54,8 @@ fn matching<'a>(spec: &TemplateSpec, offered: &[&'a DatasetInfo]) -> Result<Vec<
     })
 }
 
-/// Checks a template against these datasets, and adds the fault texts to `faults`. A fault that occurs for several
-/// datasets is added once, with the names of these datasets.
+/// Checks a template against each of `datasets`, and adds the text of each fault to `faults` once. If a fault occurs
+/// for only some of the datasets, its text names these datasets.
 fn check(spec: &TemplateSpec, datasets: &[&DatasetInfo], faults: &mut Vec<String>) {
     let mut found: Vec<(String, Vec<&str>)> = Vec::new();
     for dataset in datasets {

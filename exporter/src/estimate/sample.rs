@@ -166,7 +166,8 @@ impl SegmentSink for MemorySink {
     }
 }
 
-/// Parses the NDJSON lines of a preview into objects, and limits the size of each object.
+/// Parses the NDJSON lines of a preview into objects, and truncates long texts. An object omits the first column that
+/// would exceed the row's share of [`MAX_PREVIEW_SIZE`], and all later columns.
 fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
     let max_row_size = MAX_PREVIEW_SIZE / PREVIEW_ROWS;
     let rows = serde_json::Deserializer::from_slice(lines).into_iter::<Map<String, Value>>();

@@ -17,12 +17,13 @@ pub(crate) enum NumberText {
     Digits,
 }
 
-/// The largest absolute value of an exponent, such as the 7 of `1.5e-7`, with which [`write`] rounds a number. A number
-/// with a larger exponent is written without rounding.
+/// The maximum absolute value of an exponent for rounding. [`write`] does not round a number whose exponent is larger.
+/// The exponent of `1.5e-7` is -7.
 const MAX_EXPONENT: usize = 400;
 
-/// Appends the decimal number `text`, such as `-12.50`, in a style. Rounding is half away from zero, on the decimal
-/// digits. If the number has an exponent and the style does not round, only the decimal mark changes.
+/// Appends the decimal number `text`, such as `-12.50`, in a style. Returns whether a spreadsheet may treat the
+/// appended text as a number. A number is rounded half away from zero, on its decimal digits. If a number has an
+/// exponent and is not rounded, only its decimal mark changes.
 pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> NumberText {
     let text = &*match style.decimals.and_then(|_| without_exponent(text)) {
         Some(plain) => Cow::Owned(plain),
@@ -81,7 +82,8 @@ pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> Numb
     if style.digits_as_text && significant > SPREADSHEET_DIGITS { NumberText::Digits } else { NumberText::Number }
 }
 
-/// Returns a number with an exponent, such as `-1.5e-7`, in positional digits; None for any other text.
+/// Returns a number with an exponent, such as `-1.5e-7`, in digits without an exponent. Returns None if the absolute
+/// value of the exponent exceeds [`MAX_EXPONENT`], and for any other text.
 fn without_exponent(text: &[u8]) -> Option<Vec<u8>> {
     let at = text.iter().position(|byte| matches!(byte, b'e' | b'E'))?;
     let exponent: i32 = std::str::from_utf8(&text[at + 1..]).ok()?.parse().ok()?;

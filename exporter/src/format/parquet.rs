@@ -77,7 +77,8 @@ impl RowGroups {
     }
 
     /// Moves pending rows into the open row group, [`STEP`] rows at a time, and writes each full row group. If the next
-    /// [`STEP`] rows alone reach the size limit, moves only the leading rows that reach the limit.
+    /// [`STEP`] rows alone reach the size limit of a row group, moves only as many of them as reach the limit. Fewer
+    /// than [`STEP`] rows that do not reach the limit stay pending.
     fn step(&mut self) -> PolarsResult<()> {
         let Some(mut pending) = self.pending.take() else { return Ok(()) };
         loop {

@@ -19,7 +19,8 @@ pub(crate) struct Physical {
 }
 
 impl Physical {
-    /// Converts the columns of a data frame. A column is copied only if polars stores it in several chunks.
+    /// Converts each column of a data frame to one array of its physical type. A column is copied only if polars stores
+    /// it in several chunks.
     pub(crate) fn of(frame: &DataFrame) -> Self {
         let columns = frame
             .columns()
@@ -119,8 +120,8 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// Returns the float in `row`; None for NaN, infinities and other types. A 32-bit float becomes the double with the
-    /// same shortest decimal text.
+    /// Returns the float in `row`. A 32-bit float becomes the double with the same shortest decimal text. Returns None
+    /// for NULL, NaN and infinities, and if the column has another type.
     pub(crate) fn float(&self, row: usize) -> Option<f64> {
         match self {
             Self::F64(array) => array.get(row),
@@ -161,8 +162,8 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Appends the standard text of the value in `row`, and returns the kind of the value. For NULL and for a text value,
-    /// it appends nothing and returns [`Cell::Null`] or [`Cell::Text`]; the caller appends the text.
+    /// Appends the standard text of the value in `row`, and returns the kind of the value. For NULL and for a text
+    /// value, it appends nothing and returns [`Cell::Null`] or [`Cell::Text`]; the caller appends the text.
     #[inline]
     pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Cell<'a> {
         macro_rules! plain {

@@ -36,8 +36,8 @@ pub(crate) struct NumberStyle {
 }
 
 impl ValueStyle {
-    /// Combines the style of one column with the style of the file. A time zone applies only to timestamps that have a
-    /// time zone.
+    /// Combines the style of one column with the style of the file. The file's time zone has no effect on local times,
+    /// that is, timestamps without a time zone.
     pub(crate) fn of(source: &Column, column: &ColumnStyle, style: &Style) -> Self {
         let kind = source.kind;
         match kind {

@@ -106,8 +106,8 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), parts, time_zone: None })
     }
 
-    /// Returns the pattern of `2026-11-22 16:26:01`, which spreadsheets parse as a timestamp. A nonzero fraction of the
-    /// second follows.
+    /// Returns the pattern that writes timestamps such as `2026-11-22 16:26:01`, which spreadsheets can parse. The
+    /// fraction of a second follows the seconds, unless the fraction is zero.
     pub(crate) fn spreadsheet() -> Self {
         use Part::{Day, Hour, Literal, Minute, Month, Second, ShortestFraction, Year};
         let dash = Literal('-');
@@ -129,7 +129,8 @@ impl Pattern {
         Self { text: "yyyy-MM-dd HH:mm:ss".into(), parts, time_zone: None }
     }
 
-    /// Returns the pattern of `2026-11-22T16:26:01+01:00`. A nonzero fraction follows the seconds.
+    /// Returns the pattern that writes timestamps such as `2026-11-22T16:26:01+01:00`. The fraction of a second follows
+    /// the seconds, unless the fraction is zero.
     pub(crate) fn iso() -> Self {
         use Part::{Day, Hour, Literal, Minute, Month, Offset, Second, ShortestFraction, Year};
         let dash = Literal('-');

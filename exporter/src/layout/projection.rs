@@ -73,8 +73,8 @@ impl Projection {
         frame.lazy().select(all).collect()?.drop("height")
     }
 
-    /// Sorts all rows of a file, given as one data frame of results of [`Projection::apply`], and drops the sort keys.
-    /// The sort is stable, with NULL last.
+    /// Sorts the rows of a file, and drops the columns of the sort keys. `frame` contains all rows of the file, as
+    /// [`Projection::apply`] returned them. The sort is stable, with NULL last.
     ///
     /// # Errors
     /// When polars fails to sort.

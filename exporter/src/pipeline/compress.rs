@@ -95,7 +95,7 @@ async fn compress(
 enum Compressed {
     /// Bytes to append to the file as they are, such as a zstd frame.
     Whole(Vec<u8>),
-    /// A gzip block, which [`gzip::Member`] joins with the others.
+    /// A gzip block, which [`gzip::Member`] joins with the other blocks.
     Gzip(gzip::GzipBlock),
 }
 

@@ -34,8 +34,8 @@ const CHUNK_SIZE: u64 = 1 << 20;
 /// The initial capacity of a chunk's buffer, in bytes. The capacity is an eighth more than the intended size, so that
 /// the buffer rarely grows.
 const CHUNK_CAPACITY: usize = (CHUNK_SIZE + CHUNK_SIZE / 8) as usize;
-/// The number of rows of a chunk while the mean size of a row is unknown, as it always is for a writer. The number is
-/// small, so that clients receive the first bytes early.
+/// The maximum number of rows that are encoded at once while the mean size of a row is unknown. For a writer, this
+/// maximum always applies. The number is small, so that clients receive the first bytes early.
 const FIRST_ROWS: u64 = 1024;
 /// The maximum size of the text values in one chunk, in bytes; a single row may exceed it. The limit keeps a chunk
 /// small when large rows follow many small rows.
@@ -207,7 +207,7 @@ impl Write for ChunkWriter {
 }
 
 impl ChunkWriter {
-    /// Records that the next stage has ended, and returns the error of the write that found it.
+    /// Records that the next stage has ended. Returns the error with which the current write fails.
     fn disconnect(&mut self) -> io::Error {
         self.disconnected = true;
         io::ErrorKind::BrokenPipe.into()

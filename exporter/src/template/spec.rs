@@ -31,14 +31,14 @@ pub struct TemplateSpec {
     /// The IANA time zone, such as `Europe/Berlin`, in which timestamps are written; UTC when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// The name of a file without its extension, with the placeholders `{dataset}`, `{template}`, `{id}`, `{requested_at}`
-    /// and `{requested_at:PATTERN}`.
+    /// The name of a file without its extension, with the placeholders `{dataset}`, `{template}`, `{id}`,
+    /// `{requested_at}` and `{requested_at:PATTERN}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
     /// The options of CSV and TSV that differ from the profile.
     #[serde(default)]
     pub text: TextSpec,
-    /// The columns of the file in its order; when absent, all columns of the dataset.
+    /// The columns of the file, in their order; when absent, all columns of the dataset.
     #[serde(default, rename = "column", skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnSpec>,
     /// The order of the rows; when absent, the order of the dataset. The exporter sorts all rows in memory, within

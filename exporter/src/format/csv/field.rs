@@ -28,9 +28,11 @@ impl Dialect {
         }
     }
 
-    /// Appends the title of a column. If `guard` is true, an apostrophe precedes a title that a spreadsheet would
-    /// evaluate as a formula, and `quotes` has no effect. Otherwise, if `quotes` is true, the title is quoted in any
-    /// case; if false, by the rule of this dialect.
+    /// Appends the title of a column:
+    /// - If `guard` is true, an apostrophe precedes a title that a spreadsheet would evaluate as a formula. Titles are
+    ///   quoted by the rule of this dialect, and `quotes` has no effect.
+    /// - If `guard` is false and `quotes` is true, every title is quoted.
+    /// - If both are false, titles are quoted by the rule of this dialect.
     pub(super) fn title(&self, out: &mut Vec<u8>, bytes: &[u8], guard: bool, quotes: bool) {
         if quotes && !guard {
             quoted(out, bytes);

@@ -1,4 +1,4 @@
-//! Runs an export that is set apart in a process of its own.
+//! Runs an export in a separate process if the export is set apart.
 //!
 //! An export is set apart after the process of one of its attempts ended without an outcome
 //! ([`entity::transition::Claim::SetApart`]). The exporter then starts its own program again as a child process

@@ -23,7 +23,7 @@ use super::{
 /// An export fails after this number of its child processes have died. After a single death another child tries again,
 /// because the export may not be the cause of the death.
 pub(super) const MAX_CRASHES: u32 = 2;
-/// An export fails after its leases have expired `exporter.max_attempts` times, but not before this number of times. A
+/// The minimum number of expired leases after which an export fails, even if `exporter.max_attempts` is smaller. A
 /// lease also expires when a whole machine fails, and the export may not be the cause.
 const MIN_ABANDONED: u32 = 3;
 /// The maximum time for writing a job to the standard input of a child.
@@ -31,8 +31,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pauses before the next attempt after the death of a child. They grow with each death, from about 0.5 s to 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
 
-/// Runs the job of an export that is set apart in a child process. Fails the export instead if too many of its
-/// processes have died. Returns the acknowledgement for the job; None if the child has acknowledged the job.
+/// Runs the job of an export that is set apart, if possible in a child process, and otherwise in this process. Fails
+/// the export instead if too many of its attempts have ended without an outcome. Returns the acknowledgement for the
+/// job; None if the child has acknowledged the job.
 pub(in crate::worker) async fn handle(
     context: &WorkerContext,
     message: &Message,
