@@ -43,9 +43,10 @@ pub struct BackupConfig {
     pub include_files: bool,
     /// Folder of `pg_dump` and `pg_restore`; empty for those on the `PATH`. Their version must not be older than that
     /// of the server.
-    pub pg_bin: String,
-    /// Longest time that a backup or a restore may take. Raise it for large installations.
-    pub timeout: HumanDuration,
+    pub pg_bin_dir: String,
+    /// Longest time that one backup or one restore may take as a whole; a longer one is aborted. Raise it for large
+    /// installations.
+    pub run_timeout: HumanDuration,
     /// Limits that operators can't set.
     #[serde(skip)]
     #[schemars(skip)]
@@ -88,8 +89,8 @@ impl Default for BackupConfig {
             recipients: vec![],
             passphrase_file: String::new(),
             include_files: true,
-            pg_bin: String::new(),
-            timeout: HumanDuration::from_secs(6 * 60 * 60),
+            pg_bin_dir: String::new(),
+            run_timeout: HumanDuration::from_secs(6 * 60 * 60),
             tuning: BackupTuning::default(),
             time_zone: Tz::UTC,
         }
@@ -102,8 +103,8 @@ impl BackupConfig {
     /// # Errors
     /// [`BackupError::Setting`] with the name of the first invalid setting.
     pub fn validate(&self) -> Result<(), BackupError> {
-        if self.timeout.get().is_zero() {
-            return Err(BackupError::setting("timeout", "must be longer than zero"));
+        if self.run_timeout.get().is_zero() {
+            return Err(BackupError::setting("run_timeout", "must be longer than zero"));
         }
         if self.keep_daily + self.keep_weekly + self.keep_monthly == 0 {
             return Err(BackupError::setting("keep_daily", "must be at least 1, or keep_weekly or keep_monthly"));
@@ -162,7 +163,7 @@ mod tests {
         let default = BackupConfig::default;
         default().validate().unwrap();
         for (config, name) in [
-            (BackupConfig { timeout: HumanDuration::from_secs(0), ..default() }, "backup.timeout"),
+            (BackupConfig { run_timeout: HumanDuration::from_secs(0), ..default() }, "backup.run_timeout"),
             (BackupConfig { keep_daily: 0, keep_weekly: 0, keep_monthly: 0, ..default() }, "backup.keep_daily"),
             (BackupConfig { recipients: vec!["age1invalid".into()], ..default() }, "backup.recipients"),
         ] {

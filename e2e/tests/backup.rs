@@ -295,7 +295,7 @@ async fn postgres_is_restored_from_an_encrypted_backup_in_a_bucket() {
         ("SLUICE_BACKUP__S3_ACCESS_KEY_ID", destination.s3_access_key_id.clone()),
         ("SLUICE_BACKUP__S3_SECRET_ACCESS_KEY", destination.s3_secret_access_key.expose().to_owned()),
         ("SLUICE_BACKUP__RECIPIENTS", format!("[\"{RECIPIENT}\"]")),
-        ("SLUICE_BACKUP__PG_BIN", Postgres::programs().display().to_string()),
+        ("SLUICE_BACKUP__PG_BIN_DIR", Postgres::programs().display().to_string()),
     ]);
     let plan = Plan { exporters: 2, postgres: true, settings: settings.clone(), ..Plan::default() };
     let fleet = Fleet::start(plan).await;

@@ -171,7 +171,7 @@ async fn services_expose_every_metric_of_alerts_and_panels() {
         settings: vec![
             ("SLUICE_GATEWAY__INTERNAL_LISTEN", listen(ports[0])),
             ("SLUICE_EXPORTER__INTERNAL_LISTEN", listen(ports[1])),
-            ("SLUICE_NOTIFIER__INTERNAL_LISTEN", listen(ports[2])),
+            ("SLUICE_NOTIFIER__LISTEN", listen(ports[2])),
             ("SLUICE_NOTIFIER__METRICS_INTERVAL", "200ms".into()),
         ],
         ..Plan::default()
@@ -200,7 +200,7 @@ async fn services_expose_every_metric_of_alerts_and_panels() {
                 Service::Gateway => page.sum("sluice_gateway_file_bytes_total") >= size,
                 Service::Exporter => page.sum("sluice_exporter_attempts_total") > 0.0,
                 Service::Notifier => {
-                    page.sum("sluice_export_bytes_count") > 0.0 && page.sum("sluice_jetstream_polls_total") > 0.0
+                    page.sum("sluice_export_bytes_count") > 0.0 && page.sum("sluice_notifier_metrics_polls_total") > 0.0
                 }
             };
             (missing.is_none() && counted).then_some(page)
@@ -238,8 +238,8 @@ async fn services_expose_every_metric_of_alerts_and_panels() {
             }
             Service::Notifier => {
                 assert_eq!(page.value("sluice_exports_completed_total"), 1.0);
-                assert!(page.value(r#"sluice_jetstream_polls_total{result="ok"}"#) > 0.0);
-                assert_eq!(page.value(r#"sluice_jetstream_polls_total{result="failed"}"#), 0.0);
+                assert!(page.value(r#"sluice_notifier_metrics_polls_total{result="ok"}"#) > 0.0);
+                assert_eq!(page.value(r#"sluice_notifier_metrics_polls_total{result="failed"}"#), 0.0);
                 assert_eq!(page.value(r#"sluice_credit_events_total{kind="capture"}"#), 1.0);
                 assert_eq!(page.sum("sluice_export_bytes_count"), 1.0);
                 assert_eq!(page.sum("sluice_export_bytes_sum"), size);
@@ -247,8 +247,11 @@ async fn services_expose_every_metric_of_alerts_and_panels() {
         }
     }
     // Metrics of scheduled jobs and dead letters appear with the first event.
-    let rare =
-        ["sluice_schedule_runs_total", "sluice_schedule_last_duration_seconds", "sluice_exporter_dead_letters_total"];
+    let rare = [
+        "sluice_schedule_runs_total",
+        "sluice_notifier_schedule_last_duration_seconds",
+        "sluice_exporter_dead_letters_total",
+    ];
     let missing: Vec<_> =
         used_metrics().into_iter().filter(|name| !exposed.contains(name) && !rare.contains(&name.as_str())).collect();
     assert_eq!(missing, [""; 0], "alerts or panels use metrics that no service exposes");

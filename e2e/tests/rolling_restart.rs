@@ -33,7 +33,7 @@ const WINDOW: u64 = 32 * 1024;
 const GRANT_DELAY: Duration = Duration::from_millis(1_000);
 
 // Both are long: a test machine that stalls for two seconds must not change the result of a comparison of times.
-const READINESS_DELAY: Duration = Duration::from_millis(5_000);
+const SHUTDOWN_DELAY: Duration = Duration::from_millis(5_000);
 const CLOSE_SPREAD: Duration = Duration::from_millis(8_000);
 
 /// The result of a download.
@@ -171,7 +171,7 @@ async fn restart_gateway(fleet: &mut Fleet, index: usize) -> Shutdown {
         (answer.status() == StatusCode::SERVICE_UNAVAILABLE).then(|| terminated.elapsed())
     })
     .await;
-    assert!(unready < READINESS_DELAY, "{unready:?}");
+    assert!(unready < SHUTDOWN_DELAY, "{unready:?}");
     let status = fleet.gateways[index].ended().await;
     assert!(status.success(), "{status}: {}", fleet.gateways[index].stderr());
     let ended = terminated.elapsed();
@@ -234,9 +234,9 @@ async fn a_rolling_restart_under_200_sessions_causes_no_error() {
         gateways: 2,
         notifiers: 2,
         settings: vec![
-            ("SLUICE_GATEWAY__READINESS_DELAY", millis(READINESS_DELAY)),
+            ("SLUICE_GATEWAY__SHUTDOWN_DELAY", millis(SHUTDOWN_DELAY)),
             ("SLUICE_GATEWAY__SESSION_CLOSE_SPREAD", millis(CLOSE_SPREAD)),
-            ("SLUICE_GATEWAY__DRAIN_TIMEOUT", "15s".to_owned()),
+            ("SLUICE_GATEWAY__HTTP_DRAIN_TIMEOUT", "15s".to_owned()),
             ("SLUICE_GATEWAY__WS__MAX_SESSIONS_PER_USER", "100".to_owned()),
         ],
         ..Plan::default()
@@ -323,7 +323,7 @@ async fn a_rolling_restart_under_200_sessions_causes_no_error() {
             CLOSE_SPREAD / 8,
             shutdown.ended,
         );
-        assert!(first >= READINESS_DELAY, "load balancers need time to notice the readiness");
+        assert!(first >= SHUTDOWN_DELAY, "load balancers need time to notice the readiness");
         assert!(close_span <= CLOSE_SPREAD * 2, "{close_span:?}");
         assert!(closed.len() < 40 || most_closed * 2 < closed.len(), "{most_closed} of {} at once", closed.len());
         let count = reconnected.len();

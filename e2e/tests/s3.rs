@@ -40,7 +40,7 @@ impl Fixture {
         store.s3_endpoint = proxy.url();
         let internal = format!("127.0.0.1:{}", free_port());
         let mut settings = ExportPause::settings();
-        settings.push(("SLUICE_NOTIFIER__INTERNAL_LISTEN", internal.clone()));
+        settings.push(("SLUICE_NOTIFIER__LISTEN", internal.clone()));
         // The highest compression level: a compressed export runs far longer than a cancellation takes.
         settings.push(("SLUICE_EXPORTER__ZSTD_LEVEL", "19".to_owned()));
         let fleet = Fleet::start(Plan { settings, postgres: true, store: Some(store), ..Plan::default() }).await;

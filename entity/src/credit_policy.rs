@@ -16,20 +16,20 @@ pub struct CreditsConfig {
     pub daily_grant: i64,
     /// The balance up to which daily grants raise an account. Without a value, unused credits accumulate without limit.
     pub accrual_cap: Option<i64>,
-    /// An account that was active within this many days receives its daily grant at midnight, with a notification.
-    /// Other accounts receive theirs at their next use, so a smaller number shortens the work at midnight. At most
-    /// 3660.
-    pub active_days: u32,
+    /// The number of days after its last use for which an account receives its daily grant at midnight, with a
+    /// notification. Other accounts receive theirs at their next use, so a smaller number shortens the work at midnight.
+    /// At most 3660.
+    pub defer_grants_after_unused_days: u32,
 }
 
 impl Default for CreditsConfig {
     fn default() -> Self {
-        Self { initial_balance: 5, daily_grant: 1, accrual_cap: None, active_days: 7 }
+        Self { initial_balance: 5, daily_grant: 1, accrual_cap: None, defer_grants_after_unused_days: 7 }
     }
 }
 
-/// The maximum of `active_days`: ten years. The daily credits job runs one query for each of these days.
-const MAX_ACTIVE_DAYS: u32 = 3660;
+/// The maximum of `defer_grants_after_unused_days`: ten years. The daily credits job runs one query for each of these days.
+const MAX_MIDNIGHT_GRANT_ACTIVE_DAYS: u32 = 3660;
 
 /// The reason why a credit policy is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,8 +37,8 @@ pub enum CreditPolicyError {
     /// The IANA time zone database has no zone with this name.
     #[error("time_zone: `{0}` is not an IANA time zone")]
     TimeZone(String),
-    /// `credits.active_days` exceeds its maximum of 3660 days.
-    #[error("credits.active_days must be {MAX_ACTIVE_DAYS} or less")]
+    /// `credits.defer_grants_after_unused_days` exceeds its maximum of 3660 days.
+    #[error("credits.defer_grants_after_unused_days must be {MAX_MIDNIGHT_GRANT_ACTIVE_DAYS} or less")]
     TooManyActiveDays,
     /// The setting of `[credits]` with this name is below zero.
     #[error("credits.{0} must be 0 or more")]
@@ -56,8 +56,8 @@ pub struct CreditPolicy {
     pub accrual_cap: Option<i64>,
     /// The time zone of the installation. A local day begins at midnight in this time zone.
     pub time_zone: Tz,
-    /// The number of days after its last use for which an account counts as active.
-    pub active_days: u32,
+    /// The number of days after its last use for which an account receives its daily grant at midnight.
+    pub defer_grants_after_unused_days: u32,
 }
 
 impl CreditPolicy {
@@ -74,7 +74,7 @@ impl CreditPolicy {
         if let Some((name, _)) = numbers.into_iter().find(|(_, number)| *number < 0) {
             return Err(CreditPolicyError::Negative(name));
         }
-        if config.active_days > MAX_ACTIVE_DAYS {
+        if config.defer_grants_after_unused_days > MAX_MIDNIGHT_GRANT_ACTIVE_DAYS {
             return Err(CreditPolicyError::TooManyActiveDays);
         }
         Ok(Self {
@@ -82,7 +82,7 @@ impl CreditPolicy {
             daily_grant: config.daily_grant,
             accrual_cap: config.accrual_cap,
             time_zone: time_zone.parse().map_err(|_| CreditPolicyError::TimeZone(time_zone.to_owned()))?,
-            active_days: config.active_days,
+            defer_grants_after_unused_days: config.defer_grants_after_unused_days,
         })
     }
 
@@ -109,7 +109,8 @@ impl CreditPolicy {
     /// tomorrow, because the clock of another machine may be ahead.
     pub fn active_dates(&self, now: DateTime<Utc>) -> impl Iterator<Item = NaiveDate> {
         let today = self.local_date(now);
-        let first = today.checked_sub_days(Days::new(self.active_days.into())).unwrap_or(NaiveDate::MIN);
+        let first =
+            today.checked_sub_days(Days::new(self.defer_grants_after_unused_days.into())).unwrap_or(NaiveDate::MIN);
         first.iter_days().take_while(move |day| *day <= today + Days::new(1))
     }
 

@@ -48,15 +48,17 @@ pub async fn list(db: &impl ConnectionTrait, query: &Query) -> Result<Vec<Model>
     Ok(select.all(db).await?)
 }
 
-/// The number of unfinished exports with the same pool, lane, tenant and status.
+/// The number of unfinished exports with the same pool, lane, owner and status.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct UnfinishedCount {
     /// The pool of the exports.
     pub pool: String,
     /// The lane of the exports.
     pub lane: String,
-    /// The tenant of the exports.
+    /// The tenant of the owner.
     pub tenant: String,
+    /// The user who owns the exports.
+    pub user_id: String,
     /// The status of the exports.
     pub status: String,
     /// The number of the exports.
@@ -65,14 +67,14 @@ pub struct UnfinishedCount {
     pub oldest: DateTime<Utc>,
 }
 
-/// Counts the unfinished exports by pool, lane, tenant and status, without exports whose cancellation was requested.
+/// Counts the unfinished exports by pool, lane, owner and status, without exports whose cancellation was requested.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn unfinished(db: &impl ConnectionTrait) -> Result<Vec<UnfinishedCount>, StoreError> {
     let grouped = Entity::find()
         .select_only()
-        .columns([Column::Pool, Column::Lane, Column::Tenant, Column::Status])
+        .columns([Column::Pool, Column::Lane, Column::Tenant, Column::UserId, Column::Status])
         .column_as(Column::Id.count(), "exports")
         .column_as(Column::RequestedAt.min(), "oldest")
         .filter(Column::Status.is_in(UNFINISHED))
@@ -80,6 +82,7 @@ pub async fn unfinished(db: &impl ConnectionTrait) -> Result<Vec<UnfinishedCount
         .group_by(Column::Pool)
         .group_by(Column::Lane)
         .group_by(Column::Tenant)
+        .group_by(Column::UserId)
         .group_by(Column::Status);
     Ok(grouped.into_model::<UnfinishedCount>().all(db).await?)
 }

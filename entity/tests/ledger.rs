@@ -42,9 +42,9 @@ async fn on_both_databases(check: impl AsyncFn(&DatabaseConnection)) {
 
 async fn accrue(db: &DatabaseConnection, owner: &Owner, policy: &CreditPolicy, now: DateTime<Utc>) -> Balance {
     let tx = db.begin().await.unwrap();
-    let balance = ledger::open_and_accrue(&tx, owner, policy, now).await.unwrap();
+    let accrued = ledger::open_and_accrue(&tx, owner, policy, now).await.unwrap();
     tx.commit().await.unwrap();
-    balance
+    accrued.balance
 }
 
 /// Inserts an export with its hold, in the same way as a gateway.
@@ -186,7 +186,7 @@ async fn batches_add_the_same_daily_grants_as_single_accounts() {
                 }
                 assert!(batch.accounts <= 4);
                 done.accounts += batch.accounts;
-                done.credits += batch.credits;
+                done.granted += batch.granted;
             }
         }
         assert_eq!(done.accounts, 25);
@@ -202,7 +202,7 @@ async fn batches_add_the_same_daily_grants_as_single_accounts() {
             let entries = ledger::entries(db, owner, 1000).await.unwrap();
             granted += entries.iter().filter(|e| e.reason.starts_with("daily grant")).map(|e| e.amount).sum::<i64>();
         }
-        assert_eq!(granted, done.credits);
+        assert_eq!(granted, done.granted.credits);
         assert!(granted > accounts, "{granted}");
         assert_eq!(ledger::audit(db).await.unwrap(), []);
     })

@@ -160,7 +160,7 @@ async fn credits_are_held_captured_and_released_once() {
     let policy = CreditPolicy::new(&CreditsConfig { initial_balance: 2, ..CreditsConfig::default() }, "UTC").unwrap();
     let (one, two, three) = (ExportId::generate(), ExportId::generate(), ExportId::generate());
     for _ in 0..2 {
-        assert_eq!(ledger::open_and_accrue(&db, &alice(), &policy, now()).await.unwrap().balance, 2);
+        assert_eq!(ledger::open_and_accrue(&db, &alice(), &policy, now()).await.unwrap().balance.balance, 2);
     }
     assert!(ledger::hold(&db, &alice(), one, 1, now()).await.unwrap());
     assert!(ledger::hold(&db, &alice(), two, 1, now()).await.unwrap());

@@ -195,8 +195,8 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Applies cancellations from NATS while jobs run. Unregisters the NATS service after the process has begun to stop and
-/// its last job has ended.
+/// Applies cancellations from NATS while jobs run. After the process has begun to stop and its last job has ended,
+/// stops `service`, the NATS service that answers requests to this exporter.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {
         () = worker::listen(context.cancellations.clone(), canceled) => {}

@@ -49,14 +49,15 @@ pub struct ExporterConfig {
     pub lease_duration: HumanDuration,
     /// The maximum time for running exports to finish after the process begins to stop. When this time is over, other
     /// exporters take over the unfinished exports. The timeout must be shorter than `shutdown_grace`.
-    pub drain_timeout: HumanDuration,
+    pub shutdown_drain_timeout: HumanDuration,
     /// The folder of temporary files of workbooks, archives and spooled rows; empty for the system's own folder.
     pub spool_dir: PathBuf,
-    /// The maximum size of the temporary files of one export. A larger export fails with `too-large`.
-    pub max_spool_size: ByteSize,
-    /// The maximum memory that one export may use to sort its rows, if the template sorts rows. A larger export fails
+    /// The maximum size of the temporary files of one export, and of its copy of a remote file. A larger export fails
     /// with `too-large`.
-    pub sort_memory: ByteSize,
+    pub max_spool_size_per_export: ByteSize,
+    /// The maximum memory in which one export may sort its rows, if its template sorts rows. A larger export fails with
+    /// `too-large`.
+    pub max_sort_size_per_export: ByteSize,
     /// The maximum number of rows of a workbook, over all its sheets. The format `xlsx-zip` takes more rows.
     pub max_workbook_rows: u64,
     /// The gzip level, from 1 (fast) to 9 (small). A higher level needs more processor time.
@@ -66,7 +67,8 @@ pub struct ExporterConfig {
     /// The interval at which the exporter advertises its catalog. Gateways drop an exporter that is silent for three
     /// intervals, and for 10 seconds at least.
     pub advertise_interval: HumanDuration,
-    /// Limits that operators can't set; tests shorten them.
+    /// Limits and commands that are not part of the configuration file. The program sets them, and tests use smaller
+    /// limits.
     #[serde(skip)]
     #[schemars(skip)]
     pub tuning: ExporterTuning,
@@ -122,10 +124,10 @@ impl Default for ExporterConfig {
             segment_size: ByteSize::mib(8),
             max_attempts: 5,
             lease_duration: HumanDuration::from_secs(8),
-            drain_timeout: HumanDuration::from_secs(5),
+            shutdown_drain_timeout: HumanDuration::from_secs(5),
             spool_dir: PathBuf::new(),
-            max_spool_size: ByteSize::gib(4),
-            sort_memory: ByteSize::mib(256),
+            max_spool_size_per_export: ByteSize::gib(4),
+            max_sort_size_per_export: ByteSize::mib(256),
             max_workbook_rows: 5_000_000,
             gzip_level: 6,
             zstd_level: 3,
@@ -147,8 +149,8 @@ impl ExporterConfig {
             ("lease_duration", self.lease_duration.get().is_zero()),
             ("advertise_interval", self.advertise_interval.get().is_zero()),
             ("catalog_poll_interval", self.catalog_poll_interval.get().is_zero()),
-            ("max_spool_size", self.max_spool_size.bytes() == 0),
-            ("sort_memory", self.sort_memory.bytes() == 0),
+            ("max_spool_size_per_export", self.max_spool_size_per_export.bytes() == 0),
+            ("max_sort_size_per_export", self.max_sort_size_per_export.bytes() == 0),
             ("max_workbook_rows", self.max_workbook_rows == 0),
         ];
         let invalid = |detail: String| Err(ExporterError::Config(detail));
@@ -200,11 +202,11 @@ impl From<&ExporterConfig> for PipelineLimits {
         Self {
             segments: SegmentLimits::from(config),
             encoder_threads: config.tuning.encoder_threads.unwrap_or_else(cores),
-            sort_memory: config.sort_memory.bytes(),
+            max_sort_size_per_export: config.max_sort_size_per_export.bytes(),
             compression: CompressionLevels { gzip: config.gzip_level, zstd: config.zstd_level },
             format: FormatLimits {
                 spool_dir: if uses_system_dir { std::env::temp_dir() } else { config.spool_dir.clone() },
-                max_spool_size: config.max_spool_size.bytes(),
+                max_spool_size_per_export: config.max_spool_size_per_export.bytes(),
                 max_sheet_rows: MAX_SHEET_ROWS,
                 max_workbook_rows: config.max_workbook_rows,
                 archive_part_rows: config.tuning.archive_part_rows,

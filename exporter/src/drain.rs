@@ -40,7 +40,7 @@ impl Drain {
         *self.0.borrow()
     }
 
-    /// Waits until the exporter is not draining.
+    /// Waits for the end of the drain. Returns at once if the exporter is not draining.
     pub(crate) async fn is_off(&self) {
         // `self` holds the sender, so that the channel stays open
         let _ = self.0.subscribe().wait_for(|on| !on).await;
@@ -53,7 +53,7 @@ impl Drain {
 
     /// Sets the drain state, and returns whether the state changed.
     fn set(&self, on: bool) -> bool {
-        metrics::gauge!("sluice_exporter_draining").set(f64::from(u8::from(on)));
+        metrics::gauge!("sluice_exporter_operator_drain").set(f64::from(u8::from(on)));
         self.0.send_if_modified(|now| std::mem::replace(now, on) != on)
     }
 }

@@ -21,30 +21,32 @@ pub struct GatewayConfig {
     pub internal_listen: String,
     /// The folder of the built web page; empty: the gateway serves only the API.
     pub web_dir: String,
-    /// The maximum number of open connections. Further connections wait in the kernel's queue until one closes; raise
-    /// it together with the process's limit of open files.
+    /// The maximum number of open connections. Further connections wait in the kernel's queue until a connection closes.
+    /// Raise the maximum together with the process's limit of open files.
     pub max_connections: usize,
     /// Further origins whose web pages may call the API and open sockets, such as `https://app.example.com`. Web pages
     /// of the gateway's own origin always may. Add an origin when another host serves the web page.
     pub allowed_origins: Vec<String>,
-    /// The `max-age` of `Strict-Transport-Security` (RFC 6797), sent when the proxy sets `X-Forwarded-Proto: https`;
-    /// `0s`: off. Turn it off for a trial over HTTPS on a host that will serve plain HTTP again.
+    /// The `max-age` of the header `Strict-Transport-Security` (RFC 6797), which the gateway sends when the proxy sets
+    /// `X-Forwarded-Proto: https`. `0s` turns the header off, for a trial over HTTPS on a host that will serve plain
+    /// HTTP again.
     pub hsts_max_age: HumanDuration,
     /// The maximum number of unfinished exports of one user. Lower it to keep one user from filling the queue.
     pub max_unfinished_per_user: u64,
-    /// Exports of datasets with at most this many rows take the interactive lane, others the bulk lane. Raise it when
-    /// exporters finish larger datasets within seconds.
+    /// The largest number of rows of a dataset whose exports take the interactive lane. Exports of larger datasets, and
+    /// of datasets of unknown size, take the bulk lane. Raise the limit when exporters finish larger datasets within
+    /// seconds.
     pub interactive_max_dataset_rows: u64,
-    /// How long a stopping gateway keeps serving while `/readyz` answers `503`. Set it to twice the interval of the
-    /// load balancer's health check.
-    pub readiness_delay: HumanDuration,
-    /// The period over which a stopping gateway closes its sessions, each at a random point. Raise it when thousands of
-    /// reconnects at once overload the remaining gateways.
+    /// How long a stopping gateway serves all requests as before while `/readyz` answers `503`; only then does it begin
+    /// to shut down. Set it to twice the interval of the load balancer's health check.
+    pub shutdown_delay: HumanDuration,
+    /// The period over which a stopping gateway closes its sessions. Each session closes at a random time within the
+    /// period. Raise it when thousands of reconnects at once overload the remaining gateways.
     pub session_close_spread: HumanDuration,
-    /// How long downloads over HTTP and other requests may continue after `readiness_delay`. WebSocket sessions end
-    /// within `session_close_spread` instead. `readiness_delay` plus the longer of `session_close_spread` and
-    /// `drain_timeout` must fit into `shutdown_grace`.
-    pub drain_timeout: HumanDuration,
+    /// How long downloads over HTTP and other requests may continue after `shutdown_delay`. WebSocket sessions end
+    /// within `session_close_spread` instead. `shutdown_delay` plus the longer of `session_close_spread` and
+    /// `http_drain_timeout` must fit into `shutdown_grace`.
+    pub http_drain_timeout: HumanDuration,
     /// `[gateway.identity]`: how the gateway verifies tokens.
     pub identity: IdentityConfig,
     /// `[gateway.ws]`: limits of WebSocket and SSE sessions.
@@ -68,9 +70,9 @@ impl Default for GatewayConfig {
             hsts_max_age: HumanDuration::from_secs(365 * 24 * 60 * 60),
             max_unfinished_per_user: 20,
             interactive_max_dataset_rows: 100_000,
-            readiness_delay: HumanDuration::from_secs(2),
+            shutdown_delay: HumanDuration::from_secs(2),
             session_close_spread: HumanDuration::from_secs(5),
-            drain_timeout: HumanDuration::from_secs(15),
+            http_drain_timeout: HumanDuration::from_secs(15),
             identity: IdentityConfig::default(),
             ws: WsConfig::default(),
             delivery: DeliveryConfig::default(),
@@ -157,9 +159,9 @@ pub struct OidcConfig {
     /// Further origins of the issuer that the web page's Content-Security-Policy allows in `connect-src`, such as
     /// `https://oauth2.googleapis.com`. Add the origin of a token or key endpoint outside the authority's own origin.
     pub csp_connect_src: Vec<String>,
-    /// Extra parameters of the authorization and token requests, such as `audience` or `resource`. Every visitor of the
-    /// web page can read these values.
-    pub parameters: BTreeMap<String, String>,
+    /// Parameters that the web page adds to the authorization and token requests, such as `audience` or `resource`.
+    /// Every visitor of the web page can read these values.
+    pub extra_parameters: BTreeMap<String, String>,
 }
 
 impl Default for OidcConfig {
@@ -169,7 +171,7 @@ impl Default for OidcConfig {
             client_id: String::new(),
             scope: "openid profile".into(),
             csp_connect_src: Vec::new(),
-            parameters: BTreeMap::new(),
+            extra_parameters: BTreeMap::new(),
         }
     }
 }
@@ -180,14 +182,15 @@ impl Default for OidcConfig {
 pub struct LocalIdentityConfig {
     /// The HS256 signing secret of at least 32 bytes; empty: no local identity.
     pub secret: Secret,
-    /// Whether anyone may sign in as one of `people` on the sign-in page, without a password. For a trial on one
+    /// Whether anyone may sign in as one of `users` on the sign-in page, without a password. For a trial on one
     /// machine only.
     pub passwordless_sign_in: bool,
-    /// The address at which clients reach a gateway in a container, where `gateway.listen` is `0.0.0.0`. The gateway
-    /// only checks that `passwordless_sign_in` is offered on a loopback address; empty: it checks `gateway.listen`.
-    pub external_address: String,
+    /// With `passwordless_sign_in`, the gateway starts only if this is a loopback address; empty: only if
+    /// `gateway.listen` is one. For a gateway in a container, which listens on `0.0.0.0`, set it to the address of the
+    /// published port. The gateway does not listen on this address.
+    pub loopback_check_address: String,
     /// The users that the sign-in page offers.
-    pub people: Vec<Person>,
+    pub users: Vec<LocalUser>,
     /// The lifetime of a token from the sign-in page. Shorten it to see the page refresh its token.
     pub token_ttl: HumanDuration,
 }
@@ -197,8 +200,8 @@ impl Default for LocalIdentityConfig {
         Self {
             secret: Secret::default(),
             passwordless_sign_in: false,
-            external_address: String::new(),
-            people: Vec::new(),
+            loopback_check_address: String::new(),
+            users: Vec::new(),
             token_ttl: HumanDuration::from_secs(60 * 60),
         }
     }
@@ -207,7 +210,7 @@ impl Default for LocalIdentityConfig {
 /// A user that the sign-in page offers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Person {
+pub struct LocalUser {
     /// The id that the page sends to sign in.
     pub id: String,
     /// The name that the page shows.
@@ -223,8 +226,8 @@ pub struct Person {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WsConfig {
-    /// How often the gateway pings; two unanswered pings close the session. Keep it below the idle timeout of every
-    /// proxy between client and gateway.
+    /// The time between two pings of the gateway. The gateway closes a session after two unanswered pings. Keep it below
+    /// the idle timeout of every proxy between client and gateway.
     pub heartbeat_interval: HumanDuration,
     /// The maximum size of a text message from a client. Raise it for requests with very long filters.
     pub max_message_size: ByteSize,
@@ -235,8 +238,8 @@ pub struct WsConfig {
     pub write_timeout: HumanDuration,
     /// The maximum number of sessions of one user on one gateway; each `GET /v1/events` counts as one.
     pub max_sessions_per_user: usize,
-    /// The sustained rate of client messages per second; a `file.window` counts as one twentieth of a message.
-    /// A client may send the messages of five seconds at once.
+    /// The number of messages that a client may send per second on average; a `file.window` counts as one twentieth of a
+    /// message. A burst may contain the messages of five seconds.
     pub messages_per_second: u32,
 }
 
@@ -257,8 +260,8 @@ impl Default for WsConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryConfig {
-    /// How long the gateway retries a failing read without receiving a byte before it closes the stream. Raise it when
-    /// restarts of the file store take longer.
+    /// The time for which the gateway retries a failing read. If no byte arrives in this time, the gateway closes the
+    /// stream. Raise it when restarts of the file store take longer.
     pub read_retry_timeout: HumanDuration,
 }
 

@@ -4,7 +4,7 @@ use axum::http::{HeaderName, header};
 use chrono::{DateTime, Utc};
 use entity::{
     credit_policy::CreditPolicy,
-    ledger::{self, Balance},
+    ledger::{self, Balance, GrantTotals},
 };
 use platform::clock::SharedClock;
 use protocol::{
@@ -57,9 +57,10 @@ impl Credits {
             return Ok(balance);
         }
         let tx = self.db.begin().await?;
-        let balance = ledger::open_and_accrue(&tx, owner, &self.policy, now).await?;
+        let accrued = ledger::open_and_accrue(&tx, owner, &self.policy, now).await?;
         tx.commit().await?;
-        Ok(balance)
+        count_grants(accrued.granted);
+        Ok(accrued.balance)
     }
 
     /// Reads the account in the form that `session.ready` contains.
@@ -109,4 +110,10 @@ impl Credits {
     fn seconds_to_grant(&self) -> i64 {
         (self.next_grant_at() - self.clock.now()).num_seconds().max(1)
     }
+}
+
+/// Adds the grants of a committed transaction to the metrics.
+pub(crate) fn count_grants(granted: GrantTotals) {
+    metrics::counter!("sluice_credits_granted_total").increment(granted.credits.unsigned_abs());
+    metrics::counter!("sluice_credit_events_total", "kind" => "grant").increment(granted.entries);
 }

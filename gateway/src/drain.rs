@@ -1,11 +1,11 @@
 //! The graceful stop of a gateway, in three steps.
 //!
 //! 1. When the process begins to stop, such as after SIGTERM, `/readyz` answers `503`. Load balancers then send no new
-//! requests; everything else continues.
-//! 2. After `readiness_delay` the listener stops accepting connections, and sessions close with 1001. Each session
-//! closes at a random time within `session_close_spread`, so that not all clients reconnect at once.
-//! 3. Downloads and other requests may continue for `drain_timeout`. A client resumes an unfinished download at another
-//! gateway with `Range`.
+//!    requests; everything else continues.
+//! 2. After `shutdown_delay` the listener stops accepting connections, and sessions close with 1001. Each session
+//!    closes at a random time within `session_close_spread`, so that not all clients reconnect at once.
+//! 3. Downloads and other requests may continue for `http_drain_timeout`. A client resumes an unfinished download at
+//!    another gateway with `Range`.
 //!
 //! The event reader and the internal listener continue until the last session and request have ended.
 
@@ -22,8 +22,8 @@ use uuid::Uuid;
 
 use crate::config::GatewayConfig;
 
-/// The drain waits for open sessions and requests for the longer of `drain_timeout` and `session_close_spread`, plus
-/// this time. The last sessions complete their closing handshakes in this time.
+/// The drain waits for open sessions and requests for the longer of `http_drain_timeout` and `session_close_spread`,
+/// plus this time. The last sessions complete their closing handshakes in this time.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The graceful stop of one gateway. Clones share the state.
@@ -42,23 +42,23 @@ impl Drain {
     pub(crate) fn spawn(config: &GatewayConfig, life: &Lifecycle) -> Self {
         let drain = Self {
             spread: config.session_close_spread.get(),
-            timeout: config.drain_timeout.get(),
+            timeout: config.http_drain_timeout.get(),
             closing: CancellationToken::new(),
             ended: CancellationToken::new(),
             open_tasks: TaskTracker::new(),
         };
-        let (this, soft, readiness_delay) = (drain.clone(), life.soft().clone(), config.readiness_delay.get());
+        let (this, soft, shutdown_delay) = (drain.clone(), life.soft().clone(), config.shutdown_delay.get());
         life.spawn(async move {
             soft.cancelled().await;
-            this.run(readiness_delay).await;
+            this.run(shutdown_delay).await;
         });
         drain
     }
 
-    async fn run(&self, readiness_delay: Duration) {
+    async fn run(&self, shutdown_delay: Duration) {
         let start = Instant::now();
         info!(drain.open = self.open_tasks.len(), "gateway drain: not ready");
-        tokio::time::sleep(readiness_delay).await;
+        tokio::time::sleep(shutdown_delay).await;
         info!(drain.open = self.open_tasks.len(), "gateway drain: closing sessions");
         self.closing.cancel();
         self.open_tasks.close();
@@ -117,15 +117,15 @@ mod tests {
 
     fn config() -> GatewayConfig {
         GatewayConfig {
-            readiness_delay: HumanDuration::from_secs(1),
+            shutdown_delay: HumanDuration::from_secs(1),
             session_close_spread: HumanDuration::from_secs(4),
-            drain_timeout: HumanDuration::from_secs(10),
+            http_drain_timeout: HumanDuration::from_secs(10),
             ..GatewayConfig::default()
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn sessions_close_spread_out_after_the_readiness_delay() {
+    async fn sessions_close_spread_out_after_the_shutdown_delay() {
         let life = Lifecycle::new();
         let drain = Drain::spawn(&config(), &life);
         let sessions: Vec<_> = (0..400)

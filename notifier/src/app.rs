@@ -50,7 +50,7 @@ pub async fn start(
     let address = listener.local_addr()?;
     let url = advertised_url(&config, address)?;
     let config = Arc::new(config);
-    let minter = Arc::new(Minter::new(deps.store.clone(), deps.clock.clone(), &url, config.grant_ttl.get())?);
+    let minter = Arc::new(Minter::new(deps.store.clone(), deps.clock.clone(), &url, config.segment_url_ttl.get())?);
     let settler = Arc::new(Settler::new(deps.clone()));
     let instance = format!("notifier-{}", Uuid::new_v4().simple());
     let catalog = Catalog::default();

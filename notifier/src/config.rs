@@ -11,9 +11,9 @@ use crate::{error::NotifierError, schedule::recurrence::Recurrence};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NotifierConfig {
-    /// Address of the internal HTTP port: segments for gateways, health and metrics. Never make it reachable from
-    /// outside.
-    pub internal_listen: String,
+    /// Address of the notifier's only HTTP port, which serves health, metrics, and the bytes of segments for gateways.
+    /// Never make it reachable from outside.
+    pub listen: String,
     /// URL under which gateways reach the internal HTTP port. Set it when the notifier listens on all interfaces;
     /// empty means the listening address.
     pub advertise_url: String,
@@ -21,18 +21,21 @@ pub struct NotifierConfig {
     /// its export, and captures or releases the credits. Raise the limit when outcomes pile up while the database has
     /// capacity to spare.
     pub max_concurrent_outcomes: usize,
-    /// Largest number of exports of one tenant that are in flight (dispatched or running) in one lane of a pool.
-    /// Further exports of the tenant wait, so that one tenant can't take all slots.
-    pub max_in_flight_per_tenant_and_lane: u32,
-    /// Largest number of exports of one user that are in flight (dispatched or running) in one lane of a pool. Further
-    /// exports of the user wait.
-    pub max_in_flight_per_user_and_lane: u32,
-    /// Time after which another notifier takes over a lease that its holder has not renewed: the lease of the
-    /// dispatcher or of a scheduled job. Shorter values speed up a takeover and tolerate less database latency.
+    /// Largest number of exports of one tenant that are in flight (dispatched or running) in one lane of one pool; each
+    /// lane of each pool counts on its own. Further exports of the tenant wait, so that one tenant can't take all
+    /// slots.
+    pub max_in_flight_per_tenant_pool_and_lane: u32,
+    /// Largest number of exports of one user that are in flight (dispatched or running) in one lane of one pool; each
+    /// lane of each pool counts on its own. Further exports of the user wait.
+    pub max_in_flight_per_user_pool_and_lane: u32,
+    /// Duration of the leases of the dispatcher and of scheduled jobs. If the holder does not renew a lease for this
+    /// time, another notifier takes it over. Shorter values speed up a takeover and tolerate less database latency.
     pub lease_duration: HumanDuration,
-    /// Lifetime of a segment URL. Shorter values limit the use of a leaked URL and cost gateways more requests.
-    pub grant_ttl: HumanDuration,
-    /// Timeout of one run of a scheduled job. Raise it when a sweep or an audit of a large installation times out.
+    /// How long the signed URL of one segment stays valid. Shorter values limit the use of a leaked URL and cost
+    /// gateways more requests.
+    pub segment_url_ttl: HumanDuration,
+    /// Timeout of one run of a scheduled job, except for backups, which have twice `backup.run_timeout`. Raise it when a
+    /// sweep or an audit of a large installation times out.
     pub scheduled_job_timeout: HumanDuration,
     /// Time between two runs of the reconciler, which publishes lost messages again and deletes objects that were
     /// written after their export had ended. Shorter values repair sooner and cost database queries.
@@ -42,15 +45,15 @@ pub struct NotifierConfig {
     pub sweep_schedule: String,
     /// Age from which the sweep deletes an object whose export has no row in the database. The row may be missing
     /// because an old backup was restored. Choose an age that leaves time to restore a newer backup with the row.
-    pub orphan_grace: HumanDuration,
-    /// Time between two updates of the metrics that describe the queue and JetStream. Keep it at most as long as the
+    pub missing_row_grace: HumanDuration,
+    /// Time between two updates of the metrics that describe the queue and JetStream. Set at most the
     /// scrape interval of Prometheus.
     pub metrics_interval: HumanDuration,
     /// The time zone of the cron expressions, from the top-level setting `time_zone`.
     #[serde(skip)]
     #[schemars(skip)]
     pub time_zone: Tz,
-    /// Limits that operators can't set; tests shorten them.
+    /// Limits that operators can't set. Tests use smaller limits.
     #[serde(skip)]
     #[schemars(skip)]
     pub tuning: NotifierTuning,
@@ -59,17 +62,17 @@ pub struct NotifierConfig {
 impl Default for NotifierConfig {
     fn default() -> Self {
         Self {
-            internal_listen: "127.0.0.1:0".into(),
+            listen: "127.0.0.1:0".into(),
             advertise_url: String::new(),
             max_concurrent_outcomes: 8,
-            max_in_flight_per_tenant_and_lane: 16,
-            max_in_flight_per_user_and_lane: 8,
+            max_in_flight_per_tenant_pool_and_lane: 16,
+            max_in_flight_per_user_pool_and_lane: 8,
             lease_duration: HumanDuration::from_secs(6),
-            grant_ttl: HumanDuration::from_secs(60),
+            segment_url_ttl: HumanDuration::from_secs(60),
             scheduled_job_timeout: HumanDuration::from_secs(60 * 60),
             reconcile_interval: HumanDuration::from_secs(30),
             sweep_schedule: "0 * * * *".into(),
-            orphan_grace: HumanDuration::from_secs(24 * 60 * 60),
+            missing_row_grace: HumanDuration::from_secs(24 * 60 * 60),
             metrics_interval: HumanDuration::from_secs(15),
             time_zone: Tz::UTC,
             tuning: NotifierTuning::default(),
@@ -158,15 +161,15 @@ impl NotifierConfig {
     pub fn validate(&self) -> Result<(), NotifierError> {
         let counts = [
             ("max_concurrent_outcomes", self.max_concurrent_outcomes as u64),
-            ("max_in_flight_per_tenant_and_lane", self.max_in_flight_per_tenant_and_lane.into()),
-            ("max_in_flight_per_user_and_lane", self.max_in_flight_per_user_and_lane.into()),
+            ("max_in_flight_per_tenant_pool_and_lane", self.max_in_flight_per_tenant_pool_and_lane.into()),
+            ("max_in_flight_per_user_pool_and_lane", self.max_in_flight_per_user_pool_and_lane.into()),
         ];
         if let Some((name, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
             return Err(NotifierError::Config(format!("notifier.{name} must be at least 1")));
         }
         let durations = [
             ("lease_duration", self.lease_duration),
-            ("grant_ttl", self.grant_ttl),
+            ("segment_url_ttl", self.segment_url_ttl),
             ("scheduled_job_timeout", self.scheduled_job_timeout),
             ("reconcile_interval", self.reconcile_interval),
             ("metrics_interval", self.metrics_interval),
@@ -192,8 +195,8 @@ mod tests {
         assert!(NotifierConfig::default().validate().is_ok());
         let zero = NotifierConfig { reconcile_interval: HumanDuration::from_secs(0), ..NotifierConfig::default() };
         assert!(zero.validate().unwrap_err().to_string().contains("notifier.reconcile_interval"));
-        let none = NotifierConfig { max_in_flight_per_user_and_lane: 0, ..NotifierConfig::default() };
-        assert!(none.validate().unwrap_err().to_string().contains("notifier.max_in_flight_per_user_and_lane"));
+        let none = NotifierConfig { max_in_flight_per_user_pool_and_lane: 0, ..NotifierConfig::default() };
+        assert!(none.validate().unwrap_err().to_string().contains("notifier.max_in_flight_per_user_pool_and_lane"));
         let cron = NotifierConfig { sweep_schedule: "hourly".into(), ..NotifierConfig::default() };
         assert!(cron.validate().unwrap_err().to_string().contains("notifier.sweep_schedule"));
         let url = NotifierConfig { advertise_url: "notifier:80".into(), ..NotifierConfig::default() };

@@ -14,6 +14,7 @@
 
 mod app;
 mod config;
+mod credit_counters;
 mod dead_letters;
 mod delivery;
 mod deps;

@@ -96,8 +96,8 @@ impl Settings {
     #[must_use]
     pub(crate) fn gateway_drain(&self) -> Duration {
         let gateway = &self.gateway;
-        let close = gateway.drain_timeout.get().max(gateway.session_close_spread.get());
-        gateway.readiness_delay.get().saturating_add(close)
+        let close = gateway.http_drain_timeout.get().max(gateway.session_close_spread.get());
+        gateway.shutdown_delay.get().saturating_add(close)
     }
 }
 
@@ -215,7 +215,7 @@ mod tests {
             let (_dir, files) = files(None, Some(text));
             let settings = files.load().unwrap();
             assert!(settings.shutdown_grace.as_secs() + 5 < 75);
-            let drain = settings.gateway_drain().max(settings.exporter.drain_timeout.get());
+            let drain = settings.gateway_drain().max(settings.exporter.shutdown_drain_timeout.get());
             assert!(drain < settings.shutdown_grace.get());
             settings.exporter.validate().unwrap();
         }

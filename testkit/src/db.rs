@@ -51,9 +51,9 @@ mod tests {
     async fn assert_opens_an_account(database: &TestDatabase) {
         let owner = Owner::new("acme", "alice");
         let credit_policy = CreditPolicy::new(&CreditsConfig::default(), "UTC").unwrap();
-        let balance =
+        let accrued =
             entity::ledger::open_and_accrue(&database.db, &owner, &credit_policy, DateTime::UNIX_EPOCH).await.unwrap();
-        assert_eq!(balance.balance, 5);
+        assert_eq!(accrued.balance.balance, 5);
     }
 
     #[tokio::test]

@@ -101,7 +101,7 @@ export class Stack {
     const secret = randomBytes(32).toString("hex");
     const datasets = join(folder, "datasets");
     await seedDatasets(datasets, options);
-    const people = LOCAL_USERS.map(
+    const users = LOCAL_USERS.map(
       ({ id, name, sub, tenant }) => `{id="${id}", name="${name}", sub="${sub}", tenant="${tenant}"}`,
     );
     const env = {
@@ -114,7 +114,7 @@ export class Stack {
       SLUICE_GATEWAY__WEB_DIR: fileURLToPath(new URL("../app/dist", import.meta.url)),
       SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET: secret,
       SLUICE_GATEWAY__IDENTITY__LOCAL__PASSWORDLESS_SIGN_IN: "true",
-      SLUICE_GATEWAY__IDENTITY__LOCAL__PEOPLE: `[${people.join(", ")}]`,
+      SLUICE_GATEWAY__IDENTITY__LOCAL__USERS: `[${users.join(", ")}]`,
       SLUICE_TIME_ZONE: noonTimeZone(new Date()),
       ...options.env,
     };

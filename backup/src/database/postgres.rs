@@ -119,7 +119,7 @@ fn options(database: &DatabaseConfig) -> Result<PgConnectOptions, BackupError> {
 /// machine can read arguments.
 fn tool_command(name: &str, database: &DatabaseConfig, config: &BackupConfig) -> Result<Command, BackupError> {
     let options = options(database)?;
-    let program = if config.pg_bin.is_empty() { name.into() } else { Path::new(&config.pg_bin).join(name) };
+    let program = if config.pg_bin_dir.is_empty() { name.into() } else { Path::new(&config.pg_bin_dir).join(name) };
     let mut command = Command::new(program);
     command.env("PGHOST", options.get_host()).env("PGPORT", options.get_port().to_string());
     command.env("PGUSER", options.get_username()).env("PGAPPNAME", format!("sluice {name}"));
@@ -163,7 +163,7 @@ fn spawn(program: &'static str, mut command: Command) -> Result<(Child, JoinHand
     let mut child = command.spawn().map_err(|e| {
         tool_error(
             program,
-            &format!("can't be started ({e}): install PostgreSQL's client programs, or set backup.pg_bin"),
+            &format!("can't be started ({e}): install PostgreSQL's client programs, or set backup.pg_bin_dir"),
         )
     })?;
     let stderr = child.stderr.take().ok_or_else(|| tool_error(program, "its error output is not available"))?;
@@ -191,7 +191,7 @@ async fn wait_for_exit(program: &'static str, mut child: Child, stderr: JoinHand
         return Ok(());
     }
     let hint = if stderr.contains("version mismatch") || stderr.contains("unsupported version") {
-        ": set backup.pg_bin to the programs of a PostgreSQL that isn't older than the server and the dump"
+        ": set backup.pg_bin_dir to the programs of a PostgreSQL that isn't older than the server and the dump"
     } else {
         ""
     };
@@ -212,7 +212,7 @@ mod tests {
     fn the_database_is_passed_in_the_environment_and_no_password_in_an_argument() {
         let url = "postgres://sluice:p%40ss+word@db.example.com:5433/exports?sslmode=require";
         let database = DatabaseConfig { url: Secret::new(url), ..DatabaseConfig::default() };
-        let config = BackupConfig { pg_bin: "/opt/pg/bin".into(), ..BackupConfig::default() };
+        let config = BackupConfig { pg_bin_dir: "/opt/pg/bin".into(), ..BackupConfig::default() };
         let command = tool_command("pg_dump", &database, &config).unwrap();
         let command = command.as_std();
         assert_eq!(command.get_program(), "/opt/pg/bin/pg_dump");

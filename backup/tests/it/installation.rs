@@ -202,7 +202,10 @@ pub(crate) fn plan(config: &BackupConfig, now: DateTime<Utc>) -> RestorePlan {
 pub(crate) fn destination() -> (TempDir, BackupConfig) {
     let dir = tempfile::tempdir().unwrap();
     let destination = dir.path().display().to_string();
-    (dir, BackupConfig { destination, pg_bin: Postgres::programs().display().to_string(), ..BackupConfig::default() })
+    (
+        dir,
+        BackupConfig { destination, pg_bin_dir: Postgres::programs().display().to_string(), ..BackupConfig::default() },
+    )
 }
 
 /// Lists the days of all backups, from their ids.

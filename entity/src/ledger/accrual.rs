@@ -1,5 +1,7 @@
 //! The accrual of daily grants: for one account at its next use, and for all active accounts in batches at midnight.
 
+use std::ops::AddAssign;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use protocol::{credits::EntryKind, id::Owner};
 use sea_orm::{
@@ -31,6 +33,31 @@ pub async fn read_if_current(
     Ok(row.map(|row| Balance { balance: row.balance, held: row.held }))
 }
 
+/// The grants that a call added to accounts: initial balances and daily grants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrantTotals {
+    /// The number of ledger entries.
+    pub entries: u64,
+    /// The sum of the granted credits.
+    pub credits: i64,
+}
+
+impl AddAssign for GrantTotals {
+    fn add_assign(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.credits += other.credits;
+    }
+}
+
+/// The result of [`open_and_accrue`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accrued {
+    /// The credits of the account after the grants.
+    pub balance: Balance,
+    /// The grants that the call added. They exist only after the commit of the transaction.
+    pub granted: GrantTotals,
+}
+
 /// Opens the account if it does not exist, adds the missing daily grants, and records that the owner used the account
 /// today. The first statement is a write, and the account stays locked until the transaction ends.
 ///
@@ -41,7 +68,7 @@ pub async fn open_and_accrue(
     owner: &Owner,
     policy: &CreditPolicy,
     now: DateTime<Utc>,
-) -> Result<Balance, StoreError> {
+) -> Result<Accrued, StoreError> {
     let today = policy.local_date(now);
     let new_account = account::ActiveModel {
         tenant: Set(owner.tenant.clone()),
@@ -57,15 +84,12 @@ pub async fn open_and_accrue(
     let key = OnConflict::columns([account::Column::Tenant, account::Column::UserId]).do_nothing().to_owned();
     let opened = account::Entity::insert(new_account).on_conflict(key).exec_without_returning(db).await? == 1;
     if opened {
-        if policy.initial_balance != 0 {
-            let kind = EntryKind::Grant;
-            append(
-                db,
-                NewEntry { owner, kind, amount: policy.initial_balance, reason: "initial balance", at: now }.row(),
-            )
-            .await?;
+        let (kind, amount) = (EntryKind::Grant, policy.initial_balance);
+        if amount != 0 {
+            append(db, NewEntry { owner, kind, amount, reason: "initial balance", at: now }.row()).await?;
         }
-        return Ok(Balance { balance: policy.initial_balance, held: 0 });
+        let granted = GrantTotals { entries: u64::from(amount != 0), credits: amount };
+        return Ok(Accrued { balance: Balance { balance: amount, held: 0 }, granted });
     }
     let row = account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).lock_exclusive().one(db).await?;
     let row = row.ok_or_else(|| StoreError::Damaged {
@@ -75,8 +99,9 @@ pub async fn open_and_accrue(
     add_missing_grants(db, &row, Ord::max(row.last_active_on, today), policy, now).await
 }
 
-/// Adds the missing daily grants of an existing account, without a change of `last_active_on`. Call it before any other
-/// increase of the balance. With an accrual cap the order matters, and [`super::read`] adds the daily grants first.
+/// Adds the missing daily grants of an existing account, without a change of `last_active_on`, and returns them. Call it
+/// before any other increase of the balance. With an accrual cap the order matters, and [`super::read`] adds the daily
+/// grants first.
 ///
 /// # Errors
 /// When the database fails.
@@ -85,12 +110,12 @@ pub async fn accrue(
     owner: &Owner,
     policy: &CreditPolicy,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+) -> Result<GrantTotals, StoreError> {
     let row = account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).lock_exclusive().one(db).await?;
-    if let Some(row) = row {
-        add_missing_grants(db, &row, row.last_active_on, policy, now).await?;
+    match row {
+        Some(row) => Ok(add_missing_grants(db, &row, row.last_active_on, policy, now).await?.granted),
+        None => Ok(GrantTotals::default()),
     }
-    Ok(())
 }
 
 /// Adds the missing daily grants of a locked account, and records `last_active_on`.
@@ -100,14 +125,16 @@ async fn add_missing_grants(
     last_active_on: NaiveDate,
     policy: &CreditPolicy,
     now: DateTime<Utc>,
-) -> Result<Balance, StoreError> {
+) -> Result<Accrued, StoreError> {
     let today = policy.local_date(now);
     if row.granted_through >= today && row.last_active_on >= last_active_on {
-        return Ok(Balance { balance: row.balance, held: row.held });
+        let balance = Balance { balance: row.balance, held: row.held };
+        return Ok(Accrued { balance, granted: GrantTotals::default() });
     }
     let owner = Owner::new(row.tenant.clone(), row.user_id.clone());
     let grants = policy.daily_grants(row.balance, row.granted_through, today);
     let amount = grants.iter().map(|(_, amount)| amount).sum();
+    let granted = GrantTotals { entries: grants.len() as u64, credits: amount };
     let mut update = add_to_account(&owner, amount, 0)
         .col_expr(account::Column::LastActiveOn, Expr::value(last_active_on))
         .col_expr(account::Column::GrantedThrough, Expr::value(Ord::max(row.granted_through, today)));
@@ -116,16 +143,16 @@ async fn add_missing_grants(
     }
     update.exec(db).await?;
     insert_entries(db, grants.into_iter().map(|(date, amount)| grant_entry(&owner, date, amount, now))).await?;
-    Ok(Balance { balance: row.balance + amount, held: row.held })
+    Ok(Accrued { balance: Balance { balance: row.balance + amount, held: row.held }, granted })
 }
 
-/// The accounts and credits of one batch of [`accrue_batch`].
+/// The accounts and grants of one batch of [`accrue_batch`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccruedBatch {
-    /// The number of accounts that received their missing daily grants.
+    /// The number of accounts that now have all their daily grants.
     pub accounts: u64,
-    /// The sum of the granted credits.
-    pub credits: i64,
+    /// The grants of these accounts. An account at the accrual cap receives none.
+    pub granted: GrantTotals,
 }
 
 /// Adds the missing daily grants of at most `limit` accounts that were last used on this date. The batch is empty when
@@ -163,7 +190,7 @@ pub async fn accrue_batch(
         for row in group {
             let owner = Owner::new(row.tenant.clone(), row.user_id.clone());
             for (date, amount) in policy.daily_grants(row.balance, row.granted_through, today) {
-                batch.credits += amount;
+                batch.granted += GrantTotals { entries: 1, credits: amount };
                 entries.push(grant_entry(&owner, date, amount, now));
             }
         }

@@ -24,7 +24,7 @@ use sea_orm::{
 };
 
 pub use self::{
-    accrual::{AccruedBatch, accrue, accrue_batch, open_and_accrue, read_if_current},
+    accrual::{Accrued, AccruedBatch, GrantTotals, accrue, accrue_batch, open_and_accrue, read_if_current},
     audit::{AccountDifference, audit, rebuild},
     exports::{capture, hold, release},
     notifications::{PendingNotification, mark_notified, pending_notifications},

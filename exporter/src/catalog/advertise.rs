@@ -20,11 +20,13 @@ use crate::drain::Drain;
 
 /// The number of advertising intervals for which a heartbeat is valid.
 const TTL_INTERVALS: u32 = 3;
-/// The minimum time for which a heartbeat is valid, so that a short interval does not hide an exporter of a busy machine.
+/// The minimum time for which a heartbeat is valid. On a busy machine a heartbeat may be late; with this minimum,
+/// gateways keep the exporter even if the advertising interval is short.
 const MIN_TTL: Duration = Duration::from_secs(10);
 /// The number of advertising intervals after which the exporter estimates the rows of all datasets again.
 const ESTIMATE_INTERVALS: u32 = 3;
-/// The maximum time for which the first advertisement of a new registry waits for estimates of the row counts.
+/// The maximum time for which the first advertisement of a new registry waits for estimates of the row counts. After
+/// this time, the exporter advertises the registry with the estimates that it has.
 const FIRST_ESTIMATES: Duration = Duration::from_millis(1_500);
 /// The maximum time that a stopping exporter spends on deleting its entries.
 const WITHDRAWAL: Duration = Duration::from_secs(2);

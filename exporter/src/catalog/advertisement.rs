@@ -101,9 +101,10 @@ pub(super) enum AdvertiseError {
 pub(crate) enum Excess {
     /// The compressed entry exceeds the maximum size of a NATS message.
     Entry { size: usize, max: usize, columns: usize },
-    /// The description exceeds its maximum size before compression.
+    /// The description is too large: its size before compression exceeds the limit for one dataset.
     Description { size: usize, columns: usize },
-    /// The descriptions of this dataset and of all earlier ones together exceed the maximum size.
+    /// The total size of this description and of all earlier ones, before compression, exceeds the limit for one
+    /// exporter.
     Catalog { size: usize },
     /// The exporter already offers the maximum number of datasets.
     Datasets,

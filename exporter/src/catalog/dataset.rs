@@ -75,7 +75,7 @@ async fn sqlite(at: usize, spec: &DatasetSpec, rows: Source, file: Arc<SqliteFil
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
     // the columns of a query are unknown to SQLite: their types must be declared
     let columns = if all_typed(spec) { spec.columns() } else { merged(spec, found).map_err(failed)? };
-    // the values of a query with parameters are unknown
+    // time zones are detected from values, and a query with parameters has no values before a request
     let columns = if spec.params.is_empty() { with_zones(&db, &rows, columns).await.map_err(failed)? } else { columns };
     Ok(SqlRows::new(file, rows, info(spec, &columns)?).ordered_by(spec.order()))
 }

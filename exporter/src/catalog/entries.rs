@@ -18,7 +18,7 @@ use crate::Registry;
 
 /// The maximum number of entries that are written or deleted concurrently.
 const CONCURRENCY: usize = 16;
-/// The divisor of the bucket's maximum age: an unchanged entry is written again after a third of that age.
+/// An unchanged entry is written again when it is older than the bucket's maximum age divided by this number.
 const RENEWALS: u32 = 3;
 
 /// The entries of one exporter: the entries of its current registry, and the entries that it has written to the bucket.
@@ -96,7 +96,8 @@ impl Entries {
         let due: Vec<_> = due.map(|one| (one.name.clone(), one.key.clone(), one.entry.clone())).collect();
         for (_, key, entry) in &due {
             let written = self.written.entry(key.clone()).or_default();
-            // an unchanged entry stays in the bucket when its renewal fails; a changed one may be replaced or not
+            // if the write of a changed entry fails, the bucket may have the old or the new entry; a failed renewal
+            // changes nothing
             if written.as_ref().is_some_and(|written| written.revision != entry.revision) {
                 *written = None;
             }

@@ -62,13 +62,14 @@ impl Reloader {
             }
             // an invalid file is reported once, not at every poll
             self.fingerprint = current;
-            // a file that was refused as new is never accepted by a later retry, which is less strict
+            // a file that was refused after a change stays refused: a retry must be as strict as that load
             refused = !self.reload(changed, changed || refused).await;
         }
     }
 
     /// Loads the catalog file, and returns whether the exporter accepted it. `changed` says whether the file has
-    /// changed since the last load. If `strict` is true, a file that differs from its sources is refused.
+    /// changed since the last load. If a dataset of the file differs from its source, the file is refused if `strict`
+    /// is true; otherwise only this dataset becomes unavailable.
     pub(super) async fn reload(&mut self, changed: bool, strict: bool) -> bool {
         let loaded = load(&self.path, &self.context, &self.base).await;
         let loaded = match loaded.and_then(|loaded| if strict { loaded.as_written(&self.path) } else { Ok(loaded) }) {

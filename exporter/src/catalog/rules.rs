@@ -23,7 +23,7 @@ pub(crate) fn check(dataset: &DatasetInfo) -> Result<(), String> {
     rules(dataset)
 }
 
-/// Whether a text is a valid name of a dataset or template.
+/// Whether a text is a valid name of a dataset or template: 1 to 64 ASCII letters, digits, `_`, `-` and `.`.
 pub(crate) fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (1..=64).contains(&name.len()) && name.chars().all(fits)
@@ -75,7 +75,7 @@ fn policy(dataset: &DatasetInfo) -> Result<(), String> {
 /// that a constant can satisfy does not suffice, because every caller would then see the rows of the same tenant.
 fn always_tests(policy: &Value, tenant: &str) -> bool {
     let Some(parts) = policy.as_object() else { return false };
-    // the members of one object are joined by `and`
+    // all members of an object must hold, so one that tests the tenant suffices
     parts.iter().any(|(name, part)| match (name.as_str(), part) {
         ("and", Value::Array(parts)) => parts.iter().any(|part| always_tests(part, tenant)),
         ("or", Value::Array(parts)) => !parts.is_empty() && parts.iter().all(|part| always_tests(part, tenant)),

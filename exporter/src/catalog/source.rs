@@ -23,8 +23,8 @@ pub struct LoadContext {
     pub folder: PathBuf,
     /// The folder, the maximum size and the timeout for temporary copies of remote files.
     pub spool: Spool,
-    /// The number of exports that run at once. Each PostgreSQL source reserves one connection for each of them, but at
-    /// most half of its connections.
+    /// The number of exports that run at once. Each PostgreSQL source keeps this number of its connections, but at most
+    /// half of them, for the first connection of each export. Second and later connections of an export share the rest.
     pub slots: usize,
     /// The maximum size of a compressed catalog entry, in bytes. It is less than [`MAX_ENTRY_SIZE`] if the NATS server
     /// accepts only smaller messages.
@@ -37,7 +37,7 @@ impl LoadContext {
     pub fn new(config: &ExporterConfig) -> Self {
         let uses_system_dir = config.spool_dir.as_os_str().is_empty();
         let dir = if uses_system_dir { std::env::temp_dir() } else { config.spool_dir.clone() };
-        let spool = Spool { dir, max_size: config.max_spool_size.bytes(), timeout: FETCH_TIMEOUT };
+        let spool = Spool { dir, max_size: config.max_spool_size_per_export.bytes(), timeout: FETCH_TIMEOUT };
         Self { folder: config.datasets_dir.clone(), spool, slots: config.slots(), max_entry_size: MAX_ENTRY_SIZE }
     }
 

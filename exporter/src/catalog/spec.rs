@@ -40,7 +40,7 @@ pub(crate) struct CatalogSpec {
     #[serde(default)]
     #[schemars(with = "Vec<DatasetSpec>")]
     pub(crate) dataset: Vec<Spanned<DatasetSpec>>,
-    /// The templates, besides the built-in ones `default` and `spreadsheet`.
+    /// The templates, besides the built-in ones `default`, `plain` and `spreadsheet`.
     #[serde(default)]
     #[schemars(with = "Vec<TemplateSpec>")]
     pub(crate) template: Vec<Spanned<TemplateSpec>>,
@@ -86,8 +86,9 @@ pub(crate) enum SourceSpec {
         connections_per_export: Option<usize>,
         /// The maximum wait for the next rows; 10m by default.
         read_timeout: Option<HumanDuration>,
-        /// If the planner expects a filter to leave at most this many rows of a table, one statement reads these rows,
-        /// so that the server can use an index; 100,000 by default.
+        /// If the planner expects at most this number of rows to pass the filter of an export, one statement reads the
+        /// table and can use an index. Otherwise several connections each read a range of the table. 100,000 by
+        /// default.
         few_rows: Option<u64>,
     },
     /// A SQLite file, opened for reading only.
@@ -114,7 +115,7 @@ pub(crate) enum SourceSpec {
     },
     /// An HTTP endpoint.
     Http {
-        /// The URL to which the `files` of a dataset are joined.
+        /// The base URL, against which the `files` of a dataset are resolved.
         base: String,
         /// The token of the header `Authorization: Bearer`.
         bearer: Option<SecretRef>,
@@ -151,8 +152,10 @@ pub(crate) struct DatasetSpec {
     /// The character between two fields of CSV or TSV files, in ASCII; `,` for CSV and a tab for TSV by default.
     #[schemars(with = "Option<String>")]
     pub(crate) delimiter: Option<Spanned<String>>,
-    /// The beginning of comment lines before the header of CSV files: `#`, or nothing for files without comments. By
-    /// default lines with `#` are comments, except for one that is the header.
+    /// The character with which comment lines before the header of a CSV file begin: `#`, or an empty text if the files
+    /// have no comments. By default, the first lines of the file that begin with `#` are comments, but the last of them
+    /// is the header if it has as many fields as the next line and no space after `#`. If that line may be a comment or
+    /// the header, the exporter refuses the file until this key is set.
     #[schemars(with = "Option<String>")]
     pub(crate) comment: Option<Spanned<String>>,
     /// The column, or the list of columns, by which rows are ordered; `NAME desc` for the largest value first.
@@ -221,7 +224,8 @@ pub(crate) struct ColumnSpec {
     /// The type; by default the source decides.
     #[serde(rename = "type")]
     pub(crate) kind: Option<ColumnType>,
-    /// Whether the moments of a `datetime` column have no time zone; by default the source decides.
+    /// `true` declares that the timestamps of a `datetime` column have no time zone. If false, the default, the source
+    /// decides.
     #[serde(default)]
     pub(crate) local: bool,
     /// The label that users see.
@@ -365,7 +369,8 @@ impl DatasetSpec {
         columns.collect()
     }
 
-    /// Returns the columns by which rows are sorted, as the file declares them.
+    /// Returns the columns that the key `order` of the catalog file lists, each with its direction: ascending, unless
+    /// ` desc` follows the name. The result is empty without this key.
     pub(crate) fn order(&self) -> Vec<OrderBy> {
         let keys = self.order.iter().flat_map(|order| order.get_ref().names()).map(|key| match key.rsplit_once(' ') {
             Some((column, direction)) if direction.eq_ignore_ascii_case("desc") => {

@@ -5,7 +5,7 @@ use super::rules;
 use crate::{dataset::DatasetInfo, template::TemplateSpec};
 
 /// Returns the texts of all faults of a template. `offered` are the available datasets. `unavailable` are the names of
-/// datasets whose columns are unknown at present.
+/// datasets whose columns are unknown at present; the template is not checked against these.
 pub(super) fn faults(spec: &TemplateSpec, offered: &[&DatasetInfo], unavailable: &[&str]) -> Vec<String> {
     if !rules::is_name(&spec.name) {
         return vec!["a template's name has 1 to 64 letters, digits, `_`, `-` and `.`".into()];

@@ -47,8 +47,8 @@ pub enum DatasetError {
         dataset: String,
         /// The name of the column.
         column: String,
-        /// The position of the row among the rows of the export, counted from 1. For a row that the filter can't
-        /// compare: the position that the row would have.
+        /// The number that the row has in the export, or would have if it passed the filter: one more than the number of
+        /// earlier rows that passed. The first row has the number 1.
         row: u64,
         /// The kind of the stored value, such as `a BLOB`. The text does not repeat the value.
         found: &'static str,
@@ -83,7 +83,7 @@ pub enum DatasetError {
     InColumn {
         /// The name of the column.
         column: String,
-        /// The error in this column.
+        /// The error, without the name of the column.
         source: Box<DatasetError>,
     },
     /// A part of a file is larger than Sluice reads at once; the text names the part and the limit.
@@ -150,7 +150,7 @@ pub enum DatasetError {
     AtLine {
         /// The number of the line, from 1.
         line: u64,
-        /// The error on this line.
+        /// The error, without the number of the line.
         source: Box<DatasetError>,
     },
     /// An error in one file of a dataset.
@@ -158,7 +158,7 @@ pub enum DatasetError {
     InFile {
         /// The name of the file, without its folder.
         file: String,
-        /// The error in this file.
+        /// The error, without the name of the file.
         source: Box<DatasetError>,
     },
     /// A file is not valid CSV, or the operating system failed to read it.
@@ -196,8 +196,8 @@ impl DatasetError {
         Self::AtLine { line, source: Box::new(self) }
     }
 
-    /// Adds the name of the column in which this error occurred. Errors that are not about the bytes of the file are
-    /// returned unchanged.
+    /// Adds the name of the column to an error about the bytes of a file: [`Self::Garbled`], [`Self::Lacking`] or
+    /// [`Self::Polars`]. Returns any other error unchanged.
     pub(super) fn in_column(self, column: &str) -> Self {
         match self {
             Self::Garbled(_) | Self::Lacking(_) | Self::Polars(_) => {

@@ -41,7 +41,7 @@ impl LimitedSender {
     }
 
     /// Sends the rows of a frame up to the limit of the query, and blocks while the channel is full. Returns false if
-    /// no further frame is needed.
+    /// no further frame is needed: the limit is reached, or the receiver is dropped.
     pub(super) fn send(&mut self, frame: DataFrame) -> bool {
         let frame = match &mut self.left {
             None => frame,
@@ -55,7 +55,7 @@ impl LimitedSender {
     }
 }
 
-/// Returns the stream of the frames that `task` sends. The stream ends without an error only if the task succeeded, so
+/// Returns the stream of the frames that `task` sends. If the task fails, the last item of the stream is an error, so
 /// that a source that stopped early never looks complete.
 pub(super) fn frames(receiver: mpsc::Receiver<DataFrame>, task: JoinHandle<Result<(), DatasetError>>) -> Frames {
     let state = Some((receiver, AbortOnDropHandle::new(task)));

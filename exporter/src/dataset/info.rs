@@ -38,7 +38,7 @@ pub struct DatasetInfo {
     /// The version that manifests record with the name; `1` by default. Change the version whenever the dataset begins
     /// to select different rows or columns of its source.
     pub version: String,
-    /// Whether all rows of an export come from one snapshot of the source; by default, they do.
+    /// The snapshots from which the rows of one export come; by default [`Snapshot::Export`].
     pub snapshot: Snapshot,
     /// The columns, in the order of the dataset.
     pub columns: Vec<Column>,
@@ -62,8 +62,8 @@ pub struct DatasetInfo {
     /// reveals rows that a row policy hides. Under a row policy, an [`AccessView`](super::AccessView) therefore counts
     /// the rows of a filtered query instead of estimating them.
     pub estimates_from_all_rows: bool,
-    /// Sentences about parts of the source that are not offered, or that are offered under another name. The check of a
-    /// catalog file and the metadata documents of exports repeat them.
+    /// Sentences about parts of the source that are not offered, or that are offered under another name. The exporter
+    /// logs these sentences when it loads the catalog file, and writes them to the metadata document of each export.
     pub notes: Vec<String>,
 }
 

@@ -49,7 +49,8 @@ pub type Frames = BoxStream<'static, Result<DataFrame, DatasetError>>;
 /// dataset.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// The columns of the result, in this order; empty only in a query that is counted and not opened.
+    /// The columns of the result, in this order. A query that is opened has at least one column; a query that is only
+    /// counted may have none.
     pub columns: Vec<String>,
     /// The filter that rows must pass. An [`AccessView`] adds the row policy to this filter.
     pub filter: Filter,
@@ -62,7 +63,7 @@ pub struct Query {
 /// The precision with which the rows of a query are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// The exact number, if the source can count the rows much faster than it can read them.
+    /// The exact number. A source may return None instead if it can count the rows only by reading all of them.
     Exact,
     /// An estimate from statistics, from a sample or from a count with a limit, within about a second.
     Estimate,
@@ -71,9 +72,9 @@ pub enum Precision {
 /// The number of rows of a query, exact or estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowCount {
-    /// The exact or estimated number of rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Whether the number is exact.
+    /// Whether the number is exact; false for an estimate.
     pub exact: bool,
 }
 

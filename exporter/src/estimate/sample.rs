@@ -135,7 +135,7 @@ async fn encode(
     let limits = PipelineLimits {
         segments: SegmentLimits { size: usize::MAX, max_age: HOUR, first_size: usize::MAX, first_max_age: HOUR },
         encoder_threads: 1,
-        sort_memory: u64::MAX,
+        max_sort_size_per_export: u64::MAX,
         compression: CompressionLevels::default(),
         format: FormatLimits::default(),
     };

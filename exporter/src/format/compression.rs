@@ -37,7 +37,8 @@ pub struct CompressionError(pub(super) String);
 impl Compression {
     /// All compressions that requests can name; the default is first.
     pub const ALL: [Self; 3] = [Self::None, Self::Gzip, Self::Zstd];
-    /// The compressions of a format that compresses its content itself: only `none`.
+    /// The choice of compressions for a format that compresses its own content: `none` only, because compressing such a
+    /// file again would save little.
     pub const NONE: [Self; 1] = [Self::None];
 
     /// Returns the name that requests use.

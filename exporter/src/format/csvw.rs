@@ -161,7 +161,7 @@ fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Val
     }
 }
 
-/// Whether this is a pattern for timestamps that CSV on the Web defines, in its date part and in its time part.
+/// Whether CSV on the Web defines this pattern for timestamps: one of [`DATES`], a space or `T`, and one of [`TIMES`].
 fn is_timestamp(pattern: &str) -> bool {
     let split = pattern.split_once([' ', 'T']);
     split.is_some_and(|(date, time)| DATES.contains(&date) && TIMES.contains(&time))

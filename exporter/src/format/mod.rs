@@ -155,7 +155,7 @@ pub struct FormatLimits {
     /// ends.
     pub spool_dir: PathBuf,
     /// The maximum size of the temporary files of one export, in bytes.
-    pub max_spool_size: u64,
+    pub max_spool_size_per_export: u64,
     /// The maximum number of rows of a sheet, including the header; the XLSX format allows 1,048,576.
     pub max_sheet_rows: u32,
     /// The maximum number of rows of a workbook, in all its sheets together.
@@ -172,7 +172,7 @@ impl Default for FormatLimits {
     fn default() -> Self {
         Self {
             spool_dir: std::env::temp_dir(),
-            max_spool_size: 4 << 30,
+            max_spool_size_per_export: 4 << 30,
             max_sheet_rows: 1 << 20,
             max_workbook_rows: 5_000_000,
             archive_part_rows: 1_000_000,

@@ -49,7 +49,7 @@ impl Format for Ndjson {
 struct NdjsonEncoder {
     /// For each column, the bytes before its value in a row: a separator, the key and a colon.
     keys: Vec<Vec<u8>>,
-    /// For each column, whether its timestamps have no time zone.
+    /// For each column, whether its timestamps are local times, that is, without a time zone.
     local: Vec<bool>,
 }
 

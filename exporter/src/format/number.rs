@@ -17,8 +17,8 @@ pub(crate) enum NumberText {
     Digits,
 }
 
-/// The largest absolute value of the exponent of a number that [`write`] rounds. A number with a larger exponent keeps
-/// its digits.
+/// The largest absolute value of an exponent, such as the 7 of `1.5e-7`, with which [`write`] rounds a number. A number
+/// with a larger exponent is written without rounding.
 const MAX_EXPONENT: usize = 400;
 
 /// Appends the decimal number `text`, such as `-12.50`, in a style. Rounding is half away from zero, on the decimal

@@ -188,8 +188,8 @@ fn leading_rows_of_size(frame: &DataFrame, limit: usize) -> PolarsResult<(usize,
     Ok((rows.len(), bytes))
 }
 
-/// Sets the time zone in the polars type of each timestamp column, as the column's `local` requires. Parquet stores the
-/// zone as `isAdjustedToUTC`. The stored numbers do not change.
+/// Sets the time zone in the polars type of each timestamp column: none if the column is `local`, and UTC otherwise.
+/// Parquet stores the zone as `isAdjustedToUTC`. The stored numbers do not change.
 fn mark_zones(frame: &mut DataFrame, columns: &[Column]) -> PolarsResult<()> {
     for (at, column) in columns.iter().enumerate() {
         let Some(values) = frame.columns().get(at) else { continue };

@@ -36,7 +36,8 @@ impl Physical {
         self.rows
     }
 
-    /// Returns the typed cells of each column. `local` says for each column whether its timestamps have no time zone.
+    /// Returns the typed cells of each column. `local` says for each column whether its timestamps are local times,
+    /// that is, without a time zone.
     ///
     /// # Errors
     /// When no encoder supports the type of a column. The error names `format`.
@@ -160,7 +161,8 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Appends the standard text of the value in `row`. Appends nothing for NULL and for text values.
+    /// Appends the standard text of the value in `row`, and returns the kind of the value. For NULL and for a text value,
+    /// it appends nothing and returns [`Cell::Null`] or [`Cell::Text`]; the caller appends the text.
     #[inline]
     pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Cell<'a> {
         macro_rules! plain {

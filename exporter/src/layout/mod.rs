@@ -25,16 +25,17 @@ pub(crate) use self::{pattern::utc_offset, projection::SortKey};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Timestamps {
-    /// Outside the table: in comment lines of CSV and TSV, or on a separate sheet of a workbook. For other formats, only
-    /// the metadata document states them.
+    /// Outside the table: in comment lines of CSV and TSV, or on a separate sheet of a workbook. Other formats have no
+    /// such place, so only the metadata document states the times.
     #[default]
     Envelope,
-    /// In two key-value rows above the header of a text file, or on a separate sheet of a workbook. The completion time is known only after the last row, so the exporter
-    /// spools all rows first, and `max_spool_size` limits the export.
+    /// In two key-value rows above the header of a text file, or on a separate sheet of a workbook. The exporter spools
+    /// all rows first, because it knows the completion time only after the last row.
     Rows,
-    /// In two additional columns with the same values in each row. The exporter spools all rows first, as for `Rows`.
+    /// In two additional columns, which have the same two times in each row. The exporter spools all rows first, as for
+    /// `Rows`.
     Columns,
-    /// Not in the file, but only in its metadata document.
+    /// In the metadata document, and not in the table of the file.
     Sidecar,
 }
 
@@ -103,7 +104,7 @@ impl Layout {
         self.projection.inputs()
     }
 
-    /// Returns for each column whether its timestamps have no time zone.
+    /// Returns for each column whether its timestamps are local times, that is, without a time zone.
     pub(crate) fn local(&self) -> Vec<bool> {
         self.columns.iter().map(|column| column.source.local).collect()
     }

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// For programs: every value reads back exactly.
+    /// For programs: a program reads back every value exactly.
     #[default]
     Machine,
-    /// For Excel and LibreOffice: they evaluate no text as a formula and drop no digit.
+    /// For Excel and LibreOffice: values are written so that a spreadsheet evaluates no text as a formula and drops no
+    /// digit.
     Spreadsheet,
 }
 
@@ -53,7 +54,7 @@ impl LineEnd {
 /// The options of a whole file: how text formats write fields, lines and values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// The profile from which the template starts.
+    /// The profile whose defaults apply to all options that the template does not set.
     pub profile: Profile,
     /// Whether the file begins with a byte order mark, from which Excel detects UTF-8.
     pub bom: bool,
@@ -63,7 +64,8 @@ pub struct Style {
     pub decimal_mark: u8,
     /// The rule that decides which fields are quoted.
     pub quoting: Quoting,
-    /// Whether the titles in the header are always quoted, even under the rule `minimal`.
+    /// Whether all titles in the header are quoted. If false, the rule `quoting` decides. No effect if `formula_guard`
+    /// is true.
     pub quoted_titles: bool,
     /// The text for NULL, which is never quoted.
     pub null: String,
@@ -72,7 +74,8 @@ pub struct Style {
     /// Whether text formats mark long numbers and digits with leading zeros as text for a spreadsheet. Without the
     /// mark, a spreadsheet rounds numbers of more than 15 digits and drops leading zeros.
     pub digits_as_text: bool,
-    /// Whether an apostrophe precedes text that a spreadsheet would evaluate as a formula. Numbers never change.
+    /// Whether an apostrophe precedes text that a spreadsheet would evaluate as a formula. Values of number columns,
+    /// such as `-5`, get no apostrophe.
     pub formula_guard: bool,
     /// The time zone in which timestamps are written; None selects UTC.
     pub time_zone: Option<Tz>,

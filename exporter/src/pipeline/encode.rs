@@ -58,7 +58,8 @@ impl Encode {
     /// the next stage has ended, this stage ends too, without an error.
     pub(super) async fn run(self, frames: Frames, sender: mpsc::Sender<Chunk>) -> Result<Timestamp, JobError> {
         let Self { layout, encoding, requested_at, meter, limits, clock } = self;
-        let frames = project::projected(frames, &layout, limits.encoder_threads, limits.sort_memory).await?;
+        let frames =
+            project::projected(frames, &layout, limits.encoder_threads, limits.max_sort_size_per_export).await?;
         let (frames, known_completed_at) = if layout.timestamps.need_all_rows_first() {
             let (frames, at) = spool::spooled(frames, layout.timestamps, requested_at, &limits.format, &clock).await?;
             (frames, Some(at))

@@ -13,7 +13,7 @@ pub struct PipelineLimits {
     /// The maximum number of data frames of one export that are encoded at once.
     pub encoder_threads: usize,
     /// The maximum memory for sorting the rows of one export, in bytes.
-    pub sort_memory: u64,
+    pub max_sort_size_per_export: u64,
     /// The compression levels of gzip and zstd.
     pub compression: CompressionLevels,
     /// The limits of temporary files, sheets and archive parts.

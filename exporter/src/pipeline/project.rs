@@ -17,12 +17,12 @@ use crate::{
 };
 
 /// Applies the projection of the layout to up to `max_concurrent` data frames at once. If the layout has sort keys,
-/// also sorts all rows, in at most `sort_memory` bytes.
+/// also sorts all rows, in at most `max_sort_size_per_export` bytes.
 pub(super) async fn projected(
     frames: Frames,
     layout: &Arc<Layout>,
     max_concurrent: usize,
-    sort_memory: u64,
+    max_sort_size_per_export: u64,
 ) -> Result<Rows, JobError> {
     if layout.projection.is_identity() {
         return Ok(frames.map_err(JobError::from).boxed());
@@ -40,7 +40,7 @@ pub(super) async fn projected(
         })
         .buffered(max_concurrent)
         .boxed();
-    if layout.projection.is_sorted() { sorted(frames, layout, sort_memory).await } else { Ok(frames) }
+    if layout.projection.is_sorted() { sorted(frames, layout, max_sort_size_per_export).await } else { Ok(frames) }
 }
 
 /// Collects and sorts all rows. Fails if the sort needs more than `max_memory` bytes.

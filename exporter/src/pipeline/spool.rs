@@ -24,7 +24,7 @@ pub(super) async fn spooled(
     limits: &FormatLimits,
     clock: &SharedClock,
 ) -> Result<(Rows, Timestamp), JobError> {
-    let (mut spool, max_size) = (FrameSpool::new(limits)?, limits.max_spool_size);
+    let (mut spool, max_size) = (FrameSpool::new(limits)?, limits.max_spool_size_per_export);
     while let Some(frame) = frames.try_next().await? {
         spool = spawn_blocking(move || -> Result<FrameSpool, FormatError> {
             if spool.append(&frame)? > max_size {

@@ -182,7 +182,7 @@ fn is_too_large(result: Result<Run, JobError>) -> bool {
 
 #[tokio::test]
 async fn a_file_beyond_a_limit_fails_as_too_large() {
-    let small = FormatLimits { max_spool_size: 10_000, ..FormatLimits::default() };
+    let small = FormatLimits { max_spool_size_per_export: 10_000, ..FormatLimits::default() };
     let second_pass = PipelineLimits { format: small, ..limits(2) };
     assert!(is_too_large(run(split(&rows(), 1), layout(Timestamps::Rows), Compression::None, second_pass).await));
 
@@ -195,10 +195,10 @@ async fn a_file_beyond_a_limit_fails_as_too_large() {
     let sorted = DeclaredTemplate::new(spec).layout(&dataset, &[]).unwrap();
     let whole = run(split(&rows(), 1), sorted.clone(), Compression::None, limits(2)).await.unwrap();
     assert!(String::from_utf8(whole.bytes()).unwrap().starts_with("n,text\n39999,"));
-    let little = PipelineLimits { sort_memory: 100_000, ..limits(2) };
+    let little = PipelineLimits { max_sort_size_per_export: 100_000, ..limits(2) };
     assert!(is_too_large(run(split(&rows(), 1), sorted.clone(), Compression::None, little).await));
     // sorting needs more memory than the rows alone
-    let just = PipelineLimits { sort_memory: rows().estimated_size() as u64 + 1, ..limits(2) };
+    let just = PipelineLimits { max_sort_size_per_export: rows().estimated_size() as u64 + 1, ..limits(2) };
     assert!(is_too_large(run(vec![rows()], sorted, Compression::None, just).await));
 }
 
@@ -448,7 +448,7 @@ async fn a_workbook_beyond_its_limits_fails_as_too_large() {
         PipelineLimits { format: bounds, ..limits(2) },
     );
     assert!(is_too_large(rows_limit.await));
-    let bounds = FormatLimits { max_spool_size: 100_000, ..FormatLimits::default() };
+    let bounds = FormatLimits { max_spool_size_per_export: 100_000, ..FormatLimits::default() };
     let disk_limit = run_format(
         &Xlsx,
         split(&rows(), 1),

@@ -13,13 +13,17 @@ use crate::{
 
 /// 2026-03-29T02:30:00.500, an hour that Berlin skips, in microseconds.
 const GAP: i64 = 1_774_751_400_500_000;
-/// 1850-01-01T00:00:00, which a workbook holds as text, in microseconds.
+/// 1850-01-01T00:00:00, for which a workbook has no number, in microseconds.
 const EARLY: i64 = -3_786_825_600_000_000;
 
 /// Returns a table of two columns with the same numbers: moments with a time zone, and moments without one.
 fn frame() -> DataFrame {
+    frame_of(&[GAP, EARLY])
+}
+
+fn frame_of(moments: &[i64]) -> DataFrame {
     let moment = |name: &str, zone| {
-        let numbers = Column::new(name.into(), [GAP, EARLY]);
+        let numbers = Column::new(name.into(), moments);
         numbers.cast(&DataType::Datetime(TimeUnit::Microseconds, zone)).unwrap()
     };
     // the type of a frame does not decide: sources of rows have frames without a zone
@@ -86,14 +90,17 @@ async fn parquet_marks_moments_as_adjusted_to_utc_or_not() {
     }
 }
 
+/// Returns an XML file of a workbook with these moments; an empty text if there is no such file.
+async fn workbook_xml(moments: &[i64], file: &str) -> String {
+    let run = run_format(&Xlsx, vec![frame_of(moments)], layout(in_berlin(Style::spreadsheet())), limits(1)).await;
+    let files = entries(run.unwrap().bytes());
+    let found = files.iter().find(|(name, _)| name.ends_with(file));
+    found.map_or(String::new(), |(_, xml)| String::from_utf8_lossy(xml).into_owned())
+}
+
 #[tokio::test]
 async fn a_workbook_shifts_only_moments_with_a_zone() {
-    let sheets = entries(bytes(&Xlsx, layout(in_berlin(Style::spreadsheet()))).await);
-    let xml = |wanted: &str| {
-        let (_, xml) = sheets.iter().find(|(name, _)| name.ends_with(wanted)).unwrap();
-        String::from_utf8_lossy(xml).into_owned()
-    };
-    let sheet = xml("sheet1.xml");
+    let sheet = workbook_xml(&[GAP], "sheet1.xml").await;
     let cells: Vec<f64> = sheet
         .split("<v>")
         .skip(1)
@@ -103,11 +110,13 @@ async fn a_workbook_shifts_only_moments_with_a_zone() {
     let hours: Vec<_> =
         cells.iter().map(|day| ((day.fract() * 86_400_000.0).round() / 3_600_000.0, day.trunc())).collect();
     assert_eq!(hours, [(4.5 + 0.5 / 3_600.0, 46_110.0), (2.5 + 0.5 / 3_600.0, 46_110.0)]);
-    // a workbook has no such date, so the cells are text
-    let texts = sheet
-        + &sheets
-            .iter()
-            .find(|(name, _)| name.ends_with("sharedStrings.xml"))
-            .map_or(String::new(), |(_, xml)| String::from_utf8_lossy(xml).into_owned());
-    assert!(texts.contains(">1850-01-01T00:00:00Z<") && texts.contains(">1850-01-01T00:00:00<"), "{texts}");
+}
+
+#[tokio::test]
+async fn a_workbook_column_with_a_moment_before_1900_is_text() {
+    let texts =
+        workbook_xml(&[GAP, EARLY], "sheet1.xml").await + &workbook_xml(&[GAP, EARLY], "sharedStrings.xml").await;
+    for text in ["2026-03-29T02:30:00.500Z", "2026-03-29T02:30:00.500", "1850-01-01T00:00:00Z", "1850-01-01T00:00:00"] {
+        assert!(texts.contains(&format!(">{text}<")), "{text}: {texts}");
+    }
 }

@@ -9,7 +9,8 @@ pub enum TemplateError {
     /// The request names the same column twice.
     #[error("column `{0}` is requested twice")]
     Twice(String),
-    /// The template does not fit the dataset.
+    /// The template can't be used for this dataset, for example because the dataset lacks a column. The text is the
+    /// reason.
     #[error("the template does not fit the dataset: {0}")]
     Unsuited(String),
     /// The expression of a calculated column failed for the values of a row.

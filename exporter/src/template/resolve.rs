@@ -327,7 +327,7 @@ fn sort_key(
     faults: &mut Faults,
 ) -> Option<(SortKey, Vec<String>)> {
     let sort = |value: Expr, kind: ColumnType, inputs: Vec<String>| {
-        // the text of a decimal sorts by its characters
+        // decimals in text columns would sort by their characters instead of by value
         let value = if kind == ColumnType::Decimal { decimal_key::sortable(value) } else { value };
         Some((SortKey { value, descending: key.descending }, inputs))
     };

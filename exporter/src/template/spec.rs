@@ -24,14 +24,15 @@ pub struct TemplateSpec {
     /// The profile of the files: `machine`, the default, or `spreadsheet`.
     #[serde(default)]
     pub profile: Profile,
-    /// The location of the request and completion times; when absent, `envelope` in the profile `machine` and `rows` in `spreadsheet`.
+    /// The location of the request and completion times; when absent, `envelope` in the profile `machine` and `rows` in
+    /// `spreadsheet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<Timestamps>,
     /// The IANA time zone, such as `Europe/Berlin`, in which timestamps are written; UTC when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// The name of a file without its extension, with the placeholders `{dataset}`, `{template}`, `{requested_at}` and
-    /// `{requested_at:PATTERN}`.
+    /// The name of a file without its extension, with the placeholders `{dataset}`, `{template}`, `{id}`, `{requested_at}`
+    /// and `{requested_at:PATTERN}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
     /// The options of CSV and TSV that differ from the profile.
@@ -41,7 +42,7 @@ pub struct TemplateSpec {
     #[serde(default, rename = "column", skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnSpec>,
     /// The order of the rows; when absent, the order of the dataset. The exporter sorts all rows in memory, within
-    /// `exporter.sort_memory`.
+    /// `exporter.max_sort_size_per_export`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sort: Vec<SortSpec>,
 }

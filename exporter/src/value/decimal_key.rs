@@ -5,7 +5,8 @@ use polars::prelude::{Column, DataType, Expr, Field, IntoColumn, IntoSeries, Pol
 
 /// A key contains the number of digits before the decimal's point, zero-padded to this width.
 const LENGTH_DIGITS: usize = 10;
-/// The largest number of digits before a decimal's point that a key can state.
+/// The largest number of digits before a decimal's point that a key can state. A key states this number for longer
+/// decimals too.
 const MAX_LENGTH: u64 = 9_999_999_999;
 
 /// Returns an expression whose values sort like the decimals of a column. A text column becomes a column of sort keys.
@@ -43,7 +44,8 @@ fn key(text: &str) -> String {
     if whole.is_empty() && fraction.is_empty() {
         "2".into()
     } else if text.starts_with('-') {
-        // the larger magnitude comes first, so each digit is inverted, and the end follows every digit
+        // -20 comes before -10, so each digit is inverted; -1.5 comes before -1, so `~`, greater than all digits, ends
+        // the key
         let inverted =
             |part: &str| part.bytes().map(|byte| char::from(b'9' - (byte - b'0').min(9))).collect::<String>();
         let length = MAX_LENGTH - length.min(MAX_LENGTH);

@@ -46,7 +46,8 @@ pub(crate) fn doubles(column: Expr) -> Expr {
     column.map(read, |_, field| Ok(Field::new(field.name().clone(), DataType::Float64)))
 }
 
-/// The 32-bit float with which a filter's number is compared. The number may lie between two 32-bit floats.
+/// The place of a filter's number among the 32-bit floats: the number equals a 32-bit float, or lies between two of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NearestFloat {
     /// The greatest 32-bit float whose shortest decimal text is at most the filter's number.

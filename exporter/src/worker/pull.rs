@@ -45,7 +45,7 @@ pub(crate) fn start(context: &Arc<WorkerContext>, life: &Lifecycle) {
 pub(crate) async fn drain(context: &WorkerContext, soft: &CancellationToken) {
     soft.cancelled().await;
     context.jobs.close();
-    if tokio::time::timeout(context.config.drain_timeout.get(), context.jobs.wait()).await.is_err() {
+    if tokio::time::timeout(context.config.shutdown_drain_timeout.get(), context.jobs.wait()).await.is_err() {
         info!(exporter.jobs = context.jobs.len(), "handing over running jobs");
         context.hand_over.cancel();
         context.jobs.wait().await;
@@ -90,7 +90,8 @@ impl Puller {
         Ok(())
     }
 
-    /// Waits until the exporter is not draining, and then for a free slot.
+    /// Waits for the end of a drain, if the exporter is draining, and then for a free slot. None if the slots are
+    /// closed, which never happens.
     async fn slot(&self) -> Option<Slot> {
         self.context.drain.is_off().await;
         self.slots.acquire(self.lane).await

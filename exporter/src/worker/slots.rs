@@ -22,12 +22,11 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    /// Creates the configured slots, and sets the gauge `sluice_exporter_slots` to their number.
+    /// Creates the configured slots, and sets the gauges of their numbers.
     pub(super) fn new(config: &ExporterConfig) -> Self {
         let (all, bulk) = (config.slots(), config.bulk_slots());
-        for (lane, slots) in [(Lane::Interactive, all), (Lane::Bulk, bulk)] {
-            metrics::gauge!("sluice_exporter_slots", "lane" => lane.as_str()).set(slots as f64);
-        }
+        metrics::gauge!("sluice_exporter_slots").set(all as f64);
+        metrics::gauge!("sluice_exporter_bulk_slots").set(bulk as f64);
         Self { all: Arc::new(Semaphore::new(all)), bulk: Arc::new(Semaphore::new(bulk)) }
     }
 

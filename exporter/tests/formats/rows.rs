@@ -165,7 +165,7 @@ pub(crate) fn workbook_frame(rows: usize) -> PolarsResult<DataFrame> {
         let value = col(name).to_physical().cast(DataType::Int64);
         only(name, value.clone().gt_eq(lit(first)).and(value.lt_eq(lit(last))))
     };
-    let largest = 999_999_999_999_999;
+    let largest = 999_999_999_999_999_i64;
     frame(rows)?
         .lazy()
         .with_columns([

@@ -74,7 +74,7 @@ impl Harness {
         ExporterConfig {
             datasets_dir: self.datasets.path().into(),
             catalog: self.catalog.clone(),
-            drain_timeout: HumanDuration::from_millis(100),
+            shutdown_drain_timeout: HumanDuration::from_millis(100),
             tuning: ExporterTuning { heartbeat_interval: Some(Duration::from_millis(50)), ..ExporterTuning::default() },
             ..ExporterConfig::default()
         }

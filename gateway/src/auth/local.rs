@@ -25,9 +25,9 @@ pub enum SignError {
 ///
 /// # Errors
 /// When `passwordless_sign_in` is on, a secret is set, and the public address is not a loopback address. The public
-/// address is `external_address`, or `listen` if `external_address` is empty.
+/// address is `loopback_check_address`, or `listen` if `loopback_check_address` is empty.
 pub(crate) fn check(config: &LocalIdentityConfig, listen: &str) -> Result<(), IdentityError> {
-    let address = if config.external_address.is_empty() { listen } else { &config.external_address };
+    let address = if config.loopback_check_address.is_empty() { listen } else { &config.loopback_check_address };
     if config.passwordless_sign_in && !config.secret.is_empty() && !origin::is_loopback_address(address) {
         return Err(IdentityError::PublicSignIn(address.to_owned()));
     }
@@ -69,26 +69,26 @@ mod tests {
 
     #[test]
     fn sign_in_without_a_password_requires_a_loopback_address() {
-        let checked = |passwordless_sign_in: bool, listen: &str, external_address: &str| {
+        let checked = |passwordless_sign_in: bool, listen: &str, loopback_check_address: &str| {
             let secret = Secret::new("a secret of thirty-two bytes, or more");
             let config = LocalIdentityConfig {
                 secret,
                 passwordless_sign_in,
-                external_address: external_address.into(),
+                loopback_check_address: loopback_check_address.into(),
                 ..Default::default()
             };
             check(&config, listen)
         };
-        for (listen, external_address) in [
+        for (listen, loopback_check_address) in [
             ("127.0.0.1:8080", ""),
             ("[::1]:8080", ""),
             ("localhost:8080", ""),
             ("0.0.0.0:8080", "127.0.0.1"),
             ("0.0.0.0:8080", "[::1]"),
         ] {
-            checked(true, listen, external_address).expect(listen);
+            checked(true, listen, loopback_check_address).expect(listen);
         }
-        for (listen, external_address) in [
+        for (listen, loopback_check_address) in [
             ("0.0.0.0:8080", ""),
             ("[::]:8080", ""),
             (":8080", ""),
@@ -97,13 +97,14 @@ mod tests {
             ("127.0.0.1:8080", "192.0.2.7"),
             ("127.0.0.1:8080", "sluice.example.com"),
         ] {
-            let refused = checked(true, listen, external_address).expect_err(listen).to_string();
-            let address = if external_address.is_empty() { listen } else { external_address };
+            let refused = checked(true, listen, loopback_check_address).expect_err(listen).to_string();
+            let address = if loopback_check_address.is_empty() { listen } else { loopback_check_address };
             assert!(
                 refused.contains("gateway.identity.local.passwordless_sign_in") && refused.contains(address),
                 "{refused}"
             );
-            checked(false, listen, external_address).expect("any address is allowed without passwordless_sign_in");
+            checked(false, listen, loopback_check_address)
+                .expect("any address is allowed without passwordless_sign_in");
         }
     }
 }

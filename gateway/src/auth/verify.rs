@@ -37,7 +37,7 @@ pub enum IdentityError {
     /// The setting `passwordless_sign_in` is on, and the gateway listens on an address that other machines can reach.
     #[error(
         "gateway.identity.local.passwordless_sign_in: every client that reaches {0} could sign in without a password; use a loopback \
-         address (gateway.listen, or gateway.identity.local.external_address for a published port)"
+         address (gateway.listen, or gateway.identity.local.loopback_check_address for a published port)"
     )]
     PublicSignIn(String),
     /// The setting `algorithms` lists an unsupported signature algorithm.

@@ -61,7 +61,7 @@ pub(crate) struct Reader {
     start: u64,
     /// The offset of the next byte to read.
     offset: u64,
-    /// The attempt whose bytes are read; None before the first grant.
+    /// The attempt whose bytes are read; None until the first grant, unless the client named an attempt.
     attempt: Option<u32>,
     grants: VecDeque<Grant>,
     fetch: Option<Fetch>,
@@ -111,7 +111,7 @@ impl Reader {
         self.offset
     }
 
-    /// The attempt whose bytes are read; None before the first grant.
+    /// The attempt whose bytes are read; None until the first grant, unless the client named an attempt.
     #[must_use]
     pub(crate) fn attempt(&self) -> Option<u32> {
         self.attempt
@@ -204,8 +204,9 @@ impl Reader {
         is_valid && grant.segment.offset <= self.offset && self.offset < grant.segment.end()
     }
 
-    /// Requests grants from the notifier. If the notifier grants no segment yet, waits for an announcement. Returns a
-    /// problem when no byte will follow.
+    /// Requests grants for the next byte from the notifier. If no segment has that byte yet, waits until a segment is
+    /// announced, the export ends or the next poll is due. After a temporary failure, pauses. Returns None when the
+    /// caller should check again whether the next byte can be read, and a problem if the reader must give up.
     async fn request_grants(&mut self) -> Option<Problem> {
         match self.source.grants(&self.owner, self.export, self.attempt, self.offset).await {
             Ok(GrantReply::Granted { attempt, grants, seal, .. }) => {
@@ -276,8 +277,8 @@ impl Reader {
         self.backoff.reset();
     }
 
-    /// Calls [`Reader::back_off`] inside the span of the delivery. After the pause, returns an empty result like
-    /// [`Reader::read`].
+    /// Calls [`Reader::back_off`] inside the span of the delivery. After the pause, returns no bytes, which tells the
+    /// caller of [`Reader::read`] that the source failed.
     async fn back_off_in_span(&mut self, error: &str) -> Result<Bytes, Box<Problem>> {
         let span = self.span.clone();
         self.back_off(error).instrument(span).await.map(|()| Bytes::new())

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    credits::Credits,
+    credits::{Credits, count_grants},
     error::{Outcome, Refusal},
 };
 
@@ -190,7 +190,8 @@ impl Submit {
         let (owner, now) = (&caller.owner, self.clock.now());
         let tx = self.db.begin().await.map_err(Refusal::from)?;
         // locks the account until the end of the transaction, so that the checks below hold when it commits
-        let balance = ledger::open_and_accrue(&tx, owner, self.credits.policy(), now).await.map_err(Refusal::from)?;
+        let accrued = ledger::open_and_accrue(&tx, owner, self.credits.policy(), now).await.map_err(Refusal::from)?;
+        let balance = accrued.balance.balance;
         let joined = match &row.join_key {
             Some(join_key) => export::find_joinable(&tx, owner, join_key).await.map_err(Refusal::from)?,
             None => None,
@@ -201,13 +202,14 @@ impl Submit {
             if !held {
                 // the export is refused; the commit keeps the opened account and its daily grants
                 tx.commit().await.map_err(Refusal::from)?;
-                return Err(self.credits.exhausted(balance.balance, row.credits).into());
+                count_grants(accrued.granted);
+                return Err(self.credits.exhausted(balance, row.credits).into());
             }
             let unfinished = export::count_unfinished(&tx, owner).await.map_err(Refusal::from)?;
             if unfinished >= self.max_unfinished {
                 let detail = format!("You have {unfinished} unfinished exports; the limit is {}.", self.max_unfinished);
                 let mut refusal = Refusal::new(Slug::TooManyExports, detail).with_header(header::RETRY_AFTER, 5);
-                refusal.headers.extend(self.credits.rate_limit(balance.balance));
+                refusal.headers.extend(self.credits.rate_limit(balance));
                 return Err(refusal.into());
             }
             export::insert(&tx, row).await.map_err(Refusal::from)?;
@@ -216,6 +218,7 @@ impl Submit {
             idempotency_key::insert(&tx, owner, key, hash, id, now).await?;
         }
         tx.commit().await.map_err(Refusal::from)?;
+        count_grants(accrued.granted);
         Ok(joined)
     }
 

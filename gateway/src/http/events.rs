@@ -31,7 +31,7 @@ use crate::{
     auth::Caller,
     drain::Drain,
     error::{Outcome, Refusal},
-    sessions::{Position, ProgressThrottle, RenderedEvent, SessionGuard, session_ready},
+    sessions::{Position, ProgressThrottle, RenderedEvent, SessionGuard, Transport, session_ready},
     state::AppState,
 };
 
@@ -63,7 +63,7 @@ async fn follow(
         return Err(Problem::new(Slug::InvalidRequest, detail).with_status(406).into());
     }
     let (id, owner) = (Uuid::now_v7(), caller.owner.clone());
-    let (guard, mailbox) = app.sessions.register(&owner, id).ok_or_else(|| {
+    let (guard, mailbox) = app.sessions.register(&owner, id, Transport::Sse).ok_or_else(|| {
         let max = app.config.ws.max_sessions_per_user;
         let detail = format!("You have {max} open sessions at this gateway, the most allowed; close one first.");
         Refusal::new(Slug::RateLimited, detail).with_header(header::RETRY_AFTER, 5)
@@ -122,22 +122,6 @@ async fn follow(
     Ok((StatusCode::OK, headers, Body::from_stream(body)).into_response())
 }
 
-/// Counts one open stream in the gauge `sluice_gateway_sse_streams` until the guard is dropped.
-struct OpenStreamGuard;
-
-impl OpenStreamGuard {
-    fn new() -> Self {
-        metrics::gauge!("sluice_gateway_sse_streams").increment(1);
-        Self
-    }
-}
-
-impl Drop for OpenStreamGuard {
-    fn drop(&mut self) {
-        metrics::gauge!("sluice_gateway_sse_streams").decrement(1);
-    }
-}
-
 /// One SSE stream. The stream ends when its token expires, the gateway drains, the event stream in NATS is recreated,
 /// or the client disconnects or reads too slowly.
 struct EventStream {
@@ -157,7 +141,6 @@ struct EventStream {
 
 impl EventStream {
     async fn run(mut self, first: Vec<Bytes>) {
-        let _open = OpenStreamGuard::new();
         let reason = self.send_until_end(first).await;
         metrics::counter!("sluice_gateway_sse_streams_ended_total", "reason" => reason).increment(1);
         info!(session.id = %self.id, session.end = reason, "event stream ended");

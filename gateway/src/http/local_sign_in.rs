@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     auth::{local, origin},
-    config::Person,
+    config::LocalUser,
     error::{Outcome, Refusal},
     state::AppState,
 };
@@ -22,12 +22,12 @@ pub(super) fn endpoints() -> [Endpoint; 2] {
 
 #[derive(Serialize)]
 struct People {
-    people: Vec<Person>,
+    people: Vec<LocalUser>,
 }
 
 async fn people(State(app): State<AppState>, headers: HeaderMap) -> Outcome<Json<People>> {
     check_enabled(&app, &headers)?;
-    Ok(Json(People { people: app.config.identity.local.people.clone() }))
+    Ok(Json(People { people: app.config.identity.local.users.clone() }))
 }
 
 #[derive(Deserialize)]
@@ -54,7 +54,7 @@ async fn sign_in(
         return Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not sign in."));
     }
     let local = &app.config.identity.local;
-    let person = local.people.iter().find(|p| p.id == request.person);
+    let person = local.users.iter().find(|p| p.id == request.person);
     let person = person.ok_or_else(|| invalid("/person", "no user has this id"))?;
     let ttl = local.token_ttl.get();
     let (tenant, sub) = (person.tenant.clone(), person.sub.clone());

@@ -10,5 +10,5 @@ pub(crate) use self::{
     position::Position,
     progress_throttle::ProgressThrottle,
     ready::{MAX_WINDOW, session_ready},
-    registry::{Registry, RenderedEvent, SessionGuard},
+    registry::{Registry, RenderedEvent, SessionGuard, Transport},
 };

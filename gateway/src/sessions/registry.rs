@@ -41,12 +41,31 @@ pub(crate) struct Registry {
     max_per_user: usize,
 }
 
+/// The transport of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    WebSocket,
+    /// Server-Sent Events over HTTP.
+    Sse,
+}
+
+impl Transport {
+    /// The value of the label `transport`.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Sse => "sse",
+        }
+    }
+}
+
 /// A registered session; dropping the guard removes the session from the registry.
 #[derive(Debug)]
 pub(crate) struct SessionGuard {
     registry: Registry,
     owner: Owner,
     id: Uuid,
+    transport: Transport,
 }
 
 impl Registry {
@@ -57,7 +76,12 @@ impl Registry {
 
     /// Registers a session and returns its mailbox; None when the owner has reached the session limit.
     #[must_use]
-    pub(crate) fn register(&self, owner: &Owner, id: Uuid) -> Option<(SessionGuard, mpsc::Receiver<RenderedEvent>)> {
+    pub(crate) fn register(
+        &self,
+        owner: &Owner,
+        id: Uuid,
+        transport: Transport,
+    ) -> Option<(SessionGuard, mpsc::Receiver<RenderedEvent>)> {
         let mut sessions = self.sessions.write().ok()?;
         let mailboxes = sessions.entry(owner.clone()).or_default();
         if mailboxes.len() >= self.max_per_user {
@@ -65,8 +89,8 @@ impl Registry {
         }
         let (sender, mailbox) = mpsc::channel(MAILBOX_CAPACITY);
         mailboxes.insert(id, sender);
-        metrics::gauge!("sluice_gateway_sessions").increment(1);
-        Some((SessionGuard { registry: self.clone(), owner: owner.clone(), id }, mailbox))
+        metrics::gauge!("sluice_gateway_sessions", "transport" => transport.as_str()).increment(1);
+        Some((SessionGuard { registry: self.clone(), owner: owner.clone(), id, transport }, mailbox))
     }
 
     /// Whether this owner has an open session on this gateway.
@@ -110,7 +134,7 @@ impl Registry {
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
-        metrics::gauge!("sluice_gateway_sessions").decrement(1);
+        metrics::gauge!("sluice_gateway_sessions", "transport" => self.transport.as_str()).decrement(1);
         self.registry.remove(&self.owner, self.id);
     }
 }
@@ -127,8 +151,9 @@ mod tests {
     async fn an_event_reaches_only_its_owners_sessions() {
         let registry = Registry::new(2);
         let (alice, bob) = (Owner::new("acme", "alice"), Owner::new("acme", "bob"));
-        let (_alices_guard, mut to_alice) = registry.register(&alice, Uuid::from_u128(1)).unwrap();
-        let (_bobs_guard, mut to_bob) = registry.register(&bob, Uuid::from_u128(2)).unwrap();
+        let (_alices_guard, mut to_alice) =
+            registry.register(&alice, Uuid::from_u128(1), Transport::WebSocket).unwrap();
+        let (_bobs_guard, mut to_bob) = registry.register(&bob, Uuid::from_u128(2), Transport::WebSocket).unwrap();
         registry.notify(&alice, 7, &pong());
         assert_eq!(to_alice.recv().await.unwrap().seq, 7);
         assert!(to_bob.try_recv().is_err());
@@ -138,17 +163,17 @@ mod tests {
     async fn dropping_a_guard_allows_another_session() {
         let registry = Registry::new(1);
         let alice = Owner::new("acme", "alice");
-        let first = registry.register(&alice, Uuid::from_u128(1)).unwrap();
-        assert!(registry.register(&alice, Uuid::from_u128(2)).is_none());
+        let first = registry.register(&alice, Uuid::from_u128(1), Transport::WebSocket).unwrap();
+        assert!(registry.register(&alice, Uuid::from_u128(2), Transport::WebSocket).is_none());
         drop(first);
-        assert!(registry.register(&alice, Uuid::from_u128(3)).is_some());
+        assert!(registry.register(&alice, Uuid::from_u128(3), Transport::WebSocket).is_some());
     }
 
     #[tokio::test]
     async fn a_full_mailbox_ends_its_session_after_the_events_in_it() {
         let registry = Registry::new(1);
         let alice = Owner::new("acme", "alice");
-        let (_guard, mut mailbox) = registry.register(&alice, Uuid::from_u128(1)).unwrap();
+        let (_guard, mut mailbox) = registry.register(&alice, Uuid::from_u128(1), Transport::WebSocket).unwrap();
         for seq in 0..=MAILBOX_CAPACITY {
             registry.notify(&alice, seq as u64, &pong());
         }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    sessions::{ProgressThrottle, RenderedEvent, SessionGuard, session_ready},
+    sessions::{ProgressThrottle, RenderedEvent, SessionGuard, Transport, session_ready},
     state::AppState,
 };
 
@@ -72,8 +72,8 @@ struct Driver {
     outbox: Outbox,
     mailbox: mpsc::Receiver<RenderedEvent>,
     progress: Subscriber,
-    /// The driver skips events in the mailbox up to this sequence number, because they precede the start of the session
-    /// or the client already has them.
+    /// The driver skips events in the session's mailbox up to this sequence number, because they precede the start of
+    /// the session or the client already has them.
     seq: u64,
     /// Missed events that the session sends before newer events.
     missed: VecDeque<RenderedEvent>,
@@ -94,7 +94,8 @@ impl Driver {
         outbox: Outbox,
     ) -> Result<Self, CloseCode> {
         let owner = caller.owner.clone();
-        let (guard, mailbox) = app.sessions.register(&owner, id).ok_or(CloseCode::TooManySessions)?;
+        let (guard, mailbox) =
+            app.sessions.register(&owner, id, Transport::WebSocket).ok_or(CloseCode::TooManySessions)?;
         let internal = |e: &dyn std::fmt::Display| {
             warn!(error = %e, "failed to start a session");
             CloseCode::Internal
@@ -129,16 +130,17 @@ impl Driver {
     ///   session its own time.
     /// - `write_failure`: the writer task failed to write, or a write exceeded its deadline.
     /// - `stream`: a frame of the client, or its disconnect.
-    /// - `mailbox`: the mailbox with this owner's events. While the session resumes, the driver does not read the
-    ///   mailbox, because missed events come first. The mailbox closes when it overflows and when the event stream is
-    ///   recreated.
+    /// - `mailbox`: the next event of this owner. Events wait in the session's mailbox until the driver sends them.
+    ///   While the session resumes, the driver does not read the mailbox, because missed events come first. The mailbox
+    ///   closes when it overflows and when the event stream is recreated.
     /// - `missed`: the missed events of a resume. The driver sends them only as fast as the client reads, so that a
     ///   long replay does not count as a slow client.
     /// - `progress`: progress reports of exporters and notifiers about this owner's exports. The driver limits their
     ///   rate.
     /// - `requests`: the reply to a request. Requests run as tasks, so that a slow request delays neither heartbeats
     ///   nor other requests.
-    /// - `pumps`: the end of a file stream. Each pump runs as a task and sends its frames to the outbox itself.
+    /// - `pumps`: the end of a file stream. A [pump](super::pump) is the task that sends the bytes of one file stream
+    ///   to the outbox.
     /// - `heartbeat`: the time of the next ping. Pings detect a dead client sooner than TCP does.
     /// - `expiry`: the token may have expired. The wall clock decides, because it may change during the sleep.
     async fn drive<S>(

@@ -1,5 +1,5 @@
-//! The outbox of a session: one task writes the messages of the session and the frames of its pumps to the socket, with
-//! a timeout for each write.
+//! The outbox of a session: one task writes to the socket, with a timeout for each write. It writes the messages of the
+//! session and the frames of its [pumps](super::pump), the tasks that send the bytes of files.
 //!
 //! Messages have priority over file bytes, so that heartbeats and the close frame do not wait behind a file. A slow
 //! client fills the frame queue first; its pumps then wait and fetch no further bytes.
@@ -21,15 +21,16 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode as WireCode},
 };
 
-/// The maximum number of queued messages. A full queue closes the session with 4408.
+/// The maximum number of queued messages. A full queue closes the session with the close code 4408.
 const MAX_MESSAGES: usize = 256;
-/// The maximum total size of queued messages, in bytes. A larger queue closes the session with 4408.
+/// The maximum total size of queued messages, in bytes. A larger queue closes the session with the close code 4408.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The outbox drops a progress message while this many messages wait, so that no client receives outdated progress.
 const MAX_QUEUED_BEFORE_PROGRESS: usize = 4;
 /// A replay queues an event only while at least this many queue places are free, so that other messages find a place.
 const REPLAY_RESERVE: usize = 64;
-/// The maximum number of queued file frames, each of at most 256 KiB. While the queue is full, the pumps wait.
+/// The maximum number of queued file frames, each of at most 256 KiB. While the queue is full, the
+/// [pumps](super::pump), which fill it, wait.
 const MAX_FRAMES: usize = 2;
 /// The timeout for writing the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -55,7 +56,8 @@ impl OutgoingMessage {
     }
 }
 
-/// The sending half of the outbox, for the session and its pumps.
+/// The sending half of the outbox, for the session and its [pumps](super::pump), the tasks that send the bytes of
+/// files.
 #[derive(Debug)]
 pub(super) struct Outbox {
     messages: mpsc::Sender<OutgoingMessage>,
@@ -63,7 +65,7 @@ pub(super) struct Outbox {
     frames: mpsc::Sender<OutgoingMessage>,
 }
 
-/// The client reads more slowly than the session sends; the session must close with 4408.
+/// The client reads more slowly than the session sends; the session must close with the close code 4408.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooSlow;
 
@@ -101,8 +103,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Returns the sender of the frame queue, for a pump. A pump may put both frames and messages into this queue; the
-    /// writer sends them in the order of the queue.
+    /// Returns the sender of the frame queue, for a [pump](super::pump). A pump may put both frames and messages into
+    /// this queue; the writer sends them in the order of the queue.
     pub(super) fn frames(&self) -> mpsc::Sender<OutgoingMessage> {
         self.frames.clone()
     }
@@ -128,7 +130,7 @@ pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
 
 impl Writer {
     /// Writes queued messages until `closing` delivers the close code, then sends the close frame and returns the sink.
-    /// After a failed write, reports a close code to `failed` and waits for `closing`.
+    /// After a failed write, writes no further message: sends a close code to `failed`, and waits for `closing`.
     pub(super) async fn run<S>(
         mut self,
         mut sink: S,

@@ -28,8 +28,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// not rely on the announcement of the end alone, because the announcement may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Opens the reader of a new stream and spawns its pump. The task in `pumps` returns the stream's number, and whether a
-/// `file.close` of the client needs no further answer.
+/// Opens the reader of a new stream, and spawns its pump as a task in `pumps`. The task returns the stream's number,
+/// and a flag. The flag is true if the pump has answered the client's `file.close`, or if the session ends. It is false
+/// if the stream has ended by itself; the session must then answer a `file.close` that is too late for the pump.
 pub(super) async fn spawn(
     pumps: &mut JoinSet<(u32, bool)>,
     source: Source,
@@ -79,7 +80,8 @@ struct Pump {
 /// The error of a send after the session has ended; the pump must end as well.
 struct SessionEnded;
 
-/// The result of waiting until the client's window allows more bytes.
+/// The result of a wait with an empty window: `Continue` checks the window and the file again, and `TimedOut` ends the
+/// stream, because its window was empty for [`IDLE_TIMEOUT`].
 enum WindowWait {
     Continue,
     TimedOut,

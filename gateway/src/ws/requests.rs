@@ -29,7 +29,7 @@ pub(super) struct SessionTrace {
     pub(super) is_client_trace: bool,
 }
 
-/// A client request that the driver performs as a task, because it needs I/O.
+/// A client request that the [driver](super::driver) of the session performs as a task, because it needs I/O.
 #[derive(Debug)]
 pub(super) enum Request {
     Create(Box<ExportCreate>),

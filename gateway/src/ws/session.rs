@@ -1,5 +1,5 @@
-//! The state machine of a session: maps each input to the actions that the driver performs. The state machine itself
-//! performs no I/O.
+//! The state machine of a session: maps each input to the actions that the [driver](super::driver), which owns the
+//! socket, performs. The state machine itself performs no I/O.
 
 use protocol::{
     client::{self, ClientMessage, Deliver, FileClose, FileOpen, FileWindow, ParseError},
@@ -26,16 +26,16 @@ pub(super) const MAX_REQUESTS: usize = 32;
 /// The number of unanswered pings after which the session closes.
 const MAX_UNANSWERED_PINGS: u8 = 2;
 
-/// An action that the driver must perform.
+/// An action that the [driver](super::driver), which owns the socket, must perform.
 #[derive(Debug)]
 pub(super) enum Action {
     Send(ServerMessage),
     /// Perform the request and pass its reply to [`Session::on_reply`], with the message's `ref`.
     Request(Option<String>, Request),
-    /// Start the pump of this new file stream.
+    /// Start the [pump](super::pump) of this new file stream, the task that sends the bytes of the file.
     Stream(NewStream),
-    /// Send these missed events before the events in the mailbox. Skip events in the mailbox up to this sequence
-    /// number, because the client already has them.
+    /// Send these missed events before the events in the session's mailbox. Skip events in the mailbox up to this
+    /// sequence number, because the client already has them.
     Replay(u64, Vec<RenderedEvent>),
     Ping,
     /// Close the session with this code.
@@ -51,9 +51,11 @@ pub(super) struct Session {
     requests: usize,
     rate: TokenBucket,
     unanswered_pings: u8,
-    /// The position in the event stream at which the session started. The mailbox receives all later events.
+    /// The position in the event stream at which the session started. The session's mailbox, its queue of events,
+    /// receives all later events.
     start: Position,
-    /// Whether a resume is in progress. Newer events wait in the mailbox until all missed events were sent.
+    /// Whether a resume is in progress. Newer events wait in the session's mailbox until the driver has sent all missed
+    /// events.
     is_resuming: bool,
 }
 
@@ -220,7 +222,8 @@ impl Session {
         }
     }
 
-    /// Handles the end of a pump. `is_answered` means that the client's `file.close`, if any, needs no answer.
+    /// Handles the end of the [pump](super::pump) of a stream. If `is_answered` is false and the client has sent
+    /// `file.close`, returns the answer `file.closed`.
     pub(super) fn on_stream_end(&mut self, stream: u32, is_answered: bool) -> Vec<Action> {
         let unanswered = self.streams.remove(stream, is_answered);
         let closed = |reference| Action::Send(ServerMessage::FileClosed { reference, stream, problem: None });

@@ -1,10 +1,10 @@
-//! The signal that stops the pump of one file stream.
+//! The signal that stops the [pump](super::pump) of one file stream, the task that sends the bytes of the file.
 
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-/// Stops one pump. Clones share the state.
+/// Stops one [pump](super::pump). Clones stop the same pump.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StopSignal {
     token: CancellationToken,

@@ -12,7 +12,8 @@ use protocol::{
 
 use super::{stop::StopSignal, window::Window};
 
-/// A stream whose pump the driver must start.
+/// A file stream that the session has accepted. The [driver](super::driver) starts its [pump](super::pump), the task
+/// that sends the bytes of the file.
 #[derive(Debug)]
 pub(super) struct NewStream {
     pub(super) stream: u32,
@@ -40,18 +41,20 @@ pub(super) struct OpenStream {
 /// The result of a client's `file.close`: who sends the answer `file.closed`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CloseResult {
-    /// The stream is open; its pump sends the answer after the last frame.
+    /// The stream is open; its [pump](super::pump), the task that sends the file's bytes, answers after the last frame.
     PumpAnswers,
     /// The stream has already ended; the session sends the answer.
     SessionAnswers,
 }
 
-/// The file streams of one session. Dropping this value stops all pumps.
+/// The file streams of one session. Dropping this value stops all [pumps](super::pump), the tasks that send the bytes
+/// of the files.
 #[derive(Debug)]
 pub(super) struct Streams {
     max: u32,
     open: HashMap<u32, OpenStream>,
-    /// Streams that the client has closed and whose pumps still run, with the `ref` of the close request.
+    /// Streams that the client has closed and whose [pumps](super::pump) still run, with the `ref` of the close
+    /// request.
     closing: HashMap<u32, Option<String>>,
     /// The number of streams whose `file.open` or `export.create` is in progress. Reserved streams count against the
     /// limit.
@@ -136,8 +139,8 @@ impl Streams {
         Ok(CloseResult::PumpAnswers)
     }
 
-    /// Removes a stream whose pump has ended. Returns the `ref` of a close request that the pump did not answer,
-    /// because the pump ended before the request reached the pump.
+    /// Removes a stream whose [pump](super::pump) has ended. If the client has closed the stream and `is_answered` is
+    /// false, returns the `ref` of this close request, which the session must answer. Returns None otherwise.
     pub(super) fn remove(&mut self, stream: u32, is_answered: bool) -> Option<Option<String>> {
         self.open.remove(&stream);
         self.closing.remove(&stream).filter(|_| !is_answered)

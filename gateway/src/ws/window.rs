@@ -7,7 +7,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// The window of one file stream. The session enlarges it, and the pump consumes it.
+/// The window of one file stream. The session enlarges it, and the [pump](super::pump), which sends the file's bytes,
+/// consumes it.
 #[derive(Debug)]
 pub(super) struct Window {
     bytes: AtomicU64,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{Days, TimeDelta};
 use entity::{account, credit_policy::CreditsConfig, ledger};
 use futures::future::join_all;
-use platform::clock::Clock;
+use platform::{clock::Clock, telemetry::PrometheusHandle};
 use protocol::{
     client::{ClientMessage, SessionRefresh},
     export::ExportRequest,
@@ -138,6 +138,44 @@ async fn a_daily_grant_that_is_due_can_be_spent_by_the_next_request() {
     let rest = gateway.rest(&token);
     assert_eq!(rest.post("/v1/exports", &export("flights", 0)).await.status, StatusCode::ACCEPTED);
     assert_eq!(ledger::audit(&gateway.database.db).await.unwrap(), []);
+}
+
+/// Whether the metrics count this number of grants, with this sum.
+fn counts_grants(metrics: &PrometheusHandle, entries: u64, credits: i64) -> bool {
+    let text = metrics.render();
+    let events = format!(r#"sluice_credit_events_total{{kind="grant"}} {entries}"#);
+    let granted = format!("sluice_credits_granted_total {credits}");
+    text.lines().any(|line| line == events) && text.lines().any(|line| line == granted)
+}
+
+#[tokio::test]
+async fn the_metrics_count_the_grants_of_opened_and_used_accounts() {
+    let metrics = platform::telemetry::init_metrics().unwrap();
+    let gateway = Gateway::start().await;
+    let rest =
+        async |user: &str| gateway.rest(&gateway.local.token(user, "acme").expires_in(TimeDelta::days(9)).sign());
+    // a read and a submission open an account
+    assert_eq!(rest("alice").await.get("/v1/credits").await.status, StatusCode::OK);
+    assert!(counts_grants(&metrics, 1, 5), "{}", metrics.render());
+    let submit = async |user: &str, delay: usize| rest(user).await.post("/v1/exports", &export("flights", delay)).await;
+    assert_eq!(submit("bob", 0).await.status, StatusCode::ACCEPTED);
+    assert!(counts_grants(&metrics, 2, 10), "{}", metrics.render());
+    // three midnights later each account receives its daily grants at its next use
+    gateway.clock.advance(TimeDelta::days(3));
+    for _ in 0..2 {
+        assert_eq!(rest("alice").await.get("/v1/credits").await.status, StatusCode::OK);
+        assert!(counts_grants(&metrics, 5, 13), "{}", metrics.render());
+    }
+    assert_eq!(submit("bob", 1).await.status, StatusCode::ACCEPTED);
+    assert!(counts_grants(&metrics, 8, 16), "{}", metrics.render());
+    // the commit of a refusal keeps the grants
+    gateway.clock.advance(TimeDelta::days(1));
+    let expensive = async |delay: usize| rest("bob").await.post("/v1/exports", &export("expensive", delay)).await;
+    for delay in 0..2 {
+        assert_eq!(expensive(delay).await.status, StatusCode::ACCEPTED);
+    }
+    assert_eq!(expensive(2).await.problem().slug(), Slug::CreditsExhausted);
+    assert!(counts_grants(&metrics, 9, 17), "{}", metrics.render());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use testkit::client::{Client, Credential};
 
-use super::support::Gateway;
+use super::{sse::Stream, support::Gateway};
 
 #[tokio::test]
 async fn an_invalid_frame_closes_the_session_with_its_code() {
@@ -49,6 +49,30 @@ async fn a_client_that_answers_no_ping_loses_its_session() {
     })
     .await;
     drop(client);
+}
+
+#[tokio::test]
+async fn the_metrics_count_open_sessions_by_transport() {
+    let metrics = platform::telemetry::init_metrics().unwrap();
+    let gateway = Gateway::start().await;
+    let sessions = async |websocket: u32, sse: u32| {
+        let wanted = [("websocket", websocket), ("sse", sse)]
+            .map(|(transport, open)| format!(r#"sluice_gateway_sessions{{transport="{transport}"}} {open}"#));
+        testkit::eventually("the metrics show the open sessions", async || {
+            let text = metrics.render();
+            wanted.iter().all(|wanted| text.lines().any(|line| line == wanted)).then_some(())
+        })
+        .await;
+    };
+    let token = gateway.token("alice", "acme");
+    let connect = async || Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("the session starts");
+    let (first, second) = (connect().await, connect().await);
+    let stream = Stream::open(&gateway.rest(&token), None).await;
+    sessions(2, 1).await;
+    drop(stream);
+    sessions(2, 0).await;
+    drop((first, second));
+    sessions(0, 0).await;
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ pub(super) fn body(reading: ObjectReader, path: String) -> Body {
         Ok(Some((chunk, (chunks, left - count))))
     });
     Body::from_stream(chunks.inspect_err(move |e| {
-        metrics::counter!("sluice_notifier_segments_truncated_total").increment(1);
+        metrics::counter!("sluice_notifier_segment_read_failures_total").increment(1);
         warn!(object.path = path, error = %e, "truncated a segment; the gateway retries");
     }))
 }

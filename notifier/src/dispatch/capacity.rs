@@ -21,8 +21,8 @@ pub(super) struct Limits {
 impl From<&NotifierConfig> for Limits {
     fn from(config: &NotifierConfig) -> Self {
         Self {
-            tenant: i64::from(config.max_in_flight_per_tenant_and_lane),
-            user: i64::from(config.max_in_flight_per_user_and_lane),
+            tenant: i64::from(config.max_in_flight_per_tenant_pool_and_lane),
+            user: i64::from(config.max_in_flight_per_user_pool_and_lane),
             prefetch: config.tuning.prefetch,
         }
     }

@@ -35,7 +35,8 @@ pub(super) async fn publish_pending(deps: &Deps) -> Result<(), NotifierError> {
         let published = tokio::time::timeout(BATCH_TIMEOUT, publishing).await;
         let published = published.map_err(|_| NotifierError::Timeout("publishing credit notifications"))?;
         let failed: Vec<_> = published.into_iter().filter_map(Result::err).collect();
-        metrics::counter!("sluice_notifier_credit_notifications_total").increment((count - failed.len()) as u64);
+        metrics::counter!("sluice_notifier_credit_notifications_without_outcome_total")
+            .increment((count - failed.len()) as u64);
         let all = failed.len() == count;
         for e in failed {
             if all {

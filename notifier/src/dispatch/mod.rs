@@ -211,7 +211,7 @@ impl Dispatcher {
         tx.commit().await?;
         metrics::counter!("sluice_notifier_dispatched_total").increment(u64::from(updated));
         let waited = (now - row.requested_at).to_std().unwrap_or_default();
-        metrics::histogram!("sluice_queue_wait_seconds", "lane" => row.lane).record(waited.as_secs_f64());
+        metrics::histogram!("sluice_queue_dispatch_wait_seconds", "lane" => row.lane).record(waited.as_secs_f64());
         debug!(export.id = %id, export.updated = updated, "dispatched an export");
         Ok(())
     }

@@ -13,7 +13,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use self::{jetstream::JetStreamGauges, queue::QueueGauges};
+use self::{
+    jetstream::JetStreamGauges,
+    queue::{InFlightLimits, QueueGauges},
+};
 use crate::{config::NotifierConfig, deps::Deps, error::NotifierError};
 
 /// The timeout of one sample.
@@ -30,7 +33,7 @@ pub(crate) struct Gauges {
 
 impl Gauges {
     pub(crate) fn new(deps: Deps, catalog: Catalog, config: &NotifierConfig) -> Self {
-        let queue = QueueGauges::new(i64::from(config.max_in_flight_per_tenant_and_lane));
+        let queue = QueueGauges::new(InFlightLimits::from(config));
         let interval = config.metrics_interval.get();
         Self { deps, catalog, interval, queue, jetstream: JetStreamGauges::default() }
     }
@@ -56,7 +59,7 @@ impl Gauges {
             };
             let sampled = sampled.unwrap_or(Err(NotifierError::Timeout("sampling the gauges")));
             let result = if sampled.is_ok() { "ok" } else { "failed" };
-            metrics::counter!("sluice_jetstream_polls_total", "result" => result).increment(1);
+            metrics::counter!("sluice_notifier_metrics_polls_total", "result" => result).increment(1);
             if let Err(e) = sampled {
                 // the modules that need the same dependency log its outage at a higher level
                 debug!(error = %e, "failed to sample the gauges");

@@ -6,26 +6,46 @@ use chrono::{DateTime, Utc};
 use entity::operator::{self, UnfinishedCount};
 use protocol::{export::Status, subject::Lane};
 
-use crate::{deps::Deps, error::NotifierError};
+use crate::{config::NotifierConfig, deps::Deps, error::NotifierError};
 
-/// The reason why an export waits: the label `class` of the metrics of waiting exports. These metrics have no label for
-/// the tenant, because the number of tenants has no bound.
+/// The reason why an export waits: the label `class` of the metrics of waiting exports. An export at both limits counts
+/// as [`WaitClass::TenantLimit`]. These metrics have no label for the tenant or the user, because their numbers have no
+/// bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum WaitClass {
     /// The tenant of the export has reached its limit of exports in flight.
     TenantLimit,
-    /// The tenant is below its limit. The export waits because the exporters have no free slot, or because its user has
-    /// reached the limit for users.
+    /// The user has reached the limit of exports in flight, and the tenant is below its limit.
+    UserLimit,
+    /// The tenant and the user are below their limits. The export waits because the exporters have no free slot.
     Capacity,
 }
 
 impl WaitClass {
-    const ALL: [Self; 2] = [Self::TenantLimit, Self::Capacity];
+    const ALL: [Self; 3] = [Self::TenantLimit, Self::UserLimit, Self::Capacity];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::TenantLimit => "tenant_limit",
+            Self::UserLimit => "user_limit",
             Self::Capacity => "capacity",
+        }
+    }
+}
+
+/// The configured limits on the exports in flight (dispatched or running) in one lane of one pool: one limit for each
+/// tenant and one for each user.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlightLimits {
+    tenant: i64,
+    user: i64,
+}
+
+impl From<&NotifierConfig> for InFlightLimits {
+    fn from(config: &NotifierConfig) -> Self {
+        Self {
+            tenant: i64::from(config.max_in_flight_per_tenant_pool_and_lane),
+            user: i64::from(config.max_in_flight_per_user_pool_and_lane),
         }
     }
 }
@@ -45,20 +65,19 @@ type ExportsByState = HashMap<(String, &'static str, &'static str), i64>;
 
 /// Reads the queue from the database and sets its gauges.
 pub(super) struct QueueGauges {
-    /// The number of exports that one tenant may have in flight in one lane of a pool.
-    max_in_flight_per_tenant_and_lane: i64,
+    limits: InFlightLimits,
     /// All pools found since the start. The gauges of a pool without exports are set to 0.
     pools: HashSet<String>,
 }
 
 impl QueueGauges {
-    pub(super) fn new(max_in_flight_per_tenant_and_lane: i64) -> Self {
-        Self { max_in_flight_per_tenant_and_lane, pools: HashSet::new() }
+    pub(super) fn new(limits: InFlightLimits) -> Self {
+        Self { limits, pools: HashSet::new() }
     }
 
     pub(super) async fn sample(&mut self, deps: &Deps) -> Result<(), NotifierError> {
         let (groups, now) = (operator::unfinished(&deps.db).await?, deps.clock.now());
-        let (waiting, states) = classify(&groups, self.max_in_flight_per_tenant_and_lane);
+        let (waiting, states) = classify(&groups, self.limits);
         for ((lane, class), waiting) in waiting {
             let age = waiting.oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
             metrics::gauge!("sluice_queue_waiting", "lane" => lane, "class" => class.as_str())
@@ -80,8 +99,9 @@ impl QueueGauges {
     }
 }
 
-fn classify(groups: &[UnfinishedCount], max_in_flight_per_tenant_and_lane: i64) -> (WaitingByClass, ExportsByState) {
-    let mut in_flight: HashMap<(&str, &str, &str), i64> = HashMap::new();
+fn classify(groups: &[UnfinishedCount], limits: InFlightLimits) -> (WaitingByClass, ExportsByState) {
+    let mut of_tenants: HashMap<(&str, &str, &str), i64> = HashMap::new();
+    let mut of_users: HashMap<(&str, &str, &str, &str), i64> = HashMap::new();
     let mut states = ExportsByState::new();
     let key = |group: &UnfinishedCount| (group.pool.clone(), Lane::from_name(&group.lane).as_str());
     for group in groups {
@@ -89,7 +109,8 @@ fn classify(groups: &[UnfinishedCount], max_in_flight_per_tenant_and_lane: i64) 
         let state = if group.status == Status::Queued.as_str() {
             "waiting"
         } else {
-            *in_flight.entry((&group.pool, &group.lane, &group.tenant)).or_default() += group.exports;
+            *of_tenants.entry(tenant_key(group)).or_default() += group.exports;
+            *of_users.entry(user_key(group)).or_default() += group.exports;
             if group.status == Status::Running.as_str() { "running" } else { "dispatched" }
         };
         *states.entry((pool, lane, state)).or_default() += group.exports;
@@ -99,9 +120,13 @@ fn classify(groups: &[UnfinishedCount], max_in_flight_per_tenant_and_lane: i64) 
         .flat_map(|lane| WaitClass::ALL.map(|class| ((lane.as_str(), class), Waiting::default())))
         .collect();
     for group in groups.iter().filter(|group| group.status == Status::Queued.as_str()) {
-        let of_tenant = in_flight.get(&(group.pool.as_str(), group.lane.as_str(), group.tenant.as_str()));
-        let at_limit = of_tenant.copied().unwrap_or_default() >= max_in_flight_per_tenant_and_lane;
-        let class = if at_limit { WaitClass::TenantLimit } else { WaitClass::Capacity };
+        let class = if of_tenants.get(&tenant_key(group)).is_some_and(|in_flight| *in_flight >= limits.tenant) {
+            WaitClass::TenantLimit
+        } else if of_users.get(&user_key(group)).is_some_and(|in_flight| *in_flight >= limits.user) {
+            WaitClass::UserLimit
+        } else {
+            WaitClass::Capacity
+        };
         let entry = waiting.entry((key(group).1, class)).or_default();
         entry.exports += group.exports;
         entry.oldest = Some(entry.oldest.map_or(group.oldest, |oldest| oldest.min(group.oldest)));
@@ -109,33 +134,60 @@ fn classify(groups: &[UnfinishedCount], max_in_flight_per_tenant_and_lane: i64) 
     (waiting, states)
 }
 
+/// The pool, the lane and the tenant, for which a limit of exports in flight applies.
+fn tenant_key(group: &UnfinishedCount) -> (&str, &str, &str) {
+    (&group.pool, &group.lane, &group.tenant)
+}
+
+/// The pool, the lane, the tenant and the user, for which a limit of exports in flight applies.
+fn user_key(group: &UnfinishedCount) -> (&str, &str, &str, &str) {
+    (&group.pool, &group.lane, &group.tenant, &group.user_id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn group(tenant: &str, status: Status, exports: i64, oldest: &str) -> UnfinishedCount {
+    fn group(owner: &str, status: Status, exports: i64, oldest: &str) -> UnfinishedCount {
         let oldest = oldest.parse().unwrap();
-        let (pool, lane, tenant) = ("default".into(), "bulk".into(), tenant.into());
-        UnfinishedCount { pool, lane, tenant, status: status.as_str().into(), exports, oldest }
+        let (tenant, user) = owner.split_once('/').unwrap();
+        let (pool, lane, tenant, user_id) = ("default".into(), "bulk".into(), tenant.into(), user.into());
+        UnfinishedCount { pool, lane, tenant, user_id, status: status.as_str().into(), exports, oldest }
     }
 
     #[test]
-    fn waiting_exports_are_classified_by_the_limit_of_their_tenant() {
+    fn waiting_exports_are_classified_by_the_limits_of_their_tenant_and_user() {
         let groups = [
-            group("acme", Status::Running, 2, "2026-11-22T15:00:00Z"),
-            group("acme", Status::Dispatched, 1, "2026-11-22T15:01:00Z"),
-            group("acme", Status::Queued, 40, "2026-11-22T15:02:00Z"),
-            group("globex", Status::Queued, 1, "2026-11-22T15:10:00Z"),
-            group("initech", Status::Queued, 2, "2026-11-22T15:09:00Z"),
+            group("acme/alice", Status::Running, 2, "2026-11-22T15:00:00Z"),
+            group("acme/bob", Status::Dispatched, 1, "2026-11-22T15:01:00Z"),
+            group("acme/alice", Status::Queued, 40, "2026-11-22T15:02:00Z"),
+            group("acme/bob", Status::Queued, 3, "2026-11-22T15:03:00Z"),
+            group("globex/carol", Status::Queued, 1, "2026-11-22T15:10:00Z"),
+            group("initech/dave", Status::Queued, 2, "2026-11-22T15:09:00Z"),
         ];
-        let (waiting, states) = classify(&groups, 3);
-        let bulk = |class| waiting[&("bulk", class)];
-        assert_eq!(bulk(WaitClass::TenantLimit).exports, 40);
-        assert_eq!(bulk(WaitClass::Capacity).exports, 3);
-        assert_eq!(bulk(WaitClass::Capacity).oldest, Some("2026-11-22T15:09:00Z".parse().unwrap()));
-        assert_eq!(waiting[&("interactive", WaitClass::Capacity)], Waiting::default());
-        assert_eq!(states[&("default".to_owned(), "bulk", "waiting")], 43);
-        // below a higher limit, all exports wait for capacity
-        assert_eq!(classify(&groups, 4).0[&("bulk", WaitClass::TenantLimit)].exports, 0);
+        let exports = |tenant, user| {
+            let (waiting, states) = classify(&groups, InFlightLimits { tenant, user });
+            assert_eq!(states[&("default".to_owned(), "bulk", "waiting")], 46);
+            assert_eq!(waiting[&("interactive", WaitClass::Capacity)], Waiting::default());
+            WaitClass::ALL.map(|class| waiting[&("bulk", class)].exports)
+        };
+        assert_eq!(exports(3, 3), [43, 0, 3], "three exports of acme are in flight");
+        assert_eq!(exports(3, 2), [43, 0, 3], "an export at both limits waits at the limit of its tenant");
+        assert_eq!(exports(4, 2), [0, 40, 6], "alice has two exports in flight, and bob has one");
+        assert_eq!(exports(4, 3), [0, 0, 46]);
+        let (waiting, _) = classify(&groups, InFlightLimits { tenant: 4, user: 2 });
+        let oldest = |class| waiting[&("bulk", class)].oldest;
+        assert_eq!(oldest(WaitClass::UserLimit), Some("2026-11-22T15:02:00Z".parse().unwrap()));
+        assert_eq!(oldest(WaitClass::Capacity), Some("2026-11-22T15:03:00Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn users_of_the_same_name_in_two_tenants_have_their_own_limits() {
+        let groups = [
+            group("acme/alice", Status::Running, 2, "2026-11-22T15:00:00Z"),
+            group("globex/alice", Status::Queued, 1, "2026-11-22T15:01:00Z"),
+        ];
+        let (waiting, _) = classify(&groups, InFlightLimits { tenant: 4, user: 2 });
+        assert_eq!(waiting[&("bulk", WaitClass::Capacity)].exports, 1);
     }
 }

@@ -8,7 +8,7 @@ use protocol::{
 /// Counts a request of an operator in the metrics, with the result `done` or `refused`.
 pub(super) fn count_request(endpoint: &'static str, done: bool) {
     let result = if done { "done" } else { "refused" };
-    metrics::counter!("sluice_ops_requests_total", "endpoint" => endpoint, "result" => result).increment(1);
+    metrics::counter!("sluice_ops_export_requests_total", "endpoint" => endpoint, "result" => result).increment(1);
 }
 
 pub(super) fn unknown_export(id: ExportId) -> Problem {

@@ -24,6 +24,7 @@ use super::{
     summary,
 };
 use crate::{
+    credit_counters::count_grants,
     dead_letters::DeadLetterStream,
     deps::Deps,
     error::NotifierError,
@@ -169,7 +170,7 @@ impl RequeueHandler {
         };
         let tx = self.deps.db.begin().await?;
         // this locks the account, so that of two concurrent requeues the second finds the export of the first
-        ledger::open_and_accrue(&tx, &owner, &self.deps.credit_policy, now).await?;
+        let accrued = ledger::open_and_accrue(&tx, &owner, &self.deps.credit_policy, now).await?;
         if let Some(existing) = self.find_existing(&tx, failed).await? {
             return Ok(RetryResult::Existing(existing));
         }
@@ -181,17 +182,20 @@ impl RequeueHandler {
             // the owner has submitted the same request again
             idempotency_key::insert(&tx, &owner, &requeue_key(failed), REQUEUE_HASH, joinable.export_id(), now).await?;
             tx.commit().await?;
+            count_grants(accrued.granted);
             return Ok(RetryResult::Existing(Box::new(joinable)));
         }
         if !ledger::hold(&tx, &owner, new.export_id(), new.credits, now).await? {
             // the commit keeps the accrued daily grants
             tx.commit().await?;
+            count_grants(accrued.granted);
             let detail = format!("The export costs {} credits, and its owner has fewer.", new.credits);
             return Ok(RetryResult::InsufficientCredits(Problem::new(Slug::CreditsExhausted, detail)));
         }
         export::insert(&tx, new.clone()).await?;
         idempotency_key::insert(&tx, &owner, &requeue_key(failed), REQUEUE_HASH, new.export_id(), now).await?;
         tx.commit().await?;
+        count_grants(accrued.granted);
         Ok(RetryResult::Created(Box::new(new)))
     }
 }

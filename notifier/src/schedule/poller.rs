@@ -115,7 +115,8 @@ fn set_gauges(row: &scheduled_job::Model) {
     let job = || row.name.clone();
     metrics::gauge!("sluice_schedule_next_due_timestamp_seconds", "scheduled_job" => job()).set(seconds(row.due_at));
     if let Some(ended) = row.ended_at {
-        metrics::gauge!("sluice_schedule_last_run_timestamp_seconds", "scheduled_job" => job()).set(seconds(ended));
+        metrics::gauge!("sluice_schedule_last_completion_timestamp_seconds", "scheduled_job" => job())
+            .set(seconds(ended));
         if row.result.as_deref() == Some("ok") {
             metrics::gauge!("sluice_schedule_last_success_timestamp_seconds", "scheduled_job" => job())
                 .set(seconds(ended));

@@ -124,7 +124,8 @@ impl Runner {
         let (ended, took) = (self.deps.clock.now(), clock.elapsed());
         let outcome = if result.is_ok() { "ok" } else { "failed" };
         metrics::counter!("sluice_schedule_runs_total", "scheduled_job" => name, "result" => outcome).increment(1);
-        metrics::gauge!("sluice_schedule_last_duration_seconds", "scheduled_job" => name).set(took.as_secs_f64());
+        metrics::gauge!("sluice_notifier_schedule_last_duration_seconds", "scheduled_job" => name)
+            .set(took.as_secs_f64());
         let finished = FinishedRun {
             ended_at: ended,
             duration_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),

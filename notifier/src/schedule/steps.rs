@@ -59,9 +59,10 @@ pub(super) async fn for_each_export<F: Future<Output = Result<bool, NotifierErro
     Ok(count)
 }
 
-/// Adds `done`, the number of items that the step changed, to the metric `sluice_notifier_cleanup_total` of the step.
+/// Adds `done`, the number of items that the step changed, to the metric `sluice_notifier_maintenance_items_total` of the
+/// step.
 pub(super) fn record(step: &'static str, done: u64) {
-    metrics::counter!("sluice_notifier_cleanup_total", "step" => step).increment(done);
+    metrics::counter!("sluice_notifier_maintenance_items_total", "step" => step).increment(done);
 }
 
 /// Returns the summary of a run for operators.

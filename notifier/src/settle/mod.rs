@@ -5,8 +5,8 @@
 //! because that delivery may have been interrupted between the commit and the events. The notifier drops any other
 //! outcome.
 //!
-//! Each end of an export is the result of a message in the outcomes stream, because NATS redelivers the message until
-//! its user events are published. A scheduled job that must end an export publishes a command to this stream (see
+//! An export ends only through a message in the outcomes stream. If a notifier stops before it has published the user
+//! events, NATS redelivers the message, so that no event is lost. A scheduled job that must end an export publishes a command to this stream (see
 //! `commands`), and a notifier settles the command like an outcome.
 
 pub(crate) mod commands;
@@ -14,7 +14,11 @@ mod counters;
 pub(crate) mod events;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{StoreError, export, ledger, transition};
+use entity::{
+    StoreError, export,
+    ledger::{self, GrantTotals},
+    transition,
+};
 use protocol::{
     delivery,
     envelope::{Outcome, OutcomeResult, TraceContext},
@@ -26,7 +30,7 @@ use sea_orm::{DatabaseTransaction, TransactionTrait};
 use tracing::{Span, info, warn};
 
 use self::events::CreditStep;
-use crate::{deps::Deps, error::NotifierError};
+use crate::{credit_counters::count_grants, deps::Deps, error::NotifierError};
 
 /// The objects of an export that a notifier can delete from the file store after it has settled an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +73,7 @@ impl Settler {
             OutcomeResult::DeleteRequested => ("delete_requested", self.expire(&row).await?),
         };
         let applied = settled.is_some();
-        metrics::counter!("sluice_notifier_outcomes_total", "result" => name, "applied" => applied.to_string())
+        metrics::counter!("sluice_notifier_settled_messages_total", "result" => name, "applied" => applied.to_string())
             .increment(1);
         Span::current().record("outcome.result", name).record("outcome.applied", applied);
         info!(export.id = %outcome.export_id, outcome.result = name, outcome.applied = applied, "outcome settled");
@@ -119,10 +123,10 @@ impl Settler {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         let tx = self.deps.db.begin().await?;
         let updated = transition::failed(&tx, id, attempt, problem, now).await?;
-        if updated {
-            self.release(&tx, row, "export failed", now).await?;
-        }
+        let granted =
+            if updated { self.release(&tx, row, "export failed", now).await? } else { GrantTotals::default() };
         tx.commit().await?;
+        count_grants(granted);
         if updated {
             counters::failed(row, problem.slug(), now);
         }
@@ -130,17 +134,18 @@ impl Settler {
         Ok(applied.then_some(Leftovers::Everything))
     }
 
+    /// Releases the credits of an export. Returns the missing daily grants of the account, which it adds first.
     async fn release(
         &self,
         tx: &DatabaseTransaction,
         row: &export::Model,
         reason: &str,
         now: DateTime<Utc>,
-    ) -> Result<(), NotifierError> {
+    ) -> Result<GrantTotals, NotifierError> {
         let owner = row.owner();
-        ledger::accrue(tx, &owner, &self.deps.credit_policy, now).await?;
+        let granted = ledger::accrue(tx, &owner, &self.deps.credit_policy, now).await?;
         ledger::release(tx, &owner, row.export_id(), row.credits, reason, now).await?;
-        Ok(())
+        Ok(granted)
     }
 
     /// Cancels an unfinished export and releases its credits. Returns `None` if the export had already ended in another
@@ -152,10 +157,10 @@ impl Settler {
             .with_request(&format!("/v1/exports/{id}"), &trace.trace_id_hex());
         let tx = self.deps.db.begin().await?;
         let updated = transition::canceled(&tx, id, &problem, now).await?;
-        if updated {
-            self.release(&tx, row, "export canceled", now).await?;
-        }
+        let granted =
+            if updated { self.release(&tx, row, "export canceled", now).await? } else { GrantTotals::default() };
         tx.commit().await?;
+        count_grants(granted);
         if updated {
             counters::canceled(row, now);
         }

@@ -3,10 +3,15 @@
 use entity::{
     account,
     credit_policy::{CreditPolicy, CreditsConfig},
-    ledger::{self, Balance},
+    ledger::{self, Balance, GrantTotals},
 };
 use platform::lifecycle::Lifecycle;
-use protocol::id::Owner;
+use protocol::{
+    envelope::OutcomeResult,
+    export::Status,
+    id::Owner,
+    problem::{Problem, Slug},
+};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QuerySelect, Statement, TransactionTrait};
 
 use crate::harness::{GRACE, Harness, alice, credit_policy, now, observation_time};
@@ -191,8 +196,39 @@ async fn an_inactive_account_is_not_updated_and_its_balance_is_current() {
     );
     assert_eq!(h.balance().await, (35, 0));
     let accrued = ledger::open_and_accrue(&h.db, &alice(), &credit_policy(), h.clock_now()).await.unwrap();
-    assert_eq!(accrued, Balance { balance: 35, held: 0 });
+    assert_eq!(accrued.balance, Balance { balance: 35, held: 0 });
+    assert_eq!(accrued.granted, GrantTotals { entries: 23, credits: 23 });
     assert_eq!((stored_balance(&h, &alice()).await, daily_grants(&h, &alice()).await.len()), (35, 30));
+    assert_ledger_matches(&h).await;
+}
+
+#[tokio::test]
+async fn the_metrics_count_grants_at_midnight_and_at_the_end_of_an_export() {
+    let metrics = platform::telemetry::init_metrics().unwrap();
+    let counts = |entries: u64, credits: i64| {
+        let text = metrics.render();
+        let events = format!(r#"sluice_credit_events_total{{kind="grant"}} {entries}"#);
+        let granted = format!("sluice_credits_granted_total {credits}");
+        text.lines().any(|line| line == events) && text.lines().any(|line| line == granted)
+    };
+    let h = Harness::running().await;
+    for run in 1..=7 {
+        h.advance_clock(DAY);
+        h.wait_for_runs("daily-credits", run).await;
+    }
+    let counted = testkit::eventually("the midnights are counted", async || counts(7, 7).then_some(()));
+    counted.await;
+    // midnight skips an account that is no longer active, and the release of its credits adds the missing grants first
+    for run in 8..=10 {
+        h.advance_clock(DAY);
+        h.wait_for_runs("daily-credits", run).await;
+    }
+    assert!(counts(7, 7), "{}", metrics.render());
+    let (id, attempt) = h.running_export().await;
+    let problem = Problem::new(Slug::ExportFailed, "the export failed");
+    h.publish_outcome(id, "failed", OutcomeResult::Failed { attempt, problem }).await;
+    h.wait_for_status(id, Status::Failed).await;
+    testkit::eventually("the grants are counted", async || counts(10, 10).then_some(())).await;
     assert_ledger_matches(&h).await;
 }
 

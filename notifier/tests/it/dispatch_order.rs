@@ -123,7 +123,7 @@ async fn tenants_and_then_their_users_are_dispatched_in_turn() {
 #[tokio::test]
 async fn no_tenant_or_user_exceeds_its_limit_in_flight() {
     let mut h = Harness::new().await;
-    (h.config.max_in_flight_per_tenant_and_lane, h.config.max_in_flight_per_user_and_lane) = (5, 3);
+    (h.config.max_in_flight_per_tenant_pool_and_lane, h.config.max_in_flight_per_user_pool_and_lane) = (5, 3);
     submit_many(&h, &owner("a", "ann"), Lane::Bulk, 9).await;
     submit_many(&h, &owner("a", "abe"), Lane::Bulk, 9).await;
     let theirs = submit_many(&h, &owner("b", "bea"), Lane::Bulk, 9).await;
@@ -214,7 +214,7 @@ async fn a_stopping_leader_releases_its_lease_at_once() {
 #[tokio::test]
 async fn a_hold_is_notified_while_its_export_waits() {
     let mut h = Harness::new().await;
-    h.config.max_in_flight_per_user_and_lane = 1;
+    h.config.max_in_flight_per_user_pool_and_lane = 1;
     h.start().await;
     for expected in ["credits hold 4+1", "credits hold 3+2"] {
         h.submit().await;

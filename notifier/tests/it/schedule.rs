@@ -249,13 +249,16 @@ async fn the_metrics_show_the_schedule() {
         let text = metrics.render();
         let has = |line: &str| text.lines().any(|found| found == line);
         (has(&format!(r#"sluice_schedule_next_due_timestamp_seconds{{scheduled_job="sweep"}} {due}"#))
-            && has(&format!(r#"sluice_schedule_last_run_timestamp_seconds{{scheduled_job="sweep"}} {}"#, due - 3600))
+            && has(&format!(
+                r#"sluice_schedule_last_completion_timestamp_seconds{{scheduled_job="sweep"}} {}"#,
+                due - 3600
+            ))
             && has(&format!(
                 r#"sluice_schedule_last_success_timestamp_seconds{{scheduled_job="sweep"}} {}"#,
                 due - 3600
             ))
             && has(r#"sluice_schedule_runs_total{scheduled_job="sweep",result="ok"} 1"#)
-            && text.contains(r#"sluice_schedule_last_duration_seconds{scheduled_job="sweep"} "#))
+            && text.contains(r#"sluice_notifier_schedule_last_duration_seconds{scheduled_job="sweep"} "#))
         .then_some(())
     })
     .await;

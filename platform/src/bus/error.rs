@@ -93,7 +93,7 @@ pub enum BusError {
     },
     /// Streams or buckets that a notifier creates do not exist.
     #[error(
-        "missing after {waited} (nats.startup_timeout): {missing}; a notifier creates them, so start a notifier on the same NATS"
+        "missing after {waited} (nats.stream_wait_timeout): {missing}; a notifier creates them, so start a notifier on the same NATS"
     )]
     Missing {
         /// The names of the missing streams, separated by commas.

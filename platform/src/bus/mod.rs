@@ -53,11 +53,11 @@ impl Bus {
     ///
     /// # Errors
     /// When none of the servers can be reached, each within the request timeout, or a stream can't be created. While
-    /// the servers are not ready to create streams, this fails only after `startup_timeout`.
+    /// the servers are not ready to create streams, this fails only after `stream_wait_timeout`.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
         let connected = Arc::new(Notify::new());
         let mut bus = Self::open(config, name, Arc::clone(&connected)).await?;
-        streams::create(&bus.jetstream, config.replicas, config.startup_timeout).await?;
+        streams::create(&bus.jetstream, config.replicas, config.stream_wait_timeout).await?;
         let stop = CancellationToken::new();
         tokio::spawn(streams::restore_after_reconnects(
             bus.jetstream.clone(),
@@ -74,10 +74,10 @@ impl Bus {
     ///
     /// # Errors
     /// When none of the servers can be reached, each within the request timeout, or a stream does not exist within
-    /// `startup_timeout`.
+    /// `stream_wait_timeout`.
     pub async fn join(config: &NatsConfig, name: &str, needed: &[&str]) -> Result<Self, BusError> {
         let bus = Self::open(config, name, Arc::new(Notify::new())).await?;
-        streams::wait_for(&bus.jetstream, needed, config.startup_timeout).await?;
+        streams::wait_for(&bus.jetstream, needed, config.stream_wait_timeout).await?;
         Ok(bus)
     }
 

@@ -32,9 +32,9 @@ pub struct NatsConfig {
     pub replicas: usize,
     /// How long a request over NATS may take.
     pub request_timeout: HumanDuration,
-    /// How long a starting process waits until the streams exist. A notifier creates the streams as soon as the servers
-    /// are ready; gateways and exporters wait for the notifier.
-    pub startup_timeout: HumanDuration,
+    /// How long a starting process waits until the streams exist, before it exits with an error. A notifier creates the
+    /// streams as soon as the servers are ready; gateways and exporters wait for the notifier.
+    pub stream_wait_timeout: HumanDuration,
 }
 
 impl NatsConfig {
@@ -62,7 +62,7 @@ impl Default for NatsConfig {
             inbox_prefix: String::new(),
             replicas: 1,
             request_timeout: HumanDuration::from_secs(5),
-            startup_timeout: HumanDuration::from_secs(60),
+            stream_wait_timeout: HumanDuration::from_secs(60),
         }
     }
 }

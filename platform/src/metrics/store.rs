@@ -27,7 +27,7 @@ fn record<T>(operation: &'static str, began: Instant, result: &Result<T>) {
         Err(Error::NotFound { .. }) => "not_found",
         Err(_) => "error",
     };
-    metrics::histogram!("sluice_store_operation_seconds", "operation" => operation, "result" => result)
+    metrics::histogram!("sluice_store_response_seconds", "operation" => operation, "result" => result)
         .record(began.elapsed().as_secs_f64());
 }
 

@@ -19,7 +19,7 @@ const SIZE_BUCKETS: &[f64] =
 const LANE: Label = Label("lane", Known(&["interactive", "bulk"]));
 const POOL: Label = Label("pool", Bounded("the pools in the settings of exporters"));
 const FORMAT: Label = Label("format", Bounded("the formats of the exporter"));
-const CLASS: Label = Label("class", Known(&["tenant_limit", "capacity"]));
+const CLASS: Label = Label("class", Known(&["tenant_limit", "user_limit", "capacity"]));
 const SCHEDULED_JOB: Label = Label("scheduled_job", Bounded("the scheduled jobs of the notifier"));
 const CLIENT: Label = Label("client", Bounded("one for each service in the process"));
 const DATABASE: Label = Label("pool", Bounded("`shared`"));
@@ -76,13 +76,12 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_otlp_spans_total", kind: Counter, unit: Count, scope: All, labels: &[Label("result", Known(&["sent", "failed"]))], help: "Number of spans sent to the trace collector." },
 
     // services with a file store
-    Metric { name: "sluice_store_operation_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: Files, labels: &[Label("operation", Known(&["put", "get", "list", "delete", "copy"])), Label("result", Known(&["ok", "not_found", "error"]))], help: "Duration of file store operations, in seconds; a read counts until its first byte." },
+    Metric { name: "sluice_store_response_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: Files, labels: &[Label("operation", Known(&["put", "get", "list", "delete", "copy"])), Label("result", Known(&["ok", "not_found", "error"]))], help: "Time until the file store responds, in seconds: `get` until the first byte, `list` until the first item (an empty list does not count), `delete` for each object, `put` and `copy` until the end." },
     Metric { name: "sluice_store_disk_size_bytes", kind: Gauge, unit: Bytes, scope: Files, labels: &[], help: "Size of the disk under the file store, in bytes; 0 for a bucket." },
     Metric { name: "sluice_store_disk_free_bytes", kind: Gauge, unit: Bytes, scope: Files, labels: &[], help: "Free space on the disk under the file store, in bytes; 0 for a bucket." },
 
     // gateways
-    Metric { name: "sluice_gateway_sessions", kind: Gauge, unit: Count, scope: Gateway, labels: &[], help: "Number of open sessions: WebSockets and event streams over HTTP." },
-    Metric { name: "sluice_gateway_sse_streams", kind: Gauge, unit: Count, scope: Gateway, labels: &[], help: "Number of open event streams over HTTP." },
+    Metric { name: "sluice_gateway_sessions", kind: Gauge, unit: Count, scope: Gateway, labels: &[Label("transport", Known(&["websocket", "sse"]))], help: "Number of open sessions: WebSockets, and Server-Sent Events over HTTP." },
     Metric { name: "sluice_gateway_sse_streams_ended_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("reason", Bounded("the reasons of the gateway"))], help: "Number of event streams over HTTP that ended." },
     Metric { name: "sluice_gateway_resumes_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("recovered", Known(&["true", "false"]))], help: "Number of resumed sessions, by whether the client got all missed events." },
     Metric { name: "sluice_gateway_unauthorized_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of requests that were refused with 401, because the token or ticket is missing or not valid." },
@@ -95,17 +94,18 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_gateway_delivery_retries_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of retries while the gateway reads file bytes." },
 
     // credits
-    Metric { name: "sluice_credit_events_total", kind: Counter, unit: Count, scope: Credits, labels: &[Label("kind", Known(&["hold", "capture", "release", "grant"]))], help: "Number of ledger operations: holds by gateways; captures, releases and daily grants by notifiers." },
-    Metric { name: "sluice_credits_granted_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of credits that daily grants added." },
+    Metric { name: "sluice_credit_events_total", kind: Counter, unit: Count, scope: Credits, labels: &[Label("kind", Known(&["hold", "capture", "release", "grant"]))], help: "Number of ledger entries that the services committed: holds, captures, releases, and the grants that `sluice_credits_granted_total` counts." },
+    Metric { name: "sluice_credits_granted_total", kind: Counter, unit: Count, scope: Credits, labels: &[], help: "Number of credits that the services granted: the initial balance of a new account, and daily grants at midnight or at the next use of an account." },
     Metric { name: "sluice_credits_audit_mismatches", kind: Gauge, unit: Count, scope: Notifier, labels: &[], help: "Number of accounts that differed from the ledger at the last audit." },
 
     // exporters
     Metric { name: "sluice_exporter_running", kind: Gauge, unit: Count, scope: Exporter, labels: &[LANE], help: "Number of running jobs." },
-    Metric { name: "sluice_exporter_slots", kind: Gauge, unit: Count, scope: Exporter, labels: &[LANE], help: "Number of job slots of a lane; interactive jobs may also use bulk slots." },
-    Metric { name: "sluice_exporter_draining", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether an operator drains this exporter (1) or not (0)." },
+    Metric { name: "sluice_exporter_slots", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of exports that this exporter runs at the same time (`exporter.slots`)." },
+    Metric { name: "sluice_exporter_bulk_slots", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of slots, of those in `sluice_exporter_slots`, that exports of the bulk lane may use." },
+    Metric { name: "sluice_exporter_operator_drain", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether an operator drains this exporter with `sluice ops drain` (1) or not (0); a stop of the process does not count." },
     Metric { name: "sluice_exporter_attempts_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Bounded("`completed` or a failure label of the exporter"))], help: "Number of attempts at an export that ended." },
     Metric { name: "sluice_exporter_attempt_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Exporter, labels: &[Label("result", Bounded("as of sluice_exporter_attempts_total"))], help: "Duration of attempts, in seconds." },
-    Metric { name: "sluice_exporter_own_processes_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Known(&["ended", "crashed", "killed", "not_started"]))], help: "Number of processes that the exporter started for one export each, because an earlier attempt ended with the death of its process." },
+    Metric { name: "sluice_exporter_isolated_attempts_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Known(&["ended", "crashed", "killed", "not_started"]))], help: "Number of attempts at exports in a process of their own, because an earlier attempt ended with the death of its process; with `not_started` the attempt ran in the exporter." },
     Metric { name: "sluice_exporter_bytes_total", kind: Counter, unit: Bytes, scope: Exporter, labels: &[], help: "File bytes written, in bytes." },
     Metric { name: "sluice_exporter_rows_total", kind: Counter, unit: Count, scope: Exporter, labels: &[], help: "Number of rows written." },
     Metric { name: "sluice_exporter_pull_failures_total", kind: Counter, unit: Count, scope: Exporter, labels: &[LANE], help: "Number of failed pulls of jobs." },
@@ -117,9 +117,9 @@ pub const TABLE: &[Metric] = &[
 
     // notifiers: the queue
     Metric { name: "sluice_queue_exports", kind: Gauge, unit: Count, scope: Notifier, labels: &[POOL, LANE, Label("state", Known(&["waiting", "dispatched", "running"]))], help: "Number of unfinished exports." },
-    Metric { name: "sluice_queue_waiting", kind: Gauge, unit: Count, scope: Notifier, labels: &[LANE, CLASS], help: "Number of exports that wait for dispatch: at the limit of their tenant (`tenant_limit`), or for an exporter or at the limit of their user (`capacity`)." },
+    Metric { name: "sluice_queue_waiting", kind: Gauge, unit: Count, scope: Notifier, labels: &[LANE, CLASS], help: "Number of exports that wait for dispatch: at the limit of their tenant (`tenant_limit`), at the limit of their user only (`user_limit`), or for an exporter (`capacity`)." },
     Metric { name: "sluice_queue_oldest_age_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[LANE, CLASS], help: "Age of the oldest export that waits for dispatch, in seconds." },
-    Metric { name: "sluice_queue_wait_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[LANE], help: "Time from the request of an export to its dispatch, in seconds." },
+    Metric { name: "sluice_queue_dispatch_wait_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[LANE], help: "Time from the request of an export to its dispatch, in seconds." },
     Metric { name: "sluice_catalog_datasets", kind: Gauge, unit: Count, scope: Notifier, labels: &[], help: "Number of datasets that running exporters offer." },
     Metric { name: "sluice_catalog_exporters", kind: Gauge, unit: Count, scope: Notifier, labels: &[Label("state", Known(&["active", "draining"]))], help: "Number of exporters that advertise themselves." },
     Metric { name: "sluice_notifier_dispatched_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of dispatched exports." },
@@ -129,12 +129,12 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_export_bytes", kind: Histogram(SIZE_BUCKETS), unit: Bytes, scope: Notifier, labels: &[FORMAT, LANE], help: "Size of finished files, in bytes." },
     Metric { name: "sluice_exports_completed_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of exports that ended with a file." },
     Metric { name: "sluice_exports_failed_total", kind: Counter, unit: Count, scope: Notifier, labels: &[SLUG], help: "Number of failed exports, by the problem that the owner received." },
-    Metric { name: "sluice_notifier_outcomes_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["completed", "failed", "cancel_requested", "delete_requested"])), Label("applied", Known(&["true", "false"]))], help: "Number of settled outcomes; an outcome of an ended export is not applied." },
+    Metric { name: "sluice_notifier_settled_messages_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["completed", "failed", "cancel_requested", "delete_requested"])), Label("applied", Known(&["true", "false"]))], help: "Number of messages of the outcomes stream that this notifier settled: outcomes, and commands to cancel or delete. A message about an ended export is not applied." },
     Metric { name: "sluice_notifier_outcome_dead_letters_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of outcomes that became dead letters because they could not be settled." },
-    Metric { name: "sluice_notifier_credit_notifications_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of users notified of a credit change that no outcome reports." },
+    Metric { name: "sluice_notifier_credit_notifications_without_outcome_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of users notified of a credit change that no outcome reports." },
     Metric { name: "sluice_notifier_requested_segment_bytes_total", kind: Counter, unit: Bytes, scope: Notifier, labels: &[], help: "Number of segment bytes that gateways requested." },
-    Metric { name: "sluice_notifier_segments_truncated_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of segment transfers that a failed read of the file store cut short." },
-    Metric { name: "sluice_ops_requests_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("endpoint", Known(&["exports", "export", "cancel", "dead", "requeue"])), Label("result", Known(&["done", "refused"]))], help: "Number of operator requests over NATS." },
+    Metric { name: "sluice_notifier_segment_read_failures_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of segments whose transfer to a gateway the notifier aborted, because a read of the file store failed, timed out or returned too few bytes." },
+    Metric { name: "sluice_ops_export_requests_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("endpoint", Known(&["exports", "export", "cancel", "dead", "requeue"])), Label("result", Known(&["done", "refused"]))], help: "Number of requests of operators about exports and dead letters, over NATS." },
 
     // notifiers: JetStream
     Metric { name: "sluice_jetstream_messages", kind: Gauge, unit: Count, scope: Notifier, labels: &[STREAM], help: "Number of messages in a stream." },
@@ -145,13 +145,13 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_jetstream_consumer_redelivered", kind: Gauge, unit: Count, scope: Notifier, labels: &[STREAM, CONSUMER], help: "Number of messages, not acknowledged, that were delivered more than once." },
     Metric { name: "sluice_jetstream_storage_bytes", kind: Gauge, unit: Bytes, scope: Notifier, labels: &[], help: "Disk space that JetStream uses for this account, in bytes." },
     Metric { name: "sluice_jetstream_storage_ratio", kind: Gauge, unit: Ratio, scope: Notifier, labels: &[], help: "Used part of the disk space that JetStream allows this account, from 0 to 1; 0 without a limit." },
-    Metric { name: "sluice_jetstream_polls_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["ok", "failed"]))], help: "Number of polls of the queue and of JetStream that update these metrics." },
+    Metric { name: "sluice_notifier_metrics_polls_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["ok", "failed"]))], help: "Number of polls in which this notifier updated the metrics of the queue, the catalog and JetStream." },
 
     // notifiers: scheduled jobs
     Metric { name: "sluice_schedule_runs_total", kind: Counter, unit: Count, scope: Notifier, labels: &[SCHEDULED_JOB, Label("result", Known(&["ok", "failed"]))], help: "Number of runs of a scheduled job on this notifier." },
-    Metric { name: "sluice_schedule_last_duration_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "Duration of the last run on this notifier, in seconds." },
+    Metric { name: "sluice_notifier_schedule_last_duration_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "Duration of the last run of a scheduled job on this notifier, in seconds." },
     Metric { name: "sluice_schedule_next_due_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "Due time of a scheduled job, in seconds since 1970; in the past while the run is missing." },
-    Metric { name: "sluice_schedule_last_run_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "End of the last run of a scheduled job on any notifier, in seconds since 1970." },
+    Metric { name: "sluice_schedule_last_completion_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "End of the last run of a scheduled job on any notifier, successful or not, in seconds since 1970." },
     Metric { name: "sluice_schedule_last_success_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "End of the last successful run of a scheduled job, in seconds since 1970." },
-    Metric { name: "sluice_notifier_cleanup_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("step", Bounded("the cleanup steps of the notifier"))], help: "Number of rows, objects and messages that scheduled jobs cleaned up." },
+    Metric { name: "sluice_notifier_maintenance_items_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("step", Bounded("the cleanup steps of the notifier"))], help: "Number of rows, objects and messages that a step of the sweep or of the reconciler changed." },
 ];

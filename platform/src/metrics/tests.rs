@@ -64,7 +64,7 @@ fn known_label_values_match_the_protocol() {
         values.to_vec()
     };
     assert_eq!(values("sluice_exports_failed_total", "slug"), Slug::ALL.map(Slug::as_str));
-    assert_eq!(values("sluice_queue_wait_seconds", "lane"), Lane::ALL.map(Lane::as_str));
+    assert_eq!(values("sluice_queue_dispatch_wait_seconds", "lane"), Lane::ALL.map(Lane::as_str));
     let streams = [subject::STREAM_JOBS, subject::STREAM_OUTCOMES, subject::STREAM_EVENTS, subject::STREAM_DEAD];
     assert_eq!(values("sluice_jetstream_messages", "stream"), streams);
 }

@@ -142,7 +142,7 @@ async fn correct(
     now: DateTime<Utc>,
 ) -> Result<Balance, CommandError> {
     let transaction = db.begin().await?;
-    let Balance { balance, .. } = ledger::open_and_accrue(&transaction, owner, credit_policy, now).await?;
+    let Balance { balance, .. } = ledger::open_and_accrue(&transaction, owner, credit_policy, now).await?.balance;
     if !ledger::adjust(&transaction, owner, amount, reason, now).await? {
         return Err(CommandError::NegativeBalance { owner: owner.user.clone(), balance, amount });
     }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gateway::config::Person;
+use gateway::config::LocalUser;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -72,7 +72,7 @@ struct Url {
 struct Gateway {
     listen: String,
     web_dir: String,
-    readiness_delay: &'static str,
+    shutdown_delay: &'static str,
     session_close_spread: &'static str,
     identity: Identity,
 }
@@ -86,7 +86,7 @@ struct Identity {
 struct Local {
     secret: String,
     passwordless_sign_in: bool,
-    people: Vec<Person>,
+    users: Vec<LocalUser>,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,13 +144,13 @@ fn text(
     web_dir: String,
     catalog: Option<PathBuf>,
 ) -> Result<String, toml::ser::Error> {
-    let person = |(id, name, tenant): (&str, &str, &str)| Person {
+    let user = |(id, name, tenant): (&str, &str, &str)| LocalUser {
         id: id.into(),
         name: name.into(),
         sub: id.into(),
         tenant: tenant.into(),
     };
-    let people = LOCAL_USERS.map(person).to_vec();
+    let users = LOCAL_USERS.map(user).to_vec();
     let written = WrittenSettings {
         log: Log { filter: LOG_FILTER },
         nats: Nats { url: nats_url, user: USER, password: &secrets.nats_password },
@@ -159,11 +159,9 @@ fn text(
         gateway: Gateway {
             listen: address.to_string(),
             web_dir,
-            readiness_delay: "0s",
+            shutdown_delay: "0s",
             session_close_spread: "0s",
-            identity: Identity {
-                local: Local { secret: secrets.identity.clone(), passwordless_sign_in: true, people },
-            },
+            identity: Identity { local: Local { secret: secrets.identity.clone(), passwordless_sign_in: true, users } },
         },
         exporter: Exporter { datasets_dir: dir.datasets(), catalog },
     };
@@ -189,7 +187,7 @@ mod tests {
         assert_eq!(settings.gateway.listen, "127.0.0.1:8099");
         assert_eq!(settings.nats.password.expose(), secrets.nats_password);
         assert_eq!(settings.gateway.identity.local.secret.expose(), secrets.identity);
-        assert_eq!(settings.gateway.identity.local.people.len(), 4);
+        assert_eq!(settings.gateway.identity.local.users.len(), 4);
         assert!(settings.database.url.expose().starts_with("sqlite:///"));
         assert_eq!(settings.exporter.datasets_dir, dir.datasets());
         assert_eq!(settings.exporter.catalog, PathBuf::new());

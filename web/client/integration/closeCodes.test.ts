@@ -19,7 +19,7 @@ beforeAll(async () => {
       SLUICE_GATEWAY__WS__MESSAGES_PER_SECOND: "4",
       // long enough that a slow test machine misses no heartbeat
       SLUICE_GATEWAY__WS__HEARTBEAT_INTERVAL: "2500ms",
-      SLUICE_GATEWAY__READINESS_DELAY: "100ms",
+      SLUICE_GATEWAY__SHUTDOWN_DELAY: "100ms",
       SLUICE_GATEWAY__SESSION_CLOSE_SPREAD: "100ms",
     },
   });

@@ -12,12 +12,12 @@ use super::{Context, files, none};
 
 /// Identifiers, compared as whole words with their case, and what to write instead.
 const NAMES: [(&str, &str); 58] = [
-    ("look_away_ms", "readiness_delay"),
+    ("look_away_ms", "shutdown_delay"),
     ("spread_ms", "session_close_spread"),
-    ("requests_ms", "drain_timeout"),
+    ("requests_ms", "http_drain_timeout"),
     ("queue_ms", "queue_cache_ttl"),
     ("give_up_ms", "read_retry_timeout"),
-    ("published_on", "external_address"),
+    ("published_on", "loopback_check_address"),
     ("replays_at_once", "max_concurrent_replays"),
     ("queue_notes_ms", "queue_position_interval"),
     ("queue_notes_max", "max_queue_notifications"),
@@ -30,9 +30,9 @@ const NAMES: [(&str, &str); 58] = [
     ("seen_on", "last_active_on"),
     ("sluice_exporter_catalog_wrong", "sluice_exporter_catalog_reload_failed"),
     ("sluice_exporter_datasets_away", "sluice_exporter_datasets_unavailable"),
-    ("sluice_jetstream_looks_total", "sluice_jetstream_polls_total"),
-    ("sluice_notifier_credit_news_total", "sluice_notifier_credit_notifications_total"),
-    ("sluice_notifier_segments_cut_total", "sluice_notifier_segments_truncated_total"),
+    ("sluice_jetstream_looks_total", "sluice_notifier_metrics_polls_total"),
+    ("sluice_notifier_credit_news_total", "sluice_notifier_credit_notifications_without_outcome_total"),
+    ("sluice_notifier_segments_cut_total", "sluice_notifier_segment_read_failures_total"),
     ("sluice_gateway_exports_taken_total", "sluice_gateway_exports_accepted_total"),
     ("SluiceBlind", "SluiceQueueMetricsStale"),
     ("SluiceCatalogWrong", "SluiceCatalogReloadFailed"),

@@ -34,8 +34,8 @@ const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;
 
-/// Checks how deeply the columns of a file are nested. Returns a reader at the beginning of the file, and whether the
-/// file has the file format instead of the stream format.
+/// Checks how deeply the columns of a file are nested. Returns a reader at the beginning of the file, and true for the
+/// file format of Arrow IPC or false for the stream format.
 fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     file.rewind()?;
     let mut begin = Vec::new();
@@ -55,8 +55,8 @@ fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     Ok((BufReader::with_capacity(1 << 20, file), is_file))
 }
 
-/// Replaces each extension type of a schema by its storage type, and decimals of 256 bits by bytes. `stored` is the
-/// same schema as the file states it.
+/// Replaces each extension type in `schema` by its storage type, and decimals of 256 bits by bytes. polars made
+/// `schema` from `stored`, the schema in the file.
 ///
 /// # Errors
 /// When two columns have the same name, because polars keeps only one of them in `schema`.
@@ -139,7 +139,7 @@ fn indexes(schema: &ArrowSchema, selected: &[String]) -> Result<Vec<usize>, Data
 fn split(batch: RecordBatch, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let rows = batch.len();
     let (schema, arrays) = batch.into_schema_and_arrays();
-    // whole lists are converted before the batch is split
+    // convert before the split, because each slice of a list would convert all values of the whole list
     let arrays = schema.iter_values().zip(arrays).map(|(field, array)| readable::convert(field, array));
     let arrays = type_mapping::catch_damage(|| arrays.collect::<Result<Vec<_>, _>>())?;
     let schema: ArrowSchema = schema.iter_values().map(readable::field).collect();

@@ -45,7 +45,7 @@ impl Batches {
     }
 
     /// Checks the messages from the offset `at` of the file up to and including the next record batch. Returns the
-    /// offset of the first byte after that batch.
+    /// offset of the first byte after that batch, or the end of the stream if no batch follows.
     pub(super) fn check_next(&mut self, mut at: u64) -> Result<u64, DatasetError> {
         while let Some((next, is_rows)) = self.message(at)? {
             at = next;
@@ -97,8 +97,9 @@ impl Batches {
         Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
     }
 
-    /// Returns the size in memory of a record batch, in bytes: of its selected columns, or of all columns if `columns`
-    /// is None. `body` is the file offset at which the buffers of the batch begin.
+    /// Returns the size of a record batch in memory, in bytes. `columns` has the type of each column, and whether the
+    /// column counts; if `columns` is None, all columns count. `body` is the file offset at which the buffers of the
+    /// batch begin.
     fn bytes(
         &self,
         batch: RecordBatchRef<'_>,
@@ -128,8 +129,8 @@ impl Batches {
         Ok(sum)
     }
 
-    /// Returns the size of a buffer in memory, in bytes. If `packed` is true, the buffer is compressed, and its first
-    /// eight bytes state this size.
+    /// Returns the size of a buffer in memory, in bytes. If `packed` is true, the batch is compressed: the first eight
+    /// bytes of the buffer then state the size after decompression.
     fn length(&self, buffer: BufferRef<'_>, body: u64, packed: bool) -> Result<u64, DatasetError> {
         let length = u64::try_from(buffer.length()).map_err(|_| BROKEN)?;
         if !packed || length < 8 {

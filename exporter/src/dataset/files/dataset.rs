@@ -39,15 +39,17 @@ pub struct Files {
     info: DatasetInfo,
     location: Arc<Location>,
     kind: FileKind,
-    /// The types to which the columns of each file are cast. They are the types in the first file, widened to hold the
-    /// numbers and timestamps of all local files. If text files have no declared columns, all files decide the types.
+    /// The types to which the columns of each file are cast. For Parquet and Arrow IPC: the types in the first file,
+    /// widened to hold the numbers and timestamps of all local files. For text files: the declared types, or the types
+    /// guessed from all files.
     schema: SchemaRef,
-    /// The names of the columns that some of the files lack. None unless the files are text and their columns are not
-    /// declared.
+    /// For text files without declared columns: the names of the columns that some of the files lack. None for all
+    /// other datasets.
     optional: Option<Arc<BTreeSet<String>>>,
     /// The number of rows. None if the dataset has several files, or if its file does not record the number.
     rows: Option<u64>,
-    /// Whether an export has read a newer file whose columns or values do not fit this description.
+    /// True once an export has found a column that this dataset lacks, or a value that does not fit its guessed type:
+    /// the files are then newer than the loaded catalog.
     outdated: Arc<AtomicBool>,
 }
 
@@ -55,8 +57,8 @@ impl Files {
     /// Opens the dataset, and reads the schema of its first file. The columns of `info` are the declared columns; if
     /// there are none, the dataset offers all supported columns.
     ///
-    /// Declared types apply to text files only. If the columns of text files are not declared, this function reads all
-    /// files completely, and guesses the type of each column.
+    /// Declared types apply to text files only; Parquet and Arrow IPC files have their own types. If the columns of
+    /// text files are not declared, this function reads all files completely, and guesses the type of each column.
     ///
     /// # Errors
     /// When there is no file, a file can't be read, or the first file lacks a declared column (which is not checked for
@@ -100,7 +102,7 @@ impl Files {
                     *column = column.clone().typed(kind, matches!(dtype, DataType::Datetime(_, None)));
                 }
             }
-            // declared columns are chosen on purpose
+            // an operator who declares columns leaves the others out on purpose, and needs no note
             info.notes.extend(note.filter(|_| !is_declared));
         }
         // the number of rows in several files is unknown before all are read
@@ -213,8 +215,8 @@ impl Files {
         parquet::read(&file, &query.columns, filter.as_ref(), sender, query.limit, &|frame| self.cast(frame))
     }
 
-    /// Replaces columns of an Arrow IPC file that have only NULLs by NULLs of the column's type in the dataset. A
-    /// column with the type null in the file would otherwise be text.
+    /// Gives columns of an Arrow IPC file that have only NULLs the types that they have in the dataset, because the
+    /// reader returns a column with the type null as text.
     fn with_nulls(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         if self.kind == FileKind::Arrow {
             for (name, dtype) in self.schema.iter() {
@@ -301,7 +303,8 @@ struct FirstFile {
     nulls: BTreeSet<String>,
 }
 
-/// Reads the columns of the first file of a dataset. A text file has no types, so that its types must be declared.
+/// Reads the columns of the first file of a dataset. A text file stores no types, so that `declared` must not be empty
+/// for such a file.
 fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -> Result<FirstFile, DatasetError> {
     let (mapping, rows) = match kind {
         FileKind::Parquet => {
@@ -391,7 +394,7 @@ impl Dataset for Files {
         };
         let filter = query.filter.clone();
         let (sender, receiver) = frame_channel::channel();
-        // the channel only detects that this future is dropped; the thread then stops
+        // the channel carries no frames: it tells the thread to stop when this future is dropped
         let counting = tokio::task::spawn_blocking(move || {
             let file = parquet::Windows::open(File::open(path)?)?;
             match (RowFilter::new(&filter, file.schema())?, precision) {

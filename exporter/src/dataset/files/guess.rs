@@ -166,8 +166,8 @@ fn boolean(text: &[u8]) -> u8 {
 }
 
 /// Returns the bits of a date such as `2026-11-22`, or of a timestamp such as `2026-11-22T15:26:01.500Z` or
-/// `2026-11-22T15:26:01`; 0 for any other text. A fraction of a guessed timestamp has 3 or 6 digits and does not end in
-/// `000`.
+/// `2026-11-22T15:26:01`. Such a timestamp may have a fraction of 3 or 6 digits that does not end in `000`. Returns
+/// only [`NAIVE`] for other spellings without a time zone, such as `2026-11-22 15:26:01`, and 0 for any other text.
 fn moment(text: &[u8]) -> u8 {
     let Some((date, clock)) = text.split_at_checked(10).filter(|(date, _)| is_date(date)) else { return 0 };
     let [separator @ (b'T' | b' '), h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = clock else {

@@ -21,18 +21,20 @@ pub struct CsvDialect {
     /// Whether the catalog file declares the delimiter. If it does not, a file that seems to have another delimiter is
     /// refused.
     pub is_declared: bool,
-    /// The lines before the header that are comments.
+    /// Whether leading lines that begin with `#` are comments or the header.
     pub comments: Comments,
 }
 
-/// The lines before the header of a CSV file that are comments.
+/// The rule that decides which lines at the beginning of a CSV file are comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Comments {
-    /// Lines that begin with `#` are comments, except for the last one if it is the header.
+    /// Leading lines that begin with `#` are comments. The last of them is the header instead if it has as many fields
+    /// as the next line, and no space after `#`. If it has as many fields, more than one, but a space after `#`, the
+    /// file is refused, because the line may be either.
     Detected,
-    /// All lines that begin with `#` are comments.
+    /// All leading lines that begin with `#` are comments.
     Hash,
-    /// No line before the header is a comment.
+    /// There are no comments: the first line is the header, even if it begins with `#`.
     None,
 }
 

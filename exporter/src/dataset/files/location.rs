@@ -59,7 +59,8 @@ pub(super) struct ListedFile {
     /// The path, key or URL of the file.
     pub(super) name: String,
     /// A text that identifies the source, key and version of an object. The text must not be logged, because it has the
-    /// digest of the source. None if the version is unknown until the file is opened.
+    /// digest of the source. None for a local file, an HTTP response, and a key without wildcards, which is not looked up
+    /// in a listing.
     pub(super) version: Option<String>,
 }
 
@@ -74,8 +75,8 @@ pub enum Location {
     /// Local files. The path may have the wildcards `*`, `?`, `[…]` and `**`, unless a file with exactly this path
     /// exists.
     Local(PathBuf),
-    /// Objects of a bucket. The key may have the wildcards `*`, `?` and `[…]`. A key without `*` has no wildcards if an
-    /// object with exactly this key exists.
+    /// Objects of a bucket. The key may have the wildcards `*`, `?` and `[…]`. If the key has no `*`, and an object
+    /// with exactly this key exists, the key means only that object.
     Objects {
         /// The store that holds the bucket.
         store: Arc<dyn ObjectStore>,
@@ -83,7 +84,7 @@ pub enum Location {
         source: SourceDigest,
         /// The key of one object, or a pattern that matches several keys.
         pattern: String,
-        /// The folder and the limits of the copies.
+        /// The folder for the local copies of the objects, and the limits of each copy.
         spool: Spool,
     },
     /// The response body of an HTTP endpoint, as a single file.
@@ -94,7 +95,7 @@ pub enum Location {
         url: url::Url,
         /// The token for the header `Authorization: Bearer`. If the token is empty, requests have no such header.
         bearer: Secret,
-        /// The folder and the limits of the copies.
+        /// The folder for the local copy of the response body, and the limits of the copy.
         spool: Spool,
     },
 }
@@ -246,8 +247,8 @@ fn key(text: &str) -> Result<Path, DatasetError> {
     Path::parse(text).map_err(|e| DatasetError::Objects(e.into()))
 }
 
-/// Copies the bytes of a remote file into an unnamed temporary file. Returns an error if the bytes exceed the limits of
-/// `spool`.
+/// Copies the bytes of a remote file into an unnamed temporary file. Returns an error if the file is larger, or its
+/// next bytes take longer, than `spool` allows.
 async fn copy(bytes: impl Stream<Item = Result<Bytes, DatasetError>>, spool: &Spool) -> Result<File, DatasetError> {
     let dir = spool.dir.clone();
     let mut file = tokio::task::spawn_blocking(move || tempfile::tempfile_in(dir)).await??;

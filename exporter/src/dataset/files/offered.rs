@@ -9,14 +9,15 @@ use super::super::DatasetError;
 /// The columns that a dataset of text files offers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offered<'a> {
-    /// The offered columns.
+    /// The columns with their declared or guessed types.
     pub(super) columns: &'a [Column],
     /// The names of the columns that some of the files lack. None if the catalog file declares the columns.
     pub(super) optional: Option<&'a BTreeSet<String>>,
 }
 
 impl Offered<'_> {
-    /// Whether the types of the columns are guessed. Each value must then fit the guessed type.
+    /// Whether the types of the columns are guessed, and each value must fit its guessed type. If false, the catalog
+    /// file declares the types.
     pub(super) const fn is_guessed(&self) -> bool {
         self.optional.is_some()
     }
@@ -32,7 +33,8 @@ impl Offered<'_> {
         selected.iter().map(|name| find(name).ok_or_else(|| DatasetError::NoColumn(name.clone()))).collect()
     }
 
-    /// Returns an error if the columns are not declared, and a file has a column that the dataset does not offer.
+    /// Checks the names of all columns of a file. Returns an error for a column that the dataset does not offer, unless
+    /// the columns are declared: other columns are then ignored.
     pub(super) fn check_names(&self, names: &[String]) -> Result<(), DatasetError> {
         if !self.is_guessed() {
             return Ok(());

@@ -1,4 +1,5 @@
-//! Finds partition columns, whose values Hive and Spark keep in folders of the form `name=value`.
+//! Finds partition columns, whose values Hive and Spark keep in folders of the form `name=value`. Datasets do not offer
+//! these columns; a note tells the operator.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ const MAX_NAMES: usize = 8;
 /// Returns a note that names the partition columns of the files; None if there are none. Columns in `schema` are left
 /// out, because the files themselves have them.
 pub(super) fn note(files: &[ListedFile], schema: &Schema) -> Option<String> {
-    // the folders above a single file belong to its location
+    // a single file has no partitions: the folders above it are part of its location
     let folders = files.iter().filter(|_| files.len() > 1).filter_map(|file| file.name.rsplit_once('/'));
     let mut names = BTreeSet::new();
     for (path, _) in folders {

@@ -4,8 +4,8 @@
 //! true for the row. polars agrees with SQL in these rules.
 //!
 //! Dates, times and decimals are compared exactly, as numbers in the unit of the column. If a literal lies between two
-//! values of the column's type, the expression has the lower value and an adapted operator. Floats of 32 bits are
-//! compared by their shortest decimal text.
+//! values of the column's type, the expression has the lower value and an adapted operator: `n < 1.5` becomes `n <= 1`
+//! for a decimal without fraction digits. Floats of 32 bits are compared by their shortest decimal text.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -57,7 +57,8 @@ struct Fitted {
     /// The literal, or the greatest value of the column's type below the literal; None if there is no such value.
     floor: Option<AnyValue<'static>>,
     dtype: DataType,
-    /// Whether `floor` is exactly the literal. If not, the literal lies between two values of the column's type.
+    /// Whether `floor` equals the literal. False if the literal lies between two values of the column's type, or
+    /// outside their range.
     exact: bool,
 }
 
@@ -211,8 +212,8 @@ fn text_test(
     Ok(col(name).map(map, |_, field| Ok(Field::new(field.name().clone(), DataType::Boolean))))
 }
 
-/// Whether a text matches a LIKE pattern. After a mismatch, only the last `%` is tried again, one character further, so
-/// that the time is at most quadratic in the length of the text.
+/// Whether a text matches a LIKE pattern. After a mismatch, the last `%` before it takes one more character, and
+/// earlier ones keep theirs, so that the time is at most quadratic in the length of the text.
 pub(in crate::dataset) fn like(text: &str, parts: &[LikePart]) -> bool {
     let (mut at, mut part) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

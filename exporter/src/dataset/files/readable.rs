@@ -161,7 +161,7 @@ fn dtype(dtype: &ArrowDataType) -> ArrowDataType {
 /// Converts an array of the field `from` to the type that [`field`] returns.
 ///
 /// # Errors
-/// When the other type can't hold a value, or the array has another type than `from`.
+/// When the type that [`field`] returns can't hold a value, or the array has another type than `from`.
 pub(super) fn convert(from: &ArrowField, array: Box<dyn Array>) -> Result<Box<dyn Array>, DatasetError> {
     let to = field(from);
     if to.dtype == from.dtype && !matches!(from.dtype, ArrowDataType::Time64(_)) {
@@ -241,13 +241,16 @@ fn list<O: Offset>(
     built(ListArray::try_new(target.clone(), list.offsets().clone(), values, list.validity().cloned()))
 }
 
-/// Converts milliseconds since 1970-01-01 to days. Returns an error for a time within a day.
+/// Converts milliseconds since 1970-01-01 to days. Returns an error if the milliseconds are not a whole number of days,
+/// or the days do not fit 32 bits.
 fn days(millis: i64) -> Result<i32, Cause> {
     let days = i32::try_from(millis.div_euclid(MILLIS_PER_DAY)).map_err(|_| DATE_WITH_TIME)?;
     if millis.rem_euclid(MILLIS_PER_DAY) == 0 { Ok(days) } else { Err(DATE_WITH_TIME) }
 }
 
-/// Converts a time of day in this unit since midnight to nanoseconds. Converts `24:00:00` to [`infinity::END_OF_DAY`].
+/// Converts a time of day in this unit since midnight to nanoseconds. Converts `24:00:00` to the reserved number
+/// [`infinity::END_OF_DAY`]. Returns an error for a negative time, a time after `24:00:00`, and the reserved number
+/// itself.
 fn nanos(time: i64, unit: ArrowTimeUnit) -> Result<i64, Cause> {
     let factor = match unit {
         ArrowTimeUnit::Second => 1_000_000_000,
@@ -281,7 +284,8 @@ fn uuids(array: &FixedSizeBinaryArray) -> Box<dyn Array> {
     texts.collect::<MutableBinaryViewArray<str>>().freeze().boxed()
 }
 
-/// Converts decimals of 32 bytes each to the type `target`, which is a decimal type or text.
+/// Converts decimals of 32 bytes each to the type `target`, which is a decimal type or text. If `reversed` is true, the
+/// most significant byte comes first.
 fn decimals_of_bytes(
     array: &FixedSizeBinaryArray,
     scale: usize,

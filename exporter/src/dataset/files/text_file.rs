@@ -1,4 +1,5 @@
-//! Finds positions in text files: the first character after a byte order mark, and the lines of errors.
+//! Finds positions in text files: the offset of the first character, after a byte order mark, and the line numbers that
+//! error messages name.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -9,7 +10,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 /// The size of the read buffer for counting lines, in bytes.
 const BUFFER: usize = 1 << 18;
 
-/// Returns the offset of the first character of a file, after its byte order mark.
+/// Returns the offset of the first character of a file, after the byte order mark of UTF-8 if there is one.
 ///
 /// # Errors
 /// When the byte order mark is that of UTF-16 or UTF-32.

@@ -20,8 +20,8 @@ use polars_arrow::{array::Array, datatypes::ArrowSchema};
 use super::{super::DatasetError, column_types::column_type, readable, text};
 use crate::quiet::{self, catch_panic};
 
-/// The maximum total size of the texts that are written for all columns of one frame, in bytes. The limit is necessary
-/// because dictionary-encoded values may need far more space in a frame than in their file.
+/// The maximum total size of the texts into which the values of all columns of one frame are converted, in bytes. The
+/// limit is necessary because dictionary-encoded values may need far more space in a frame than in their file.
 pub(super) const FRAME_TEXT: usize = 64 << 20;
 /// The maximum size of the text of one value, in bytes. A row whose texts exceed [`FRAME_TEXT`] gets its own frame, to
 /// which only this limit applies.
@@ -54,7 +54,8 @@ impl TextBudget {
     }
 }
 
-/// Whether the error says that the texts of a frame exceed the budget. A frame with fewer rows may then succeed.
+/// Whether the error says that the values of a frame, converted to text, exceed the frame's [`TextBudget`]. The caller
+/// may then read the same rows in smaller frames.
 pub(super) fn exceeds_budget(error: &DatasetError) -> bool {
     matches!(error, DatasetError::Value { detail, .. } if *detail == EXCEEDS_BUDGET)
 }
@@ -201,7 +202,7 @@ fn texts(read: &Series, budget: &TextBudget, write: Write) -> Result<Series, Dat
 /// they lack. Each thread that decodes must call this function itself, so that its panics are caught and not printed.
 pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) -> Result<T, DatasetError> {
     catch_panic(|_| true, decode).unwrap_or_else(|panic| {
-        // the messages of `todo!` and `unimplemented!`
+        // `todo!` and `unimplemented!` panic with "not yet implemented" and "not implemented"
         let is_lacking = quiet::message(&*panic).starts_with("not ");
         Err(if is_lacking {
             DatasetError::Lacking(

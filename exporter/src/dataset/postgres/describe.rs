@@ -11,9 +11,10 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// Selects for each column of a table or view: the name, the OID of the type below all domains, whether the exporter
-/// may read the column, whether equal texts have equal bytes, and the name of the type. Only under a nondeterministic
-/// collation (since PostgreSQL 12), equal texts may have different bytes.
+/// The beginning of a statement about the columns of a table or view; the caller adds the OID of the relation. The
+/// statement selects for each column: the name, the OID of the type (for a domain, of its base type), whether the
+/// exporter may read the column, whether equal texts have equal bytes, and the name of the type. Equal texts may have
+/// different bytes under a nondeterministic collation, which PostgreSQL supports since version 12.
 const OF_A_RELATION: &str = "SELECT a.attname::text, \
      (WITH RECURSIVE base AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type AS t WHERE t.oid = a.atttypid \
       UNION ALL SELECT t.oid, t.typbasetype FROM base JOIN pg_catalog.pg_type AS t ON t.oid = base.typbasetype) \
@@ -23,8 +24,8 @@ const OF_A_RELATION: &str = "SELECT a.attname::text, \
      pg_catalog.format_type(a.atttypid, NULL) \
      FROM pg_catalog.pg_attribute AS a LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ";
-/// Selects a row if the database has a nondeterministic collation. The check is for queries of the catalog, because
-/// PostgreSQL does not report the collations of their columns.
+/// Selects a row if the database has a nondeterministic collation. PostgreSQL does not report the collations of a
+/// query's columns. If the database has such a collation, any column of a query of the catalog may therefore use it.
 const NONDETERMINISTIC_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
      WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
 
@@ -56,7 +57,8 @@ pub(super) struct Described {
     pub(super) type_name: String,
     /// Whether the exporter may read the column.
     pub(super) is_readable: bool,
-    /// Whether two texts of the column are equal only if their bytes are equal.
+    /// Whether equal texts of the column have equal bytes. False if the column has, or may have, a nondeterministic
+    /// collation.
     pub(super) is_bytewise: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Checks whether separate statements may read a dataset, each for a range of a key column. The check needs no
-//! parameter values.
+//! Checks, when the catalog is loaded, whether several statements, each for a range of a key column, read the same rows
+//! of a dataset as one statement. No parameter has a value at that time, so the check uses a plan that needs none.
 
 use protocol::filter::Filter;
 use sea_orm::{
@@ -102,7 +102,7 @@ impl PostgresRows {
         self.server.within(conn.execute(AssertSqlSafe(prepare).into_sql_str())).await?;
         let nulls = vec!["NULL"; places].join(", ");
         let planned = self.number(conn, format!("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE {name} ({nulls})")).await;
-        // a failed statement fails its transaction, in which nothing could be deallocated
+        // if the plan failed, the transaction refuses the `DEALLOCATE` until it is rolled back to the savepoint
         let deallocate = format!("ROLLBACK TO SAVEPOINT prepared; DEALLOCATE {name}");
         self.server.within(conn.execute(AssertSqlSafe(deallocate).into_sql_str())).await?;
         planned

@@ -106,7 +106,7 @@ impl PostgresRows {
         match Self::describe_with_rights(server, &constant).await {
             Ok((columns, unreadable)) => Ok((constant, columns, unreadable)),
             Err(e) if e.is_transient() => Err(e),
-            // the operator corrects the types that the catalog declares
+            // the first error is about the types that the catalog declares, which the operator can correct
             Err(_) => Err(refused),
         }
     }

@@ -97,7 +97,7 @@ impl Plan {
             return Ok(Some(doubt.in_statement(statement)));
         }
         if !found.leading.is_empty() {
-            // the plan does not tell a minimum from a written limit
+            // a minimum and a written limit have the same plan, so the keywords of the statement decide
             let doubt = Doubt { reason: LIMIT.to_owned(), is_written: false }.in_statement(statement);
             if doubt.is_written {
                 return Ok(Some(doubt));
@@ -127,7 +127,8 @@ impl Doubt {
         Self { reason, is_written: true }
     }
 
-    /// Sets `is_written` if the statement has the SQL keywords of the reason.
+    /// Sets `is_written` if the reason is [`LIMIT`] or [`DISTINCT_ON`], and the statement has the SQL keywords for it.
+    /// For any other reason, `is_written` stays as it is.
     fn in_statement(self, statement: &str) -> Self {
         let bare = without_texts(statement).to_lowercase();
         let words: Vec<_> =
@@ -349,7 +350,7 @@ fn late_time_text(plan: &str) -> Option<String> {
     let plan = plan.to_lowercase();
     let parts: Vec<_> = plan.split('\'').collect();
     let is_time = |cast: &str| ["date", "time"].iter().any(|kind| cast.starts_with(kind));
-    // the planner shows a constant text that a cast parses as a cstring
+    // if a cast parses a constant text, the plan shows this text as a `cstring`
     let casts = |part: &str| {
         let cast = part.strip_prefix("::cstring)::").or_else(|| part.strip_prefix("::text)::"));
         cast.is_some_and(is_time)

@@ -41,7 +41,8 @@ pub(super) trait Ranged: Send + Sync + 'static {
     /// Returns the quoted name of the table or view; None if the source is a query.
     fn table(&self) -> Option<String>;
 
-    /// Whether the select may be split into ranges.
+    /// Whether the select may be split into ranges. False for a select that one statement must read, such as one with
+    /// an order or a limit.
     fn may_be_split(&self) -> bool;
 
     /// Looks up the native types of the columns, and returns the SQL condition of each range, in the order of the rows.
@@ -58,8 +59,8 @@ pub(super) trait Ranged: Send + Sync + 'static {
     fn text(&self, range: Option<Expr>) -> Result<String, DatasetError>;
 }
 
-/// Opens a select. If the select has several ranges, several connections read them, and `wanted` decides whether these
-/// connections share one snapshot.
+/// Opens a select. If the select has several ranges, several connections read them. If `wanted` is
+/// [`Snapshot::Export`], these connections share one snapshot; if it is [`Snapshot::None`], each range has its own.
 pub(super) async fn open(
     server: Arc<PostgresServer>,
     wanted: Snapshot,
@@ -68,10 +69,11 @@ pub(super) async fn open(
 ) -> Result<OpenedQuery, DatasetError> {
     let mut leader = server.connect().await?;
     let mut locking = None;
-    // a single statement always has one snapshot
+    // a select that is not split needs no shared snapshot: its single statement always has one snapshot
     if wanted == Snapshot::Export && select.may_be_split() {
         if let Some(table) = select.table() {
-            // the question takes a snapshot, and the lock must be older than the snapshot of the rows
+            // the query in `lock` takes a snapshot, and the lock must be older than the snapshot of the rows: so the
+            // query has a transaction of its own
             leader.begin(&server, View::EachStatement).await?;
             locking = lock(&server, &mut leader.conn, &table).await?;
             leader.end(&server).await?;
@@ -147,8 +149,8 @@ async fn lock(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> 
     Ok(found.map(|_| format!("LOCK TABLE {table} IN ACCESS SHARE MODE")))
 }
 
-/// Exports the snapshot of the leader's transaction, and returns the name of the snapshot, which is valid until the end
-/// of the transaction.
+/// Exports the snapshot of the transaction on `leader`, which is the first connection of an export. Returns the name of
+/// the snapshot, which is valid until the end of this transaction.
 async fn export_snapshot(server: &PostgresServer, leader: &mut PgConnection) -> Result<String, DatasetError> {
     let row = server.within(leader.fetch_one("SELECT pg_export_snapshot()")).await?;
     row.try_get_unchecked::<String, _>(0).map_err(failed)

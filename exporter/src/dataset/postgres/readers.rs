@@ -47,8 +47,9 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads a range of rows with `statement`. If `turn` is given, begins and ends a transaction for the range. Returns
-    /// false if the receiver of the frames is dropped.
+    /// Reads a range of rows with `statement`. With a `turn`, begins and ends a transaction for this range; without
+    /// one, uses the open transaction of the connection, which has the shared snapshot. Returns false if the receiver
+    /// of the frames is dropped.
     async fn read(
         &mut self,
         server: &PostgresServer,
@@ -175,7 +176,8 @@ impl<S: Ranged> Readers<S> {
         };
         let mut running = VecDeque::from([self.start(0, leader, turn(), give_back.clone())?]);
         let mut next = 1;
-        // each connection reads some ranges, unless a pooler keeps it waiting
+        // wait for the further connections, so that each of them reads some ranges; a pooler may keep them waiting for
+        // longer
         drop(tokio::time::timeout(JOIN_TIMEOUT, join_all(&mut joining)).await);
         joining.retain(|opening| !opening.is_finished());
         while next < self.ranges.len() || !running.is_empty() {

@@ -33,10 +33,10 @@ pub struct PostgresSettings {
     /// The maximum number of connections of one export; 2 by default.
     pub connections_per_export: usize,
     /// The number of connections that stay reserved for the first connections of other exports, at most half of
-    /// `connections`; 0 by default. The exporter sets its number of slots.
+    /// `connections`; 0 by default. For the sources of a catalog, this is the number of slots of the exporter.
     pub reserved: usize,
-    /// The number of rows that the planner expects to pass a filter, up to which one statement reads the table instead
-    /// of several ranges of pages; 100,000 by default.
+    /// If the planner expects at most this number of rows to pass a filter, one statement reads the table, and the
+    /// table is not split into ranges of pages; 100,000 by default.
     pub few_rows: u64,
     /// The maximum wait until the server accepts a connection, and until a count gets a free connection; 10 s by
     /// default.
@@ -144,8 +144,8 @@ impl PostgresServer {
         self.brief(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?).await
     }
 
-    /// Reserves a further connection for an export. None if no more connections are free than are reserved for the
-    /// first connections of other exports.
+    /// Reserves a further connection for an export. None if fewer connections would then be free than stay reserved for
+    /// the first connections of other exports.
     pub(super) fn reserve_another(&self) -> Option<OwnedSemaphorePermit> {
         // one step, so that two exports can't both take the last connection that is not reserved
         let wanted = u32::try_from(self.reserved + 1).unwrap_or(u32::MAX);

@@ -129,8 +129,8 @@ impl Session {
         self.run(server, "COMMIT".to_owned()).await
     }
 
-    /// Ends the transaction and closes the connection. A pooler can then lend the server connection to other clients; a
-    /// pooler closes the server connection of a client that leaves in the middle of a transaction.
+    /// Ends the transaction, and then closes the connection. In this order, a pooler can lend the server connection to
+    /// other clients. If a client leaves in the middle of a transaction, a pooler closes the server connection.
     pub(super) async fn close(mut self, server: &PostgresServer) {
         let closing = async {
             self.end(server).await?;

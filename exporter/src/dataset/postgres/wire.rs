@@ -5,7 +5,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::super::DatasetError;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-/// The length of the fixed part of the header, in bytes: the signature, the flags, and the length of the extension.
+/// The length of the fixed part of the header of a binary `COPY`, in bytes: the signature, the flags, and the field
+/// with the length of the header extension.
 const HEADER: usize = SIGNATURE.len() + 8;
 
 /// Splits the bytes of a binary `COPY` into rows, however the bytes are divided into messages.

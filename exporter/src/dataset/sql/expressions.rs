@@ -35,7 +35,7 @@ pub(super) fn readable(column: &Column) -> Expr {
 }
 
 /// Returns a column as an argument for text functions. On PostgreSQL, the column becomes the text that its type prints,
-/// because text functions refuse types such as `uuid`.
+/// because text functions refuse types such as `uuid`. On other databases, the column stays as it is.
 pub(in crate::dataset) fn as_text(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (backend, native) {
         (DbBackend::Postgres, Some(Native::Text)) => col(&column.name).cast_as("text"),
@@ -44,9 +44,9 @@ pub(in crate::dataset) fn as_text(column: &Column, backend: DbBackend, native: O
     }
 }
 
-/// Returns the expression for the text that PostgreSQL's output function of the type prints for a value. A cast gives
-/// other texts for some types: it removes the padding of `char(n)`, keeps the encoding that an `xml` declares, and adds
-/// the mask of an `inet`.
+/// Returns the expression for the text that PostgreSQL's output function of the type prints for a value. A cast to
+/// `text` gives another text for some types: it removes the padding of `char(n)`, keeps the encoding that an `xml`
+/// declares, and adds the mask of an `inet`.
 fn printed(value: &Expr) -> Expr {
     // format() prints NULL as an empty text; `IS NULL` is also true for a row of NULLs, and DISTINCT is not
     let text = "CASE WHEN $1 IS NOT DISTINCT FROM NULL THEN NULL ELSE pg_catalog.format('%s', $2) END";

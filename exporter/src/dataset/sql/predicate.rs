@@ -87,9 +87,9 @@ impl Predicate<'_> {
         }
     }
 
-    /// Returns the literals of a filter as values for plain equality with the column. Plain equality can use an index.
-    /// None if plain equality and a comparison of texts could select different rows, or if no literal can equal a value
-    /// of the column.
+    /// Returns the literals of a filter as values for plain equality with the column, which can use an index. None if
+    /// the column's native type is not known to be text or uuid, or if no literal can equal a value of the column. The
+    /// caller then compares the values by their column type: texts byte by byte, without an index.
     fn plain(&self, column: &Column, values: &[Literal]) -> Option<Vec<Expr>> {
         if column.kind != ColumnType::String {
             return None;
@@ -105,7 +105,7 @@ impl Predicate<'_> {
     /// members are all NULL.
     fn is_null(&self, column: &Column) -> Expr {
         match self.backend {
-            // the planner makes a test for NULL of it, so that an index can serve it
+            // the planner turns this expression into a test for NULL, for which it can use an index
             DbBackend::Postgres => Expr::cust_with_expr("$1 IS NOT DISTINCT FROM NULL", col(&column.name)),
             _ => col(&column.name).is_null(),
         }
@@ -137,7 +137,8 @@ impl Predicate<'_> {
 }
 
 /// Returns the condition that compares a `real` column with a number. Both sides of the comparison are `real`, so that
-/// the server can use an index.
+/// the server can use an index. A number that lies between two `real` values equals no value, and the condition
+/// compares the column with the lower of the two.
 fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
     let NearestFloat { floor, exact } = NearestFloat::of(number);
     let right = real(floor);

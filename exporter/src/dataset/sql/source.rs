@@ -38,7 +38,7 @@ impl Source {
 pub struct OrderBy {
     /// The name of the column.
     pub column: String,
-    /// Whether the largest value comes first.
+    /// Whether the largest value comes first; otherwise, the smallest one does.
     pub descending: bool,
 }
 

@@ -24,7 +24,7 @@ use super::{
 const SAMPLE_ROWS: u64 = 100_000;
 
 /// Returns the columns with [`Column::local`] set for each `datetime` column whose values have no time zone. A column
-/// without values has a time zone.
+/// without values counts as one with a time zone. For a database other than SQLite, returns the columns unchanged.
 ///
 /// # Errors
 /// When the database fails.

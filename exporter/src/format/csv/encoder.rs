@@ -26,7 +26,7 @@ pub(super) struct CsvEncoder {
     dialect: Dialect,
     line_end: &'static [u8],
     styles: Vec<ValueStyle>,
-    /// For each column, whether its timestamps have no time zone.
+    /// For each column, whether its timestamps are local times, that is, without a time zone.
     local: Vec<bool>,
     /// Whether values, quoting, NULL and line ends are as in the `machine` profile, so that [`Self::plain_rows`] can
     /// write the rows.

@@ -28,8 +28,9 @@ impl Dialect {
         }
     }
 
-    /// Appends the title of a column. With `guard`, a spreadsheet does not evaluate the title as a formula. With
-    /// `quotes` and without `guard`, the title is always quoted.
+    /// Appends the title of a column. If `guard` is true, an apostrophe precedes a title that a spreadsheet would
+    /// evaluate as a formula, and `quotes` has no effect. Otherwise, if `quotes` is true, the title is quoted in any
+    /// case; if false, by the rule of this dialect.
     pub(super) fn title(&self, out: &mut Vec<u8>, bytes: &[u8], guard: bool, quotes: bool) {
         if quotes && !guard {
             quoted(out, bytes);
@@ -55,8 +56,9 @@ impl Dialect {
         out.extend_from_slice(b"\"\"\"");
     }
 
-    /// Appends text for a spreadsheet. With `guard`, the spreadsheet does not evaluate the text as a formula. With
-    /// `digits`, the spreadsheet keeps all digits of the text.
+    /// Appends text for a spreadsheet. If `digits` is true, digits that a spreadsheet would change become a formula
+    /// ([`Self::digits`]). If `guard` is true, an apostrophe precedes text that a spreadsheet would evaluate as a
+    /// formula. Any other text is written as by [`Self::text`].
     pub(super) fn safe_text(&self, out: &mut Vec<u8>, bytes: &[u8], guard: bool, digits: bool) {
         if digits && drops_digits(bytes) {
             return self.digits(out, bytes);
@@ -99,7 +101,7 @@ fn needs_quotes(bytes: &[u8], delimiter: u8) -> bool {
 /// that are not UTF-8.
 #[cold]
 fn has_space_at_an_edge(bytes: &[u8]) -> bool {
-    // a literal of a pattern and a title are UTF-8 too
+    // never happens: all fields, also those with titles or the literals of a date pattern, are UTF-8
     let Ok(text) = str::from_utf8(bytes) else { return true };
     text.starts_with(|c: char| c.is_whitespace() || c == '\u{feff}') || text.ends_with(char::is_whitespace)
 }

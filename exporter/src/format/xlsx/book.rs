@@ -22,7 +22,7 @@ const MAX_CELL_LENGTH: &str = "32767 characters";
 /// support ZIP64, so smaller workbooks do without.
 const ZIP64_SIZE: u64 = 3 << 30;
 
-/// The key of the line on the sheet `Export` that names the columns whose cells are text.
+/// The key of the line on the sheet `Export` that names the columns of numbers, dates or times whose cells are text.
 const TEXT_COLUMNS: &str = "text_columns";
 
 /// A workbook. It spools its rows until it is saved, because the last row may decide that the cells of a column are text.
@@ -50,7 +50,7 @@ impl Book {
             sheets.begin_sheet()?;
             let mut frames = rows.into_frames()?;
             while let Some(frame) = frames.next()? {
-                // an empty write fails if nobody wants the file any more
+                // an empty write detects early that the next stage of the pipeline has ended
                 out.write(&[]).map(drop)?;
                 sheets.append(&frame)?;
             }
@@ -64,9 +64,9 @@ struct Sheets {
     book: Workbook,
     titles: Vec<String>,
     columns: Vec<Column>,
-    /// Whether the cells of each column are text, because no number represents one of its values.
+    /// For each column, whether its cells are text, because a workbook has no number for one of its values.
     is_text: Vec<bool>,
-    /// For each column, whether its timestamps have no time zone.
+    /// For each column, whether its timestamps are local times, that is, without a time zone.
     local: Vec<bool>,
     timestamps: Timestamps,
     head: Head,
@@ -100,7 +100,7 @@ impl Sheets {
         })
     }
 
-    /// Chooses text for the columns that have a value in this frame which no number represents.
+    /// Sets `is_text` of each column that has a value in this frame for which a workbook has no number.
     fn choose_cells(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         if frame.width() != self.columns.len() {
             return Err(FormatError::Width { got: frame.width(), wanted: self.columns.len() });
@@ -115,12 +115,12 @@ impl Sheets {
     }
 
     fn check_size(&self, size: u64) -> Result<(), FormatError> {
-        if size <= self.limits.max_spool_size {
+        if size <= self.limits.max_spool_size_per_export {
             return Ok(());
         }
         Err(FormatError::TooLarge {
             subject: "this workbook",
-            limit: format!("{} bytes in temporary files", self.limits.max_spool_size),
+            limit: format!("{} bytes in temporary files", self.limits.max_spool_size_per_export),
             advice: "use a filter, or the format xlsx-zip, which makes several workbooks",
         })
     }

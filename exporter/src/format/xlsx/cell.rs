@@ -25,7 +25,7 @@ const SECONDS_PER_DAY: i64 = 86_400;
 /// The estimated size on disk of a cell without its text, in bytes.
 const CELL_BYTES: u64 = 32;
 
-/// A value of a row.
+/// The value of one column in one row: its text, and its number if a workbook has one.
 struct Value<'a> {
     /// The standard text of the value.
     text: Cow<'a, str>,
@@ -81,14 +81,15 @@ impl Column {
         }
     }
 
-    /// Whether this is a column of numbers, dates or times whose value in `row` no number of a workbook represents.
+    /// Whether the value in `row` forces the column to text cells: the column has numbers, dates or times, and a
+    /// workbook has no number for this value.
     pub(super) fn needs_text(&self, cells: &Cells<'_>, row: usize, scratch: &mut Vec<u8>) -> bool {
         !matches!(self.kind, ColumnType::String | ColumnType::Bool)
             && self.value(cells, row, scratch).is_some_and(|value| value.number.is_none())
     }
 
-    /// Writes the value in `row` into the cell at `at`, as row and column; as text if `is_text`. Returns the estimated
-    /// size of the cell on disk, in bytes.
+    /// Writes the value in `row` into the cell whose row and column are `at`. If `is_text` is true, a number, date or
+    /// time is written as text. Returns the estimated size of the cell on disk, in bytes.
     pub(super) fn write(
         &self,
         sheet: &mut Worksheet,

@@ -32,7 +32,7 @@ pub(super) struct Computed {
     pub(super) expr: Expr,
     /// The type of the expression's values.
     pub(super) kind: ColumnType,
-    /// Whether the values are timestamps without a time zone.
+    /// Whether the values are local times: timestamps without a time zone. False for all other types.
     pub(super) local: bool,
     /// The columns that the expression reads, without duplicates.
     pub(super) columns: Vec<String>,

@@ -48,7 +48,7 @@ impl OwnProcess {
         let link = Path::new("/proc/self/exe");
         let program =
             if link.exists() { link.to_owned() } else { env::current_exe().unwrap_or_else(|_| PathBuf::new()) };
-        // the parent holds this address already
+        // the parent listens on this address already, so the child gets none
         let env = vec![("SLUICE_EXPORTER__INTERNAL_LISTEN".into(), OsString::new())];
         Self { program: program.into(), args, env }
     }

@@ -20,11 +20,11 @@ use super::{
     OwnProcess, PassedJob, VARIABLE,
 };
 
-/// An export fails after this number of its child processes have died. A single death may have another cause than the
-/// export.
+/// An export fails after this number of its child processes have died. After a single death another child tries again,
+/// because the export may not be the cause of the death.
 pub(super) const MAX_CRASHES: u32 = 2;
-/// The minimum number of expired leases after which an export fails; a larger `exporter.max_attempts` replaces this
-/// number. A lease also expires when a whole machine fails, which may have another cause than the export.
+/// An export fails after its leases have expired `exporter.max_attempts` times, but not before this number of times. A
+/// lease also expires when a whole machine fails, and the export may not be the cause.
 const MIN_ABANDONED: u32 = 3;
 /// The maximum time for writing a job to the standard input of a child.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,7 +88,7 @@ pub(in crate::worker) async fn handle(
 }
 
 fn count(result: &'static str) {
-    metrics::counter!("sluice_exporter_own_processes_total", "result" => result).increment(1);
+    metrics::counter!("sluice_exporter_isolated_attempts_total", "result" => result).increment(1);
 }
 
 /// Starts a child, and writes the job to its standard input. The child hands over its export when this input is closed.

@@ -109,7 +109,7 @@ impl Job for Backup {
 
     fn timeout(&self) -> Option<Duration> {
         // longer than the timeout in `create`, whose error names the failed step
-        Some(self.source.config.timeout.get() * 2)
+        Some(self.source.config.run_timeout.get() * 2)
     }
 
     async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError> {

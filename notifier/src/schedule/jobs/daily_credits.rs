@@ -2,7 +2,7 @@
 //!
 //! A read of an account computes the missing daily grants from the calendar. This job writes them to the database, so
 //! that owners of active accounts are notified at midnight. The job updates accounts in batches, each in one short
-//! transaction. It skips accounts that were inactive for longer than the setting `active_days`.
+//! transaction. It skips accounts that were inactive for longer than the setting `defer_grants_after_unused_days`.
 
 use async_trait::async_trait;
 use entity::ledger::{self, AccruedBatch};
@@ -11,6 +11,7 @@ use sea_orm::TransactionTrait;
 use tracing::debug;
 
 use crate::{
+    credit_counters::count_grants,
     deps::Deps,
     error::NotifierError,
     schedule::{
@@ -45,24 +46,24 @@ impl Job for DailyCredits {
                 run.fence(&tx).await?;
                 let batch = ledger::accrue_batch(&tx, policy, now, last_active_on, self.batch).await?;
                 tx.commit().await?;
+                count_grants(batch.granted);
                 total.accounts += batch.accounts;
-                total.credits += batch.credits;
+                total.granted += batch.granted;
                 if batch.accounts < self.batch {
                     break;
                 }
             }
         }
-        metrics::counter!("sluice_credits_granted_total").increment(total.credits.unsigned_abs());
-        metrics::counter!("sluice_credit_events_total", "kind" => "grant").increment(total.accounts);
         if total.accounts > 0 {
             // the leading dispatcher also publishes credit notifications; a lost hint delays them by one poll interval
-            let hint = serde_json::json!({ "granted": total.credits });
+            let hint = serde_json::json!({ "granted": total.granted.credits });
             let trace = TraceContext::generate().traceparent();
             if let Err(e) = self.deps.bus.publish_lossy(subject::DELIVERY_SUBMITTED.into(), &trace, &hint).await {
                 debug!(error = %e, "failed to send a hint about daily grants");
             }
         }
         let today = policy.local_date(now);
-        Ok(format!("{} credits for {} active accounts, through {today}", total.credits, total.accounts))
+        let credits = total.granted.credits;
+        Ok(format!("{credits} credits for {} active accounts, through {today}", total.accounts))
     }
 }

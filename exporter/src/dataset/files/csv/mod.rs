@@ -1,5 +1,5 @@
-//! Reads CSV and TSV files with a header. An empty field is NULL. Lines before the header that begin with `#` are
-//! comments, except for the last one if it is the header itself.
+//! Reads CSV and TSV files with a header. An empty field is NULL. Leading lines that begin with `#` are comments or the
+//! header, as `kind::Comments` says.
 
 mod header;
 mod preamble;

@@ -39,15 +39,16 @@ pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, Data
     Ok(at)
 }
 
-/// Whether the last line that begins with `#` is the header of the file. `comment` is the offset of that line, and
-/// `rows` the offset of the next line. Returns an error if the line may be either a comment or the header.
+/// Whether the last leading line that begins with `#` is the header of the file, that is, has as many fields as the
+/// next line. If such a line has a space after `#`, it is a comment if it has one field, and an error if it has
+/// several. `comment` is the offset of the line with `#`, and `rows` the offset of the next line.
 fn is_header(file: &File, comment: u64, rows: u64, delimiter: u8) -> Result<bool, DatasetError> {
     let line = sample(file, comment)?;
     let line = &line[..line.len().min(usize::try_from(rows - comment).unwrap_or(usize::MAX))];
     let fields = field_counts(line, delimiter, 1);
     let following = field_counts(&sample(file, rows)?, delimiter, 1);
     if following.is_empty() {
-        // a header without rows has several fields
+        // without a next line, a line with several fields is the header
         return Ok(fields.first().is_some_and(|fields| *fields > 1));
     }
     if fields != following {

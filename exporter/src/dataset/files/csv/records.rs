@@ -27,7 +27,7 @@ pub(super) const NOT_UTF8: &str = "a text is not UTF-8: convert the file to UTF-
 struct Bounded {
     file: File,
     read: u64,
-    /// The file offset of the last record that was read completely. The current record begins after that record.
+    /// The file offset at which the last completely read record begins. The current record follows that record.
     record_start: Rc<Cell<u64>>,
 }
 

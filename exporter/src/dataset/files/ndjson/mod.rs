@@ -138,7 +138,7 @@ pub(super) fn read(
     loop {
         let more = lines.next(|name, value| {
             let Some(index) = members.indexes.get(name).copied() else {
-                // a member that no catalog file has left out must not be lost
+                // declared columns leave other members out on purpose; without them, no member must be lost
                 return if offered.is_guessed() { Err(DatasetError::NewColumn(name.to_owned())) } else { Ok(()) };
             };
             members.mark(index, name, line)?;

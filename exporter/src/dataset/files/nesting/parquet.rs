@@ -33,7 +33,7 @@ impl Collection {
     /// Returns the collection that a number of `SchemaElement.converted_type` stands for; None for any other type.
     const fn from_converted_type(number: i32) -> Option<Self> {
         match number {
-            // the second number is the one of old writers
+            // 2 is MAP_KEY_VALUE, which old writers use for maps
             1 | 2 => Some(Self::Map),
             3 => Some(Self::List),
             _ => None,
@@ -73,7 +73,7 @@ pub(in super::super) fn footer(file: &File) -> Result<Option<Vec<u8>>, DatasetEr
     Ok(Some(footer))
 }
 
-/// The decoded part of a `SchemaElement`: a group, or a field without children.
+/// The decoded fields of a `SchemaElement`, which is a group or a field without children.
 #[derive(Debug, Default)]
 struct Element {
     name: Vec<u8>,

@@ -93,9 +93,9 @@ enum Meaning {
     Other,
 }
 
-/// Returns a footer without the annotations that polars does not know. `footer` has the form of a file without rows:
-/// the magic number, the footer, its length and the magic number again. A footer that can't be decoded is returned
-/// unchanged, so that a library reports the damage.
+/// Returns a footer without the annotations that polars does not know, and with enumerations and JSON annotated as
+/// strings. `footer` has the form of a file without rows: the magic number, the footer, its length and the magic number
+/// again. A footer that can't be decoded is returned unchanged, so that the reader of the footer reports the damage.
 pub(super) fn with_known_types(footer: Vec<u8>) -> Vec<u8> {
     let end = footer.len().saturating_sub(TAIL);
     let Some(metadata) = footer.get(MAGIC..end) else { return footer };
@@ -141,7 +141,7 @@ pub(super) fn is_encrypted(file: &File) -> bool {
 fn input(metadata: &[u8]) -> (Input<'_>, Rc<Cell<usize>>) {
     let read = Rc::new(Cell::new(0));
     let reader = Counted { left: metadata, read: Rc::clone(&read) };
-    // the protocol counts at least one byte for each value, and more for the items of a list
+    // the limit exceeds the length, because the protocol counts more bytes for the items of a list than they take
     (TCompactInputProtocol::new(reader, metadata.len().saturating_mul(16)), read)
 }
 
@@ -349,7 +349,7 @@ fn write(out: &mut Vec<u8>, fields: &[Field<'_>]) {
 }
 
 /// Appends a field in the Thrift compact protocol, in which a field header states the difference from the number of the
-/// previous field. `last` is that number, and becomes `id`.
+/// previous field. `last` holds that number, and is then set to `id`.
 fn write_field(out: &mut Vec<u8>, last: &mut i16, id: i16, kind: u8, value: &[u8]) {
     match u8::try_from(id.wrapping_sub(*last)) {
         Ok(delta @ 1..=14) => out.push(delta << 4 | kind),

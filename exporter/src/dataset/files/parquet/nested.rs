@@ -54,9 +54,9 @@ pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), Datase
     Ok((begun, first.is_some_and(|level| level > 0)))
 }
 
-/// Adapts the list types of columns to the definition and repetition levels in the file. Marks a column as unsupported
-/// in `mapping` if polars would still decode it with other levels, because polars would then assign values to the wrong
-/// rows.
+/// Changes whether lists and their items may be NULL, so that polars expects the definition and repetition levels that
+/// the file has. If no such change fits, marks the column as unsupported in `mapping`, because polars would assign its
+/// values to the wrong rows.
 pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaDescriptor) -> ArrowSchema {
     let fit = |field: ArrowField| {
         let leaves = file.columns().iter().filter(|leaf| leaf.path_in_schema.first() == Some(&field.name));
@@ -67,7 +67,7 @@ pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaD
         }
         let info = file.fields().iter().map(|kind| kind.get_field_info()).find(|info| info.name == field.name);
         let repeated = info.is_some_and(|info| info.repetition == Repetition::Repeated);
-        // a repeated field without a list around it has no NULLs; lists of old writers may have some
+        // a repeated field outside of a list has no NULLs; the items of lists by old writers may be NULL
         let fitting = [field.clone(), with_items(&field, !repeated && field.is_nullable, !repeated)];
         if let Some(fitting) = fitting.into_iter().find(|field| levels(field) == written) {
             return fitting;

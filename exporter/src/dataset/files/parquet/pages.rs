@@ -32,8 +32,8 @@ pub(super) struct Page {
     pub(super) first_row: usize,
     /// The size of the page in bytes: its decompressed size or its decoded size, whichever is larger.
     pub(super) bytes: usize,
-    /// The byte range of the definition levels in the file. None unless the page header states that the page has no
-    /// NULLs.
+    /// The byte range of the definition levels in the file, if the page header states that the page has no NULLs: the
+    /// reader then checks the levels. None for any other page.
     pub(super) levels: Option<Range<u64>>,
 }
 

@@ -126,7 +126,7 @@ fn decompressed(bytes: &[u8], length: usize, codec: Compression) -> Result<Vec<u
         Compression::Uncompressed => Ok(bytes.to_vec()),
         Compression::Gzip => {
             let mut plain = Vec::with_capacity(length);
-            // one byte more than there may be
+            // one byte more than `length`, so that a longer page is detected
             let mut members = MultiGzDecoder::new(bytes).take(length as u64 + 1);
             members.read_to_end(&mut plain).map_err(|_| BROKEN)?;
             if plain.len() == length { Ok(plain) } else { Err(BROKEN) }

@@ -73,7 +73,7 @@ pub(in crate::dataset::files) struct Windows {
     fields: ArrowSchema,
     mapping: TypeMapping,
     cache: Mutex<PageCache>,
-    /// The maximum total size of the texts that are written for one frame, in bytes.
+    /// The maximum total size of the texts into which the values of one frame are converted, in bytes.
     pub(super) text_budget: usize,
     /// The number of bytes of the file that windows have copied so far.
     #[cfg(test)]
@@ -337,8 +337,8 @@ impl Windows {
         if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
     }
 
-    /// Decodes a range of rows of a column from the pages in `runs`. If `repack` is true, writes the pages again before
-    /// polars reads them.
+    /// Decodes a range of rows of a column from the pages in `runs`. If `whole` is true, the range has all rows of the
+    /// row group. If `repack` is true, writes the pages again in a form that polars reads (see [`repack::repacked`]).
     fn arrays(
         &self,
         field: &ArrowField,
@@ -359,7 +359,7 @@ impl Windows {
             let readers = readers.collect::<Result<_, _>>()?;
             column_iter_to_arrays(readers, types.iter().collect(), ArrowField::clone(field), Some(filter))?.0
         } else {
-            // the pages of each leaf begin with another row, so that each leaf is decoded alone
+            // the pages of each leaf begin with a different row, so that each leaf is decoded alone
             let mut parts = Vec::with_capacity(leaves.len());
             for (at, (leaf, run)) in leaves.iter().zip(runs).enumerate() {
                 let reader = self.reader(leaf, &run.pages, &run.ranges, run.values, repack)?;
@@ -531,7 +531,7 @@ fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize
         end = bound;
     }
     chunks.push(begin..end);
-    // a page that decodes to much more than its size is decoded in several parts
+    // a page may decode to much more than its decompressed size, and is then decoded in several parts
     let parts = chunks.into_iter().flat_map(|chunk| {
         let bytes = over(&chunk);
         let parts = if bytes > PAGE_BYTES { bytes.div_ceil(BYTES) } else { 1 };
@@ -551,7 +551,7 @@ fn plan(groups: &[(usize, usize)], columns: usize, max_rows: usize) -> Vec<Windo
         if rows > 0 && (rows + group_rows > window_rows || bytes + group_bytes > BYTES) {
             (rows, bytes) = (0, 0);
         }
-        // a large group is sliced by both limits, and shares no window with other groups
+        // a large group is sliced by the limits of rows and bytes, and shares no window with other groups
         let by_bytes = group_rows as u128 * BYTES as u128 / group_bytes.max(1) as u128;
         let by_bytes = usize::try_from(by_bytes).unwrap_or(usize::MAX);
         let slice = window_rows.min(by_bytes).max(1);

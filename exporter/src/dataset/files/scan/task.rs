@@ -141,7 +141,7 @@ async fn scan_all(location: &Location, kind: FileKind) -> Result<Found, DatasetE
         drop(slot);
         match scanned {
             Ok(scan) => merged.add(&scan),
-            // an empty file has no rows
+            // an empty file adds no columns, and is an error only if no file has columns
             Err(DatasetError::Empty) => empty = Some(&file.name),
             Err(e) => return Err(e.in_file(&file.name)),
         }

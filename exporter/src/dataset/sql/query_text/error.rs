@@ -6,14 +6,14 @@ pub enum QueryTextError {
     /// A fault at one place of the text.
     #[error("line {line}, column {column} of the query: {fault}")]
     At {
-        /// The line, from 1.
+        /// The line of the query's text, from 1.
         line: u64,
         /// The position in the line, in characters, from 1.
         column: u64,
-        /// The fault.
+        /// What is wrong at this place.
         fault: QueryFault,
     },
-    /// The query does not name a declared parameter.
+    /// The query does not use this parameter, although the catalog declares it for the query.
     #[error("the query does not use the parameter `{0}`")]
     Unused(String),
 }
@@ -35,8 +35,8 @@ pub enum QueryFault {
         "the query names `:{0}`, which is no declared parameter; a `:` that begins no parameter needs a space after it"
     )]
     Undeclared(String),
-    /// A declared parameter directly follows an operand. The colon might also belong to the range of a subscript, or to
-    /// a JSON member.
+    /// A colon stands after an operand and before the name of a declared parameter, as in `a[x:since]`. It may begin
+    /// the parameter, or separate the ends of a range or the parts of a JSON member.
     #[error(
         "`:{0}` follows an operand, so that it may be a parameter or a range: write `(:{0})` for the parameter, and \
          `: {0}` for the end of a range"

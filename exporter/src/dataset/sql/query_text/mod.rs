@@ -66,8 +66,8 @@ impl QueryText {
     }
 
     /// Returns this query for PostgreSQL with its text and number parameters written as constants, without their
-    /// declared types: a text then takes the type that its place needs. None for a query without such parameters, or
-    /// for SQLite.
+    /// declared types. PostgreSQL then infers the type of a text from the context, such as `uuid` in a comparison with
+    /// a `uuid` column. None for SQLite, for a query without such parameters, or if this query already has constants.
     pub(in crate::dataset) fn with_constants(&self) -> Option<Self> {
         let depends = |part: &Part| matches!(part, Part::Param(spec) if values::depends_on_typing(spec.kind));
         let differs = self.dialect == SqlDialect::Postgres && self.typing == Typing::Declared;

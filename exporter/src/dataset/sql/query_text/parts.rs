@@ -1,9 +1,10 @@
 //! Finds the parameters among the tokens of a query.
 //!
-//! A colon directly before the name of a declared parameter is that parameter. In PostgreSQL, a colon may also stand in
-//! a range of an array (`a[x:y]`) or in a JSON object (`JSON_OBJECT('a' : b)`). No parameter can follow an operand. A
-//! colon after an operand is therefore a part of the SQL, or is refused as ambiguous if the name of a declared
-//! parameter follows.
+//! A parameter is a colon and the name of a declared parameter, such as `:since`. In SQLite, a colon can only begin a
+//! parameter. In PostgreSQL, a colon may also stand in a range of an array (`a[x:y]`) or in a JSON object
+//! (`JSON_OBJECT('a' : b)`). There it follows an operand, which a parameter never does. So a colon after an operand is a
+//! part of the SQL. If the name of a declared parameter directly follows such a colon, the query is refused as
+//! ambiguous.
 
 use std::borrow::Cow;
 
@@ -158,7 +159,8 @@ impl Finder<'_> {
         }
     }
 
-    /// Whether a colon at the current token separates the ends of a range, unless the word after the colon is a
+    /// Whether a colon after the last token separates the ends of a range in a subscript, as in `a[:y]`: it does after
+    /// the opening bracket or a keyword. The caller has already handled a colon after an operand, and a colon before a
     /// declared parameter.
     fn is_range(&self) -> bool {
         let is_subscript = self.open.last().is_some_and(|(bracket, _)| *bracket == Bracket::Subscript);

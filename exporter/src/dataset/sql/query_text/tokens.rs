@@ -231,7 +231,8 @@ fn characters(token: &Token<'_>, dialect: SqlDialect) -> Result<(), QueryFault> 
     }
     for c in token.text.chars() {
         let fits = match (c, dialect) {
-            // the caller knows from the kind whether a colon or semicolon is at its place
+            // a colon or semicolon that is a token of its own passes here; the module `parts` decides whether its place
+            // is right
             (':', SqlDialect::Sqlite) => token.kind == Kind::Colon,
             (':', SqlDialect::Postgres) => true,
             (';', _) => token.kind == Kind::Semicolon,

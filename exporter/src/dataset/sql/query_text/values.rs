@@ -16,8 +16,9 @@ pub(super) enum Typing {
     /// Each value is cast to the declared type of its parameter.
     #[default]
     Declared,
-    /// A text has no declared type: it takes the type that its place needs, such as `uuid`. A number has the type that
-    /// PostgreSQL gives to a constant.
+    /// Each value has the type of a constant in the query's text. A text has no fixed type: PostgreSQL infers the type
+    /// from the context, such as `uuid` in a comparison with a `uuid` column. A whole number is an `integer`, or a
+    /// `bigint` if it is too large; a float is a `numeric`. Other values have the declared type of their parameter.
     Constant,
 }
 

@@ -1,4 +1,5 @@
-//! Converts stored values of SQLite to the type of their column, without changing them.
+//! Converts stored values of SQLite to the type of their column. A value that the type can't hold exactly is refused, not
+//! rounded or cut.
 
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -31,7 +32,8 @@ pub(super) enum Cell<'a> {
     Bool(bool),
     /// Days since 1970-01-01.
     Date(i32),
-    /// Nanoseconds since 1970-01-01T00:00:00Z. Cells have whole microseconds; literals may have nanoseconds.
+    /// Nanoseconds since 1970-01-01T00:00:00Z. The values of rows are whole microseconds; a literal of a filter may
+    /// have a fraction of a microsecond.
     Moment(i128),
     /// Nanoseconds since midnight.
     Time(i64),

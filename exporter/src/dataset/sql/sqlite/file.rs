@@ -46,8 +46,8 @@ impl Identity {
 }
 
 impl SqliteFile {
-    /// Creates the file without opening it. A statement waits at most `lock_timeout` for another program that writes to
-    /// the file and holds its lock.
+    /// Returns the existing file at `path`, without opening it yet. A statement waits at most `lock_timeout` for
+    /// another program that writes to the file and holds its lock.
     #[must_use]
     pub fn new(path: &Path, lock_timeout: Duration) -> Self {
         Self { path: path.to_owned(), lock_timeout, opened: Mutex::new(None) }

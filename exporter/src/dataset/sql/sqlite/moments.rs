@@ -2,7 +2,7 @@
 //!
 //! SQLite has no types for dates and times (<https://www.sqlite.org/lang_datefunc.html>): they are texts in ISO 8601,
 //! whole numbers or doubles that count seconds since 1970, or doubles that count Julian days. A number that may mean
-//! something else is refused.
+//! something else, such as the calendar date 20260131 or a count of milliseconds, is refused.
 
 use chrono::{Days, NaiveDate};
 
@@ -190,7 +190,7 @@ fn offset_seconds(zone: &str) -> Option<i64> {
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes) * 60)
 }
 
-/// Parses up to 18 decimal digits; None if there is another character.
+/// Parses decimal digits, of which the caller passes at most 18; None if there is another character.
 fn digits(bytes: &[u8]) -> Option<i64> {
     bytes.iter().try_fold(0_i64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
 }

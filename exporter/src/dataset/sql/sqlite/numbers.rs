@@ -1,4 +1,5 @@
-//! Converts numbers between SQLite's storage classes and column types without changing them.
+//! Converts numbers and their texts from SQLite's storage classes to column types. A conversion keeps the exact value,
+//! or returns None if the target can't hold it.
 
 use std::borrow::Cow;
 

@@ -70,7 +70,8 @@ impl Prefilter<'_> {
         self.columns.iter().find(|column| column.name == name).map(|column| column.kind)
     }
 
-    /// Returns the condition for a column that equals one of the literals.
+    /// Returns a condition that is true for every row whose column equals one of the literals; None if no condition can
+    /// narrow the rows for this type or these literals.
     fn one_of(&self, kind: ColumnType, name: &str, literals: &[Literal]) -> Option<Expr> {
         match kind {
             ColumnType::String => {
@@ -91,7 +92,8 @@ impl Prefilter<'_> {
         }
     }
 
-    /// Returns the condition for a column between two literals.
+    /// Returns a condition that is true for every row whose column lies in the range; None if no condition can narrow
+    /// the rows for this type or this range.
     fn range(&self, kind: ColumnType, name: &str, range: &Range<'_>) -> Option<Expr> {
         match kind {
             ColumnType::String => {
@@ -164,7 +166,7 @@ fn contains(name: &str, text: &str) -> Expr {
     Expr::from(position).gt(0).or(type_of(name).ne("text"))
 }
 
-/// Returns all stored values that a column of strings shows as this text.
+/// Returns all stored values (texts, numbers and BLOBs) that a column of strings shows as this text.
 fn text_candidates(literal: &Literal) -> Vec<Expr> {
     let Literal::String(text) = literal else { return Vec::new() };
     let mut candidates = vec![Expr::val(text.as_str())];
@@ -185,8 +187,9 @@ fn text_candidates(literal: &Literal) -> Vec<Expr> {
     candidates
 }
 
-/// Returns a number as a value for SQLite. A float or decimal may be rounded to a double: if `widen` is 1 or -1, the
-/// result is the next larger or the next smaller double.
+/// Returns a number as a value for SQLite. A float or decimal becomes a double, and a decimal may be rounded. If
+/// `widen` is 1 or -1, the result is the next larger or the next smaller double, so that a range with this end includes
+/// the exact number; if it is 0, the double itself.
 fn number(literal: &Literal, widen: i8) -> Option<Expr> {
     let real = match literal {
         Literal::Int(number) => return Some(Expr::val(*number)),

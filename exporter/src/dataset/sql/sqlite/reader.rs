@@ -87,7 +87,7 @@ pub(in crate::dataset::sql) async fn open(rows: &SqlRows, query: &Query) -> Resu
 }
 
 /// Counts the rows of a query. An estimate evaluates the filter on the first [`ESTIMATE_ROWS`] rows, and assumes that
-/// the same share of all rows passes.
+/// the same share of all rows passes. With fewer rows, the number is exact.
 pub(in crate::dataset::sql) async fn count(
     rows: &SqlRows,
     query: &Query,

@@ -129,7 +129,8 @@ impl Condition {
 }
 
 /// Evaluates `and` if `decisive` is false, and `or` if `decisive` is true. The first part that equals `decisive`
-/// decides the result.
+/// decides the result. Without such a part, the result is None (NULL) if a part is NULL, and the opposite of `decisive`
+/// otherwise.
 fn all<'a>(
     parts: &[Condition],
     decisive: bool,

@@ -125,7 +125,7 @@ async fn xinfo(db: &DatabaseConnection, parts: &[String]) -> Result<Vec<SchemaCo
 }
 
 /// Returns the column type of a declared SQL type. SQLite accepts any text as a declared type; this function recognizes
-/// the usual names.
+/// the usual names, and returns `string` for any other.
 fn kind_of(declared: &str) -> ColumnType {
     let declared = declared.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));

@@ -38,7 +38,7 @@ pub(super) fn sort_keys(column: &Column, affinities: &Affinities) -> Vec<Expr> {
                     "CASE typeof({name}) WHEN 'text' THEN unixepoch({name}, 'subsec') WHEN 'real' THEN \
                      iif({name} >= {start:?} AND {name} < {end:?}, ({name} - 2440587.5) * 86400.0, {name}) ELSE {name} END"
                 ),
-                // the first key has milliseconds
+                // the first key has only milliseconds; the stored text decides between equal ones
                 format!("{name} COLLATE BINARY"),
             ]
             .map(Expr::cust)
