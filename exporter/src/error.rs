@@ -83,9 +83,13 @@ pub enum JobError {
     /// The exporter failed to serialize the metadata document or the manifest.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The export has no attempts left, because this number of earlier attempts ended without a file.
-    #[error("the process that worked on the export died {0} times")]
+    /// The export had no attempts left before this one, because the failure of the last one could not be reported, or
+    /// processes died. The number is the number of attempts that ended without a file.
+    #[error("{0} attempts at the export ended without a file")]
     Exhausted(u32),
+    /// The process that worked on the export died too often. The number is the number of deaths.
+    #[error("the process that worked on the export died {0} times")]
+    Died(u32),
     /// The lease of the export expired, so another exporter may have taken over the export.
     #[error("the lease expired")]
     LeaseLost,
@@ -131,7 +135,10 @@ impl JobError {
             Self::Dataset(e) => fail(e.user_message()),
             Self::Filter(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidFilter, errors.clone())),
             Self::Template(_) | Self::Format(_) => fail(self.to_string()),
-            Self::Exhausted(died) => fail(format!(
+            Self::Exhausted(attempts) => fail(format!(
+                "{attempts} attempts at this export ended without a file: try again later, or ask the operator"
+            )),
+            Self::Died(died) => fail(format!(
                 "the exporter stopped {died} times while it worked on this export, at last on this export alone: ask the \
                  operator, or export fewer columns or rows"
             )),
@@ -210,6 +217,7 @@ impl JobError {
             Self::Bus(_) => "bus",
             Self::Json(_) => "json",
             Self::Exhausted(_) => "exhausted",
+            Self::Died(_) => "died",
             Self::LeaseLost => "lease",
             Self::Fenced => "fenced",
             Self::Stopping => "stopping",
@@ -264,6 +272,15 @@ mod tests {
         for (error, attempts) in [(gone, 1), (missing, 5)] {
             let Verdict::Fail(problem) = error.last_verdict(attempts) else { panic!("{error:?}") };
             assert!(problem.detail.contains("no longer there") && !problem.detail.contains("secret"), "{problem}");
+        }
+        // the texts say only what happened
+        for (error, label, cause) in
+            [(JobError::Exhausted(5), "exhausted", "5 attempts"), (JobError::Died(3), "died", "3 times")]
+        {
+            let Verdict::Fail(problem) = error.verdict() else { panic!("{error:?}") };
+            assert!(error.label() == label && error.to_string().contains(cause), "{error}");
+            assert!(problem.detail.contains(cause), "{problem}");
+            assert_eq!(problem.detail.contains("stopped"), label == "died", "{problem}");
         }
         let denied = JobError::from(FormatError::Spool(io::Error::from_raw_os_error(13)));
         assert!(!denied.is_full() && denied.label() == "format");

@@ -275,6 +275,38 @@ async fn an_export_fails_after_the_maximum_of_attempts_and_leaves_a_dead_letter(
     stop(life).await;
 }
 
+#[tokio::test]
+async fn a_failed_export_has_one_dead_letter_and_one_outcome_after_an_outage_of_either_stream() {
+    for missing in [subject::STREAM_DEAD, subject::STREAM_OUTCOMES] {
+        let harness = Harness::new().await;
+        let jetstream = harness.bus.jetstream();
+        let config = jetstream.get_stream(missing).await.unwrap().get_info().await.unwrap().config;
+        jetstream.delete_stream(missing).await.unwrap();
+        let info = DatasetInfo::new("cells", vec![Column::new("n", ColumnType::Int)]);
+        let settings = ExporterConfig { max_attempts: 1, ..harness.config() };
+        let life = harness.exporter(settings, Some(Arc::new(MalformedDataset(info)))).await;
+        let id = harness.submit("cells", json!({})).await;
+        testkit::eventually("two reports failed", || async { (harness.row(id).await.failures == 2).then_some(()) })
+            .await;
+        if missing == subject::STREAM_DEAD {
+            assert_eq!(harness.messages_in(subject::STREAM_OUTCOMES).await, 0, "the export has not ended");
+        }
+        jetstream.create_stream(config).await.unwrap();
+        let outcome = harness.outcome().await;
+        let OutcomeResult::Failed { problem, .. } = outcome.body.result else { panic!("{:?}", outcome.body) };
+        assert!(problem.detail.contains("attempts at this export ended without a file"), "{problem}");
+        harness.no_jobs().await;
+        let streams =
+            (harness.messages_in(subject::STREAM_DEAD).await, harness.messages_in(subject::STREAM_OUTCOMES).await);
+        assert_eq!(streams, (1, 1), "{missing}");
+        // the first dead letter has the cause
+        let dead = jetstream.get_stream(subject::STREAM_DEAD).await.unwrap();
+        let reason = if missing == subject::STREAM_DEAD { "exhausted" } else { "dataset" };
+        dead.get_last_raw_message_by_subject(&subject::dead_letter(reason, id)).await.unwrap();
+        stop(life).await;
+    }
+}
+
 /// A value of a row, which no log and no dead letter may contain.
 const SECRET: &str = "4111-secret-1111";
 

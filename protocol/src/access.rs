@@ -98,6 +98,13 @@ impl CatalogDataset {
     }
 }
 
+/// Claims that describe a token or a sign-in instead of the user and the user's rights (RFC 7519; OpenID Connect Core
+/// 1.0, section 2). Two tokens of one user with the same rights may differ in them.
+///
+/// The gateway ignores these claims when it looks for an identical unfinished export, and no row policy may use them.
+pub const TOKEN_CLAIMS: [&str; 10] =
+    ["exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "c_hash", "s_hash", "sid"];
+
 /// The scopes of a token: the words of the claim `scope`, separated by spaces (RFC 8693, section 4.2).
 #[must_use]
 pub fn scopes_of(claims: &Map<String, Value>) -> Vec<String> {

@@ -82,6 +82,7 @@ pub(super) fn differing_rows(reason: &str) -> String {
 /// source if a table or column is missing, a column has an unsupported type, or the declaration is incomplete. After
 /// any other error, the source is unavailable.
 pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
+    let error = if let DatasetError::Shared(error) = error { error } else { error };
     let (source, cause) = match error {
         DatasetError::InFile { file, source } => (format!("the file `{file}`"), &**source),
         _ => ("its source".to_owned(), error),

@@ -71,8 +71,8 @@ fn policy(dataset: &DatasetInfo) -> Result<(), String> {
     }
 }
 
-/// Whether a row policy lets a row pass only if a comparison of the column `tenant` with a claim succeeds. A comparison
-/// with a constant does not suffice, because every caller would then see the rows of the same tenant.
+/// Whether a row policy lets a row pass only if a comparison of the column `tenant` with claims succeeds. A comparison
+/// that a constant can satisfy does not suffice, because every caller would then see the rows of the same tenant.
 fn always_tests(policy: &Value, tenant: &str) -> bool {
     let Some(parts) = policy.as_object() else { return false };
     // all members of an object must hold, so one that tests the tenant suffices
@@ -84,12 +84,12 @@ fn always_tests(policy: &Value, tenant: &str) -> bool {
     })
 }
 
-/// Whether the tests of one column compare the column with a claim, or with a list that contains a claim.
+/// Whether the tests of one column compare the column with a claim, or with a list of claims only.
 fn tests_a_claim(tests: &Map<String, Value>) -> bool {
     let is_claim = |value: &Value| value.get("claim").is_some();
     tests.iter().any(|(operator, value)| match (operator.as_str(), value) {
         ("eq", value) => is_claim(value),
-        ("in", Value::Array(values)) => values.iter().any(is_claim),
+        ("in", Value::Array(values)) => !values.is_empty() && values.iter().all(is_claim),
         ("in", value) => is_claim(value),
         _ => false,
     })

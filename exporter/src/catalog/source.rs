@@ -8,7 +8,7 @@ use platform::{catalog::MAX_ENTRY_SIZE, secret::Secret};
 use super::spec::{SecretRef, SourceSpec};
 use crate::{
     ExporterConfig,
-    dataset::{Location, PostgresServer, PostgresSettings, Spool, sql::SqliteFile},
+    dataset::{Location, PostgresServer, PostgresSettings, SourceDigest, Spool, sql::SqliteFile},
 };
 
 /// The timeout for connecting to the server of a remote file, and for each wait for the next bytes of the file.
@@ -47,6 +47,20 @@ impl LoadContext {
         self.folder.join(path)
     }
 
+    /// Reads the secret that a reference names. An error text contains the reference, and never the secret.
+    fn secret(&self, reference: &SecretRef) -> Result<Secret, String> {
+        let text = match reference {
+            SecretRef::Env(name) => {
+                std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))?
+            }
+            SecretRef::File(path) => {
+                std::fs::read_to_string(self.path(path)).map_err(|e| format!("the file `{path}` can't be read: {e}"))?
+            }
+        };
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.is_empty() { Err("the secret is empty".into()) } else { Ok(Secret::new(text)) }
+    }
+
     /// Opens a source. Returns [`OpenSource::Unavailable`] if the source can't be reached.
     ///
     /// # Errors
@@ -54,7 +68,7 @@ impl LoadContext {
     pub(super) async fn open(&self, spec: &SourceSpec) -> Result<OpenSource, String> {
         Ok(match spec {
             SourceSpec::Postgres { url, connections, connections_per_export, read_timeout, few_rows } => {
-                let defaults = PostgresSettings::at(secret(url)?);
+                let defaults = PostgresSettings::at(self.secret(url)?);
                 let settings = PostgresSettings {
                     connections: connections.unwrap_or(defaults.connections),
                     connections_per_export: connections_per_export.unwrap_or(defaults.connections_per_export),
@@ -84,23 +98,24 @@ impl LoadContext {
                 if let Some(endpoint) = endpoint {
                     builder = builder.with_endpoint(endpoint);
                 }
-                match (access_key_id, secret_access_key) {
-                    (Some(id), Some(key)) => {
-                        builder = builder
-                            .with_access_key_id(secret(id)?.expose())
-                            .with_secret_access_key(secret(key)?.expose());
-                    }
-                    (None, None) => {}
+                let keys = match (access_key_id, secret_access_key) {
+                    (Some(id), Some(key)) => Some((self.secret(id)?, self.secret(key)?)),
+                    (None, None) => None,
                     _ => return Err("`access_key_id` and `secret_access_key` belong together".into()),
+                };
+                if let Some((id, key)) = &keys {
+                    builder = builder.with_access_key_id(id.expose()).with_secret_access_key(key.expose());
                 }
-                OpenSource::Bucket(Arc::new(builder.build().map_err(|e| e.to_string())?))
+                let (id, key) = keys.as_ref().map(|(id, key)| (id.expose(), key.expose())).unzip();
+                let digest = SourceDigest::of([endpoint.as_deref(), Some(region), Some(bucket), id, key]);
+                OpenSource::Bucket(Arc::new(builder.build().map_err(|e| e.to_string())?), digest)
             }
             SourceSpec::Http { base, bearer } => {
                 let base = url::Url::parse(base).map_err(|e| format!("`base` is no URL: {e}"))?;
                 if !base.username().is_empty() || base.password().is_some() {
                     return Err("`base` holds a password: use `bearer` with an environment variable or a file".into());
                 }
-                let bearer = bearer.as_ref().map(secret).transpose()?;
+                let bearer = bearer.as_ref().map(|bearer| self.secret(bearer)).transpose()?;
                 OpenSource::Http(base, bearer.unwrap_or_default())
             }
         })
@@ -112,7 +127,7 @@ impl LoadContext {
         let spool = self.spool.clone();
         Some(match source {
             None => Location::local(&self.folder, &files),
-            Some(OpenSource::Bucket(store)) => Location::Objects { store, pattern: files, spool },
+            Some(OpenSource::Bucket(store, source)) => Location::Objects { store, source, pattern: files, spool },
             Some(OpenSource::Http(base, bearer)) => {
                 let client = reqwest::Client::builder().connect_timeout(FETCH_TIMEOUT).build().ok()?;
                 Location::Http { client, url: base.join(&files).ok()?, bearer, spool }
@@ -127,7 +142,7 @@ impl LoadContext {
 pub(super) enum OpenSource {
     Sqlite(Arc<SqliteFile>),
     Postgres(Arc<PostgresServer>),
-    Bucket(Arc<dyn ObjectStore>),
+    Bucket(Arc<dyn ObjectStore>, SourceDigest),
     Http(url::Url, Secret),
     /// The source can't be reached at present. A later poll of the catalog file tries again.
     Unavailable {
@@ -136,16 +151,45 @@ pub(super) enum OpenSource {
     },
 }
 
-/// Reads the secret that a reference names. An error text contains the reference, and never the secret.
-fn secret(reference: &SecretRef) -> Result<Secret, String> {
-    let text = match reference {
-        SecretRef::Env(name) => {
-            std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))?
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn buckets_of_one_name_are_told_apart_by_server_and_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["one", "two"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
         }
-        SecretRef::File(path) => {
-            std::fs::read_to_string(path).map_err(|e| format!("the file `{path}` can't be read: {e}"))?
+        let context = LoadContext {
+            folder: dir.path().to_owned(),
+            spool: Spool { dir: dir.path().to_owned(), max_size: 1, timeout: FETCH_TIMEOUT },
+            slots: 1,
+            max_entry_size: MAX_ENTRY_SIZE,
+        };
+        let digest = async |settings: &str| {
+            let spec = toml::from_str(&format!("kind = \"s3\"\nbucket = \"b\"\n{settings}")).unwrap();
+            let Ok(OpenSource::Bucket(_, digest)) = context.open(&spec).await else { panic!("{settings}") };
+            digest
+        };
+        let keys = |id: &str, key: &str| {
+            // relative paths begin at the folder of the datasets
+            format!("access_key_id = {{ file = \"{id}\" }}\nsecret_access_key = {{ file = \"{key}\" }}\n")
+        };
+        let settings = [
+            String::new(),
+            "endpoint = \"https://one\"\n".into(),
+            "endpoint = \"https://two\"\n".into(),
+            "region = \"eu-west-1\"\n".into(),
+            keys("one", "one"),
+            keys("one", "two"),
+            keys("two", "one"),
+        ];
+        let mut digests = Vec::new();
+        for settings in &settings {
+            let found = digest(settings).await;
+            assert!(found == digest(settings).await && !digests.contains(&found), "{settings}");
+            digests.push(found);
         }
-    };
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() { Err("the secret is empty".into()) } else { Ok(Secret::new(text)) }
+    }
 }

@@ -53,7 +53,8 @@ pub(crate) struct CatalogSpec {
 pub(crate) enum SecretRef {
     /// The name of the environment variable that holds the secret.
     Env(String),
-    /// The path of a file that holds the secret. Line ends at the end of the file are removed.
+    /// The path of a file that holds the secret. A relative path begins at `exporter.datasets_dir`. Line ends at the end
+    /// of the file are removed.
     File(String),
 }
 

@@ -252,6 +252,20 @@ async fn each_fault_is_reported_with_its_line_and_its_correction() {
             4,
             "with a claim of the caller's token",
         ),
+        // a constant in the list shows the rows of one tenant to all callers
+        (
+            "[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\n\
+             row_policy = { tenant = { in = [\"acme\", { claim = \"tenant\" }] } }\n",
+            4,
+            "with a claim of the caller's token",
+        ),
+        // a claim that differs between two tokens of one user
+        (
+            "[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\n\
+             row_policy = { tenant = { eq = { claim = \"tenant\" } }, email = { eq = { claim = \"sid\" } } }\n",
+            4,
+            "the claim `sid` describes a token",
+        ),
     ] {
         let faults = fixture.faults(text).await;
         assert_eq!(faults.first().map(|(line, _)| *line), Some(Some(line)), "{text}: {faults:?}");

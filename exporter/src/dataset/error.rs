@@ -1,7 +1,7 @@
 //! Errors of datasets. Each error has a text for logs and a text for the owner of the export. Neither text contains a
 //! value of a row.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use polars::prelude::PolarsError;
 use sea_orm::DbErr;
@@ -121,6 +121,9 @@ pub enum DatasetError {
          to offer it at once"
     )]
     Scanning,
+    /// The error of a scan for which several callers may have waited.
+    #[error(transparent)]
+    Shared(Arc<DatasetError>),
     /// The source did not answer within the read timeout.
     #[error("the source did not answer within {} s", .0.as_secs())]
     Slow(Duration),
@@ -212,6 +215,7 @@ impl DatasetError {
             Self::InFile { file, source } => return format!("{file}: {}", source.user_message()),
             Self::AtLine { line, source } => return format!("line {line}: {}", source.user_message()),
             Self::InColumn { column, source } => return format!("column `{column}`: {}", source.user_message()),
+            Self::Shared(error) => return error.user_message(),
             Self::NoTable(_) => "its table is no longer there",
             Self::Db(e) => sql::user_message(e),
             Self::NoFile(_) | Self::Objects(object_store::Error::NotFound { .. }) => FILE_GONE,
@@ -255,6 +259,7 @@ impl DatasetError {
             Self::InFile { source, .. } | Self::AtLine { source, .. } | Self::InColumn { source, .. } => {
                 source.is_newer()
             }
+            Self::Shared(error) => error.is_newer(),
             Self::NewColumn(_) | Self::BrokenGuess(_) => true,
             _ => false,
         }
@@ -267,6 +272,7 @@ impl DatasetError {
             Self::InFile { source, .. } | Self::AtLine { source, .. } | Self::InColumn { source, .. } => {
                 source.is_transient()
             }
+            Self::Shared(error) => error.is_transient(),
             Self::NoTable(_) | Self::NoFile(_) | Self::Changed(_) | Self::TooLarge(_) => false,
             Self::Lacking(_) | Self::Limit(_) | Self::Fields { .. } | Self::Empty | Self::Undeclared(_) => false,
             Self::Csv(e) => e.is_io_error(),

@@ -34,7 +34,7 @@ pub use self::{
     access_view::{AccessError, AccessView},
     apply_query::apply_query,
     error::DatasetError,
-    files::{Comments, CsvDialect, FileKind, Files, Location, Spool},
+    files::{Comments, CsvDialect, FileKind, Files, Location, SourceDigest, Spool},
     info::{DatasetInfo, Snapshot},
     postgres::{PostgresRows, PostgresServer, PostgresSettings},
     sql::SqlRows,

@@ -66,9 +66,11 @@ impl Estimator {
         let throughput = self.history.throughput(&key).await;
         let measured = sample.measure(&plan, &self.clock).await?;
         let rows = count.map(|count| count.rows);
-        let bytes = rows.map(|rows| match &throughput {
-            Some(throughput) if rows > sample.rows() => (throughput.bytes_per_row() * rows as f64) as u64,
-            _ => measured.bytes_of(rows),
+        let bytes = count.and_then(|count| match &throughput {
+            Some(throughput) if count.rows > sample.rows() => {
+                Some((throughput.bytes_per_row() * count.rows as f64) as u64)
+            }
+            _ => measured.bytes_of(count),
         });
         let seconds = rows.zip(bytes).map(|(rows, bytes)| {
             let comparable = throughput.as_ref().and_then(|throughput| throughput.seconds(rows, is_selective));
@@ -93,5 +95,57 @@ async fn count_rows(plan: &Plan, sample: &Sample) -> Option<RowCount> {
             None
         }
         Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use futures::{StreamExt, stream};
+    use platform::clock::SystemClock;
+    use protocol::{
+        catalog::{Column, ColumnType},
+        export::ExportRequest,
+    };
+    use serde_json::Map;
+
+    use super::*;
+    use crate::{
+        Registry,
+        dataset::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Query},
+    };
+
+    /// A dataset that returns no row in time, and knows about how many rows it has.
+    struct SlowDataset(DatasetInfo);
+
+    #[async_trait]
+    impl Dataset for SlowDataset {
+        fn info(&self) -> &DatasetInfo {
+            &self.0
+        }
+
+        async fn open(&self, _: &Query) -> Result<OpenedQuery, DatasetError> {
+            Ok(stream::pending().boxed().into())
+        }
+
+        async fn count(&self, _: &Query, _: Precision) -> Result<Option<RowCount>, DatasetError> {
+            Ok(Some(RowCount::estimate(1_000_000)))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_size_is_unknown_if_no_row_was_read() {
+        let info = DatasetInfo::new("slow", vec![Column::new("n", ColumnType::Int)]);
+        let mut registry = Registry::built_in();
+        registry.datasets.push(Arc::new(SlowDataset(info)));
+        let (_replace, catalog) = Current::starting_with(registry);
+        let database = testkit::db::sqlite().await;
+        let estimator = Estimator::new(catalog, database.db.clone(), SystemClock::shared());
+        let request = ExportRequest { dataset: "slow".into(), ..ExportRequest::default() };
+        let estimate = estimator.estimate(EstimateRequest { request, claims: Map::new() }).await.unwrap();
+        assert_eq!((estimate.rows, estimate.exact), (Some(1_000_000), false));
+        assert_eq!((estimate.bytes, estimate.seconds, estimate.preview), (None, None, vec![]));
     }
 }

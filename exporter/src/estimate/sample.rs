@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    dataset::Query,
+    dataset::{Query, RowCount},
     error::JobError,
     format::{Compression, CompressionLevels, Format, FormatLimits, Ndjson},
     pipeline::{Pipeline, PipelineLimits},
@@ -110,13 +110,17 @@ impl Sample {
 }
 
 impl EncodedSample {
-    /// Estimates the size of a file with `rows` rows, in bytes, from the mean size of the sample's rows.
-    pub(super) fn bytes_of(&self, rows: u64) -> u64 {
-        if rows == self.rows || self.rows == 0 {
-            return self.bytes;
+    /// Estimates the size of a file with this number of rows, in bytes, from the mean size of the sample's rows. Returns
+    /// None if the sample has no rows, unless the file will certainly have none either.
+    pub(super) fn bytes_of(&self, count: RowCount) -> Option<u64> {
+        if self.rows == 0 {
+            return (count == RowCount::exact(0)).then_some(self.bytes);
+        }
+        if count.rows == self.rows {
+            return Some(self.bytes);
         }
         let each = self.bytes.saturating_sub(self.empty_bytes) as f64 / self.rows as f64;
-        self.empty_bytes + (each * rows as f64) as u64
+        Some(self.empty_bytes + (each * count.rows as f64) as u64)
     }
 }
 
@@ -213,7 +217,14 @@ mod tests {
     #[test]
     fn bytes_around_the_rows_count_once() {
         let measured = EncodedSample { rows: 10, bytes: 300, empty_bytes: 100, preview: vec![] };
-        assert_eq!((measured.bytes_of(10), measured.bytes_of(1_000)), (300, 20_100));
-        assert_eq!(EncodedSample { rows: 0, bytes: 100, empty_bytes: 100, preview: vec![] }.bytes_of(0), 100);
+        for (count, bytes) in [(RowCount::exact(10), 300), (RowCount::estimate(1_000), 20_100)] {
+            assert_eq!(measured.bytes_of(count), Some(bytes));
+        }
+        let empty = EncodedSample { rows: 0, bytes: 100, empty_bytes: 100, preview: vec![] };
+        assert_eq!(empty.bytes_of(RowCount::exact(0)), Some(100));
+        // the source was too slow for a sample
+        for count in [RowCount::exact(5), RowCount::estimate(5), RowCount::estimate(0)] {
+            assert_eq!(empty.bytes_of(count), None);
+        }
     }
 }

@@ -100,7 +100,7 @@ pub(super) async fn give_up(context: &WorkerContext, message: &Message, job: &En
     let Ok(transition::Claim::Won(row)) = claim else {
         return without_lease(context, message, claim);
     };
-    let (attempt, error) = (Attempt::new(context, &row), JobError::Exhausted(died));
+    let (attempt, error) = (Attempt::new(context, &row), JobError::Died(died));
     match error.verdict() {
         Verdict::Fail(problem) => fail(&attempt, message, job, &error, problem).await,
         _ => retry(message),
@@ -189,7 +189,7 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
     }
 }
 
-/// Reports the failure of an export to the notifier, and stores the job as a dead letter. Returns the acknowledgement
+/// Stores the job as a dead letter, and reports the failure of the export to the notifier. Returns the acknowledgement
 /// for the job.
 async fn fail(
     attempt: &Attempt<'_>,

@@ -19,9 +19,6 @@ use tracing::{Instrument, Span, debug, warn};
 
 use super::{segment::Fetch, source::Source};
 
-/// The maximum number of grants from announcements that a reader keeps. The reader ignores the grants of further
-/// announcements, and requests them from the notifier when it reaches their bytes.
-const MAX_ANNOUNCED_GRANTS: usize = 32;
 /// The pause before the first retry after a failure.
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// The maximum pause between two retries.
@@ -242,7 +239,8 @@ impl Reader {
     }
 
     /// Waits for an announcement of bytes at or after the reader's offset, for the export's end, or until the next poll
-    /// is due.
+    /// is due. Keeps the grant of the announcement if its segment contains the next byte to read. The reader has no
+    /// other grants then.
     async fn await_announcement(&mut self) {
         let deadline = Instant::now() + POLL_INTERVAL;
         loop {
@@ -258,7 +256,7 @@ impl Reader {
                 Ok(Announcement::Segment { attempt, grant }) => {
                     let is_next = self.attempt.is_none_or(|a| a == attempt) && self.covers(&grant);
                     let has_start = self.attempt.is_some() || self.offset == 0;
-                    if is_next && self.grants.len() < MAX_ANNOUNCED_GRANTS && has_start {
+                    if is_next && has_start {
                         self.attempt = Some(attempt);
                         self.grants.push_back(grant);
                         return;

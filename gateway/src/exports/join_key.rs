@@ -1,7 +1,7 @@
 //! The join key of an export. Two requests of one user have the same join key if they produce the same file.
 
 use aws_lc_rs::digest;
-use protocol::{export::ExportRequest, problem::Slug};
+use protocol::{access::TOKEN_CLAIMS, export::ExportRequest, problem::Slug};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -11,13 +11,8 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// Claims that the join key ignores, because they describe a token or a sign-in instead of the user (RFC 7519; OpenID
-/// Connect Core 1.0, section 2). Tokens of one user may differ in them.
-const TOKEN_CLAIMS: [&str; 12] =
-    ["exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "c_hash", "s_hash", "sid", "acr", "amr"];
-
-/// Hashes the request, with its defaults filled in, together with the caller's claims except [`TOKEN_CLAIMS`]. The
-/// claims are included because row policies may use them.
+/// Hashes the request, with its defaults filled in, together with the caller's claims except [`TOKEN_CLAIMS`]. The key
+/// contains every claim that a row policy or a scope may use, so that no request joins an export with other rights.
 ///
 /// # Errors
 /// Never: parsed JSON can be serialised.
@@ -48,7 +43,11 @@ pub(super) fn hash(value: &impl Serialize) -> Outcome<String> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::id::Owner;
+    use protocol::{
+        catalog::{Column, ColumnType},
+        filter::check_policy,
+        id::Owner,
+    };
 
     use super::*;
 
@@ -66,5 +65,17 @@ mod tests {
         let first = key(json!({"sub": "alice", "exp": 1, "jti": "a", "region": "north"}));
         assert_eq!(first, key(json!({"sub": "alice", "exp": 2, "jti": "b", "region": "north"})));
         assert_ne!(first, key(json!({"sub": "alice", "exp": 1, "jti": "a", "region": "south"})));
+    }
+
+    #[test]
+    fn the_join_key_contains_every_claim_that_a_row_policy_may_use() {
+        let columns = [Column::new("region", ColumnType::String)];
+        let request = ExportRequest { dataset: "menus".into(), ..ExportRequest::default() };
+        let key = |claims| join_key(&request, &ValidRequest::default(), &caller(claims)).unwrap();
+        let first = key(json!({"sub": "alice"}));
+        for claim in TOKEN_CLAIMS.into_iter().chain(["acr", "amr", "azp", "roles", "scope", "tenant", "email"]) {
+            let is_usable = check_policy(&json!({"region": {"eq": {"claim": claim}}}), &columns).is_ok();
+            assert_eq!(first != key(json!({"sub": "alice", (claim): "other"})), is_usable, "{claim}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Compare, Filter, Literal};
 use crate::{
+    access::TOKEN_CLAIMS,
     catalog::{Column, ColumnType},
     json::child,
     problem::FieldError,
@@ -31,8 +32,9 @@ pub fn parse(filter: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldErro
     parse_with(filter, columns, false)
 }
 
-/// Checks a row policy: a filter in which `{"claim": "<name>"}` may replace any value, or the list of `in`. The
-/// returned filter has placeholders for the claims, so the caller may use only its columns.
+/// Checks a row policy: a filter in which `{"claim": "<name>"}` may replace any value, or the list of `in`. The claim
+/// must be none of [`TOKEN_CLAIMS`]. The returned filter has placeholders for the claims, so the caller may use only its
+/// columns.
 ///
 /// # Errors
 /// All errors, with pointers below `/filter`.
@@ -206,8 +208,8 @@ impl Parser<'_> {
         at: &str,
         count: std::ops::RangeInclusive<usize>,
     ) -> Option<Vec<Literal>> {
-        if self.is_policy && claim_name(value).is_some() && count.start() != count.end() {
-            return Some(vec![placeholder(column.kind)]);
+        if let Some(claim) = self.claim(value).filter(|_| count.start() != count.end()) {
+            return self.claim_placeholder(column, claim, at).map(|literal| vec![literal]);
         }
         let Some(items) = value.as_array().filter(|items| count.contains(&items.len())) else {
             let wanted = if count.start() == count.end() {
@@ -225,8 +227,8 @@ impl Parser<'_> {
 
     fn literal(&mut self, column: &Column, value: &Value, at: &str) -> Option<Literal> {
         let kind = column.kind;
-        if self.is_policy && claim_name(value).is_some() {
-            return Some(placeholder(kind));
+        if let Some(claim) = self.claim(value) {
+            return self.claim_placeholder(column, claim, at);
         }
         let text = value.as_str();
         if text.is_some_and(|text| text.contains('\0')) {
@@ -260,6 +262,19 @@ impl Parser<'_> {
             ColumnType::Time => "a time of day such as \"15:26:01\"",
         };
         self.fail(at, format!("expected {wanted}"))
+    }
+
+    /// The name of the claim in a value of a row policy; None for every other value, and in every other filter.
+    fn claim<'v>(&self, value: &'v Value) -> Option<&'v str> {
+        if self.is_policy { claim_name(value) } else { None }
+    }
+
+    fn claim_placeholder(&mut self, column: &Column, claim: &str, at: &str) -> Option<Literal> {
+        if TOKEN_CLAIMS.contains(&claim) {
+            let detail = "describes a token or a sign-in, and not the user: a row policy can't use it";
+            return self.fail(at, format!("the claim `{claim}` {detail}"));
+        }
+        Some(placeholder(column.kind))
     }
 }
 
@@ -448,6 +463,17 @@ mod tests {
         assert_eq!(pointers(json!({"origin": {"claim": "o"}})), ["/filter/origin/claim"]);
         assert_eq!(pointers(json!({"day": {"between": {"claim": "o"}}})), ["/filter/day/between"]);
         assert_eq!(pointers(json!({"day": {"eq": {"claim": 1}}})), ["/filter/day/eq"]);
+        // rights that differ between two tokens of one user would not keep exports apart
+        for claim in TOKEN_CLAIMS {
+            let claim = json!({"claim": claim});
+            assert_eq!(pointers(json!({"not": {"origin": {"eq": claim}}})), ["/filter/not/origin/eq"]);
+            assert_eq!(pointers(json!({"origin": {"in": claim}})), ["/filter/origin/in"]);
+            assert_eq!(pointers(json!({"origin": {"in": ["a", claim]}})), ["/filter/origin/in/1"]);
+            assert_eq!(pointers(json!({"delay": {"between": [claim, 1]}})), ["/filter/delay/between/0"]);
+        }
+        for claim in ["acr", "amr", "tenant", "scope"] {
+            check(json!({"origin": {"eq": {"claim": claim}}})).unwrap();
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Paths that documents mention between backticks: each file or folder exists.
+//! Paths that documents mention between backticks: each file or folder exists, and each Rust file contains the names
+//! that follow its path.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,7 +12,8 @@ use super::{Context, files, none};
 /// Folders that builds and tests create, so that a checkout lacks them.
 const CREATED: [&str; 4] = ["target/", "data/", "web/node_modules/", "web/app/dist"];
 
-/// Finds paths in Markdown pages that begin at the root of the checkout and don't exist.
+/// Finds paths in Markdown pages that begin at the root of the checkout and don't exist, and names that the Rust file
+/// before them doesn't contain.
 pub(super) fn paths(context: &Context<'_>) -> Result<()> {
     let root = context.root();
     let folders = top_folders(root)?;
@@ -21,6 +23,11 @@ pub(super) fn paths(context: &Context<'_>) -> Result<()> {
             for path in mentioned(line, &folders) {
                 if !root.join(path).exists() {
                     findings.push(format!("{}:{}: `{path}` does not exist", context.short(&page), index + 1));
+                }
+            }
+            for (path, name) in names(line).into_iter().filter(|(path, _)| root.join(path).is_file()) {
+                if !contains(&files::text(&root.join(path))?, name) {
+                    findings.push(format!("{}:{}: `{path}` contains no `{name}`", context.short(&page), index + 1));
                 }
             }
         }
@@ -47,6 +54,33 @@ fn mentioned<'a>(line: &'a str, folders: &HashSet<String>) -> Vec<&'a str> {
     .collect()
 }
 
+/// The names of a line that directly follow the path of a Rust file, as in "`a.rs` `ONE`, `TWO`", with their paths.
+fn names(line: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    let (mut path, mut before) = (None, "");
+    for (index, part) in line.split('`').enumerate() {
+        if index % 2 == 0 {
+            before = part;
+        } else if part.ends_with(".rs") {
+            path = Some(part);
+        } else {
+            let is_name = !part.is_empty() && part.chars().all(is_of_name);
+            path = path.filter(|_| is_name && matches!(before, " " | ", "));
+            found.extend(path.map(|path| (path, part)));
+        }
+    }
+    found
+}
+
+/// Whether a text contains a name as a whole word.
+fn contains(text: &str, name: &str) -> bool {
+    text.split(|c| !is_of_name(c)).any(|word| word == name)
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +90,13 @@ mod tests {
         let folders = ["docs", "target"].map(str::to_owned).into();
         let line = "`docs/a.md`, `docs/<name>.md`, `docs/*.md`, `target/debug/x`, `other/b.md`, docs/c.md, `docs/d/`";
         assert_eq!(mentioned(line, &folders), ["docs/a.md", "docs/d/"]);
+    }
+
+    #[test]
+    fn names_follow_the_path_of_their_file() {
+        let line =
+            "| `a/b.rs` `ONE`, `two`, `x.three` `four` | `c.rs` | `FIVE`; `d.rs` of `SIX` | `e.rs` `f.rs` `seven`";
+        assert_eq!(names(line), [("a/b.rs", "ONE"), ("a/b.rs", "two"), ("f.rs", "seven")]);
+        assert!(contains("const ONE: u8", "ONE") && !contains("const ONE_MORE: u8", "ONE"));
     }
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
@@ -27,13 +28,39 @@ pub struct Spool {
     pub timeout: Duration,
 }
 
+/// A digest that identifies the configured source of remote files: its server, its bucket and its credentials. Two
+/// loads of the same configuration have the same digest. `Debug` does not show the digest, because it depends on
+/// secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SourceDigest(String);
+
+impl SourceDigest {
+    /// Hashes the settings of a source. `None` and an empty text give different digests.
+    pub fn of<'a>(settings: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for setting in settings {
+            // the length separates the settings from each other
+            context.update(&setting.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
+            context.update(setting.unwrap_or_default().as_bytes());
+        }
+        Self(hex::encode(context.finish()))
+    }
+}
+
+impl fmt::Debug for SourceDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SourceDigest")
+    }
+}
+
 /// A file of a dataset, as the listing of its location returns it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ListedFile {
     /// The path, key or URL of the file.
     pub(super) name: String,
-    /// A text that identifies the store, key and version of an object. None for a local file, an HTTP response, and a
-    /// key without wildcards, which is not looked up in a listing.
+    /// A text that identifies the source, key and version of an object. The text must not be logged, because it has the
+    /// digest of the source. None for a local file, an HTTP response, and a key without wildcards, which is not looked up
+    /// in a listing.
     pub(super) version: Option<String>,
 }
 
@@ -53,6 +80,8 @@ pub enum Location {
     Objects {
         /// The store that holds the bucket.
         store: Arc<dyn ObjectStore>,
+        /// The digest of the settings of the store.
+        source: SourceDigest,
         /// The key of one object, or a pattern that matches several keys.
         pattern: String,
         /// The folder for the local copies of the objects, and the limits of each copy.
@@ -99,12 +128,15 @@ impl Location {
         matches!(self, Self::Local(_))
     }
 
-    /// Returns a text that identifies the location: a path, a store and a pattern, or a URL.
+    /// Returns a text that identifies the location: a path, a source and a pattern, or a URL and a token. The text has
+    /// digests instead of secrets, but must not be logged.
     pub(super) fn identity(&self) -> String {
         match self {
             Self::Local(path) => format!("file {}", path.display()),
-            Self::Objects { store, pattern, .. } => format!("{store} {pattern}"),
-            Self::Http { url, .. } => url.to_string(),
+            Self::Objects { source, pattern, .. } => format!("objects {} {pattern}", source.0),
+            Self::Http { url, bearer, .. } => {
+                format!("http {}", SourceDigest::of([Some(url.as_str()), Some(bearer.expose())]).0)
+            }
         }
     }
 
@@ -118,7 +150,7 @@ impl Location {
                 let pattern = pattern.clone();
                 tokio::task::spawn_blocking(move || local_files(&pattern)).await?
             }
-            Self::Objects { store, pattern, spool } => objects(store, pattern, spool).await,
+            Self::Objects { store, source, pattern, spool } => objects(store, source, pattern, spool).await,
             Self::Http { url, .. } => Ok(vec![url.to_string().into()]),
         }
     }
@@ -171,11 +203,17 @@ fn local_files(pattern: &std::path::Path) -> Result<Vec<ListedFile>, DatasetErro
 
 /// Returns the objects whose keys match a pattern, sorted by key. If the pattern has no `*`, and an object with exactly
 /// this key exists, returns only that object.
-async fn objects(store: &Arc<dyn ObjectStore>, pattern: &str, spool: &Spool) -> Result<Vec<ListedFile>, DatasetError> {
+async fn objects(
+    store: &Arc<dyn ObjectStore>,
+    source: &SourceDigest,
+    pattern: &str,
+    spool: &Spool,
+) -> Result<Vec<ListedFile>, DatasetError> {
     let listed = |object: object_store::ObjectMeta| {
         let (name, at, size) = (object.location.to_string(), object.last_modified, object.size);
         let tag = object.e_tag.unwrap_or_default();
-        ListedFile { version: Some(format!("{store} {name} {tag} {} {size}", at.timestamp_micros())), name }
+        let version = format!("{} {name} {tag} {} {size}", source.0, at.timestamp_micros());
+        ListedFile { version: Some(version), name }
     };
     if !has_wildcard(pattern) {
         return Ok(vec![pattern.to_owned().into()]);

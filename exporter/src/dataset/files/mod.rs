@@ -45,6 +45,6 @@ mod zone_tests;
 pub use self::{
     dataset::Files,
     kind::{Comments, CsvDialect, FileKind},
-    location::{Location, Spool},
+    location::{Location, SourceDigest, Spool},
 };
 pub(super) use self::{predicate::like, row_filter::RowFilter};

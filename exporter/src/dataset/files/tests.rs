@@ -90,6 +90,7 @@ async fn objects_of_a_bucket_are_read_in_the_order_of_their_names_without_leftov
     let objects: Arc<dyn object_store::ObjectStore> = Arc::new(builder.build().unwrap());
     let location = |bytes| Location::Objects {
         store: Arc::clone(&objects),
+        source: SourceDigest::of([Some(config.url.as_str())]),
         pattern: "sales/*.parquet".into(),
         spool: spool(dir.path(), bytes),
     };
@@ -106,7 +107,8 @@ async fn objects_of_a_bucket_are_read_in_the_order_of_their_names_without_leftov
     assert_eq!(numbers(&files, &percent).await.unwrap(), (50..60).collect::<Vec<_>>());
     let key = store_key(&*objects, "100").await;
     assert!(key.contains('%'), "{key}");
-    let alone = Location::Objects { store: Arc::clone(&objects), pattern: key, spool: spool(dir.path(), 1 << 20) };
+    let Location::Objects { store: objects, source, spool, .. } = location(1 << 20) else { unreachable!() };
+    let alone = Location::Objects { store: Arc::clone(&objects), source, pattern: key, spool };
     let alone = opened("percent", alone, FileKind::Parquet, &[]).await.unwrap();
     assert_eq!(numbers(&alone, &all()).await.unwrap().len(), 10);
     objects.delete(&object_store::path::Path::parse(store_key(&*objects, "100").await).unwrap()).await.unwrap();
@@ -166,6 +168,46 @@ async fn an_error_of_an_endpoint_does_not_show_its_url() {
     let refused = opened("rows", location(whole.clone(), "wrong").await, FileKind::Arrow, &[]).await.unwrap_err();
     let text = format!("{refused} {refused:?}");
     assert!(text.contains("403") && !text.contains("hunter2") && !refused.is_transient(), "{text}");
+}
+
+#[tokio::test]
+async fn a_scan_belongs_to_the_token_and_the_bucket_of_its_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let url: url::Url = endpoint(b"n\n1\n".to_vec()).await.parse().unwrap();
+    let location = |token: &str| {
+        Arc::new(Location::Http {
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            url: url.clone(),
+            bearer: Secret::new(token),
+            spool: spool(dir.path(), 1 << 20),
+        })
+    };
+    let csv = FileKind::Csv(CsvDialect::new(b','));
+    let (right, wrong) = (location("t0ken"), location("wrong"));
+    let pending = scan::find(&right, csv, Duration::ZERO).await.unwrap_err();
+    assert!(matches!(pending, DatasetError::Scanning), "{pending}");
+    let refused = scan::find(&wrong, csv, scan::MAX_WAIT).await.unwrap_err();
+    assert!(refused.to_string().contains("403") && !refused.is_transient(), "{refused}");
+    assert_eq!(scan::find(&right, csv, scan::MAX_WAIT).await.unwrap().columns.len(), 1);
+    assert!(!right.identity().contains("t0ken") && right.identity() == location("t0ken").identity());
+
+    // equal objects in buckets of the same name
+    let memory = object_store::memory::InMemory::new();
+    memory.put(&"a.csv".into(), "n\n1\n".into()).await.unwrap();
+    let memory: Arc<dyn object_store::ObjectStore> = Arc::new(memory);
+    let listed = async |endpoint| {
+        let source = SourceDigest::of([Some(endpoint), Some("bucket")]);
+        assert!(!format!("{source:?}").contains(|c: char| c.is_ascii_digit()));
+        let objects = Location::Objects {
+            store: Arc::clone(&memory),
+            source,
+            pattern: "*.csv".into(),
+            spool: spool(dir.path(), 1 << 20),
+        };
+        (objects.identity(), objects.list().await.unwrap()[0].version.clone().unwrap())
+    };
+    let (first, second) = (listed("https://a").await, listed("https://b").await);
+    assert!(first.0 != second.0 && first.1 != second.1 && first == listed("https://a").await);
 }
 
 #[tokio::test]

@@ -17,13 +17,11 @@ use super::{
     expressions::col,
     select::from_source,
     source::Source,
+    sqlite::HAS_ZONE,
 };
 
 /// The maximum number of rows that decide whether a column has a time zone. Each export checks all its rows again.
 const SAMPLE_ROWS: u64 = 100_000;
-/// The SQL condition that is true for a value with a time zone, and NULL for NULL. Each `?` stands for the column.
-const HAS_ZONE: &str = "(typeof(?) IN ('integer', 'real') OR ? GLOB '*[Zz]' OR ? GLOB '*[+-][0-9][0-9]:[0-9][0-9]' \
-                        OR ? GLOB '*:*[+-][0-9][0-9][0-9][0-9]' OR ? GLOB '*UTC')";
 
 /// Returns the columns with [`Column::local`] set for each `datetime` column whose values have no time zone. A column
 /// without values counts as one with a time zone. For a database other than SQLite, returns the columns unchanged.
@@ -62,7 +60,7 @@ async fn found(
     columns: &[String],
 ) -> Result<Vec<Option<bool>>, DatasetError> {
     for name in columns {
-        let has_zone = Expr::cust_with_exprs(HAS_ZONE, std::iter::repeat_n(col(name), 5));
+        let has_zone = Expr::cust_with_exprs(HAS_ZONE, std::iter::repeat_n(col(name), HAS_ZONE.matches('?').count()));
         select.expr(Func::max(has_zone));
     }
     let backend = db.get_database_backend();

@@ -84,7 +84,7 @@ impl<'a> Attempt<'a> {
     pub(super) async fn run(&self, message: &Message, row: &Model) -> Result<FileInfo, JobError> {
         let max_attempts = self.context.config.max_attempts;
         if self.failures >= max_attempts {
-            return Err(JobError::Exhausted(max_attempts));
+            return Err(JobError::Exhausted(self.failures));
         }
         let plan = Plan::resolve(&self.context.catalog.current(), PlanRequest::from_row(row)?)?;
         let cancellation = self.context.cancellations.register(self.id);

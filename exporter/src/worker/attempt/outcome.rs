@@ -42,17 +42,19 @@ impl Attempt<'_> {
         }
     }
 
-    /// Reports that the export failed, and stores the job as a dead letter.
+    /// Stores the job as a dead letter, and reports that the export failed. After the report the export has ended, and
+    /// no later attempt could store the dead letter. So the dead letter comes first, and an error of either step lets the
+    /// job be retried.
     pub(in crate::worker) async fn report_failure(
         &self,
         job: &Envelope<Job>,
         error: &JobError,
         problem: Problem,
     ) -> Result<(), BusError> {
-        let result = OutcomeResult::Failed { attempt: self.number, problem };
-        let reported = self.publish_outcome("failed", result).await;
-        let stored = self.publish_dead_letter(job, error).await;
-        reported.and(stored)
+        self.publish_dead_letter(job, error).await?;
+        self.publish_outcome("failed", OutcomeResult::Failed { attempt: self.number, problem }).await?;
+        metrics::counter!("sluice_exporter_dead_letters_total", "reason" => error.label()).increment(1);
+        Ok(())
     }
 
     async fn publish_outcome(&self, kind: &str, result: OutcomeResult) -> Result<(), BusError> {
@@ -62,13 +64,13 @@ impl Attempt<'_> {
         self.context.bus.publish_durable(subject::outcome(self.id), &message_id, &envelope).await
     }
 
-    /// Publishes the job and the reason of its failure to the stream of dead letters.
+    /// Publishes the job and the reason of its failure to the stream of dead letters. The stream keeps the first dead
+    /// letter of an export, and drops those of its retries.
     async fn publish_dead_letter(&self, job: &Envelope<Job>, error: &JobError) -> Result<(), BusError> {
         let reason = error.label();
-        let message_id = format!("{}:{}:dead", self.id, self.number);
+        let message_id = format!("{}:dead", self.id);
         let letter = DeadLetter { job: &job.body, attempt: self.number, reason, detail: error.to_string() };
         let envelope = Envelope::new(&message_id, &job.traceparent, letter);
-        metrics::counter!("sluice_exporter_dead_letters_total", "reason" => reason).increment(1);
         self.context.bus.publish_durable(subject::dead_letter(reason, self.id), &message_id, &envelope).await
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A task reads the files one after the other, and caches the result for each version of a file. The load of a catalog
 //! waits for the task for a limited time. If the task takes longer, the dataset is unavailable until the task has
-//! ended, and the next load of the catalog waits for the same task.
+//! ended, and the next load of the catalog waits for the same task. Loads at the same time share the task, too.
 
 mod cache;
 mod task;
@@ -44,7 +44,7 @@ pub(super) struct ScannedColumn {
 }
 
 /// The columns that were found in all files of a dataset.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Found {
     /// The columns of all files, in the order in which they were found first.
     pub(super) columns: Vec<Column>,

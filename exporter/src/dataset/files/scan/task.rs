@@ -2,11 +2,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use tokio::{sync::Semaphore, task::AbortHandle, time::timeout};
 
 use super::{
     super::{super::DatasetError, FileKind, Location},
@@ -21,14 +25,33 @@ const MAX_TIME: Duration = Duration::from_secs(60 * 60);
 const CONCURRENCY: usize = 2;
 /// The size above which a local file is large, in bytes. Smaller files do not wait for larger ones.
 const LARGE_FILE: u64 = 64 << 20;
-/// The maximum number of tasks that are kept for a later call of [`find`]. When the number is reached, finished tasks
-/// are dropped; if none is finished, the new task is aborted.
+/// The maximum number of tasks that several calls of [`find`] can share. When the number is reached, finished tasks are
+/// dropped; if none is finished, a new task serves only the call that started it.
 const MAX_TASKS: usize = 256;
 
 static SLOTS: Semaphore = Semaphore::const_new(CONCURRENCY);
-static TASKS: LazyLock<Mutex<HashMap<(FileKind, String), Task>>> = LazyLock::new(Mutex::default);
+/// The shared tasks: those that run, and those that ended after the wait of each caller.
+static TASKS: LazyLock<Mutex<Tasks>> = LazyLock::new(Mutex::default);
 
-type Task = JoinHandle<Result<Found, DatasetError>>;
+type Tasks = HashMap<Key, Task>;
+/// The format and the identity of a location.
+type Key = (FileKind, String);
+
+/// A task that scans all files of a location. Clones wait for the same task.
+#[derive(Clone)]
+struct Task {
+    result: Shared<BoxFuture<'static, Result<Arc<Found>, Arc<DatasetError>>>>,
+    handle: AbortHandle,
+}
+
+/// Aborts a task that no other call can find, when this value is dropped.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// Stops the scan of a file when this value is dropped.
 struct StopOnDrop(Arc<Stop>);
@@ -39,7 +62,9 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Scans all files of a location in a task, and returns their columns.
+/// Scans all files of a location in a task, and returns their columns. Calls for the same location share the task while
+/// it runs, also if the call that started it was dropped. After the first call that receives the result, the next one
+/// starts a new task.
 ///
 /// # Errors
 /// [`DatasetError::Scanning`] if the task takes longer than `wait`. The task then goes on, and a later call waits for
@@ -50,22 +75,45 @@ pub(in crate::dataset::files) async fn find(
     wait: Duration,
 ) -> Result<Found, DatasetError> {
     let key = (kind, location.identity());
-    let known = TASKS.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-    let mut task = known.unwrap_or_else(|| tokio::spawn(within_time(Arc::clone(location), kind)));
-    match timeout(wait, &mut task).await {
-        Ok(found) => found?,
-        Err(_) => {
-            let mut tasks = TASKS.lock().unwrap_or_else(PoisonError::into_inner);
-            if tasks.len() >= MAX_TASKS {
-                tasks.retain(|_, task| !task.is_finished());
-            }
-            if tasks.len() >= MAX_TASKS {
-                task.abort();
-            } else if let Some(other) = tasks.insert(key, task) {
-                other.abort();
-            }
-            Err(DatasetError::Scanning)
-        }
+    let (task, _abort) = shared_task(&key, || Task::start(Arc::clone(location), kind));
+    let Ok(result) = timeout(wait, task.result.clone()).await else { return Err(DatasetError::Scanning) };
+    let mut tasks = tasks();
+    if tasks.get(&key).is_some_and(|known| known.result.ptr_eq(&task.result)) {
+        tasks.remove(&key);
+    }
+    drop(tasks);
+    result.map(Arc::unwrap_or_clone).map_err(DatasetError::Shared)
+}
+
+fn tasks() -> MutexGuard<'static, Tasks> {
+    TASKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the shared task with this key, or starts one. If there are too many tasks, the new task is not shared, and
+/// ends when the returned value is dropped.
+fn shared_task(key: &Key, start: impl FnOnce() -> Task) -> (Task, Option<AbortOnDrop>) {
+    let mut tasks = tasks();
+    if let Some(task) = tasks.get(key) {
+        return (task.clone(), None);
+    }
+    if tasks.len() >= MAX_TASKS {
+        tasks.retain(|_, task| !task.handle.is_finished());
+    }
+    let task = start();
+    if tasks.len() >= MAX_TASKS {
+        let abort = AbortOnDrop(task.handle.clone());
+        return (task, Some(abort));
+    }
+    tasks.insert(key.clone(), task.clone());
+    (task, None)
+}
+
+impl Task {
+    fn start(location: Arc<Location>, kind: FileKind) -> Self {
+        let scanning = tokio::spawn(within_time(location, kind));
+        let handle = scanning.abort_handle();
+        let result = async move { scanning.await?.map(Arc::new) };
+        Self { result: result.map(|result| result.map_err(Arc::new)).boxed().shared(), handle }
     }
 }
 

@@ -1,9 +1,16 @@
 //! The limited wait for a scan, and its memory.
 
-use std::os::unix::fs::MetadataExt;
+use std::{os::unix::fs::MetadataExt, time::Duration};
+
+use platform::secret::Secret;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
 
 use super::*;
-use crate::dataset::files::{CsvDialect, Location};
+use crate::dataset::files::{CsvDialect, Location, Spool};
 
 const CSV: FileKind = FileKind::Csv(CsvDialect::new(b','));
 
@@ -18,6 +25,54 @@ async fn a_scan_goes_on_after_the_wait_for_it() {
     assert!(error.to_string().contains("declare its columns"), "{error}");
     let found = find(&location, CSV, MAX_WAIT).await.unwrap();
     assert_eq!(found.columns, [Column::new("n", protocol::catalog::ColumnType::Int)]);
+}
+
+#[tokio::test]
+async fn calls_at_once_share_a_scan_that_outlives_the_first_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let location = Arc::new(Location::Http {
+        client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        url: format!("http://{}/a.csv", listener.local_addr().unwrap()).parse().unwrap(),
+        bearer: Secret::default(),
+        spool: Spool { dir: dir.path().to_owned(), max_size: 1 << 20, timeout: Duration::from_secs(20) },
+    });
+    let (requested, mut requests) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let (answer, answered) = oneshot::channel::<()>();
+            requested.send(answer).unwrap();
+            tokio::spawn(async move {
+                answered.await.unwrap();
+                assert!(socket.read(&mut [0; 4096]).await.unwrap() > 0);
+                socket
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nn\n1\n")
+                    .await
+                    .unwrap();
+            });
+        }
+    });
+    let call = || {
+        let location = Arc::clone(&location);
+        tokio::spawn(async move { find(&location, CSV, MAX_WAIT).await })
+    };
+    let first = call();
+    let answer = requests.recv().await.unwrap();
+    let (second, third) = (call(), call());
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    assert!(matches!(find(&location, CSV, Duration::ZERO).await, Err(DatasetError::Scanning)));
+    answer.send(()).unwrap();
+    for call in [second, third] {
+        let found = call.await.unwrap().unwrap();
+        assert_eq!(found.columns, [Column::new("n", protocol::catalog::ColumnType::Int)]);
+    }
+    assert!(requests.try_recv().is_err(), "one request for all calls");
+    // the next call scans again, because the file may have changed
+    let next = call();
+    requests.recv().await.unwrap().send(()).unwrap();
+    next.await.unwrap().unwrap();
 }
 
 #[test]

@@ -22,8 +22,11 @@ mod stored;
 mod tests;
 
 pub use self::file::SqliteFile;
-pub(super) use self::reader::{count, open};
 pub(crate) use self::schema::{named_table, table_columns};
+pub(super) use self::{
+    moments::HAS_ZONE,
+    reader::{count, open},
+};
 
 use super::expressions::SOURCE;
 

@@ -21,6 +21,14 @@ pub(super) const JULIAN_START: f64 = 1_721_059.5;
 /// The Julian day of 1970-01-01T00:00:00Z, in milliseconds.
 const JULIAN_EPOCH_MS: i64 = 210_866_760_000_000;
 
+/// The SQL condition that is true for a number, and for a timestamp with a time zone as [`has_zone`] defines it. The
+/// condition is NULL for NULL. Each `?` stands for the column. A time zone begins after `YYYY-MM-DD HH:MM`, which are 16
+/// characters. The condition may also be true for a text that is no timestamp, which no export accepts.
+pub(in super::super) const HAS_ZONE: &str = "(typeof(?) IN ('integer', 'real') OR substr(?, 17) GLOB '*[Zz]' \
+                                             OR substr(?, 17) GLOB '*UTC' OR substr(?, 17) GLOB '*[+-][0-9][0-9]' \
+                                             OR substr(?, 17) GLOB '*[+-][0-9][0-9]:[0-9][0-9]' \
+                                             OR substr(?, 17) GLOB '*[+-][0-9][0-9][0-9][0-9]')";
+
 /// The error text for a fraction of a second with more digits than a timestamp or a time of day keeps.
 const TOO_FINE: &str = "a fraction of a second with more than six digits";
 const NO_MOMENT: &str = "a text that is no date with a time, such as 2026-11-22 15:26:01";
@@ -44,10 +52,11 @@ pub(super) fn moment(text: &str) -> Result<i64, &'static str> {
     Ok(midnight + micros - offset_seconds(zone).ok_or(NO_MOMENT)? * MICROS)
 }
 
-/// Whether the text of a timestamp ends with a time zone: an offset, `Z` or `UTC`.
+/// Whether the text is a timestamp with a time zone: an offset, `Z` or `UTC`. [`HAS_ZONE`] is the same test in SQL.
 pub(super) fn has_zone(text: &str) -> bool {
     let clock = leading_date(text).and_then(|(_, rest)| rest.strip_prefix([' ', 'T', 't']));
-    clock.is_some_and(|clock| leading_time(clock, NO_MOMENT).is_ok_and(|(_, zone)| !zone.is_empty()))
+    let zone = clock.and_then(|clock| leading_time(clock, NO_MOMENT).ok()).map(|(_, zone)| zone);
+    zone.is_some_and(|zone| !matches!(zone, "" | " ") && offset_seconds(zone).is_some())
 }
 
 /// Converts a count of seconds since 1970 to microseconds. Refuses a number that may mean something else, such as
@@ -238,14 +247,39 @@ mod tests {
         }
     }
 
-    #[test]
-    fn offsets_are_zones() {
-        for text in ["2026-11-22T15:26:01Z", "2026-11-22 15:26 UTC", "2026-11-22 15:26:01.5+01:00"] {
-            assert!(has_zone(text), "{text}");
+    #[tokio::test]
+    async fn sql_finds_the_same_time_zones_as_the_reader() {
+        use sea_orm::{ConnectionTrait, Statement, Value};
+
+        let database = testkit::db::sqlite().await;
+        let sql = format!("SELECT {}", HAS_ZONE.replace('?', "?1"));
+        let with_sql = async |value: Value| {
+            let statement = Statement::from_sql_and_values(database.db.get_database_backend(), &sql, [value]);
+            let row = database.db.query_one_raw(statement).await.unwrap().unwrap();
+            row.try_get_by_index::<Option<bool>>(0).unwrap()
+        };
+        let mut zoned = 0;
+        for (date, clock, zone) in ["2026-11-22", "0000-01-01"].iter().flat_map(|date| {
+            let clocks = ["", " 15:26", "T15:26:01", "t15:26:01.5", " 15:26:01.123456000"];
+            let zones = ["", "Z", "z", "UTC", "+01:00", "-0130", "+14", "-00"];
+            clocks.into_iter().flat_map(move |clock| zones.map(|zone| (*date, clock, zone)))
+        }) {
+            for space in ["", " "] {
+                let text = format!("{date}{clock}{space}{zone}");
+                if moment(&text).is_ok() {
+                    zoned += i32::from(has_zone(&text));
+                    assert_eq!(has_zone(&text), !zone.is_empty(), "{text}");
+                    assert_eq!(with_sql(text.clone().into()).await, Some(has_zone(&text)), "{text}");
+                }
+            }
         }
-        for text in ["2026-11-22", "2026-11-22 15:26", "2026-11-22T15:26:01.5", "x"] {
-            assert!(!has_zone(text), "{text}");
+        assert_eq!(zoned, 2 * 4 * 7 * 2);
+        for text in ["x", "", "2026-11-22", "2026-11-22 15:26:01 CET", "2026-11-22 15:26 "] {
+            assert_eq!((has_zone(text), with_sql(text.into()).await), (false, Some(false)), "{text}");
         }
+        assert_eq!(with_sql(1_700_000_000_i64.into()).await, Some(true));
+        assert_eq!(with_sql(2_458_849.5.into()).await, Some(true));
+        assert_eq!(with_sql(None::<String>.into()).await, None);
     }
 
     #[test]
