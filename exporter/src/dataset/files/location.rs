@@ -32,8 +32,8 @@ pub struct Spool {
 pub(super) struct ListedFile {
     /// The path, key or URL of the file.
     pub(super) name: String,
-    /// A text that identifies the store, key and version of an object. None for a local file, an HTTP response, and a
-    /// key without wildcards, which is not looked up in a listing.
+    /// A text that identifies the store, key and version of an object. None for a local file, for an HTTP response, and
+    /// for an object whose key has no wildcards: its version is not looked up.
     pub(super) version: Option<String>,
 }
 
