@@ -47,16 +47,16 @@ pub enum DatasetError {
         dataset: String,
         /// The name of the column.
         column: String,
-        /// The number that the row has in the export, or would have if it passed the filter: one more than the number of
-        /// earlier rows that passed. The first row has the number 1.
+        /// The number of earlier rows that passed the filter, plus one. If the row itself passes the filter, this is
+        /// its number in the export.
         row: u64,
         /// The kind of the stored value, such as `a BLOB`. The text does not repeat the value.
         found: &'static str,
         /// The declared kind of the column, such as `a column of whole numbers`.
         expected: &'static str,
     },
-    /// The database returned the rows in another order than that of their values, because the column stores its values
-    /// in several spellings.
+    /// The rows are not in the order of the values of this column: the column stores values in several spellings, and
+    /// the database sorts by the spellings.
     #[error(
         "column `{0}` has values in spellings that its database sorts in another order than their values: write them in one \
          spelling, or leave the column out of `order`"

@@ -38,7 +38,7 @@ pub struct DatasetInfo {
     /// The version that manifests record with the name; `1` by default. Change the version whenever the dataset begins
     /// to select different rows or columns of its source.
     pub version: String,
-    /// The snapshots from which the rows of one export come; by default [`Snapshot::Export`].
+    /// Whether all rows of an export come from one snapshot of the source; [`Snapshot::Export`] by default.
     pub snapshot: Snapshot,
     /// The columns, in the order of the dataset.
     pub columns: Vec<Column>,

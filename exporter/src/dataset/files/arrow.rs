@@ -34,8 +34,11 @@ const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;
 
-/// Checks how deeply the columns of a file are nested. Returns a reader at the beginning of the file, and true for the
-/// file format of Arrow IPC or false for the stream format.
+/// Returns a reader at the beginning of a file, and whether the file has the file format of Arrow IPC: true for the
+/// file format, false for the stream format.
+///
+/// # Errors
+/// When the file can't be read, is Feather version 1, or has a damaged schema or a column that is nested too deeply.
 fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     file.rewind()?;
     let mut begin = Vec::new();

@@ -98,8 +98,8 @@ impl Batches {
     }
 
     /// Returns the size of a record batch in memory, in bytes. `columns` has the type of each column, and whether the
-    /// column counts; if `columns` is None, all columns count. `body` is the file offset at which the buffers of the
-    /// batch begin.
+    /// size includes the column; if `columns` is None, the size includes all columns. `body` is the file offset at
+    /// which the buffers of the batch begin.
     fn bytes(
         &self,
         batch: RecordBatchRef<'_>,
@@ -148,8 +148,7 @@ impl Batches {
 }
 
 /// Returns the number of buffers that a column of this type has in a record batch. A column of a view type has two
-/// buffers and a variable number of further ones, which is the next item of `variadic`. Returns None if `variadic` has
-/// no next item.
+/// buffers, and further ones, whose number is the next item of `variadic`. Returns None if `variadic` has no next item.
 fn buffers_of(dtype: &ArrowDataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
     use ArrowDataType as D;
     Some(match dtype {

@@ -215,8 +215,9 @@ impl Files {
         parquet::read(&file, &query.columns, filter.as_ref(), sender, query.limit, &|frame| self.cast(frame))
     }
 
-    /// Gives columns of an Arrow IPC file that have only NULLs the types that they have in the dataset, because the
-    /// reader returns a column with the type null as text.
+    /// Gives each column of a frame that has only NULLs the type of the same column in the dataset, if the file is
+    /// Arrow IPC: the reader of such files returns a column with the type null as text. Frames of other formats stay as
+    /// they are.
     fn with_nulls(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         if self.kind == FileKind::Arrow {
             for (name, dtype) in self.schema.iter() {
@@ -233,8 +234,9 @@ impl Files {
         Ok(frame)
     }
 
-    /// Returns an error if a column of a file has another column type than in the dataset, or if only one of the two
-    /// has a time zone. The widths of numbers may differ.
+    /// Returns an error if a column of a file has another column type than the same column of the dataset. The widths
+    /// of numbers may differ. In Parquet and Arrow IPC files, a column of timestamps must also have a time zone exactly
+    /// if the column of the dataset has one.
     fn check_types(&self, schema: &Schema) -> Result<(), DatasetError> {
         for (name, dtype) in schema.iter() {
             let found = column_type(dtype);
@@ -303,8 +305,8 @@ struct FirstFile {
     nulls: BTreeSet<String>,
 }
 
-/// Reads the columns of the first file of a dataset. A text file stores no types, so that `declared` must not be empty
-/// for such a file.
+/// Reads the columns of the first file of a dataset. `declared` must not be empty for a text file, because a text file
+/// stores no types.
 fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -> Result<FirstFile, DatasetError> {
     let (mapping, rows) = match kind {
         FileKind::Parquet => {
@@ -332,8 +334,9 @@ fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -
     Ok(FirstFile { columns, schema: mapping.schema, rows, notes, nulls: mapping.nulls })
 }
 
-/// Returns the declared columns of a text file, and marks those whose timestamps have no time zone. `naive` returns for
-/// each of the named columns whether its first values are timestamps without a time zone.
+/// Returns the declared columns of a text file, and marks those whose timestamps have no time zone. `naive` gets the
+/// names of the columns with timestamps, and returns for each name whether the first values of the column have no time
+/// zone.
 fn with_zones(
     declared: &[Column],
     naive: impl FnOnce(&[&str]) -> Result<Vec<bool>, DatasetError>,

@@ -55,7 +55,8 @@ impl Candidates {
         self != Self::UNSEEN && self.0 & NAIVE != 0
     }
 
-    /// Removes the types in which this CSV field would be written as another text. The field must not be empty.
+    /// Removes the types that do not fit this CSV field. A type fits if an export writes the field in this type as the
+    /// same text. The field must not be empty.
     pub(super) fn restrict(&mut self, field: &[u8]) {
         self.0 &= match field[0] {
             b'0'..=b'9' | b'-' => match (field.get(4), field.get(7)) {
@@ -67,8 +68,8 @@ impl Candidates {
         };
     }
 
-    /// Removes the types in which this JSON value would be written as another text or with another JSON type. The value
-    /// `null` removes no type.
+    /// Removes the types that do not fit this JSON value. A type fits if an export writes the value in this type as the
+    /// same text, with the same JSON type. The value `null` fits every type.
     pub(super) fn restrict_json(&mut self, value: &[u8]) {
         self.0 &= match value {
             [b'n', ..] => return,
@@ -152,7 +153,8 @@ fn is_int(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| text.parse::<i64>().is_ok())
 }
 
-/// Whether a text is exactly what exports write for a finite 64-bit float: its shortest text.
+/// Whether a text is exactly what exports write for a finite 64-bit float: the shortest text that reads back as the
+/// same float.
 fn is_shortest_float(written: &[u8]) -> bool {
     let parsed = std::str::from_utf8(written).ok().and_then(|text| text.parse::<f64>().ok());
     let Some(float) = parsed.filter(|float| float.is_finite()) else { return false };

@@ -28,9 +28,13 @@ pub struct CsvDialect {
 /// The rule that decides which lines at the beginning of a CSV file are comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Comments {
-    /// Leading lines that begin with `#` are comments. The last of them is the header instead if it has as many fields
-    /// as the next line, and no space after `#`. If it has as many fields, more than one, but a space after `#`, the
-    /// file is refused, because the line may be either.
+    /// Leading lines that begin with `#` are comments, but the last of them may be the header:
+    ///
+    /// - It is the header if it has as many fields as the next line, and no space after `#`. Without a next line, it is
+    ///   the header if it has several fields.
+    /// - If it has several fields, as many as the next line, and a space after `#`, the file is refused, because the
+    ///   line may be a comment or the header.
+    /// - Otherwise, it is a comment.
     Detected,
     /// All leading lines that begin with `#` are comments.
     Hash,

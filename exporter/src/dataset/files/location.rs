@@ -59,8 +59,8 @@ pub(super) struct ListedFile {
     /// The path, key or URL of the file.
     pub(super) name: String,
     /// A text that identifies the source, key and version of an object. The text must not be logged, because it has the
-    /// digest of the source. None for a local file, an HTTP response, and a key without wildcards, which is not looked up
-    /// in a listing.
+    /// digest of the source. None for a local file, for an HTTP response, and for an object whose key has no wildcards:
+    /// its version is not looked up.
     pub(super) version: Option<String>,
 }
 

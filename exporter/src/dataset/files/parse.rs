@@ -112,8 +112,9 @@ fn naive_datetime(text: &str) -> Option<i64> {
     exact_micros(naive.and_utc(), text)
 }
 
-/// Returns a timestamp in microseconds since 1970-01-01T00:00:00Z. Returns None if the number would differ from `text`:
-/// for a leap second, a fraction finer than microseconds, or a year with fewer than four digits.
+/// Returns the timestamp `moment`, which was parsed from `text`, in microseconds since 1970-01-01T00:00:00Z. Returns
+/// None if microseconds can't express `text` exactly: for a leap second, a fraction finer than microseconds, or a year
+/// with fewer than four digits.
 fn exact_micros(moment: DateTime<Utc>, text: &str) -> Option<i64> {
     let nanos = moment.timestamp_subsec_nanos();
     let is_exact = has_year(text) && nanos < 1_000_000_000 && nanos.is_multiple_of(1_000) && fraction_digits(text) <= 9;

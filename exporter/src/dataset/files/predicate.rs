@@ -212,8 +212,8 @@ fn text_test(
     Ok(col(name).map(map, |_, field| Ok(Field::new(field.name().clone(), DataType::Boolean))))
 }
 
-/// Whether a text matches a LIKE pattern. After a mismatch, the last `%` before it takes one more character, and
-/// earlier ones keep theirs, so that the time is at most quadratic in the length of the text.
+/// Whether a text matches a LIKE pattern. Each `%` first stands for no character. After a mismatch, only the last `%`
+/// before the mismatch takes one more character, so that the time is at most quadratic in the length of the text.
 pub(in crate::dataset) fn like(text: &str, parts: &[LikePart]) -> bool {
     let (mut at, mut part) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

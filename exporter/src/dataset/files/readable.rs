@@ -104,8 +104,8 @@ pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> Arr
     ArrowField { dtype, ..field.clone() }
 }
 
-/// Returns the number of digits, the number of digits after the point, and whether the most significant byte comes
-/// first. Returns None if the values of the field are not decimals in 32 bytes.
+/// Returns the format of the decimals in a field with the mark [`DECIMAL`]: the number of digits, the number of digits
+/// after the point, and whether the most significant byte comes first. Returns None for any other field.
 fn decimal_of(field: &ArrowField) -> Option<(usize, usize, bool)> {
     let ArrowDataType::FixedSizeBinary(width) = field.dtype else { return None };
     let mark = field.metadata.as_deref()?.get(&DECIMAL).filter(|_| width == size_of::<i256>())?;
@@ -119,7 +119,7 @@ const fn decimal_type(digits: usize, scale: usize) -> ArrowDataType {
     if digits > MAX_DIGITS { ArrowDataType::Utf8View } else { ArrowDataType::Decimal(digits, scale) }
 }
 
-/// Returns the field of the array that [`convert`] returns for an array of this field.
+/// Returns the field with the type to which [`convert`] converts its values.
 pub(super) fn field(field: &ArrowField) -> ArrowField {
     let dtype = match decimal_of(field) {
         Some((digits, scale, _)) => decimal_type(digits, scale),
@@ -284,8 +284,8 @@ fn uuids(array: &FixedSizeBinaryArray) -> Box<dyn Array> {
     texts.collect::<MutableBinaryViewArray<str>>().freeze().boxed()
 }
 
-/// Converts decimals of 32 bytes each to the type `target`, which is a decimal type or text. If `reversed` is true, the
-/// most significant byte comes first.
+/// Converts decimals of 32 bytes each to the type `target`, which is a decimal type or text. The most significant byte
+/// comes first if `reversed` is true, and last otherwise.
 fn decimals_of_bytes(
     array: &FixedSizeBinaryArray,
     scale: usize,

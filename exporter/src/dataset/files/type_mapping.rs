@@ -149,7 +149,7 @@ const fn is_text(dtype: &DataType) -> bool {
 /// [`readable::convert`].
 ///
 /// # Errors
-/// When the arrays can't be decoded, or their texts exceed the budget.
+/// When the arrays can't be decoded, a number has more than 38 digits, or the texts of the values exceed `budget`.
 pub(super) fn column(
     field: &ArrowField,
     arrays: Vec<Box<dyn Array>>,

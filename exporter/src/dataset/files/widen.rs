@@ -62,12 +62,12 @@ pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<C
     Ok(Some(cast).filter(|_| back.equals_missing(column)))
 }
 
-/// Widens the types in `schema`, which come from the first file, to hold the values of the other local files too. A
-/// column in `nulls` has the type null in the first file, and gets its type from the first file in which it has another
-/// one.
+/// Widens the types in `schema`, which come from the first file, to hold the values of the other local files too.
+/// `nulls` names the columns that have the type null in the first file. Each of them gets its type from the first other
+/// file in which it has a supported type other than null.
 ///
-/// Returns a note about columns that the first file lacks. A file that can't be read changes nothing, because the
-/// export reports it.
+/// Returns a note about columns that the first file lacks; None if it lacks none. Skips a file that can't be read,
+/// because the export reports the error.
 pub(super) fn by_all_footers(
     schema: &mut Schema,
     mut nulls: BTreeSet<String>,

@@ -1,5 +1,8 @@
-//! Checks, when the catalog is loaded, whether several statements, each for a range of a key column, read the same rows
-//! of a dataset as one statement. No parameter has a value at that time, so the check uses a plan that needs none.
+//! Checks, when the catalog is loaded, whether a dataset can be read by several statements, each for a range of a key
+//! column. Together, these statements must return the same rows as a single statement.
+//!
+//! Parameters have no values when the catalog is loaded. The check therefore uses a plan that the server makes without
+//! these values.
 
 use protocol::filter::Filter;
 use sea_orm::{

@@ -1,8 +1,10 @@
 //! Finds the native types of columns, that is, their types in PostgreSQL, before each read. A column may have changed
-//! its type or collation since the catalog was loaded. A filter may use plain equality on a text column only under a
-//! deterministic collation: under any other, different texts can be equal, and rows of other tenants could pass the row
-//! policy. The lookup runs in the transaction that reads the rows: the locks of this transaction keep the columns
-//! unchanged.
+//! its type or collation since the catalog was loaded.
+//!
+//! A filter may use plain equality on a text column only if the collation of the column is deterministic. Under a
+//! nondeterministic collation, different texts can be equal, and rows of other tenants could pass the row policy.
+//!
+//! The lookup runs in the transaction that reads the rows. The locks of this transaction keep the columns unchanged.
 
 use protocol::catalog::{Column, ColumnType};
 use sea_orm::sqlx::PgConnection;

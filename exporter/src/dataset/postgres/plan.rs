@@ -127,8 +127,8 @@ impl Doubt {
         Self { reason, is_written: true }
     }
 
-    /// Sets `is_written` if the reason is [`LIMIT`] or [`DISTINCT_ON`], and the statement has the SQL keywords for it.
-    /// For any other reason, `is_written` stays as it is.
+    /// Sets `is_written` to true if the reason is [`LIMIT`] or [`DISTINCT_ON`], and the statement has SQL keywords for
+    /// this reason. Otherwise, `is_written` stays as it is.
     fn in_statement(self, statement: &str) -> Self {
         let bare = without_texts(statement).to_lowercase();
         let words: Vec<_> =
@@ -144,7 +144,7 @@ impl Doubt {
     }
 }
 
-/// The expressions and functions found in a plan, and a reason against splitting the statement.
+/// The expressions and functions found in a plan, and the reason against splitting the statement, if one was found.
 #[derive(Default)]
 struct Found {
     is_generic: bool,
@@ -251,8 +251,9 @@ impl Found {
     }
 }
 
-/// Returns the part of [`Found::volatility_query`] that selects [`LIMIT`] if one of these indexes is not a B-tree whose
-/// first column is the given one. `leading` has an SQL tuple of schema, index name and column for each index.
+/// Returns the part of [`Found::volatility_query`] that checks the entries of [`Found::leading`]. It selects [`LIMIT`]
+/// if the index of an entry is not a B-tree, or if the first column of the index is not the column of the entry.
+/// `leading` has one SQL tuple for each entry: schema, index name and column.
 fn unproven(leading: &str) -> String {
     format!(
         "UNION ALL SELECT '{LIMIT}' FROM (VALUES {leading}) AS used (schema, name, col) WHERE NOT EXISTS \

@@ -32,8 +32,8 @@ pub struct PostgresSettings {
     pub connections: usize,
     /// The maximum number of connections of one export; 2 by default.
     pub connections_per_export: usize,
-    /// The number of connections that stay reserved for the first connections of other exports, at most half of
-    /// `connections`; 0 by default. For the sources of a catalog, this is the number of slots of the exporter.
+    /// The number of connections that stay reserved for the first connections of other exports; 0 by default. More than
+    /// half of `connections` counts as half. For the sources of a catalog, this is the number of slots of the exporter.
     pub reserved: usize,
     /// If the planner expects at most this number of rows to pass a filter, one statement reads the table, and the
     /// table is not split into ranges of pages; 100,000 by default.

@@ -39,9 +39,11 @@ pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, Data
     Ok(at)
 }
 
-/// Whether the last leading line that begins with `#` is the header of the file, that is, has as many fields as the
-/// next line. If such a line has a space after `#`, it is a comment if it has one field, and an error if it has
-/// several. `comment` is the offset of the line with `#`, and `rows` the offset of the next line.
+/// Whether the last leading line that begins with `#` is the header of the file, by the rules of
+/// [`Comments::Detected`]. `comment` is the offset of this line, and `rows` the offset of the next line.
+///
+/// # Errors
+/// When the file can't be read, or the line may be a comment or the header.
 fn is_header(file: &File, comment: u64, rows: u64, delimiter: u8) -> Result<bool, DatasetError> {
     let line = sample(file, comment)?;
     let line = &line[..line.len().min(usize::try_from(rows - comment).unwrap_or(usize::MAX))];
@@ -66,8 +68,9 @@ fn is_header(file: &File, comment: u64, rows: u64, delimiter: u8) -> Result<bool
     }
 }
 
-/// Returns an error if the file seems to have another delimiter. The header then has a single field by `delimiter`, but
-/// several fields by the other delimiter, and the first row has equally many.
+/// Returns an error if the file seems to have another delimiter than `delimiter`. This is so if the header has one
+/// field by `delimiter`, but several fields by the other delimiter, and the first row has as many fields by the other
+/// delimiter as the header.
 fn check_delimiter(sample: &[u8], delimiter: u8) -> Result<(), DatasetError> {
     if field_counts(sample, delimiter, 1) != [1] {
         return Ok(());

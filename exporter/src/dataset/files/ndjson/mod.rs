@@ -30,7 +30,8 @@ const TWICE: &str = "an object has this member twice";
 #[derive(Default)]
 struct Members {
     indexes: HashMap<String, usize>,
-    /// For each member, by its index: the number of the last line that has the member, or 0. Blank lines do not count.
+    /// For each member, by its index: the number of the last line on which the member has occurred, or 0 before its
+    /// first occurrence. Blank lines are not counted.
     last_lines: Vec<u64>,
 }
 

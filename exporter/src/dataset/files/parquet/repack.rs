@@ -178,7 +178,8 @@ fn values(bytes: &[u8], encoding: Encoding, leaf: &Descriptor) -> Result<Option<
     })
 }
 
-/// Joins the streams of the encoding BYTE_STREAM_SPLIT: the first stream has the first byte of each value, and so on.
+/// Joins the streams of the encoding BYTE_STREAM_SPLIT, and returns the values in the encoding PLAIN. The first stream
+/// has the first byte of each value, the second stream the second byte, and so on.
 fn joined(bytes: &[u8], width: usize) -> Result<Vec<u8>, DatasetError> {
     if width == 0 || !bytes.len().is_multiple_of(width) {
         return Err(BROKEN);

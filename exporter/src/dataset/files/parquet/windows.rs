@@ -174,7 +174,8 @@ impl Windows {
         self.metadata.num_rows as u64
     }
 
-    /// Splits all rows of the file into windows for reading these columns. Each window has at most `max_rows` rows.
+    /// Splits all rows of the file into windows for reading these columns. Each window has at most `max_rows` rows;
+    /// None means no such limit.
     pub(super) fn plan(&self, columns: &[String], max_rows: Option<usize>) -> Vec<Window> {
         let groups = self.metadata.row_groups.iter().map(|group| {
             let leaves = columns.iter().filter_map(|name| group.columns_under_root_iter(name)).flatten();
@@ -211,8 +212,9 @@ impl Windows {
         Ok(found)
     }
 
-    /// Calls `work` for each chunk of a window. If the texts of a chunk exceed the budget, calls `work` again for each
-    /// half of the chunk. Stops and returns false when `work` returns false.
+    /// Calls `work` for each chunk of a window. If `work` fails because the texts of a chunk exceed their
+    /// [`TextBudget`], calls `work` again for each half of the chunk. Stops and returns false when `work` returns
+    /// false.
     pub(super) fn each(
         &self,
         window: Window,
@@ -234,7 +236,8 @@ impl Windows {
         Ok(true)
     }
 
-    /// Reads the first rows of a window: the first chunk, or the part of the first chunk whose texts fit the budget.
+    /// Reads the first chunk of a window. If the texts of this chunk exceed their [`TextBudget`], reads only the first
+    /// part of the chunk whose texts do not exceed it.
     pub(super) fn first(&self, window: Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let mut first = None;
         self.each(window, columns, &mut |part| {
@@ -247,8 +250,8 @@ impl Windows {
     /// Reads these columns of a window, in the order of `columns`.
     ///
     /// # Errors
-    /// When the file can't be read or was modified, or the texts of the window exceed the budget. A window with fewer
-    /// rows may fit the budget (see [`type_mapping::exceeds_budget`]).
+    /// When the file can't be read or was modified, or the texts of the window exceed their [`TextBudget`]. The caller
+    /// may then read the same rows in smaller windows (see [`type_mapping::exceeds_budget`]).
     pub(super) fn read(&self, window: &Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let decoded = type_mapping::catch_damage(|| self.decode(window, columns));
         // report a modification of the file first, because it may cause any other error

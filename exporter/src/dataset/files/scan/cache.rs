@@ -33,7 +33,7 @@ enum Version {
     /// A local file. `modified` and `changed` are the times of the last change of the content and of the inode, in
     /// nanoseconds since 1970-01-01. `size` is in bytes.
     Local { device: u64, inode: u64, size: u64, modified: i128, changed: i128 },
-    /// An object, as a text of its source, key and version.
+    /// An object in a bucket, as a text that identifies its source, key and version.
     Remote(String),
 }
 

@@ -57,7 +57,8 @@ pub(super) fn plain(text: &str) -> Option<Cow<'_, str>> {
     Some(format!("{sign}{}", &text[zeros..]).into())
 }
 
-/// Returns a double as a whole number of 64 bits; None if the double has a fraction or lies outside of that range.
+/// Returns a double as a 64-bit integer; None if the double has a fraction, or is too large or too small for such an
+/// integer.
 pub(super) fn whole(real: f64) -> Option<i64> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     (real.fract() == 0.0 && (-LIMIT..LIMIT).contains(&real)).then_some(real as i64)

@@ -137,8 +137,9 @@ impl Prefilter<'_> {
         }
     }
 
-    /// Extends the condition `within` on numbers, so that it is also true for numbers that the column may store as
-    /// text, and for texts such as `inf` if `has_special_texts` is true. None if the column stores all numbers as text.
+    /// Extends `within`, a condition on the numbers of a column. The result is also true for texts if the column may
+    /// store numbers as text, or if `has_special_texts` is true, which stands for texts such as `inf`. Returns None if
+    /// the column stores all numbers as text, because SQLite then compares texts.
     fn numbers(&self, name: &str, within: Expr, has_special_texts: bool) -> Option<Expr> {
         match self.affinities.get(name) {
             Affinity::Number if !has_special_texts => Some(within),

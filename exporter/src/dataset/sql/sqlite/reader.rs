@@ -86,8 +86,9 @@ pub(in crate::dataset::sql) async fn open(rows: &SqlRows, query: &Query) -> Resu
     Ok(frame_channel::frames(receiver, task).into())
 }
 
-/// Counts the rows of a query. An estimate evaluates the filter on the first [`ESTIMATE_ROWS`] rows, and assumes that
-/// the same share of all rows passes. With fewer rows, the number is exact.
+/// Counts the rows of a query. With a filter, an estimate tests the first [`ESTIMATE_ROWS`] rows that may pass, and
+/// assumes that the same share of the further rows passes. If fewer rows may pass, the number is exact. Without a
+/// filter, an estimate stops counting at [`ESTIMATE_LIMIT`] rows.
 pub(in crate::dataset::sql) async fn count(
     rows: &SqlRows,
     query: &Query,

@@ -1,7 +1,7 @@
 //! Sorts rows by the values that files show, and checks the order.
 //!
 //! SQLite sorts stored values. The sort expression normalizes the spellings of a column as far as SQL can. The check
-//! fails the export if the rows still come in another order than that of their values.
+//! fails the export if the rows are still not sorted by the values that files show.
 
 use std::cmp::Ordering;
 
