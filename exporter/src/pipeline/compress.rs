@@ -22,7 +22,7 @@ use crate::{
 /// The size of the first block before compression, in bytes. The size is small, so that clients receive the first bytes
 /// early.
 const FIRST_BLOCK_SIZE: usize = 64 << 10;
-/// The size of each later block before compression, in bytes.
+/// The size of each block after the first one, before compression, in bytes. The last block may be smaller.
 const BLOCK_SIZE: usize = 1 << 20;
 
 type Compressing = AbortOnDropHandle<Result<(), JobError>>;

@@ -9,7 +9,7 @@
 //! | decimals of 39 to 76 digits | their exact text |
 //! | UUIDs in lists and records | text |
 //!
-//! A value that the other type can't hold is an error.
+//! A value that the type on the right can't hold is an error.
 
 use std::sync::Arc;
 
@@ -27,11 +27,11 @@ use uuid::Uuid;
 use super::super::DatasetError;
 use crate::value::infinity;
 
-/// The metadata key that marks a field of UUIDs, each of which has 16 bytes.
+/// The metadata key that marks a field of 16-byte binary values as UUIDs.
 const UUID: PlSmallStr = PlSmallStr::from_static("uuid");
-/// The metadata key that marks a field of 16-bit floats, each of which has two bytes, the lower one first.
+/// The metadata key that marks a field of two-byte binary values as 16-bit floats. The lower byte comes first.
 const HALF: PlSmallStr = PlSmallStr::from_static("half");
-/// The metadata key that marks a field of decimals, each of which has 32 bytes. The metadata value, such as `50 2
+/// The metadata key that marks a field of 32-byte binary values as decimals. The metadata value, such as `50 2
 /// false`, has the number of digits, the number of digits after the point, and whether the most significant byte comes
 /// first.
 const DECIMAL: PlSmallStr = PlSmallStr::from_static("decimal256");

@@ -293,7 +293,8 @@ impl Ranged for TableSelect {
 }
 
 impl TableSelect {
-    /// Returns the SQL condition of each range; at most one if a single statement should read all rows.
+    /// Splits the select into ranges of pages or of the key, and returns the SQL condition of each range. An empty list
+    /// or a single condition means that one statement should read all rows.
     async fn split(&self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError> {
         let rows = &self.rows;
         let statement = self.text(None)?;

@@ -25,8 +25,9 @@ const MAX_TIME: Duration = Duration::from_secs(60 * 60);
 const CONCURRENCY: usize = 2;
 /// The size above which a local file is large, in bytes. Smaller files do not wait for larger ones.
 const LARGE_FILE: u64 = 64 << 20;
-/// The maximum number of tasks that several calls of [`find`] can share. When the number is reached, finished tasks are
-/// dropped; if none is finished, a new task serves only the call that started it.
+/// The maximum number of tasks in [`TASKS`], where calls of [`find`] look for a scan of their location. When the list is
+/// full, a new task first removes the finished ones. If none is finished, the new task is not listed: only the call that
+/// started it gets its result.
 const MAX_TASKS: usize = 256;
 
 static SLOTS: Semaphore = Semaphore::const_new(CONCURRENCY);

@@ -136,7 +136,8 @@ impl Finder<'_> {
         Ok(1)
     }
 
-    /// Returns the parameter that a colon before `next` begins; None if the colon is a part of the SQL text.
+    /// Returns the parameter that a colon and the token after it, `next`, stand for, as in `:name`. Returns None if the
+    /// colon is a part of the SQL text.
     fn parameter(&self, next: Option<&Token<'_>>) -> Result<Option<&ParamSpec>, QueryFault> {
         let is_sqlite = self.dialect == SqlDialect::Sqlite;
         let next = match next {
