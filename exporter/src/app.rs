@@ -40,8 +40,8 @@ pub async fn start(config: ExporterConfig, deps: Deps, life: &Lifecycle) -> Resu
     start_with(config, Registry::built_in(), deps, life).await
 }
 
-/// Starts an exporter that offers the contents of `registry` and of the catalog file. `life` runs and stops all tasks of
-/// the exporter.
+/// Starts an exporter that offers the contents of `registry` and of the catalog file. `life` runs and stops all tasks
+/// of the exporter.
 ///
 /// # Errors
 /// When a setting, the catalog file or a dataset of `registry` is invalid, or NATS is unavailable.

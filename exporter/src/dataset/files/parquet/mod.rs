@@ -35,8 +35,8 @@ const SAMPLE_ROWS: usize = 4_096;
 const SAMPLE_TIME: Duration = Duration::from_millis(700);
 
 /// Reads a file window by window, and sends these columns of the rows that pass the filter. `cast` converts each frame
-/// before it is sent. A `limit` makes the windows smaller, and `sender` enforces the limit. Returns false when the receiver
-/// needs no further frame.
+/// before it is sent. A `limit` makes the windows smaller, and `sender` enforces the limit. Returns false when the
+/// receiver needs no further frame.
 pub(super) fn read(
     file: &Windows,
     columns: &[String],
