@@ -154,6 +154,10 @@ pub(crate) struct DatasetSpec {
     /// default lines with `#` are comments, except for one that is the header.
     #[schemars(with = "Option<String>")]
     pub(crate) comment: Option<Spanned<String>>,
+    /// The character around fields of CSV files: `"`, or nothing for files in which quotes are ordinary characters. The
+    /// default is `"`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) quote: Option<Spanned<String>>,
     /// The column, or the list of columns, by which rows are ordered; `NAME desc` for the largest value first.
     #[schemars(with = "Option<OneOrMany>")]
     pub(crate) order: Option<Spanned<OneOrMany>>,
@@ -280,6 +284,9 @@ impl CatalogSpec {
     }
 }
 
+/// The fault of a key that describes the form of CSV files in a dataset of another kind.
+const CSV_KEYS: &str = "`delimiter`, `comment` and `quote` are for CSV files";
+
 impl DatasetSpec {
     /// Returns the source of the dataset's rows. `at` is the position of the dataset's table in the file, and `dialect`
     /// the SQL of its database; None if its source is no database.
@@ -288,8 +295,8 @@ impl DatasetSpec {
     /// A fault of the table, and its position in the file.
     pub(crate) fn rows(&self, at: usize, dialect: Option<SqlDialect>) -> Result<Rows, (usize, String)> {
         let params = self.params();
-        if let (None, Some(key)) = (&self.files, self.delimiter.as_ref().or(self.comment.as_ref())) {
-            return Err((key.span().start, "`delimiter` and `comment` are for CSV files".into()));
+        if let (None, Some(key)) = (&self.files, self.csv_key()) {
+            return Err((key.span().start, CSV_KEYS.into()));
         }
         match (&self.table, &self.query, &self.files) {
             (Some(table), None, None) => {
@@ -322,12 +329,17 @@ impl DatasetSpec {
         }
     }
 
-    /// Adds the declared delimiter and comments to the kind of CSV files.
+    /// Returns the first key that describes the form of CSV files.
+    fn csv_key(&self) -> Option<&Spanned<String>> {
+        self.delimiter.as_ref().or(self.comment.as_ref()).or(self.quote.as_ref())
+    }
+
+    /// Adds the declared delimiter, comments and quotes to the kind of CSV files.
     fn with_dialect(&self, kind: FileKind) -> Result<FileKind, (usize, String)> {
         let FileKind::Csv(mut dialect) = kind else {
-            return match self.delimiter.as_ref().or(self.comment.as_ref()) {
+            return match self.csv_key() {
                 None => Ok(kind),
-                Some(key) => Err((key.span().start, "`delimiter` and `comment` are for CSV files".into())),
+                Some(key) => Err((key.span().start, CSV_KEYS.into())),
             };
         };
         if let Some(delimiter) = &self.delimiter {
@@ -346,6 +358,13 @@ impl DatasetSpec {
                 "#" => Comments::Hash,
                 "" => Comments::None,
                 _ => return Err((comment.span().start, "`comment` is \"#\" or \"\"".into())),
+            };
+        }
+        if let Some(quote) = &self.quote {
+            dialect.has_quotes = match quote.get_ref().as_str() {
+                "\"" => true,
+                "" => false,
+                _ => return Err((quote.span().start, "`quote` is \"\\\"\" or \"\"".into())),
             };
         }
         Ok(FileKind::Csv(dialect))

@@ -22,6 +22,8 @@ pub struct CsvDialect {
     pub is_declared: bool,
     /// Which lines before the header are comments.
     pub comments: Comments,
+    /// Whether `"` encloses fields. If not, it is an ordinary character.
+    pub has_quotes: bool,
 }
 
 /// Which lines before the header of a CSV file are comments.
@@ -39,7 +41,7 @@ impl CsvDialect {
     /// Describes files with this delimiter. Comments are detected.
     #[must_use]
     pub const fn new(delimiter: u8) -> Self {
-        Self { delimiter, is_declared: false, comments: Comments::Detected }
+        Self { delimiter, is_declared: false, comments: Comments::Detected, has_quotes: true }
     }
 }
 
