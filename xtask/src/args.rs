@@ -38,8 +38,8 @@ cargo xtask: builds, starts, checks and measures Sluice
       memory. Makes a release build first, which takes about 25 minutes.
 
   cargo xtask corpora FOLDER
-      Exports each Parquet and Arrow file below FOLDER, such as a copy of apache/parquet-testing, compares every value
-      with pyarrow and DuckDB, and counts the files that are right, wrong, refused or end the process.
+      Exports each Parquet, Arrow, CSV and NDJSON file below FOLDER, such as a copy of apache/parquet-testing, compares
+      every value with pyarrow, Python and DuckDB, and counts the files that are right, wrong, refused or end the process.
 
   cargo xtask loaders
       Loads real exports with pandas, DuckDB, PostgreSQL, Node, R, LibreOffice and others, compares every cell with the

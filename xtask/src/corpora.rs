@@ -8,18 +8,18 @@ use crate::layout::Layout;
 use crate::run::Run;
 use crate::tools::python::{self, Packages};
 
-/// Judges each Parquet and Arrow file below `folder` (see `xtask/python/corpora.py`), and prints the counts.
+/// Judges each Parquet, Arrow, CSV and NDJSON file below `folder` (see `xtask/python/corpora`), and prints the counts.
 ///
 /// # Errors
 /// When a value is wrong, a refusal names no cause or the process died.
 pub(crate) fn corpora(layout: &Layout, folder: &Path) -> Result<()> {
     if !folder.is_dir() {
-        bail!("{} is no folder: give one with Parquet and Arrow files", folder.display())
+        bail!("{} is no folder: give one with Parquet, Arrow, CSV or NDJSON files", folder.display())
     }
     Run::cargo("building sluice", &layout.root).args(["build", "--package", "sluice"]).live()?;
     let python = python::environment(layout, Packages::Peers)?;
     Run::new("comparing foreign files", python)
-        .arg(layout.root.join("xtask/python/corpora.py"))
+        .arg(layout.root.join("xtask/python/corpora"))
         .arg(layout.sluice(false))
         .arg(folder)
         .live()

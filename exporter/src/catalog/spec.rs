@@ -158,6 +158,10 @@ pub(crate) struct DatasetSpec {
     /// last line is the header; with a space and several fields, the exporter refuses the file until this key is set.
     #[schemars(with = "Option<String>")]
     pub(crate) comment: Option<Spanned<String>>,
+    /// The character around fields of CSV files: `"`, or nothing for files in which quotes are ordinary characters. The
+    /// default is `"`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) quote: Option<Spanned<String>>,
     /// The column, or the list of columns, by which rows are ordered; `NAME desc` for the largest value first.
     #[schemars(with = "Option<OneOrMany>")]
     pub(crate) order: Option<Spanned<OneOrMany>>,
@@ -285,6 +289,9 @@ impl CatalogSpec {
     }
 }
 
+/// The fault of a key that describes the form of CSV files in a dataset of another kind.
+const CSV_KEYS: &str = "`delimiter`, `comment` and `quote` are for CSV files";
+
 impl DatasetSpec {
     /// Returns where the rows of the dataset come from. `at` is the byte position of the `[[dataset]]` table in the
     /// file. `dialect` is the SQL dialect of the source; None if the source is no database.
@@ -293,8 +300,8 @@ impl DatasetSpec {
     /// Returns the text of a fault, and its byte position in the file.
     pub(crate) fn rows(&self, at: usize, dialect: Option<SqlDialect>) -> Result<Rows, (usize, String)> {
         let params = self.params();
-        if let (None, Some(key)) = (&self.files, self.delimiter.as_ref().or(self.comment.as_ref())) {
-            return Err((key.span().start, "`delimiter` and `comment` are for CSV files".into()));
+        if let (None, Some(key)) = (&self.files, self.csv_key()) {
+            return Err((key.span().start, CSV_KEYS.into()));
         }
         match (&self.table, &self.query, &self.files) {
             (Some(table), None, None) => {
@@ -327,13 +334,18 @@ impl DatasetSpec {
         }
     }
 
-    /// Applies the keys `delimiter` and `comment` of the dataset to the format of its files. These keys are a fault if
-    /// the files are not CSV or TSV.
+    /// Returns the first key that describes the form of CSV files.
+    fn csv_key(&self) -> Option<&Spanned<String>> {
+        self.delimiter.as_ref().or(self.comment.as_ref()).or(self.quote.as_ref())
+    }
+
+    /// Applies the keys `delimiter`, `comment` and `quote` of the dataset to the format of its files. These keys are a
+    /// fault if the files are not CSV or TSV.
     fn with_dialect(&self, kind: FileKind) -> Result<FileKind, (usize, String)> {
         let FileKind::Csv(mut dialect) = kind else {
-            return match self.delimiter.as_ref().or(self.comment.as_ref()) {
+            return match self.csv_key() {
                 None => Ok(kind),
-                Some(key) => Err((key.span().start, "`delimiter` and `comment` are for CSV files".into())),
+                Some(key) => Err((key.span().start, CSV_KEYS.into())),
             };
         };
         if let Some(delimiter) = &self.delimiter {
@@ -352,6 +364,13 @@ impl DatasetSpec {
                 "#" => Comments::Hash,
                 "" => Comments::None,
                 _ => return Err((comment.span().start, "`comment` is \"#\" or \"\"".into())),
+            };
+        }
+        if let Some(quote) = &self.quote {
+            dialect.has_quotes = match quote.get_ref().as_str() {
+                "\"" => true,
+                "" => false,
+                _ => return Err((quote.span().start, "`quote` is \"\\\"\" or \"\"".into())),
             };
         }
         Ok(FileKind::Csv(dialect))

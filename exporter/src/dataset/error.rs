@@ -90,7 +90,7 @@ pub enum DatasetError {
     #[error("{0}")]
     Limit(&'static str),
     /// A row of a CSV file has more or fewer fields than the header.
-    #[error("a row has {found} fields, and the header has {expected}")]
+    #[error("a row has {found} field{}, and the header has {expected}", if *found == 1 { "" } else { "s" })]
     Fields {
         /// The number of fields of the row.
         found: u64,

@@ -6,7 +6,7 @@ use tokio::task::JoinError;
 
 /// The beginnings of polars' error texts about files, each with the cause that Sluice reports. With an empty cause,
 /// [`ENCODINGS`] gives the cause.
-const CAUSES: [(&str, &str); 10] = [
+const CAUSES: [(&str, &str); 11] = [
     ("parquet: Not yet supported: Decoding", ""),
     (
         "parquet: Not yet supported",
@@ -15,6 +15,10 @@ const CAUSES: [(&str, &str); 10] = [
     (
         "parquet: The feature",
         "the file is compressed with a codec that is not supported: write it with zstd, gzip, snappy or no compression",
+    ),
+    (
+        "parquet: File out of specification: String data contained invalid UTF-8",
+        "a text is not UTF-8: write the texts of the column in UTF-8, or the column as binary",
     ),
     ("parquet: File out of specification", "the file does not follow the specification of Parquet, and may be damaged"),
     ("parquet: Operation would exceed", "a page of the file is larger than it may be: write smaller pages"),
@@ -117,6 +121,7 @@ mod tests {
             ("parquet: Not yet supported: Decoding Int32 \"New\"-encoded", "an encoding of the file is not supported"),
             ("parquet: The feature \"Lz4\" needs to be active", "a codec that is not supported"),
             ("parquet: File out of specification", "specification of Parquet"),
+            ("parquet: File out of specification: String data contained invalid UTF-8", "a text is not UTF-8"),
             ("feather v1 not supported", "Feather version 1"),
             ("delta dictionary batches not supported", "whole dictionaries"),
             ("out-of-spec", "specification of Arrow"),

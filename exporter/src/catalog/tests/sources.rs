@@ -90,6 +90,8 @@ async fn the_form_of_csv_files_is_declared() {
         ("delimiter = \"é\"\n", 4, "one character"),
         ("delimiter = \"#\"\n", 4, "one character"),
         ("comment = \"--\"\n", 4, "`comment` is"),
+        ("quote = \"'\"\n", 4, "`quote` is \"\\\"\" or \"\""),
+        ("format = \"arrow\"\nquote = \"\"\n", 5, "for CSV files"),
         ("format = \"ndjson\"\ndelimiter = \";\"\n", 5, "for CSV files"),
     ] {
         let faults = fixture.faults(&format!("{dataset}{key}")).await;
@@ -98,8 +100,11 @@ async fn the_form_of_csv_files_is_declared() {
     }
     let table = "[source.d]\nkind = \"sqlite\"\npath = \"demo.db\"\n[[dataset]]\nname = \"m\"\nfrom = \"d\"\n\
                  table = \"menus\"\ncomment = \"#\"\n";
-    assert_eq!(fixture.faults(table).await, [(Some(8), "`delimiter` and `comment` are for CSV files".to_owned())]);
-    let loaded = fixture.load(&format!("{dataset}delimiter = \";\"\ncomment = \"\"\n")).await.unwrap();
+    assert_eq!(
+        fixture.faults(table).await,
+        [(Some(8), "`delimiter`, `comment` and `quote` are for CSV files".to_owned())]
+    );
+    let loaded = fixture.load(&format!("{dataset}delimiter = \";\"\ncomment = \"\"\nquote = \"\"\n")).await.unwrap();
     let info = loaded.datasets[0].info();
     assert_eq!(info.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["a", "b", "b_2"]);
     assert_eq!(info.notes, ["column 3 is a further `b`, and is offered as `b_2`"]);

@@ -18,7 +18,7 @@ use polars_arrow::{
 use super::{
     super::DatasetError,
     batches::{BATCH_BYTES, Batches},
-    nesting, readable,
+    decimal_bytes, nesting, readable,
     reader::FrameHandler,
     type_mapping::{self, FRAME_TEXT, TextBudget, TypeMapping},
 };
@@ -68,7 +68,7 @@ fn readable_schema(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSche
         return Err(polars_err!(Duplicate: "two columns have one name").into());
     }
     let fields = schema.iter_values().map(type_mapping::without_extension);
-    Ok(fields.map(|field| readable::with_decimal_bytes(&field, stored.is_little_endian)).collect())
+    Ok(fields.map(|field| decimal_bytes::with_decimal_bytes(&field, stored.is_little_endian)).collect())
 }
 
 /// Returns the names and types of the columns of an Arrow IPC file.

@@ -23,6 +23,8 @@ pub struct CsvDialect {
     pub is_declared: bool,
     /// Whether leading lines that begin with `#` are comments or the header.
     pub comments: Comments,
+    /// Whether `"` encloses fields. If not, it is an ordinary character.
+    pub has_quotes: bool,
 }
 
 /// The rule that decides which lines at the beginning of a CSV file are comments.
@@ -46,7 +48,7 @@ impl CsvDialect {
     /// Returns a dialect with this delimiter, which counts as not declared. Comments are detected.
     #[must_use]
     pub const fn new(delimiter: u8) -> Self {
-        Self { delimiter, is_declared: false, comments: Comments::Detected }
+        Self { delimiter, is_declared: false, comments: Comments::Detected, has_quotes: true }
     }
 }
 

@@ -10,6 +10,7 @@ mod column_types;
 mod columns;
 mod csv;
 mod dataset;
+mod decimal_bytes;
 mod file_version;
 mod guess;
 mod kind;

@@ -7,6 +7,7 @@
 //! | timestamps and durations in seconds | in milliseconds |
 //! | times of day | nanoseconds, where a reserved number stands for `24:00:00` |
 //! | decimals of 39 to 76 digits | their exact text |
+//! | decimals in bytes (see `decimal_bytes`) | decimals, or their exact text |
 //! | UUIDs in lists and records | text |
 //!
 //! A value that the type on the right can't hold is an error.
@@ -20,23 +21,20 @@ use polars_arrow::{
         StructArray,
     },
     offset::Offset,
-    types::{NativeType, i256},
+    types::NativeType,
 };
 use uuid::Uuid;
 
-use super::super::DatasetError;
+use super::{
+    super::DatasetError,
+    decimal_bytes::{self, DecimalBytes, MAX_DIGITS},
+};
 use crate::value::infinity;
 
 /// The metadata key that marks a field of 16-byte binary values as UUIDs.
 const UUID: PlSmallStr = PlSmallStr::from_static("uuid");
 /// The metadata key that marks a field of two-byte binary values as 16-bit floats. The lower byte comes first.
 const HALF: PlSmallStr = PlSmallStr::from_static("half");
-/// The metadata key that marks a field of 32-byte binary values as decimals. The metadata value, such as `50 2
-/// false`, has the number of digits, the number of digits after the point, and whether the most significant byte comes
-/// first.
-const DECIMAL: PlSmallStr = PlSmallStr::from_static("decimal256");
-/// The maximum number of digits of a decimal in a frame.
-const MAX_DIGITS: usize = 38;
 const MILLIS_PER_SECOND: i64 = 1_000;
 const MILLIS_PER_DAY: i64 = 86_400_000;
 const NANOS_PER_DAY: i64 = 86_400_000_000_000;
@@ -48,7 +46,6 @@ const DATE_WITH_TIME: Cause = "a date of 64 bits is no whole day, or too far in 
      32 bits";
 const FAR_SECONDS: Cause = "a number of seconds is beyond the years that timestamps can show: correct the value, or write the column as \
      integers";
-const TOO_LONG: Cause = "a decimal has more digits than its column states: the file is damaged";
 const NO_TIME: Cause = "a time of day is before 00:00 or after 24:00, or it is a number reserved for 24:00: correct the value, or write \
      the column as integers";
 
@@ -82,49 +79,9 @@ pub(super) fn has_halves(field: &ArrowField) -> bool {
     has_mark(field, &HALF)
 }
 
-/// Returns the field with 256-bit decimals replaced by bytes, because polars does not read such decimals from Arrow IPC
-/// files. The bytes of each decimal keep the order of the file.
-pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> ArrowField {
-    use ArrowDataType as Type;
-    let boxed = |field: &ArrowField| Box::new(with_decimal_bytes(field, little_endian));
-    let dtype = match &field.dtype {
-        Type::Decimal256(digits, scale) => {
-            let mut metadata = field.metadata.as_deref().cloned().unwrap_or_default();
-            metadata.insert(DECIMAL, format!("{digits} {scale} {}", !little_endian).into());
-            let dtype = Type::FixedSizeBinary(size_of::<i256>());
-            return ArrowField { dtype, metadata: Some(Arc::new(metadata)), ..field.clone() };
-        }
-        Type::List(item) => Type::List(boxed(item)),
-        Type::LargeList(item) => Type::LargeList(boxed(item)),
-        Type::FixedSizeList(item, width) => Type::FixedSizeList(boxed(item), *width),
-        Type::Map(entries, sorted) => Type::Map(boxed(entries), *sorted),
-        Type::Struct(members) => Type::Struct(members.iter().map(|member| *boxed(member)).collect()),
-        other => other.clone(),
-    };
-    ArrowField { dtype, ..field.clone() }
-}
-
-/// Returns the format of the decimals in a field with the mark [`DECIMAL`]: the number of digits, the number of digits
-/// after the point, and whether the most significant byte comes first. Returns None for any other field.
-fn decimal_of(field: &ArrowField) -> Option<(usize, usize, bool)> {
-    let ArrowDataType::FixedSizeBinary(width) = field.dtype else { return None };
-    let mark = field.metadata.as_deref()?.get(&DECIMAL).filter(|_| width == size_of::<i256>())?;
-    let mut parts = mark.split(' ');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-/// Returns the type into which decimals with these numbers of digits, in total and after the point, are converted: a
-/// decimal type, or text if there are more than [`MAX_DIGITS`] digits.
-const fn decimal_type(digits: usize, scale: usize) -> ArrowDataType {
-    if digits > MAX_DIGITS { ArrowDataType::Utf8View } else { ArrowDataType::Decimal(digits, scale) }
-}
-
 /// Returns the field with the type to which [`convert`] converts its values.
 pub(super) fn field(field: &ArrowField) -> ArrowField {
-    let dtype = match decimal_of(field) {
-        Some((digits, scale, _)) => decimal_type(digits, scale),
-        None => dtype(&field.dtype),
-    };
+    let dtype = DecimalBytes::of(field).map_or_else(|| dtype(&field.dtype), DecimalBytes::dtype);
     ArrowField { dtype, ..field.clone() }
 }
 
@@ -173,8 +130,8 @@ pub(super) fn convert(from: &ArrowField, array: Box<dyn Array>) -> Result<Box<dy
 fn converted(from: &ArrowField, to: &ArrowField, array: &dyn Array) -> Result<Box<dyn Array>, Cause> {
     use ArrowDataType as Type;
     let target = &to.dtype;
-    if let Some((_, scale, reversed)) = decimal_of(from) {
-        return decimals_of_bytes(cast(array)?, scale, reversed, target);
+    if let Some(decimals) = DecimalBytes::of(from) {
+        return decimals.convert(array);
     }
     match (&from.dtype, target) {
         (Type::Float16, _) => map(array, target, |half: pf16| Ok(f32::from(half))),
@@ -186,7 +143,7 @@ fn converted(from: &ArrowField, to: &ArrowField, array: &dyn Array) -> Result<Bo
         }
         (Type::Time32(unit), _) => map(array, target, |time: i32| nanos(i64::from(time), *unit)),
         (Type::Time64(unit), _) => map(array, target, |time: i64| nanos(time, *unit)),
-        (Type::Decimal256(_, scale), Type::Utf8View) => Ok(decimals(cast(array)?, *scale)),
+        (Type::Decimal256(_, scale), Type::Utf8View) => Ok(decimal_bytes::texts(cast(array)?, *scale)),
         (Type::List(from), Type::List(to)) => list::<i32>(from, to, target, array),
         (Type::LargeList(from), Type::LargeList(to)) => list::<i64>(from, to, target, array),
         (Type::FixedSizeList(from, _), Type::FixedSizeList(to, _)) => {
@@ -284,57 +241,9 @@ fn uuids(array: &FixedSizeBinaryArray) -> Box<dyn Array> {
     texts.collect::<MutableBinaryViewArray<str>>().freeze().boxed()
 }
 
-/// Converts decimals of 32 bytes each to the type `target`, which is a decimal type or text. The most significant byte
-/// comes first if `reversed` is true, and last otherwise.
-fn decimals_of_bytes(
-    array: &FixedSizeBinaryArray,
-    scale: usize,
-    reversed: bool,
-    target: &ArrowDataType,
-) -> Result<Box<dyn Array>, Cause> {
-    let numbers = array.iter().map(|bytes| {
-        let bytes = bytes.and_then(|bytes| <[u8; size_of::<i256>()]>::try_from(bytes).ok());
-        bytes.map(|mut bytes| {
-            if reversed {
-                bytes.reverse();
-            }
-            let (low, high) = bytes.split_at(size_of::<i128>());
-            let word = |half: &[u8]| i128::from_le_bytes(half.try_into().unwrap_or_default());
-            i256::from_words(word(high), word(low))
-        })
-    });
-    if *target == ArrowDataType::Utf8View {
-        let numbers: PrimitiveArray<i256> = numbers.collect();
-        return Ok(decimals(&numbers, scale));
-    }
-    let narrow = numbers.map(|number| number.map(i128::try_from).transpose().map_err(|_| TOO_LONG));
-    let narrow = narrow.collect::<Result<Vec<_>, _>>()?;
-    Ok(PrimitiveArray::<i128>::from(narrow).to(target.clone()).boxed())
-}
-
-/// Writes decimals as text, with exactly `scale` digits after the point.
-fn decimals(array: &PrimitiveArray<i256>, scale: usize) -> Box<dyn Array> {
-    let mut texts = MutableBinaryViewArray::<str>::with_capacity(array.len());
-    for value in array.iter() {
-        texts.push(value.map(|value| decimal(&value.to_string(), scale)));
-    }
-    texts.freeze().boxed()
-}
-
-/// Inserts the decimal point into a whole number, before the last `scale` digits.
-fn decimal(number: &str, scale: usize) -> String {
-    let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
-    if scale == 0 {
-        return number.to_owned();
-    }
-    let padded = format!("{digits:0>width$}", width = scale + 1);
-    let (whole, fraction) = padded.split_at(padded.len() - scale);
-    format!("{sign}{whole}.{fraction}")
-}
-
 #[cfg(test)]
 mod tests {
-    use polars_arrow::array::Utf8ViewArray;
+    use polars_arrow::{array::Utf8ViewArray, types::i256};
 
     use super::*;
 
@@ -395,41 +304,11 @@ mod tests {
 
     #[test]
     fn long_decimals_become_their_exact_text() {
-        for (number, scale, text) in
-            [("12345", 2, "123.45"), ("-5", 3, "-0.005"), ("0", 1, "0.0"), ("-7", 0, "-7"), ("1000", 3, "1.000")]
-        {
-            assert_eq!(decimal(number, scale), text);
-        }
         let converted = single(ArrowDataType::Decimal256(76, 40), i256::from_words(1, 0)).unwrap();
         let texts = converted.as_any().downcast_ref::<Utf8ViewArray>().unwrap();
         // 2^128 has 39 digits
         assert_eq!(texts.value(0), "0.0340282366920938463463374607431768211456");
         assert!(texts.is_null(1));
-    }
-
-    #[test]
-    fn decimals_of_32_bytes_keep_each_digit_in_both_orders_of_bytes() {
-        for (digits, expected) in [(39, "-0.03"), (20, "")] {
-            for little_endian in [true, false] {
-                let long = ArrowField::new("d".into(), ArrowDataType::Decimal256(digits, 2), true);
-                let field = with_decimal_bytes(&long, little_endian);
-                let mut bytes = vec![0xff; 32];
-                // -3 in two's complement
-                bytes[0] = 0xfd;
-                if !little_endian {
-                    bytes.reverse();
-                }
-                let array = FixedSizeBinaryArray::new(field.dtype.clone(), bytes.into(), None).boxed();
-                let converted = convert(&field, array).unwrap();
-                match converted.as_any().downcast_ref::<Utf8ViewArray>() {
-                    Some(texts) => assert_eq!(texts.value(0), expected),
-                    None => {
-                        let numbers = converted.as_any().downcast_ref::<PrimitiveArray<i128>>().unwrap();
-                        assert_eq!((numbers.value(0), numbers.dtype()), (-3, &ArrowDataType::Decimal(20, 2)));
-                    }
-                }
-            }
-        }
     }
 
     #[test]

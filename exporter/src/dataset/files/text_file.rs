@@ -10,13 +10,27 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 /// The size of the read buffer for counting lines, in bytes.
 const BUFFER: usize = 1 << 18;
 
-/// Returns the offset of the first character of a file, after the byte order mark of UTF-8 if there is one.
+/// The first bytes of files that are not text, and what is to be done with such a file.
+const BINARY: [(&[u8], &str); 6] = [
+    (b"\x1f\x8b", "it is compressed with gzip: decompress it"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed with zstd: decompress it"),
+    (b"\xfd7zXZ", "it is compressed with xz: decompress it"),
+    (b"PK\x03\x04", "it is a ZIP archive or a workbook: extract its table as a text file"),
+    (b"PAR1\x15", "it is a Parquet file: declare `format = \"parquet\"`"),
+    (b"ARROW1\0\0", "it is an Arrow file: declare `format = \"arrow\"`"),
+];
+
+/// Returns the offset of the first character of a file, after the byte order mark of
+/// UTF-8 if there is one.
 ///
 /// # Errors
-/// When the byte order mark is that of UTF-16 or UTF-32.
+/// When the byte order mark is that of another encoding than UTF-8, or the file is compressed or of another format.
 pub(super) fn start(file: &File) -> Result<u64, DatasetError> {
-    let mut begin = [0; 4];
+    let mut begin = [0; 8];
     let read = read_at(file, &mut begin, 0)?;
+    if let Some((_, about)) = BINARY.iter().find(|(magic, _)| begin[..read].starts_with(magic)) {
+        return Err(DatasetError::Undeclared((*about).into()));
+    }
     match &begin[..read] {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
             Err(DatasetError::Undeclared("it is UTF-16 or UTF-32: convert it to UTF-8".into()))
@@ -71,6 +85,29 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    #[test]
+    fn a_file_that_is_no_text_is_named() {
+        for (bytes, begin) in [
+            (&b"\x1f\x8b\x08\0"[..], Err("gzip: decompress it")),
+            (b"\x28\xb5\x2f\xfd\0", Err("zstd: decompress it")),
+            (b"PK\x03\x04", Err("a workbook")),
+            (b"PAR1\x15\0", Err("`format = \"parquet\"`")),
+            (b"ARROW1\0\0", Err("`format = \"arrow\"`")),
+            (b"\xff\xfea\0", Err("UTF-16")),
+            (b"PAR1,ARROW1\n", Ok(0)),
+            (b"\xef\xbb\xbfa\n", Ok(3)),
+            (b"", Ok(0)),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            match (start(&file), begin) {
+                (Ok(at), Ok(expected)) => assert_eq!(at, expected),
+                (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+                (found, _) => panic!("{bytes:?}: {found:?}"),
+            }
+        }
+    }
 
     #[test]
     fn lines_are_counted_whatever_ends_them() {

@@ -240,7 +240,7 @@ async fn faults_of_text_files_name_the_file_and_the_line() {
     let n = [Column::new("n", ColumnType::Int)];
     for (name, text, line, words) in [
         ("a.csv", "n,s\n1,x\n2,y,z\n", 3, "3 fields"),
-        ("a.csv", "n,s\r\n1,x\r\n2\r\n", 3, "1 fields"),
+        ("a.csv", "n,s\r\n1,x\r\n2\r\n", 3, "1 field,"),
         ("a.csv", "\u{feff}# made: today\n\nn,s\n1,\"a\nb\"\n\n2,x\ny,x\n", 8, "column `n`"),
         ("a.csv", "n\r1\rx\r", 3, "column `n`"),
         ("a.csv", "n,s\n1,x\n2,\"y\n3,z\n", 3, "a quote is not closed"),
@@ -303,6 +303,51 @@ async fn a_file_with_another_delimiter_is_refused_with_the_key_to_declare() {
     for text in ["a\n1;2\n", "a;b\nx\n", "\"a\"\n\"x;y\"\n"] {
         write(dir.path(), "a.csv", text);
         assert_eq!(open(dir.path(), "a.csv").await.unwrap().info().columns.len(), 1, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_goes_on_after_its_closing_quote_is_refused_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    for (text, line) in [
+        ("a,b\n1,\"x\\\"y\"\n", 2),
+        ("a\n\"x\"\n\n\"x\" y\n", 4),
+        ("a,b\n1,2\n\"x\\\"y,z\",3\n", 3),
+        ("\"a\"b\nx\n", 1),
+        ("a,b\n1,2\n3,\"x\"y", 3),
+    ] {
+        write(dir.path(), "a.csv", text);
+        let error = match open(dir.path(), "a.csv").await {
+            Ok(files) => table(&files).await.unwrap_err(),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(&format!("a.csv: line {line}: ")), "{text}: {error}");
+        assert!(error.contains("after its closing quote") && error.contains("declare `quote = \"\"`"), "{error}");
+    }
+    // a row before the fault is no fault, and a quote may stand inside of a field
+    for text in ["a,b\n1,5\" pipe\n", "a,b\n1,\"x\"\"\"\"y\"\r\n\"\",\"\n\"\r\n"] {
+        write(dir.path(), "a.csv", text);
+        table(&open(dir.path(), "a.csv").await.unwrap()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn quotes_may_be_ordinary_characters() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.tsv", "id\tname\n1\t\"A\" team\n2\t\"open\n");
+    let dialect = CsvDialect { has_quotes: false, ..CsvDialect::new(b'\t') };
+    let files = opened("t", Location::Local(dir.path().join("a.tsv")), FileKind::Csv(dialect), &[]).await.unwrap();
+    assert_eq!(table(&files).await.unwrap(), [["id", "name"], ["1", "\"A\" team"], ["2", "\"open"]]);
+}
+
+#[tokio::test]
+async fn a_last_note_says_that_there_are_more() {
+    let dir = tempfile::tempdir().unwrap();
+    for (columns, notes) in [(20, 20), (21, 21), (30, 21)] {
+        write(dir.path(), "a.csv", ",".repeat(columns - 1));
+        let files = open(dir.path(), "a.csv").await.unwrap();
+        let found = &files.info().notes;
+        assert_eq!((found.len(), found.last().unwrap().contains("further columns")), (notes, columns > 20));
     }
 }
 

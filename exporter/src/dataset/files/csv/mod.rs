@@ -3,6 +3,7 @@
 
 mod header;
 mod preamble;
+mod quotes;
 mod records;
 
 use std::fs::File;

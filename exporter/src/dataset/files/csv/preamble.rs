@@ -29,12 +29,12 @@ pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, Data
         at = next_line(file, at)?;
     }
     if let Some(comment) = comment.filter(|_| dialect.comments == Comments::Detected)
-        && is_header(file, comment, at, dialect.delimiter)?
+        && is_header(file, comment, at, dialect)?
     {
         at = comment;
     }
     if !dialect.is_declared {
-        check_delimiter(&sample(file, at)?, dialect.delimiter)?;
+        check_delimiter(&sample(file, at)?, dialect)?;
     }
     Ok(at)
 }
@@ -44,11 +44,11 @@ pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, Data
 ///
 /// # Errors
 /// When the file can't be read, or the line may be a comment or the header.
-fn is_header(file: &File, comment: u64, rows: u64, delimiter: u8) -> Result<bool, DatasetError> {
+fn is_header(file: &File, comment: u64, rows: u64, dialect: CsvDialect) -> Result<bool, DatasetError> {
     let line = sample(file, comment)?;
     let line = &line[..line.len().min(usize::try_from(rows - comment).unwrap_or(usize::MAX))];
-    let fields = field_counts(line, delimiter, 1);
-    let following = field_counts(&sample(file, rows)?, delimiter, 1);
+    let fields = field_counts(line, dialect, 1);
+    let following = field_counts(&sample(file, rows)?, dialect, 1);
     if following.is_empty() {
         // without a next line, a line with several fields is the header
         return Ok(fields.first().is_some_and(|fields| *fields > 1));
@@ -68,17 +68,17 @@ fn is_header(file: &File, comment: u64, rows: u64, delimiter: u8) -> Result<bool
     }
 }
 
-/// Returns an error if the file seems to have another delimiter than `delimiter`. This is so if the header has one
-/// field by `delimiter`, but several fields by the other delimiter, and the first row has as many fields by the other
+/// Returns an error if the file seems to have another delimiter than the dialect. This is so if the header has one field
+/// by the dialect, but several fields by the other delimiter, and the first row has as many fields by the other
 /// delimiter as the header.
-fn check_delimiter(sample: &[u8], delimiter: u8) -> Result<(), DatasetError> {
-    if field_counts(sample, delimiter, 1) != [1] {
+fn check_delimiter(sample: &[u8], dialect: CsvDialect) -> Result<(), DatasetError> {
+    if field_counts(sample, dialect, 1) != [1] {
         return Ok(());
     }
-    for (other, shown) in DELIMITERS.iter().filter(|(other, _)| *other != delimiter) {
-        let counts = field_counts(sample, *other, 2);
+    for (other, shown) in DELIMITERS.iter().filter(|(other, _)| *other != dialect.delimiter) {
+        let counts = field_counts(sample, CsvDialect { delimiter: *other, ..dialect }, 2);
         if counts.first().is_some_and(|first| *first > 1 && counts.iter().all(|count| count == first)) {
-            let own = DELIMITERS.iter().find(|(known, _)| *known == delimiter).map_or(",", |(_, shown)| shown);
+            let own = DELIMITERS.iter().find(|(known, _)| *known == dialect.delimiter).map_or(",", |(_, shown)| shown);
             return Err(DatasetError::Undeclared(format!(
                 "it looks as if its fields were separated by `{shown}`: declare `delimiter = \"{shown}\"`, or \
                  `delimiter = \"{own}\"` if it has one column"
@@ -89,9 +89,13 @@ fn check_delimiter(sample: &[u8], delimiter: u8) -> Result<(), DatasetError> {
 }
 
 /// Returns the number of fields of each of the first `records` records.
-fn field_counts(bytes: &[u8], delimiter: u8, records: usize) -> Vec<usize> {
-    let mut reader =
-        ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(Cursor::new(bytes));
+fn field_counts(bytes: &[u8], dialect: CsvDialect, records: usize) -> Vec<usize> {
+    let mut reader = ReaderBuilder::new()
+        .delimiter(dialect.delimiter)
+        .quoting(dialect.has_quotes)
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(Cursor::new(bytes));
     reader.byte_records().take(records).flatten().map(|record| record.len()).collect()
 }
 

@@ -13,6 +13,7 @@ use super::{
     super::{super::DatasetError, kind::CsvDialect, text_file},
     header::Header,
     preamble,
+    quotes::QuoteCheck,
 };
 
 /// The approximate maximum length of a record, in bytes. Without this limit, a record with an unclosed quote would
@@ -22,6 +23,11 @@ const RECORD_BYTES: u64 = 64 << 20;
 const READ_BUFFER: usize = 1 << 20;
 /// The error for bytes that are not UTF-8.
 pub(super) const NOT_UTF8: &str = "a text is not UTF-8: convert the file to UTF-8";
+/// The error for a field that goes on after its closing quote.
+const AFTER_QUOTE: DatasetError = DatasetError::Garbled(
+    "a field goes on after its closing quote: write each quote inside of a quoted field twice, and the delimiter right \
+     after the closing quote, or declare `quote = \"\"` if quotes are ordinary characters of the file",
+);
 
 /// Reads a file for the CSV parser, and fails when the current record exceeds [`RECORD_BYTES`].
 struct Bounded {
@@ -29,6 +35,8 @@ struct Bounded {
     read: u64,
     /// The file offset at which the last completely read record begins. The current record follows that record.
     record_start: Rc<Cell<u64>>,
+    /// None if quotes are ordinary characters.
+    quotes: Option<QuoteCheck>,
 }
 
 impl Read for Bounded {
@@ -39,6 +47,9 @@ impl Read for Bounded {
         }
         let read = self.file.read(into)?;
         self.read += read as u64;
+        if let Some(quotes) = &mut self.quotes {
+            quotes.pass(&into[..read]);
+        }
         Ok(read)
     }
 }
@@ -48,7 +59,7 @@ pub(super) struct Records {
     reader: csv::Reader<Bounded>,
     /// A second handle of the same file, with which the line of an error is found and the last record is checked.
     file: File,
-    delimiter: u8,
+    dialect: CsvDialect,
     /// The file offset at which the header begins.
     before: u64,
     record_start: Rc<Cell<u64>>,
@@ -66,11 +77,15 @@ impl Records {
         let before = preamble::header_start(&file, dialect)?;
         file.seek(SeekFrom::Start(before))?;
         let (again, record_start) = (file.try_clone()?, Rc::new(Cell::new(before)));
-        let bounded = Bounded { file, read: before, record_start: Rc::clone(&record_start) };
-        let reader =
-            ReaderBuilder::new().delimiter(dialect.delimiter).buffer_capacity(READ_BUFFER).from_reader(bounded);
-        let (delimiter, record, header) = (dialect.delimiter, ByteRecord::new(), Header::default());
-        let mut records = Self { reader, file: again, delimiter, before, record_start, record, header };
+        let quotes = dialect.has_quotes.then(|| QuoteCheck::new(dialect.delimiter, before));
+        let bounded = Bounded { file, read: before, record_start: Rc::clone(&record_start), quotes };
+        let reader = ReaderBuilder::new()
+            .delimiter(dialect.delimiter)
+            .quoting(dialect.has_quotes)
+            .buffer_capacity(READ_BUFFER)
+            .from_reader(bounded);
+        let (record, header) = (ByteRecord::new(), Header::default());
+        let mut records = Self { reader, file: again, dialect, before, record_start, record, header };
         records.read_header()?;
         Ok(records)
     }
@@ -78,6 +93,9 @@ impl Records {
     fn read_header(&mut self) -> Result<(), DatasetError> {
         let read = self.reader.byte_headers().cloned();
         let titles = read.map_err(|e| self.fault(e))?;
+        if self.goes_on_after_quote() {
+            return Err(self.at_line(AFTER_QUOTE));
+        }
         if titles.is_empty() {
             return Err(DatasetError::Empty);
         }
@@ -96,7 +114,16 @@ impl Records {
         }
         let offset = self.record.position().map_or(0, csv::Position::byte);
         self.record_start.set(self.before + offset);
+        if self.goes_on_after_quote() {
+            return Err(self.at_line(AFTER_QUOTE));
+        }
         Ok(true)
+    }
+
+    /// Whether a field of the current record has text after its closing quote.
+    fn goes_on_after_quote(&self) -> bool {
+        let end = self.before + self.reader.position().byte();
+        self.reader.get_ref().quotes.as_ref().is_some_and(|quotes| quotes.has_fault_before(end))
     }
 
     /// Returns the field of the current record at this index; None if the field is empty.
@@ -120,6 +147,8 @@ impl Records {
     fn fault(&self, error: csv::Error) -> DatasetError {
         let position = error.position().or(self.record.position()).map_or(0, csv::Position::byte);
         let error = match error.into_kind() {
+            // such a quote may be the cause of a wrong number of fields
+            csv::ErrorKind::UnequalLengths { .. } if self.goes_on_after_quote() => AFTER_QUOTE,
             csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
                 DatasetError::Garbled("a record has more than 64 MiB, or a quote is not closed")
             }
@@ -135,13 +164,16 @@ impl Records {
     /// Returns an error if a quote in the last record of the file is not closed. That record may then contain any
     /// number of rows.
     fn check_end(&mut self) -> Result<(), DatasetError> {
+        if !self.dialect.has_quotes {
+            return Ok(());
+        }
         let mut last = Vec::new();
         self.file.seek(SeekFrom::Start(self.record_start.get()))?;
         (&self.file).take(RECORD_BYTES + 2 * READ_BUFFER as u64).read_to_end(&mut last)?;
         // appending a line adds a record, unless a quote is open
         let count = |text: Vec<u8>| {
             ReaderBuilder::new()
-                .delimiter(self.delimiter)
+                .delimiter(self.dialect.delimiter)
                 .has_headers(false)
                 .flexible(true)
                 .from_reader(io::Cursor::new(text))

@@ -14,6 +14,10 @@ use super::super::{super::DatasetError, nesting, text_file};
 
 /// The maximum length of a line without its end, in bytes.
 const LINE_BYTES: usize = 64 << 20;
+/// The error for a line that is no JSON object.
+pub(super) const NO_OBJECT: DatasetError = DatasetError::Garbled(
+    "a line is no JSON object: NDJSON has one whole object on each line, without a list around the objects",
+);
 /// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 1 << 20;
 /// The maximum length of a line end, in bytes: `\r\n` has two.
@@ -68,7 +72,7 @@ fn members(line: &[u8], member: impl FnMut(&str, &RawValue) -> Result<(), Datase
     match (refused, read) {
         (Some(error), _) => Err(error),
         (None, Ok(())) => Ok(()),
-        (None, Err(_)) => Err(DatasetError::Garbled("a line is no JSON object")),
+        (None, Err(_)) => Err(NO_OBJECT),
     }
 }
 

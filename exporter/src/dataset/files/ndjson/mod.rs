@@ -148,7 +148,7 @@ pub(super) fn read(
             if offered.is_guessed() && !guess::fits_json(column, value.as_bytes()) {
                 return Err(DatasetError::BrokenGuess(name.to_owned()));
             }
-            let text = text(value).ok_or(DatasetError::Garbled("a line is no JSON object"))?;
+            let text = text(value).ok_or(lines::NO_OBJECT)?;
             texts[index] = text.map(Cow::into_owned);
             Ok(())
         })?;

@@ -8,9 +8,12 @@
 
 use std::{cell::Cell, fs::File, io::Read, os::unix::fs::FileExt, rc::Rc};
 
-use polars_parquet_format::thrift::{
-    self,
-    protocol::{TCompactInputProtocol, TInputProtocol, TType},
+use polars_parquet_format::{
+    FileMetaData, SchemaElement,
+    thrift::{
+        self,
+        protocol::{TCompactInputProtocol, TInputProtocol, TType},
+    },
 };
 
 use super::super::nesting;
@@ -56,6 +59,9 @@ const DICTIONARY_PAGE_OFFSET: i16 = 11;
 const BLOOM_FILTER: [i16; 2] = [14, 15];
 /// The magic number at the end of a file with an encrypted footer.
 const ENCRYPTED: [u8; 4] = *b"PARE";
+
+/// The number of nested structs and lists in which bytes need not be UTF-8. A footer has fewer.
+const SKIPPED_LEVELS: u8 = 16;
 
 type Input<'a> = TCompactInputProtocol<Counted<'a>>;
 
@@ -122,6 +128,16 @@ pub(super) fn without_extras(footer: &[u8]) -> Option<Vec<u8>> {
     Some([magic, &metadata, &length.to_le_bytes(), magic].concat())
 }
 
+/// Returns the name of the first group of the schema that has no columns, which polars refuses. `footer` is a file of a
+/// footer alone, as in [`with_known_types`].
+pub(super) fn empty_group(footer: &[u8]) -> Option<String> {
+    let metadata = footer.get(MAGIC..footer.len().checked_sub(TAIL)?)?;
+    let (mut input, _) = input(metadata);
+    let schema = FileMetaData::read_from_in_protocol(&mut input).ok()?.schema;
+    let is_empty = |field: &SchemaElement| field.type_.is_none() && field.num_children.unwrap_or_default() == 0;
+    schema.into_iter().skip(1).find(is_empty).map(|group| group.name)
+}
+
 /// Whether the footer of a file, or a part of the file, is encrypted.
 pub(super) fn is_encrypted(file: &File) -> bool {
     let tail_at = file.metadata().ok().and_then(|about| about.len().checked_sub(TAIL as u64));
@@ -156,8 +172,35 @@ fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, thrift::Err
         if field.field_type == kind && field.id == Some(id) {
             return Ok(true);
         }
-        input.skip(field.field_type)?;
+        skip(input, field.field_type, SKIPPED_LEVELS)?;
         input.read_field_end()?;
+    }
+}
+
+/// Skips a value. The function of the library expects that all bytes are UTF-8, and those of statistics and of encrypted
+/// metadata are not.
+fn skip(input: &mut Input<'_>, kind: TType, levels: u8) -> Result<(), thrift::Error> {
+    match kind {
+        TType::String => input.read_bytes().map(drop),
+        TType::Struct if levels > 0 => {
+            input.read_struct_begin()?;
+            loop {
+                let field = input.read_field_begin()?;
+                if field.field_type == TType::Stop {
+                    return input.read_struct_end();
+                }
+                skip(input, field.field_type, levels - 1)?;
+                input.read_field_end()?;
+            }
+        }
+        TType::List if levels > 0 => {
+            let list = input.read_list_begin()?;
+            for _ in 0..list.size {
+                skip(input, list.element_type, levels - 1)?;
+            }
+            input.read_list_end()
+        }
+        other => input.skip(other),
     }
 }
 
@@ -235,7 +278,7 @@ fn copy(
                 copy(input, metadata, read, &mut value, inner)?;
             }
         } else {
-            input.skip(field.field_type)?;
+            skip(input, field.field_type, SKIPPED_LEVELS)?;
             value.extend_from_slice(&metadata[begin..read.get()]);
         }
         input.read_field_end()?;
@@ -289,7 +332,7 @@ fn element<'a>(input: &mut Input<'a>, metadata: &'a [u8], read: &Cell<usize>) ->
             (TType::I32, TYPE | CONVERTED_TYPE) => Meaning::Number(input.read_i32()?),
             (TType::Struct, LOGICAL_TYPE) => Meaning::Member(member(input)?),
             (kind, _) => {
-                input.skip(kind)?;
+                skip(input, kind, SKIPPED_LEVELS)?;
                 Meaning::Other
             }
         };
@@ -310,7 +353,7 @@ fn member(input: &mut Input<'_>) -> Result<Option<i16>, thrift::Error> {
             break;
         }
         member = member.or(field.id);
-        input.skip(field.field_type)?;
+        skip(input, field.field_type, SKIPPED_LEVELS)?;
         input.read_field_end()?;
     }
     input.read_struct_end()?;
@@ -374,8 +417,8 @@ fn varint(out: &mut Vec<u8>, mut number: u32) {
 #[cfg(test)]
 mod tests {
     use polars_parquet_format::{
-        ConvertedType, EnumType, FieldRepetitionType, FileMetaData, JsonType, LogicalType, RowGroup, SchemaElement,
-        SortingColumn, StringType, Type, UUIDType,
+        ConvertedType, EnumType, FieldRepetitionType, JsonType, LogicalType, RowGroup, SortingColumn, StringType, Type,
+        UUIDType,
         thrift::protocol::{TCompactOutputProtocol, TOutputProtocol},
     };
 

@@ -7,20 +7,20 @@ use polars_arrow::{
 };
 use polars_parquet::parquet::{
     metadata::SchemaDescriptor,
-    schema::types::{PhysicalType, PrimitiveLogicalType},
+    schema::types::{PhysicalType, PrimitiveLogicalType, PrimitiveType},
 };
 
-use super::super::{super::DatasetError, readable};
+use super::super::{super::DatasetError, decimal_bytes, readable};
 
-/// Gives 16-bit floats and UUIDs the types that their annotations state, because polars reads them as bytes. Gives
-/// 32-bit times of day the unit milliseconds, in which Parquet stores them even if the stored Arrow schema states
-/// another unit.
+/// Gives 16-bit floats and UUIDs the types that their annotations state, because polars reads them as bytes. Gives times
+/// of day the unit in which Parquet stores them, even if the stored Arrow schema states another unit. Marks decimals of
+/// any number of bytes as bytes, because polars does not tell a decimal without bytes from NULL.
 pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSchema {
     let annotate = |field: ArrowField| {
         let name = field.name.clone();
         let leaves = file.columns().iter().filter(|leaf| leaf.path_in_schema.first() == Some(&name));
-        let mut annotations = leaves.map(|leaf| leaf.descriptor.primitive_type.logical_type);
-        let field = annotated_field(field, &mut annotations);
+        let mut types = leaves.map(|leaf| &leaf.descriptor.primitive_type);
+        let field = annotated_field(field, &mut types);
         if field.dtype == ArrowDataType::FixedSizeBinary(2) && readable::has_halves(&field) {
             return ArrowField { dtype: ArrowDataType::Float16, ..field };
         }
@@ -29,13 +29,10 @@ pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSc
     fields.into_iter_values().map(annotate).collect()
 }
 
-/// Annotates the leaf fields of a field. `annotations` yields the annotation of each leaf, in the order of the leaves.
-fn annotated_field(
-    field: ArrowField,
-    annotations: &mut dyn Iterator<Item = Option<PrimitiveLogicalType>>,
-) -> ArrowField {
+/// Annotates the leaf fields of a field. `types` yields the Parquet type of each leaf, in the order of the leaves.
+fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &PrimitiveType>) -> ArrowField {
     use ArrowDataType as Type;
-    let mut boxed = |field: &ArrowField| Box::new(annotated_field(field.clone(), annotations));
+    let mut boxed = |field: &ArrowField| Box::new(annotated_field(field.clone(), types));
     let dtype = match &field.dtype {
         Type::List(item) => Type::List(boxed(item)),
         Type::LargeList(item) => Type::LargeList(boxed(item)),
@@ -43,7 +40,16 @@ fn annotated_field(
         Type::Map(entries, sorted) => Type::Map(boxed(entries), *sorted),
         Type::Struct(members) => Type::Struct(members.iter().map(|member| *boxed(member)).collect()),
         leaf => {
-            return match (annotations.next().flatten(), leaf) {
+            let written = types.next();
+            let is_bytes = written.is_some_and(|written| written.physical_type == PhysicalType::ByteArray);
+            return match (written.and_then(|written| written.logical_type), leaf) {
+                (
+                    _,
+                    Type::Decimal32(digits, scale)
+                    | Type::Decimal64(digits, scale)
+                    | Type::Decimal(digits, scale)
+                    | Type::Decimal256(digits, scale),
+                ) if is_bytes => decimal_bytes::marked(&field, Type::BinaryView, (*digits, *scale), true),
                 (Some(PrimitiveLogicalType::Float16), Type::FixedSizeBinary(2)) => readable::with_halves(field),
                 (Some(PrimitiveLogicalType::Uuid), Type::FixedSizeBinary(16)) => readable::with_uuids(field),
                 (_, Type::Time32(_)) => ArrowField { dtype: Type::Time32(ArrowTimeUnit::Millisecond), ..field },
@@ -102,13 +108,17 @@ mod tests {
         let seconds = field("t", ArrowDataType::Time32(ArrowTimeUnit::Second));
         let item = field("item", ArrowDataType::Struct(vec![bytes("x", 2), bytes("id", 16), bytes("y", 2), seconds]));
         let list = field("l", ArrowDataType::LargeList(Box::new(item)));
-        let mut annotations =
-            [Some(PrimitiveLogicalType::Float16), Some(PrimitiveLogicalType::Uuid), None, None].into_iter();
-        let annotated = annotated_field(list, &mut annotations);
+        let annotations = [Some(PrimitiveLogicalType::Float16), Some(PrimitiveLogicalType::Uuid), None, None];
+        let written = annotations.map(|logical_type| PrimitiveType {
+            logical_type,
+            ..PrimitiveType::from_physical("leaf".into(), PhysicalType::FixedLenByteArray(16))
+        });
+        let mut types = written.iter();
+        let annotated = annotated_field(list, &mut types);
         let ArrowDataType::LargeList(item) = &annotated.dtype else { panic!("{annotated:?}") };
         let ArrowDataType::Struct(members) = &item.dtype else { panic!("{annotated:?}") };
         assert!(readable::has_halves(&members[0]) && readable::has_uuids(&members[1]));
-        assert!(!readable::has_halves(&members[2]) && annotations.next().is_none());
+        assert!(!readable::has_halves(&members[2]) && types.next().is_none());
         // Parquet stores no seconds, although the Arrow schema in its footer may state them
         assert_eq!(members[3].dtype, ArrowDataType::Time32(ArrowTimeUnit::Millisecond));
     }

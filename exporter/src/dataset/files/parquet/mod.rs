@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod checksum_tests;
 mod footer;
+#[cfg(test)]
+mod footer_tests;
 mod logical;
 mod nested;
 mod pages;

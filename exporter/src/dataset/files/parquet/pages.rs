@@ -17,6 +17,10 @@ pub(super) const MAX_HEADER: usize = 4 << 20;
 /// The maximum size of a decompressed page, in bytes.
 pub(super) const PAGE_BYTES: usize = 256 << 20;
 
+/// The number of bytes by which a column with a dictionary may be longer than the footer says. Old writers do not count
+/// the header of the dictionary page (PARQUET-816); other readers allow for the same number.
+const UNCOUNTED: u64 = 100;
+
 /// A data page of a leaf column.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
@@ -63,14 +67,19 @@ impl Pages {
     /// # Errors
     /// When the file can't be read, a header is damaged, or a page is too large.
     pub(super) fn find(file: &File, range: Range<u64>, values: usize) -> Result<Self, DatasetError> {
+        let file_size = file.metadata()?.len();
+        if range.start > range.end || range.end > file_size {
+            return Err(OUTSIDE);
+        }
         let mut found = Self::default();
         let (mut at, mut seen) = (range.start, 0);
         while seen < values {
-            let (header, length) = header(file, at..range.end)?;
+            let end = if found.dictionary.is_some() { (range.end + UNCOUNTED).min(file_size) } else { range.end };
+            let (header, length) = header(file, at..end)?;
             let size = |size: i32| usize::try_from(size).map_err(|_| BROKEN);
             let begin = at;
             at += length + size(header.compressed_page_size)? as u64;
-            if at > range.end {
+            if at > end {
                 return Err(BROKEN);
             }
             if let Some(crc) = header.crc {
@@ -106,6 +115,11 @@ impl Pages {
             seen += count;
         }
         Ok(found)
+    }
+
+    /// Returns the range of a column chunk, extended to the end of its last page.
+    pub(super) fn range(&self, chunk: Range<u64>) -> Range<u64> {
+        chunk.start..self.data.last().map_or(chunk.end, |page| page.range.end.max(chunk.end))
     }
 
     /// Compares the pages in `bytes` with their checksums. `range` is the place in the file from which the bytes were
@@ -151,6 +165,9 @@ impl Pages {
 
 /// The error for bytes that are not a valid Parquet page.
 pub(super) const BROKEN: DatasetError = DatasetError::Garbled("a page of the file is damaged");
+/// The error for a column that the footer places outside of the file.
+const OUTSIDE: DatasetError =
+    DatasetError::Garbled("the footer of the file is damaged: it places a column outside of the file");
 /// The error for a page whose bytes do not match its checksum.
 const ALTERED: DatasetError = DatasetError::Garbled("a page of the file is damaged: its checksum does not match");
 

@@ -111,6 +111,7 @@ impl Windows {
     pub(in crate::dataset::files) fn open(mut file: File) -> Result<Self, DatasetError> {
         let version = FileVersion::of(&file)?;
         let footer = nesting::footer(&file)?;
+        let empty_group = footer.as_deref().and_then(footer::empty_group);
         let opened = type_mapping::catch_damage(|| {
             let metadata = match footer {
                 Some(footer) => {
@@ -134,6 +135,9 @@ impl Windows {
         });
         let (metadata, fields) = match opened {
             Err(_) if footer::is_encrypted(&file) => return Err(ENCRYPTED),
+            Err(DatasetError::Polars(_)) if empty_group.is_some() => {
+                return Err(EMPTY_GROUP.in_column(&empty_group.unwrap_or_default()));
+            }
             opened => opened?,
         };
         let fields = logical::annotated(fields, &metadata.schema_descr);
@@ -311,7 +315,7 @@ impl Windows {
         for leaf in &leaves {
             let pages = self.pages(group, leaf, !whole)?;
             runs.push(if whole {
-                Run { ranges: vec![leaf.byte_range()], values: leaf.num_values(), first_row: 0, pages }
+                Run { ranges: vec![pages.range(leaf.byte_range())], values: leaf.num_values(), first_row: 0, pages }
             } else {
                 let run = pages.over(rows);
                 let (Some(from), Some(to)) = (run.first(), run.last()) else { return Err(TOO_FEW) };
@@ -479,6 +483,10 @@ impl Window {
 /// The error for a file that is encrypted in whole or in part.
 const ENCRYPTED: DatasetError =
     DatasetError::Lacking("the file is encrypted, which is not supported: write it without encryption");
+
+/// The error for a group of columns that has none.
+const EMPTY_GROUP: DatasetError =
+    DatasetError::Lacking("it is a record without members, which is not supported: write the file without it");
 
 /// Returns the type of the values of a leaf column.
 fn kind(leaf: &ColumnChunkMetadata) -> PrimitiveType {

@@ -24,8 +24,10 @@ use protocol::catalog::Column;
 pub(super) use self::task::{MAX_WAIT, find};
 use super::{super::DatasetError, FileKind, csv, file_version::FileVersion, guess::Candidates, ndjson};
 
-/// The maximum number of notes about the renamed columns of one dataset.
+/// The maximum number of notes about one dataset, without the last one, [`MORE_NOTES`].
 const MAX_NOTES: usize = 20;
+/// The last note about a dataset with more than [`MAX_NOTES`].
+const MORE_NOTES: &str = "further columns are offered under other names than in the files";
 
 /// The columns that were found in one version of a file.
 #[derive(Debug)]
@@ -100,6 +102,7 @@ struct Merged {
     files: usize,
     notes: Vec<String>,
     known_notes: HashSet<String>,
+    has_more_notes: bool,
 }
 
 impl Merged {
@@ -116,14 +119,21 @@ impl Merged {
             }
         }
         for note in &scan.notes {
-            if self.notes.len() < MAX_NOTES && self.known_notes.insert(note.clone()) {
-                self.notes.push(note.clone());
+            if self.known_notes.contains(note) {
+                continue;
             }
+            if self.notes.len() == MAX_NOTES {
+                self.has_more_notes = true;
+                break;
+            }
+            self.known_notes.insert(note.clone());
+            self.notes.push(note.clone());
         }
     }
 
     fn found(self) -> Found {
-        let Self { columns, counts, files, notes, .. } = self;
+        let Self { columns, counts, files, mut notes, .. } = self;
+        notes.extend(self.has_more_notes.then(|| MORE_NOTES.to_owned()));
         let optional = columns.iter().zip(&counts).filter(|(_, count)| **count < files);
         let optional = optional.map(|(column, _)| column.name.clone()).collect();
         let columns = columns.into_iter().map(|column| column.candidates.column(column.name));

@@ -1,0 +1,105 @@
+//! Finds fields that go on after their closing quote, such as `"a\"b"` or `"a" b`.
+//!
+//! The parser joins both parts of such a field without the quote between them. The file means something else: its quotes
+//! are escaped in another way, or they are ordinary characters.
+
+/// Looks through the bytes of a file, from the begin of a record on, until the first field that goes on after its closing
+/// quote.
+pub(super) struct QuoteCheck {
+    delimiter: u8,
+    state: State,
+    /// The number of bytes before the next one.
+    seen: u64,
+    fault: Option<u64>,
+}
+
+/// The position within a field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before the first character.
+    Begin,
+    /// In a field without quotes around it.
+    Plain,
+    /// In a quoted field.
+    Quoted,
+    /// After a quote in a quoted field: its end, or the first of two quotes.
+    Quote,
+}
+
+impl QuoteCheck {
+    /// Starts at the offset `begin` of a file.
+    pub(super) const fn new(delimiter: u8, begin: u64) -> Self {
+        Self { delimiter, state: State::Begin, seen: begin, fault: None }
+    }
+
+    /// Looks through the next bytes of the file.
+    pub(super) fn pass(&mut self, bytes: &[u8]) {
+        if self.fault.is_some() {
+            return;
+        }
+        let mut state = self.state;
+        for (at, byte) in bytes.iter().enumerate() {
+            let ends_field = *byte == self.delimiter || matches!(byte, b'\n' | b'\r');
+            state = match (state, byte) {
+                (State::Begin | State::Quote, b'"') => State::Quoted,
+                (State::Quoted, b'"') => State::Quote,
+                (State::Quoted, _) => State::Quoted,
+                _ if ends_field => State::Begin,
+                (State::Quote, _) => {
+                    self.fault = Some(self.seen + at as u64);
+                    return;
+                }
+                _ => State::Plain,
+            };
+        }
+        self.state = state;
+        self.seen += bytes.len() as u64;
+    }
+
+    /// Whether a field before this offset goes on after its closing quote.
+    pub(super) fn has_fault_before(&self, offset: u64) -> bool {
+        self.fault.is_some_and(|fault| fault < offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> Option<u64> {
+        // every split of the bytes finds the same fault
+        let of = |step: usize| {
+            let mut check = QuoteCheck::new(b',', 0);
+            text.as_bytes().chunks(step).for_each(|bytes| check.pass(bytes));
+            check.fault
+        };
+        assert_eq!(of(1), of(text.len()), "{text}");
+        of(1)
+    }
+
+    #[test]
+    fn text_after_a_closing_quote_is_found() {
+        for (text, at) in [
+            ("\"a\" b,c\n", 3),
+            ("a,\"b\\\"c\"\n", 6),
+            ("a\n\"b\"\"c\"d\n", 8),
+            ("\"a\r\nb\"\t,c", 6),
+            ("\"a\";\"b\"", 3),
+        ] {
+            assert_eq!(fault(text), Some(at), "{text}");
+        }
+        for text in [
+            "\"a\",\"b\"\n",
+            "\"a\"\"b\"\r\n\"\"\r\n",
+            "\"\"\"\",\"\"\n",
+            "5\" pipe,a\"b\" c\n",
+            " \"a\" b,c\n",
+            "\"a,\nb\"\n\"",
+        ] {
+            assert_eq!(fault(text), None, "{text}");
+        }
+        let mut check = QuoteCheck::new(b',', 10);
+        check.pass(b"\"a\"b");
+        assert!(!check.has_fault_before(13) && check.has_fault_before(14));
+    }
+}

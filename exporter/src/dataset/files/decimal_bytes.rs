@@ -1,0 +1,203 @@
+//! Reads decimals that polars does not read from their bytes: those of 32 bytes in Arrow IPC files, and those of any
+//! number of bytes in Parquet files (BYTE_ARRAY).
+
+use std::sync::Arc;
+
+use polars::prelude::{ArrowDataType, ArrowField, PlSmallStr};
+use polars_arrow::{
+    array::{Array, BinaryViewArray, FixedSizeBinaryArray, MutableBinaryViewArray, PrimitiveArray},
+    types::i256,
+};
+
+/// The key in the metadata of a field whose values are decimals in bytes. The value states the number of digits, the
+/// digits after the point, and whether the most significant byte comes first.
+const DECIMAL: PlSmallStr = PlSmallStr::from_static("decimal256");
+/// The maximum number of digits of a decimal in a frame.
+pub(super) const MAX_DIGITS: usize = 38;
+/// The number of bytes of the longest decimal.
+const BYTES: usize = size_of::<i256>();
+
+/// The cause that a value can't be converted.
+type Cause = &'static str;
+const OTHER_TYPE: Cause = "its array is of another type than its schema states: the file is damaged";
+const TOO_LONG: Cause = "a decimal has more digits than its column states: the file is damaged";
+const NO_BYTES: Cause = "a decimal has no bytes: the file is damaged";
+
+/// How decimals are written as bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DecimalBytes {
+    digits: usize,
+    scale: usize,
+    is_big_endian: bool,
+}
+
+/// Returns the field with decimals of this number of digits and digits after the point as bytes of the type `bytes`.
+pub(super) fn marked(
+    field: &ArrowField,
+    bytes: ArrowDataType,
+    (digits, scale): (usize, usize),
+    is_big_endian: bool,
+) -> ArrowField {
+    let mut metadata = field.metadata.as_deref().cloned().unwrap_or_default();
+    metadata.insert(DECIMAL, format!("{digits} {scale} {is_big_endian}").into());
+    ArrowField { dtype: bytes, metadata: Some(Arc::new(metadata)), ..field.clone() }
+}
+
+/// Returns the field with 256-bit decimals as bytes, because polars reads no such decimals from Arrow IPC files. The
+/// bytes of a decimal are in the order of the file.
+pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> ArrowField {
+    use ArrowDataType as Type;
+    let boxed = |field: &ArrowField| Box::new(with_decimal_bytes(field, little_endian));
+    let dtype = match &field.dtype {
+        Type::Decimal256(digits, scale) => {
+            return marked(field, Type::FixedSizeBinary(BYTES), (*digits, *scale), !little_endian);
+        }
+        Type::List(item) => Type::List(boxed(item)),
+        Type::LargeList(item) => Type::LargeList(boxed(item)),
+        Type::FixedSizeList(item, width) => Type::FixedSizeList(boxed(item), *width),
+        Type::Map(entries, sorted) => Type::Map(boxed(entries), *sorted),
+        Type::Struct(members) => Type::Struct(members.iter().map(|member| *boxed(member)).collect()),
+        other => other.clone(),
+    };
+    ArrowField { dtype, ..field.clone() }
+}
+
+impl DecimalBytes {
+    /// Returns how the decimals of a field are written; None for a field of other values.
+    pub(super) fn of(field: &ArrowField) -> Option<Self> {
+        if !matches!(field.dtype, ArrowDataType::FixedSizeBinary(BYTES) | ArrowDataType::BinaryView) {
+            return None;
+        }
+        let mut parts = field.metadata.as_deref()?.get(&DECIMAL)?.split(' ');
+        let (digits, scale) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        Some(Self { digits, scale, is_big_endian: parts.next()?.parse().ok()? })
+    }
+
+    /// Returns the type of the converted decimals: text for more than [`MAX_DIGITS`] digits.
+    pub(super) const fn dtype(self) -> ArrowDataType {
+        if self.digits > MAX_DIGITS { ArrowDataType::Utf8View } else { ArrowDataType::Decimal(self.digits, self.scale) }
+    }
+
+    /// Converts bytes to decimals of the type [`DecimalBytes::dtype`].
+    ///
+    /// # Errors
+    /// When a value is no decimal, or the array has no bytes.
+    pub(super) fn convert(self, array: &dyn Array) -> Result<Box<dyn Array>, Cause> {
+        let number = |bytes: Option<&[u8]>| bytes.map(|bytes| self.number(bytes)).transpose();
+        let numbers: Vec<Option<i256>> = if let Some(fixed) = array.as_any().downcast_ref::<FixedSizeBinaryArray>() {
+            fixed.iter().map(number).collect::<Result<_, _>>()?
+        } else {
+            let views: &BinaryViewArray = array.as_any().downcast_ref().ok_or(OTHER_TYPE)?;
+            views.iter().map(number).collect::<Result<_, _>>()?
+        };
+        if self.digits > MAX_DIGITS {
+            return Ok(texts(&PrimitiveArray::from(numbers), self.scale));
+        }
+        let narrow = numbers.into_iter().map(|number| number.map(i128::try_from).transpose().map_err(|_| TOO_LONG));
+        let narrow = narrow.collect::<Result<Vec<_>, _>>()?;
+        Ok(PrimitiveArray::<i128>::from(narrow).to(self.dtype()).boxed())
+    }
+
+    /// Decodes a number in two's complement.
+    fn number(self, bytes: &[u8]) -> Result<i256, Cause> {
+        let mut ordered = bytes.to_vec();
+        if self.is_big_endian {
+            ordered.reverse();
+        }
+        let sign = ordered.last().ok_or(NO_BYTES)? & 0x80;
+        let fill = if sign == 0 { 0 } else { 0xff };
+        let kept = ordered.len().min(BYTES);
+        // further bytes may only repeat the sign
+        if ordered[kept..].iter().any(|byte| *byte != fill) || ordered[kept - 1] & 0x80 != sign {
+            return Err(TOO_LONG);
+        }
+        ordered.resize(BYTES, fill);
+        let (low, high) = ordered.split_at(size_of::<i128>());
+        let word = |half: &[u8]| half.try_into().map(i128::from_le_bytes).map_err(|_| TOO_LONG);
+        Ok(i256::from_words(word(high)?, word(low)?))
+    }
+}
+
+/// Writes decimals as text, with exactly `scale` digits after the point.
+pub(super) fn texts(array: &PrimitiveArray<i256>, scale: usize) -> Box<dyn Array> {
+    let mut texts = MutableBinaryViewArray::<str>::with_capacity(array.len());
+    for value in array.iter() {
+        texts.push(value.map(|value| text(&value.to_string(), scale)));
+    }
+    texts.freeze().boxed()
+}
+
+/// Sets the point into the digits of a number.
+fn text(number: &str, scale: usize) -> String {
+    let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
+    if scale == 0 {
+        return number.to_owned();
+    }
+    let padded = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - scale);
+    format!("{sign}{whole}.{fraction}")
+}
+
+#[cfg(test)]
+mod tests {
+    use polars_arrow::array::Utf8ViewArray;
+
+    use super::*;
+
+    fn plain(dtype: ArrowDataType) -> ArrowField {
+        ArrowField::new("d".into(), dtype, true)
+    }
+
+    #[test]
+    fn the_point_is_set_into_the_digits() {
+        for (number, scale, expected) in
+            [("12345", 2, "123.45"), ("-5", 3, "-0.005"), ("0", 1, "0.0"), ("-7", 0, "-7"), ("1000", 3, "1.000")]
+        {
+            assert_eq!(text(number, scale), expected);
+        }
+    }
+
+    #[test]
+    fn decimals_of_32_bytes_keep_each_digit_in_both_orders_of_bytes() {
+        for (digits, expected) in [(39, "-0.03"), (20, "")] {
+            for little_endian in [true, false] {
+                let field = with_decimal_bytes(&plain(ArrowDataType::Decimal256(digits, 2)), little_endian);
+                let mut bytes = vec![0xff; 32];
+                // -3 in two's complement
+                bytes[0] = 0xfd;
+                if !little_endian {
+                    bytes.reverse();
+                }
+                let array = FixedSizeBinaryArray::new(field.dtype.clone(), bytes.into(), None);
+                let converted = DecimalBytes::of(&field).unwrap().convert(&array).unwrap();
+                match converted.as_any().downcast_ref::<Utf8ViewArray>() {
+                    Some(texts) => assert_eq!(texts.value(0), expected),
+                    None => {
+                        let numbers = converted.as_any().downcast_ref::<PrimitiveArray<i128>>().unwrap();
+                        assert_eq!((numbers.value(0), numbers.dtype()), (-3, &ArrowDataType::Decimal(20, 2)));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn decimals_of_any_number_of_bytes_are_exact_or_refused() {
+        let field = marked(&plain(ArrowDataType::Decimal(38, 2)), ArrowDataType::BinaryView, (38, 2), true);
+        let about = DecimalBytes::of(&field).unwrap();
+        let convert = |bytes: Option<&[u8]>| {
+            let array = about.convert(&BinaryViewArray::from_slice([bytes]))?;
+            let numbers = array.as_any().downcast_ref::<PrimitiveArray<i128>>().unwrap();
+            Ok(numbers.iter().next().flatten().copied())
+        };
+        assert_eq!(convert(None), Ok(None));
+        assert_eq!(convert(Some(b"\x01\x00")), Ok(Some(256)));
+        assert_eq!(convert(Some(b"\xff")), Ok(Some(-1)));
+        assert_eq!(convert(Some(b"\x00\xff")), Ok(Some(255)));
+        // 40 bytes that repeat the sign
+        assert_eq!(convert(Some(&[[0xff; 39].as_slice(), b"\xfe"].concat())), Ok(Some(-2)));
+        assert_eq!(convert(Some(&[0x7f; 17])), Err(TOO_LONG));
+        assert_eq!(convert(Some(&[b"\x00", [0xff; 32].as_slice()].concat())), Err(TOO_LONG));
+        assert_eq!(convert(Some(b"")), Err(NO_BYTES));
+    }
+}
