@@ -1,5 +1,6 @@
 //! Writes the output of an export. A file has the suffix `.part` until it is complete, so that a truncated file never
-//! looks complete.
+//! looks complete. A device or named pipe, such as `/dev/null`, receives the bytes itself, because a rename would replace
+//! it by a file.
 
 use std::{
     fs::{File as StdFile, TryLockError},
@@ -9,7 +10,7 @@ use std::{
 
 use tokio::{
     fs::{self, File},
-    io::{AsyncSeekExt, AsyncWriteExt, Stdout},
+    io::{AsyncSeekExt, AsyncWrite, AsyncWriteExt},
 };
 
 use super::error::ExportError;
@@ -19,16 +20,36 @@ use crate::output;
 const PART: &str = "part";
 
 pub(super) enum Sink {
-    File { file: File, path: PathBuf, part: PathBuf, written: u64 },
-    Stdout { out: Stdout, written: u64 },
+    File {
+        file: File,
+        path: PathBuf,
+        part: PathBuf,
+        written: u64,
+    },
+    /// Standard output, a device or a named pipe, which can't discard bytes.
+    Stream {
+        out: Box<dyn AsyncWrite + Send + Unpin>,
+        path: PathBuf,
+        written: u64,
+    },
 }
 
 impl Sink {
-    /// Opens standard output, or a file that is renamed to `target` when it is complete.
+    /// Opens standard output if there is no `target`, a device or named pipe at `target`, or else a file that is renamed
+    /// to `target` when it is complete. A link at `target` stays: the file gets the name to which the link points.
     pub(super) async fn open(target: Option<PathBuf>) -> Result<Self, ExportError> {
-        let Some(path) = target else { return Ok(Self::Stdout { out: tokio::io::stdout(), written: 0 }) };
-        if path.is_dir() {
-            return Err(failed(&path)(io::ErrorKind::IsADirectory.into()));
+        let Some(mut path) = target else {
+            return Ok(Self::Stream { out: Box::new(tokio::io::stdout()), path: "standard output".into(), written: 0 });
+        };
+        match fs::metadata(&path).await {
+            Ok(found) if found.is_dir() => return Err(failed(&path)(io::ErrorKind::IsADirectory.into())),
+            Ok(found) if !found.is_file() => {
+                let out = File::options().write(true).open(&path).await.map_err(failed(&path))?;
+                return Ok(Self::Stream { out: Box::new(out), path, written: 0 });
+            }
+            Ok(_) => path = fs::canonicalize(&path).await.map_err(failed(&path))?,
+            // opening the file reports any other error
+            Err(_) => {}
         }
         let part = path.with_added_extension(PART);
         let file = StdFile::options().create(true).truncate(false).write(true).open(&part).map_err(failed(&part))?;
@@ -49,8 +70,8 @@ impl Sink {
                 file.write_all(bytes).await.map_err(failed(part))?;
                 *written += bytes.len() as u64;
             }
-            Self::Stdout { out, written } => {
-                out.write_all(bytes).await.map_err(failed(Path::new("standard output")))?;
+            Self::Stream { out, path, written } => {
+                out.write_all(bytes).await.map_err(failed(path))?;
                 *written += bytes.len() as u64;
             }
         }
@@ -67,8 +88,8 @@ impl Sink {
                 *written = 0;
                 Ok(())
             }
-            Self::Stdout { written: 0, .. } => Ok(()),
-            Self::Stdout { .. } => Err(ExportError::Restarted),
+            Self::Stream { written: 0, .. } => Ok(()),
+            Self::Stream { .. } => Err(ExportError::Restarted),
         }
     }
 
@@ -81,9 +102,9 @@ impl Sink {
                 fs::rename(&part, &path).await.map_err(failed(&path))?;
                 Ok(path.display().to_string())
             }
-            Self::Stdout { mut out, .. } => {
-                out.flush().await.map_err(failed(Path::new("standard output")))?;
-                Ok("standard output".into())
+            Self::Stream { mut out, path, .. } => {
+                out.flush().await.map_err(failed(&path))?;
+                Ok(path.display().to_string())
             }
         }
     }
@@ -116,9 +137,43 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> ExportError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{read, read_dir, write};
+    use std::{
+        fs::{read, read_dir, symlink_metadata, write},
+        os::unix::fs::{FileTypeExt, symlink},
+        process::Command,
+    };
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_named_pipe_receives_the_bytes_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let reading = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || read(path).unwrap()
+        });
+        let mut sink = Sink::open(Some(path.clone())).await.unwrap();
+        sink.write(b"new").await.unwrap();
+        assert!(matches!(sink.restart().await, Err(ExportError::Restarted)));
+        sink.finish().await.unwrap();
+        assert_eq!(reading.await.unwrap(), b"new");
+        assert!(symlink_metadata(&path).unwrap().file_type().is_fifo());
+    }
+
+    #[tokio::test]
+    async fn a_link_stays_and_its_file_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("a.csv"), dir.path().join("latest.csv"));
+        write(&path, "before").unwrap();
+        symlink(&path, &link).unwrap();
+        let mut sink = Sink::open(Some(link.clone())).await.unwrap();
+        sink.write(b"new").await.unwrap();
+        sink.finish().await.unwrap();
+        assert!(symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(read(&path).unwrap(), b"new");
+    }
 
     #[tokio::test]
     async fn a_file_gets_its_name_only_when_it_is_complete() {
