@@ -64,7 +64,9 @@ pub enum ExportError {
     #[error("the file is damaged: {0}")]
     Damaged(String),
     /// The file restarted from its first byte, but standard output, a device or a named pipe can't discard bytes.
-    #[error("the file restarted, but the bytes that were already passed on can't be taken back: write to a file with -o")]
+    #[error(
+        "the file restarted, but the bytes that were already passed on can't be taken back: write to a file with -o"
+    )]
     Restarted,
     /// The user stopped the command with Ctrl-C.
     #[error("interrupted; the export is canceled")]
