@@ -12,6 +12,7 @@ mod files;
 mod frame_builder;
 mod frame_channel;
 mod info;
+mod numbers;
 #[cfg(test)]
 mod parity_tests;
 mod postgres;

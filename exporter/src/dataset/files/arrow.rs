@@ -83,7 +83,11 @@ pub(super) fn schema(file: File) -> Result<TypeMapping, DatasetError> {
             readable_schema(&metadata.schema, &metadata.ipc_schema)?
         })
     })?;
-    Ok(TypeMapping::of(&schema))
+    let mut mapping = TypeMapping::of(&schema);
+    for field in schema.iter_values().filter(|field| readable::has_convertible_dictionary(&field.dtype)) {
+        mapping.refuse(&field.name, "Dictionary of times, seconds, 64-bit dates or 256-bit decimals");
+    }
+    Ok(mapping)
 }
 
 /// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when

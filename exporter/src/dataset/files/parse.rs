@@ -7,6 +7,7 @@ use protocol::catalog::Column;
 use super::super::{
     DatasetError, decimals,
     frame_builder::{AppendError, ColumnBuilder, FrameBuilder},
+    numbers,
 };
 
 /// Appends a row to a frame. `field` returns the text of the column with the given index, None for NULL, or an error if
@@ -31,9 +32,9 @@ fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Re
         ColumnBuilder::Int(values) => {
             values.append_value(trimmed.parse().map_err(|_| "a value is no whole number of 64 bits")?);
         }
-        ColumnBuilder::Float(values) => {
-            values.append_value(float(trimmed).ok_or("a value is no number in the range of floats")?)
-        }
+        ColumnBuilder::Float(values) => values.append_value(float(trimmed).ok_or(
+            "a value is no number, or has more digits than a float keeps: declare the column as `decimal` or `string`",
+        )?),
         ColumnBuilder::Decimal(values) => {
             values.append_value(decimals::parse(trimmed).ok_or("a value is no decimal number such as -12.50")?);
         }
@@ -56,12 +57,21 @@ fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Re
     Ok(text.len())
 }
 
-/// Parses a 64-bit float. Returns None if the number is beyond the range of floats, or the text is no number. The texts
-/// `inf` and `nan` are valid.
+/// Parses a 64-bit float. Returns None if the text is no number, or a float can't hold all digits of the number. The
+/// texts `inf` and `nan` are valid.
 fn float(text: &str) -> Option<f64> {
+    /// A float holds each number with so many digits, if it is not as small as [`SMALLEST`].
+    const SURE_DIGITS: usize = 15;
+    const SMALLEST: f64 = 1e-300;
     let float: f64 = text.parse().ok()?;
-    let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
-    (float.is_finite() || !has_digits).then_some(float)
+    if !float.is_finite() {
+        let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
+        return (!has_digits).then_some(float);
+    }
+    let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count();
+    let is_sure = digits == 0 || (digits <= SURE_DIGITS && float.abs() >= SMALLEST);
+    (is_sure || numbers::parse_float(text).is_some()).then_some(float)
 }
 
 fn boolean(text: &str) -> Option<bool> {
@@ -175,5 +185,25 @@ mod tests {
         }
         assert_eq!(time("00:00:00.0000000010"), Some(1));
         assert_eq!((float("1e400"), float("-1e999"), float("-inf")), (None, None, Some(f64::NEG_INFINITY)));
+    }
+
+    #[test]
+    fn a_float_keeps_all_digits_of_its_text() {
+        for text in ["0.1000000000000000055", "9007199254740993", "12345678901234567890", "1e-400", "3e-324"] {
+            assert_eq!(float(text), None, "{text}");
+        }
+        for (text, value) in [
+            ("0.1", 0.1),
+            ("+.5", 0.5),
+            ("1.10", 1.1),
+            ("0.30000000000000004", 0.1 + 0.2),
+            ("9007199254740992", 9_007_199_254_740_992.0),
+            ("1.7976931348623157e308", f64::MAX),
+            ("5e-324", 5e-324),
+            ("0e-999", 0.0),
+        ] {
+            assert_eq!(float(text), Some(value), "{text}");
+        }
+        assert!(float("-0.0").is_some_and(|zero| zero == 0.0 && zero.is_sign_negative()));
     }
 }

@@ -115,6 +115,25 @@ fn dtype(dtype: &ArrowDataType) -> ArrowDataType {
     }
 }
 
+/// Whether a type has, at any depth, a dictionary of values that [`convert`] would have to convert, such as times of day.
+/// polars reads such a dictionary itself, and misreads values that its own type can't hold.
+pub(super) fn has_convertible_dictionary(dtype: &ArrowDataType) -> bool {
+    use ArrowDataType as Type;
+    match dtype {
+        Type::Dictionary(_, values, _) => {
+            let is_converted =
+                matches!(**values, Type::Time64(_) | Type::Decimal256(..)) || self::dtype(values) != **values;
+            is_converted || has_convertible_dictionary(values)
+        }
+        Type::List(field) | Type::LargeList(field) | Type::FixedSizeList(field, _) | Type::Map(field, _) => {
+            has_convertible_dictionary(&field.dtype)
+        }
+        Type::Struct(fields) => fields.iter().any(|field| has_convertible_dictionary(&field.dtype)),
+        Type::Extension(extension) => has_convertible_dictionary(&extension.inner),
+        _ => false,
+    }
+}
+
 /// Converts an array of the field `from` to the type that [`field`] returns.
 ///
 /// # Errors

@@ -7,8 +7,8 @@ use polars::prelude::{
     SerWriter,
 };
 use polars_arrow::{
-    array::{Array, PrimitiveArray},
-    datatypes::ArrowSchema,
+    array::{Array, DictionaryArray, PrimitiveArray},
+    datatypes::{ArrowSchema, IntegerType},
     io::ipc::write::{FileWriter, StreamWriter, WriteOptions},
     record_batch::RecordBatchT,
     types::NativeType,
@@ -96,6 +96,28 @@ async fn values_beyond_the_texts_are_refused_with_their_column() {
         let message = error.user_message();
         assert!(message.starts_with(&format!("a.arrow: column `c`: {cause}")), "{message}");
     }
+}
+
+#[tokio::test]
+async fn a_dictionary_of_times_is_not_offered() {
+    let dir = tempfile::tempdir().unwrap();
+    let times = PrimitiveArray::new(ArrowDataType::Time32(ArrowTimeUnit::Second), vec![1, 86_400].into(), None).boxed();
+    let dtype = ArrowDataType::Dictionary(IntegerType::Int32, Box::new(times.dtype().clone()), false);
+    let keys = PrimitiveArray::from_vec(vec![0_i32, 1]);
+    let dictionary = DictionaryArray::try_new(dtype.clone(), keys, times).unwrap().boxed();
+    for name in ["a.arrow", "a.arrows"] {
+        let field = ArrowField::new("t".into(), dtype.clone(), true);
+        let columns = vec![column("n", ArrowDataType::Int32, &[1, 2]), (field, dictionary.clone())];
+        let files = written(dir.path(), name, columns).await;
+        let info = files.info();
+        assert_eq!(info.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["n"]);
+        assert!(info.notes[0].contains("`t`") && info.notes[0].contains("Dictionary"), "{:?}", info.notes);
+    }
+    assert!(!readable::has_convertible_dictionary(&ArrowDataType::Dictionary(
+        IntegerType::UInt8,
+        Box::new(ArrowDataType::Utf8View),
+        false
+    )));
 }
 
 #[tokio::test]

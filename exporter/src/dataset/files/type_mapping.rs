@@ -93,6 +93,12 @@ impl TypeMapping {
         }
         Self { schema: Arc::new(schema), unsupported, nulls }
     }
+
+    /// Makes a column unsupported. `type_name` is the name of its type, for error texts.
+    pub(super) fn refuse(&mut self, column: &str, type_name: &str) {
+        self.unsupported.insert(column.to_owned(), type_name.to_owned());
+        Arc::make_mut(&mut self.schema).insert(column.into(), DataType::Unknown(UnknownKind::Any));
+    }
 }
 
 /// Returns the field with every extension type replaced by its storage type, at any depth. Fields of UUIDs get the mark

@@ -11,7 +11,6 @@
 mod cell;
 mod file;
 mod moments;
-mod numbers;
 mod prefilter;
 mod reader;
 mod row_test;
@@ -28,7 +27,7 @@ pub(super) use self::{
     reader::{count, open},
 };
 
-use super::expressions::SOURCE;
+use super::{super::numbers, expressions::SOURCE};
 
 /// Returns the reference to a column of the source as SQL text.
 fn quoted(column: &str) -> String {

@@ -1,9 +1,9 @@
-//! Converts numbers and their texts from SQLite's storage classes to column types. A conversion keeps the exact value,
-//! or returns None if the target can't hold it.
+//! Converts numbers and their texts, from text files and from SQLite's storage classes, to column types. A conversion
+//! keeps the exact value, or returns None if the target can't hold it.
 
 use std::borrow::Cow;
 
-use super::super::super::decimals;
+use super::decimals;
 use crate::value::text;
 
 /// The maximum exponent, positive or negative, of a decimal in scientific notation. This limits the length of the
@@ -12,14 +12,14 @@ const MAX_EXPONENT: i32 = 400;
 
 /// Returns the shortest text that reads back as the same double. SQLite's own text has 15 digits and may read back as
 /// another double.
-pub(super) fn shortest(real: f64) -> String {
+pub(in crate::dataset) fn shortest(real: f64) -> String {
     let mut out = Vec::with_capacity(24);
     text::float(&mut out, real);
     String::from_utf8(out).unwrap_or_default()
 }
 
 /// Returns the shortest text of a double as a decimal without an exponent.
-pub(super) fn decimal(real: f64) -> String {
+pub(in crate::dataset) fn decimal(real: f64) -> String {
     match real {
         _ if real.is_nan() => "NaN".to_owned(),
         f64::INFINITY => "Infinity".to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn decimal(real: f64) -> String {
 
 /// Writes a decimal number without an exponent, with all its digits. None if the text is not a decimal number, or its
 /// exponent is beyond [`MAX_EXPONENT`].
-pub(super) fn plain(text: &str) -> Option<Cow<'_, str>> {
+pub(in crate::dataset) fn plain(text: &str) -> Option<Cow<'_, str>> {
     if let Some(decimal) = decimals::parse(text) {
         return Some(decimal);
     }
@@ -59,26 +59,26 @@ pub(super) fn plain(text: &str) -> Option<Cow<'_, str>> {
 
 /// Returns a double as a 64-bit integer; None if the double has a fraction, or is too large or too small for such an
 /// integer.
-pub(super) fn whole(real: f64) -> Option<i64> {
+pub(in crate::dataset) fn whole(real: f64) -> Option<i64> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     (real.fract() == 0.0 && (-LIMIT..LIMIT).contains(&real)).then_some(real as i64)
 }
 
 /// Returns a whole number as the double of the same value; None if there is no such double.
-pub(super) fn double(number: i64) -> Option<f64> {
+pub(in crate::dataset) fn double(number: i64) -> Option<f64> {
     let real = number as f64;
     (real as i128 == i128::from(number)).then_some(real)
 }
 
 /// Parses the text of a whole number; None for any other text, and for leading zeros or a plus sign, which the number
 /// would lose.
-pub(super) fn parse_int(text: &str) -> Option<i64> {
+pub(in crate::dataset) fn parse_int(text: &str) -> Option<i64> {
     let number: i64 = text.parse().ok()?;
     (itoa::Buffer::new().format(number) == text).then_some(number)
 }
 
 /// Parses the text of a double; None for any other text, and for a number with more digits than a double keeps.
-pub(super) fn parse_float(text: &str) -> Option<f64> {
+pub(in crate::dataset) fn parse_float(text: &str) -> Option<f64> {
     let real: f64 = text.parse().ok()?;
     if real.is_finite() {
         return decimals::compare(&plain(text)?, &decimal(real)).is_eq().then_some(real);
