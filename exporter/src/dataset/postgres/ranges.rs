@@ -72,8 +72,8 @@ pub(super) async fn open(
     // a select that is not split needs no shared snapshot: its single statement always has one snapshot
     if wanted == Snapshot::Export && select.may_be_split() {
         if let Some(table) = select.table() {
-            // the query in `lock` takes a snapshot, and the lock must be older than the snapshot of the rows: so the
-            // query has a transaction of its own
+            // `lock` queries the catalog, which takes a snapshot. The export must take its snapshot after it has locked
+            // the table. So `lock` runs in another transaction than the export.
             leader.begin(&server, View::EachStatement).await?;
             locking = lock(&server, &mut leader.conn, &table).await?;
             leader.end(&server).await?;

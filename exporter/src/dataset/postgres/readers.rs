@@ -88,7 +88,7 @@ impl Turn {
             drop(previous.await);
         }
         session.begin(server, View::EachStatement).await?;
-        // without a next range, nobody receives this
+        // the send fails if no later range waits for its turn, which is no error
         let _ = self.begun.send(());
         Ok(())
     }

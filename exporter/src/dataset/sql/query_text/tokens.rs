@@ -231,8 +231,8 @@ fn characters(token: &Token<'_>, dialect: SqlDialect) -> Result<(), QueryFault> 
     }
     for c in token.text.chars() {
         let fits = match (c, dialect) {
-            // a colon or semicolon that is a token of its own passes here; the module `parts` decides whether its place
-            // is right
+            // this check accepts a colon or semicolon that is one token; the module `parts` then refuses it in a place
+            // where the SQL does not allow it
             (':', SqlDialect::Sqlite) => token.kind == Kind::Colon,
             (':', SqlDialect::Postgres) => true,
             (';', _) => token.kind == Kind::Semicolon,
