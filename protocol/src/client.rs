@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::{
     export::ExportRequest,
     id::ExportId,
-    json::decode,
+    json::{self, decode},
     problem::{FieldError, Problem, Slug},
 };
 
@@ -202,7 +202,7 @@ pub enum ParseError {
 /// # Errors
 /// When the frame is not a valid message; see [`ParseError`].
 pub fn parse(text: &str) -> Result<(Option<String>, ClientMessage), ParseError> {
-    let Ok(Value::Object(mut members)) = serde_json::from_str(text) else {
+    let Ok(Value::Object(mut members)) = json::parse(text.as_bytes()) else {
         return Err(ParseError::NotAnObject);
     };
     let invalid = |reference: Option<String>, error: FieldError| ParseError::Invalid {

@@ -1,9 +1,81 @@
-//! Decodes JSON from clients. Every error becomes a [`FieldError`] with a JSON pointer to the invalid member.
+//! Parses and decodes JSON from clients. Every error of [`decode`] has a JSON pointer to the invalid member.
+
+use std::{borrow::Cow, collections::HashMap};
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
-use crate::problem::FieldError;
+use crate::{decimal, problem::FieldError};
+
+/// Parses the JSON text of a request. In its member `filter`, each number that a [`Value`] would round becomes a string
+/// with the digits of the text, so that a filter on a decimal column compares all digits.
+///
+/// # Errors
+/// When the text is not JSON.
+pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
+    let mut parsed: Value = serde_json::from_slice(text)?;
+    if let Some(filter) = parsed.get_mut("filter") {
+        let mut members: HashMap<String, &RawValue> = serde_json::from_slice(text)?;
+        if let Some(Cow::Owned(quoted)) = members.remove("filter").map(|filter| quote_long_numbers(filter.get())) {
+            *filter = serde_json::from_str(&quoted)?;
+        }
+    }
+    Ok(parsed)
+}
+
+/// Returns a JSON text in which each number that a [`Value`] would round is a string with the digits of the number.
+fn quote_long_numbers(json: &str) -> Cow<'_, str> {
+    let mut quoted = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(byte) = json.as_bytes().get(at) {
+        let length = match byte {
+            b'"' => string_length(&json[at..]),
+            b'-' | b'0'..=b'9' => {
+                let rest = &json[at..];
+                let length = rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E'));
+                let length = length.unwrap_or(rest.len());
+                if !is_exact(&rest[..length]) {
+                    quoted.push_str(&json[copied..at]);
+                    quoted.push('"');
+                    quoted.push_str(&rest[..length]);
+                    quoted.push('"');
+                    copied = at + length;
+                }
+                length
+            }
+            _ => 1,
+        };
+        at += length;
+    }
+    if copied == 0 {
+        return json.into();
+    }
+    quoted.push_str(&json[copied..]);
+    quoted.into()
+}
+
+/// Returns the length of the JSON string at the beginning of a valid JSON text, with its quotes, in bytes.
+fn string_length(json: &str) -> usize {
+    let mut is_escaped = false;
+    let end = json.bytes().skip(1).position(|byte| {
+        let ends = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        ends
+    });
+    end.map_or(json.len(), |end| end + 2)
+}
+
+/// Whether a [`Value`] holds the JSON number with this text without rounding.
+fn is_exact(number: &str) -> bool {
+    if number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok() {
+        return true;
+    }
+    let held = number.parse().ok().and_then(serde_json::Number::from_f64).map(|held| held.to_string());
+    match (decimal::plain(number), held.as_deref().and_then(decimal::plain)) {
+        (Some(number), Some(held)) => decimal::compare(&number, &held).is_eq(),
+        _ => false,
+    }
+}
 
 /// Decodes `value` as `T`. A type with `deny_unknown_fields` also refuses unknown members.
 ///
@@ -67,6 +139,45 @@ mod tests {
     struct Body {
         dataset: String,
         columns: Option<Vec<String>>,
+    }
+
+    #[test]
+    fn a_long_number_in_a_filter_keeps_its_digits() {
+        for (number, kept) in [
+            ("12345678901234567.89", "\"12345678901234567.89\""),
+            ("0.1000000000000000055", "\"0.1000000000000000055\""),
+            ("123456789012345678901234567890", "\"123456789012345678901234567890\""),
+            ("-1.00000000000000000001e3", "\"-1.00000000000000000001e3\""),
+            ("1e-330", "\"1e-330\""),
+            ("0.30000000000000004", "0.30000000000000004"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("-9223372036854775808", "-9223372036854775808"),
+            ("1.10", "1.1"),
+            ("1E+3", "1000.0"),
+            ("0", "0"),
+        ] {
+            for (text, expected) in [
+                (
+                    format!(r#"{{"filter": {{"p": {{"eq": {number}}}}}}}"#),
+                    format!(r#"{{"filter":{{"p":{{"eq":{kept}}}}}}}"#),
+                ),
+                (
+                    format!(r#"{{"filter": {{"a\"0.1000000000000000055": {{"in": ["1\\", {number}, {number} ]}}}}}}"#),
+                    format!(r#"{{"filter":{{"a\"0.1000000000000000055":{{"in":["1\\",{kept},{kept}]}}}}}}"#),
+                ),
+            ] {
+                assert_eq!(
+                    parse(text.as_bytes()).unwrap(),
+                    serde_json::from_str::<Value>(&expected).unwrap(),
+                    "{text}"
+                );
+            }
+        }
+        // the last of two members counts, and other members have the numbers of JSON libraries
+        let text = br#"{"filter": {"p": {"eq": 1}}, "filter": {"p": {"eq": 0.1000000000000000055}}, "n": 0.1000000000000000055}"#;
+        assert_eq!(parse(text).unwrap(), json!({"filter": {"p": {"eq": "0.1000000000000000055"}}, "n": 0.1}));
+        assert!(parse(b"{\"filter\": 1e999}").is_err() && parse(b"[1").is_err());
+        assert_eq!(parse(b"[0.1]").unwrap(), json!([0.1]));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod client;
 pub mod close;
 pub mod credits;
+pub mod decimal;
 pub mod delivery;
 pub mod envelope;
 pub mod estimate;

@@ -92,7 +92,7 @@ pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &Datase
         named.map_or(at, |column| column.span().start)
     };
     match cause {
-        DatasetError::NoColumn(column) => {
+        DatasetError::NoColumn(column) | DatasetError::MissingColumn(column) => {
             let detail = format!("{source} has no column `{column}`: correct the name, or leave the column out");
             Refusal::Differs(position(column), detail)
         }

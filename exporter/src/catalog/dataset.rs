@@ -60,6 +60,9 @@ pub(super) async fn make(
             Arc::new(files.described(info))
         }
     };
+    if made.info().columns.is_empty() && spec.columns.is_empty() {
+        return Err(Refusal::Differs(at, "its source has no columns".into()));
+    }
     rules::check(made.info()).map_err(|detail| {
         let policy = spec.row_policy.as_ref().map(|policy| policy.span().start);
         Refusal::Fault(policy.filter(|_| detail.contains("policy")).unwrap_or(at), detail)

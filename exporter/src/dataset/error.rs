@@ -15,6 +15,9 @@ pub enum DatasetError {
     /// The query names a column that the source does not have, or that the caller may not use.
     #[error("there is no column `{0}` any more")]
     NoColumn(String),
+    /// A file of the dataset lacks a column.
+    #[error("it has no column `{0}`: write the column into all files, or declare only columns that all files have")]
+    MissingColumn(String),
     /// The database has no table of this name.
     #[error("there is no table `{0}`")]
     NoTable(String),
@@ -40,7 +43,8 @@ pub enum DatasetError {
     /// A row of SQLite has a value that the type of its column can't hold unchanged.
     #[error(
         "dataset `{dataset}`, column `{column}`, row {row} of the export: the source stores {found}, which {expected} can't hold unchanged; \
-         correct the value, or declare the column as `type = \"string\"` to export every value as its exact text"
+         {}",
+        advice(found)
     )]
     Stored {
         /// The name of the dataset.
@@ -139,8 +143,10 @@ pub enum DatasetError {
     /// A file was modified in place while the exporter read the file: the rows may come from two versions.
     #[error("its file was written while it was read: files are replaced by renaming others over them")]
     Rewritten,
-    /// A column has another type in one file of a dataset than in the first file.
-    #[error("column `{0}` has changed its type")]
+    /// A column has another type in a file than in the first file of the dataset, or than when the catalog was loaded.
+    #[error(
+        "column `{0}` is of another type than in the first file, or than when the catalog was loaded: write the column with one type in all files"
+    )]
     Changed(String),
     /// A remote file is too large to be copied. The number is the maximum size of the local copy, in bytes.
     #[error("a file has more than {0} bytes, which is the most that is copied")]
@@ -176,6 +182,18 @@ pub enum DatasetError {
     /// The task that reads the source panicked or was aborted.
     #[error("the source stopped in the middle: {}", redact::task_failure(.0))]
     Died(#[from] tokio::task::JoinError),
+}
+
+/// The kind of a SQLite text whose bytes are not UTF-8.
+pub(super) const BROKEN_TEXT: &str = "a text that is not UTF-8";
+
+/// Returns what the owner of a SQLite database can do about a stored value of this kind.
+fn advice(found: &str) -> &'static str {
+    if found == BROKEN_TEXT {
+        "correct the text, or store its bytes as a BLOB"
+    } else {
+        "correct the value, or declare the column as `type = \"string\"` to export every value as its exact text"
+    }
 }
 
 /// The text for the owner of the export if a file of the dataset is missing.
@@ -229,6 +247,7 @@ impl DatasetError {
             Self::Polars(_) => "a value of its source can't be read, or its content has changed",
             Self::Died(_) => "its source stopped in the middle",
             Self::NoColumn(_)
+            | Self::MissingColumn(_)
             | Self::Unsupported { .. }
             | Self::Param(_)
             | Self::Value { .. }
@@ -278,7 +297,8 @@ impl DatasetError {
             Self::Csv(e) => e.is_io_error(),
             Self::Objects(e) => !matches!(e, object_store::Error::NotFound { .. }),
             Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),
-            Self::NoColumn(_) | Self::Unsupported { .. } | Self::Param(_) | Self::Value { .. } => false,
+            Self::NoColumn(_) | Self::MissingColumn(_) | Self::Unsupported { .. } => false,
+            Self::Param(_) | Self::Value { .. } => false,
             Self::Stored { .. } | Self::Unsorted(_) => false,
             Self::TooDeep { .. } => false,
             Self::Db(e) => sql::is_transient(e),

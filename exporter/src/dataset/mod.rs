@@ -6,7 +6,6 @@
 
 mod access_view;
 mod apply_query;
-mod decimals;
 mod error;
 mod files;
 mod frame_builder;

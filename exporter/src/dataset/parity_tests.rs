@@ -117,9 +117,25 @@ fn operand(kind: ColumnType, dice: &mut Dice) -> Value {
     match kind {
         ColumnType::String => json!(dice.pick(&TEXTS)),
         ColumnType::Int => json!(dice.pick(&INTS)),
-        ColumnType::Float => json!(dice.pick(&FLOATS[..5])),
-        ColumnType::Decimal => json!(dice.pick(&["1.10", "1.1", "1.105", "0", "-0.005", "99999999.99", "1"])),
+        ColumnType::Float => match dice.pick(&FLOATS) {
+            f if f.is_nan() => json!("NaN"),
+            f if f.is_infinite() => json!(if f > 0.0 { "INF" } else { "-INF" }),
+            f => json!(f),
+        },
+        ColumnType::Decimal => json!(dice.pick(&[
+            "1.10",
+            "1.1",
+            "1.105",
+            "0",
+            "-0.005",
+            "99999999.99",
+            "1",
+            "NaN",
+            "Infinity",
+            "-Infinity"
+        ])),
         ColumnType::Bool => json!(dice.roll(2) == 0),
+        ColumnType::Date | ColumnType::Datetime if dice.roll(8) == 0 => json!(dice.pick(&["infinity", "-infinity"])),
         ColumnType::Date => json!(date(dice.pick(&DAYS)).to_string()),
         ColumnType::Datetime => json!(moment(dice.pick(&MOMENTS)).to_rfc3339()),
         ColumnType::Time => json!("00:00:00"),

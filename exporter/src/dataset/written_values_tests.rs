@@ -14,6 +14,7 @@ use protocol::{
 use serde_json::json;
 
 use super::{files::RowFilter, *};
+use crate::value::infinity;
 
 /// Checks the property for up to `most` values of each column of a dataset, which needs a column `id` of unique whole
 /// numbers. Returns the number of filters that returned some of the rows, but not all.
@@ -59,8 +60,8 @@ fn tests(kind: ColumnType, literal: &Value, other: &Value) -> Vec<Value> {
     tests
 }
 
-/// Returns the values that a column shows as literals of filters, with the `id` of their rows. Leaves out NULL, and values
-/// that no filter can name: NaN, infinities and texts with U+0000.
+/// Returns the values that a column shows as literals of filters, with the `id` of their rows. Leaves out NULL, and texts
+/// with U+0000, which no filter can name.
 fn shown(all: &DataFrame, column: &Column) -> Vec<(i64, Value)> {
     let values = all.column(&column.name).unwrap();
     let literals = ids(all).into_iter().enumerate().filter_map(|(row, id)| {
@@ -76,7 +77,16 @@ fn literal(kind: ColumnType, value: &AnyValue<'_>) -> Option<Value> {
         AnyValue::Null => return None,
         AnyValue::Boolean(is) => json!(is),
         AnyValue::Int64(number) => json!(number),
-        AnyValue::Float64(number) => json!(number.is_finite().then_some(*number)?),
+        AnyValue::Float64(f64::INFINITY) => json!("INF"),
+        AnyValue::Float64(f64::NEG_INFINITY) => json!("-INF"),
+        AnyValue::Float64(number) if number.is_nan() => json!("NaN"),
+        AnyValue::Float64(number) => json!(number),
+        AnyValue::Date(infinity::DATE) | AnyValue::Datetime(infinity::TIMESTAMP, TimeUnit::Microseconds, _) => {
+            json!("infinity")
+        }
+        AnyValue::Date(days) if *days == -infinity::DATE => json!("-infinity"),
+        AnyValue::Datetime(value, TimeUnit::Microseconds, _) if *value == -infinity::TIMESTAMP => json!("-infinity"),
+        AnyValue::Time(infinity::END_OF_DAY) => json!("24:00:00"),
         AnyValue::Date(days) => {
             json!((chrono::NaiveDate::default() + chrono::TimeDelta::days((*days).into())).to_string())
         }

@@ -52,7 +52,7 @@ pub(crate) fn doubles(column: Expr) -> Expr {
 pub(crate) struct NearestFloat {
     /// The greatest 32-bit float whose shortest decimal text is at most the filter's number.
     pub(crate) floor: f32,
-    /// Whether the shortest decimal text of `floor` equals the filter's number.
+    /// Whether the shortest decimal text of `floor` equals the filter's number, or both are NaN.
     pub(crate) exact: bool,
 }
 
@@ -66,7 +66,7 @@ impl NearestFloat {
         while floor < f32::MAX && shortest(floor.next_up()) <= number {
             floor = floor.next_up();
         }
-        Self { floor, exact: shortest(floor) == number }
+        Self { floor, exact: shortest(floor) == number || number.is_nan() }
     }
 }
 
@@ -112,6 +112,12 @@ mod tests {
             }
             assert_eq!(NearestFloat::of(number), NearestFloat { floor: real, exact: true }, "{real}");
         }
+        for infinite in [f32::INFINITY, f32::NEG_INFINITY] {
+            let expected = NearestFloat { floor: infinite, exact: true };
+            assert_eq!(NearestFloat::of(f64::from(infinite)), expected);
+        }
+        let NearestFloat { floor, exact } = NearestFloat::of(f64::NAN);
+        assert!(floor.is_nan() && exact);
         assert_eq!(NearestFloat::of(1e300), NearestFloat { floor: f32::MAX, exact: false });
         assert_eq!(NearestFloat::of(-1e300), NearestFloat { floor: f32::NEG_INFINITY, exact: false });
     }

@@ -15,7 +15,6 @@ use protocol::{
     problem::{FieldError, Problem, Slug},
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::{
     auth::{AuthError, Caller},
@@ -85,7 +84,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
             }
             _ => invalid("", "the body cannot be read"),
         })?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|e| invalid("", &format!("not JSON: {e}")))?;
+        let value = json::parse(&bytes).map_err(|e| invalid("", &format!("not JSON: {e}")))?;
         if !value.is_object() {
             return Err(invalid("", "expected a JSON object"));
         }

@@ -98,9 +98,9 @@ pub enum Literal {
     String(String),
     /// A value of an `int` column.
     Int(i64),
-    /// A value of a `float` column.
+    /// A value of a `float` column, which may be NaN or infinite.
     Float(f64),
-    /// A value of a `decimal` column: a checked decimal text such as `-12.50`.
+    /// A value of a `decimal` column: a checked decimal text such as `-12.50`, or `NaN`, `Infinity` or `-Infinity`.
     Decimal(String),
     /// A value of a `bool` column.
     Bool(bool),
@@ -108,8 +108,15 @@ pub enum Literal {
     Date(NaiveDate),
     /// A value of a `datetime` column.
     Datetime(DateTime<Utc>),
-    /// A value of a `time` column.
+    /// A value of a `time` column before `24:00:00`.
     Time(NaiveTime),
+    /// The value `24:00:00` of a `time` column.
+    EndOfDay,
+    /// The value `infinity` or `-infinity` of a `date` or `datetime` column.
+    Infinity {
+        /// Whether the value is `-infinity`.
+        is_negative: bool,
+    },
 }
 
 /// One part of a LIKE pattern.

@@ -7,6 +7,7 @@ use super::{Compare, Filter, Literal};
 use crate::{
     access::TOKEN_CLAIMS,
     catalog::{Column, ColumnType},
+    decimal,
     json::child,
     problem::FieldError,
 };
@@ -237,9 +238,13 @@ impl Parser<'_> {
         let literal = match kind {
             ColumnType::String => text.map(|t| Literal::String(t.to_owned())),
             ColumnType::Int => value.as_i64().map(Literal::Int),
-            ColumnType::Float => value.as_f64().map(Literal::Float),
-            ColumnType::Decimal => decimal(value).map(Literal::Decimal),
+            ColumnType::Float => float(value).map(Literal::Float),
+            ColumnType::Decimal => exact_decimal(value).map(Literal::Decimal),
             ColumnType::Bool => value.as_bool().map(Literal::Bool),
+            ColumnType::Date | ColumnType::Datetime if matches!(text, Some("infinity" | "-infinity")) => {
+                Some(Literal::Infinity { is_negative: text == Some("-infinity") })
+            }
+            ColumnType::Time if text == Some(END_OF_DAY) => Some(Literal::EndOfDay),
             ColumnType::Date => text.and_then(|t| NaiveDate::parse_from_str(t, "%Y-%m-%d").ok()).map(Literal::Date),
             ColumnType::Datetime if column.local => text.and_then(local_datetime).map(Literal::Datetime),
             ColumnType::Datetime => text.and_then(datetime).map(Literal::Datetime),
@@ -251,8 +256,8 @@ impl Parser<'_> {
         let wanted = match kind {
             ColumnType::String => "a string",
             ColumnType::Int => "a whole number",
-            ColumnType::Float => "a number",
-            ColumnType::Decimal => "a decimal number, as a number or a string",
+            ColumnType::Float => "a number, or one of the strings \"NaN\", \"INF\" and \"-INF\"",
+            ColumnType::Decimal => "a decimal number of at most 1,000 digits, as a number or a string",
             ColumnType::Bool => "true or false",
             ColumnType::Date => "a date such as \"2026-11-22\"",
             ColumnType::Datetime if column.local => {
@@ -314,17 +319,35 @@ fn datetime(text: &str) -> Option<DateTime<Utc>> {
 /// The maximum length of a decimal without its sign, in characters: the largest precision that a `numeric` column of
 /// PostgreSQL can declare, and a point.
 const MAX_DECIMAL: usize = 1_001;
+/// The time of day after the last one of a day (ISO 8601).
+const END_OF_DAY: &str = "24:00:00";
 
-fn decimal(value: &Value) -> Option<String> {
+/// Parses a number, or a string with a number. The special values are spelled as files show them.
+fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => match text.as_str() {
+            "NaN" => Some(f64::NAN),
+            "INF" | "Infinity" => Some(f64::INFINITY),
+            "-INF" | "-Infinity" => Some(f64::NEG_INFINITY),
+            text => decimal::plain(text)?.parse().ok().filter(|number: &f64| number.is_finite()),
+        },
+        other => other.as_f64(),
+    }
+}
+
+/// Parses a number, or a string with a number, to the text of a decimal without an exponent.
+fn exact_decimal(value: &Value) -> Option<String> {
     let text = match value {
-        Value::Number(n) => n.to_string(),
-        Value::String(s) => s.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
         _ => return None,
     };
-    let digits = text.strip_prefix('-').unwrap_or(&text);
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-    let all_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    (all_digits(whole) && all_digits(fraction) && digits.len() <= MAX_DECIMAL).then_some(text)
+    let plain = match text.as_str() {
+        "INF" => "Infinity".into(),
+        "-INF" => "-Infinity".into(),
+        text => decimal::plain(text)?,
+    };
+    (plain.trim_start_matches('-').len() <= MAX_DECIMAL).then(|| plain.into_owned())
 }
 
 #[cfg(test)]
@@ -423,6 +446,58 @@ mod tests {
         assert_eq!(error_pointers(json!({"day": {"eq": "2026-02-30"}})), ["/filter/day/eq"]);
         assert_eq!(error_pointers(json!({"origin": {"eq": "a\0"}})), ["/filter/origin/eq"]);
         assert_eq!(error_pointers(json!({"origin": {"like": "\0%"}})), ["/filter/origin/like"]);
+    }
+
+    #[test]
+    fn numbers_may_be_strings_and_special_values_are_spelled_as_in_files() {
+        let columns = [("f", ColumnType::Float), ("d", ColumnType::Decimal), ("t", ColumnType::Time)];
+        let mut columns = columns.map(|(name, kind)| Column::new(name, kind)).to_vec();
+        columns.extend([Column::new("day", ColumnType::Date), Column::new("at", ColumnType::Datetime)]);
+        let literal = |name: &str, value: Value| {
+            let parsed = parse(&json!({name: {"eq": value}}), &columns).map_err(|errors| errors[0].detail.clone());
+            parsed.map(|filter| match filter {
+                Filter::Compare(_, _, literal) => literal,
+                other => panic!("{other:?}"),
+            })
+        };
+        for (value, expected) in [
+            (json!("INF"), f64::INFINITY),
+            (json!("-INF"), f64::NEG_INFINITY),
+            (json!("0.1"), 0.1),
+            (json!(1e22), 1e22),
+        ] {
+            assert_eq!(literal("f", value), Ok(Literal::Float(expected)));
+        }
+        assert!(matches!(literal("f", json!("NaN")), Ok(Literal::Float(number)) if number.is_nan()));
+        for (value, expected) in [
+            (json!("NaN"), "NaN"),
+            (json!("INF"), "Infinity"),
+            (json!("-Infinity"), "-Infinity"),
+            (json!("-1.50e3"), "-1500"),
+            (json!(1e22), "10000000000000000000000"),
+            (json!(1e-7), "0.0000001"),
+        ] {
+            assert_eq!(literal("d", value), Ok(Literal::Decimal(expected.into())));
+        }
+        for name in ["day", "at"] {
+            for (text, is_negative) in [("infinity", false), ("-infinity", true)] {
+                assert_eq!(literal(name, json!(text)), Ok(Literal::Infinity { is_negative }));
+            }
+        }
+        assert_eq!(literal("t", json!("24:00:00")), Ok(Literal::EndOfDay));
+        for (name, value) in [
+            ("f", json!("nan")),
+            ("f", json!("1e999")),
+            ("f", json!("1,5")),
+            ("f", json!(true)),
+            ("d", json!("infinity")),
+            ("d", json!("1e401")),
+            ("d", json!("1".repeat(1_002))),
+            ("t", json!("24:00:01")),
+            ("day", json!("INF")),
+        ] {
+            assert!(literal(name, value.clone()).unwrap_err().starts_with("expected "), "{name} {value}");
+        }
     }
 
     #[test]

@@ -134,7 +134,7 @@ pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) ->
 
 /// Returns the indexes of the selected columns in the schema, in ascending order.
 fn indexes(schema: &ArrowSchema, selected: &[String]) -> Result<Vec<usize>, DatasetError> {
-    let index = |name: &String| schema.index_of(name).ok_or_else(|| DatasetError::NoColumn(name.clone()));
+    let index = |name: &String| schema.index_of(name).ok_or_else(|| DatasetError::MissingColumn(name.clone()));
     let mut indexes = selected.iter().map(index).collect::<Result<Vec<_>, _>>()?;
     indexes.sort_unstable();
     indexes.dedup();

@@ -1,7 +1,7 @@
 //! Implements the dataset that reads one or many files of one format.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     sync::{
         Arc,
@@ -29,7 +29,8 @@ use super::{
     offered::Offered,
     parquet, partitions,
     scan::{self, Found},
-    widen,
+    type_mapping::{TextForm, TypeMapping},
+    widen::{self, Widened},
 };
 
 /// A dataset that reads one or many files of one format. A file may be replaced by renaming another one over it:
@@ -43,6 +44,8 @@ pub struct Files {
     /// widened to hold the numbers and timestamps of all local files. For text files: the declared types, or the types
     /// guessed from all files.
     schema: SchemaRef,
+    /// For Parquet and Arrow IPC: the form of the text into which values are converted, by the name of the column.
+    text_forms: Arc<BTreeMap<String, TextForm>>,
     /// For text files without declared columns: the names of the columns that some of the files lack. None for all
     /// other datasets.
     optional: Option<Arc<BTreeSet<String>>>,
@@ -74,40 +77,51 @@ impl Files {
             let schema: Schema =
                 columns.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();
             info.notes.extend(notes.into_iter().chain(partitions::note(&names, &schema)));
-            let (info, optional) = (DatasetInfo { columns, ..info }, Some(Arc::new(optional)));
-            let outdated = Arc::default();
-            return Ok(Self { info, location, kind, schema: Arc::new(schema), optional, rows: None, outdated });
+            return Ok(Self {
+                info: DatasetInfo { columns, ..info },
+                location,
+                kind,
+                schema: Arc::new(schema),
+                text_forms: Arc::default(),
+                optional: Some(Arc::new(optional)),
+                rows: None,
+                outdated: Arc::default(),
+            });
         }
         let file = location.fetch(&first.name).await?;
         let (dataset, declared) = (info.name.clone(), info.columns.clone());
         let reading = tokio::task::spawn_blocking(move || read_schema(&dataset, file, kind, &declared));
-        let read = reading.await?.map_err(|e| e.in_file(&first.name))?;
-        info.notes.extend(read.notes.into_iter().chain(partitions::note(&names, &read.schema)));
+        let FirstFile { columns, mapping, rows, notes } = reading.await?.map_err(|e| e.in_file(&first.name))?;
+        info.notes.extend(notes.into_iter().chain(partitions::note(&names, &mapping.schema)));
         let is_declared = !info.columns.is_empty();
-        info.columns = read.columns;
-        let nulls = read.nulls;
-        let mut schema = read.schema;
+        info.columns = columns;
+        let nulls = mapping.nulls.clone();
+        let mut widened = Widened::new(mapping.clone());
         if !kind.is_text() && location.is_local() && names.len() > 1 {
-            let (mut wide, others, empty) = (schema.as_ref().clone(), names[1..].to_vec(), nulls.clone());
-            let widening = tokio::task::spawn_blocking(move || {
-                let note = widen::by_all_footers(&mut wide, empty, &others, kind);
-                (wide, note)
-            });
-            let (wide, note) = widening.await?;
-            schema = Arc::new(wide);
+            let others = names[1..].to_vec();
+            widened = tokio::task::spawn_blocking(move || widen::by_all_footers(mapping, &others, kind)).await?;
+            leave_out_differing(&mut info, &widened, is_declared)?;
             for column in info.columns.iter_mut().filter(|column| nulls.contains(&column.name)) {
                 if let Some((dtype, kind)) =
-                    schema.get(&column.name).and_then(|dtype| Some((dtype, column_type(dtype)?)))
+                    widened.schema.get(&column.name).and_then(|dtype| Some((dtype, column_type(dtype)?)))
                 {
                     *column = column.clone().typed(kind, matches!(dtype, DataType::Datetime(_, None)));
                 }
             }
             // an operator who declares columns leaves the others out on purpose, and needs no note
-            info.notes.extend(note.filter(|_| !is_declared));
+            info.notes.extend(widened.note().filter(|_| !is_declared));
         }
-        // the number of rows in several files is unknown before all are read
-        let rows = read.rows.filter(|_| names.len() == 1);
-        Ok(Self { info, location, kind, schema, optional: None, rows, outdated: Arc::default() })
+        Ok(Self {
+            info,
+            location,
+            kind,
+            schema: Arc::new(widened.schema),
+            text_forms: Arc::new(widened.text_forms),
+            optional: None,
+            // the number of rows in several files is unknown before all are read
+            rows: rows.filter(|_| names.len() == 1),
+            outdated: Arc::default(),
+        })
     }
 
     /// Replaces the description of the dataset, except for its notes. The columns of `info` must be columns of the
@@ -184,6 +198,9 @@ impl Files {
             let frame = frame.select(query.columns.iter().map(String::as_str))?;
             Ok(sender.send(self.cast(frame)?))
         };
+        if self.kind == FileKind::Arrow {
+            self.check_forms(&arrow::schema(file.try_clone()?)?, needed)?;
+        }
         let more = match self.kind {
             FileKind::Parquet => self.read_parquet(file, query, needed, sender),
             FileKind::Csv(dialect) => csv::read(file, dialect, &self.offered(), needed, &mut handle),
@@ -209,6 +226,7 @@ impl Files {
         sender: &mut LimitedSender,
     ) -> Result<bool, DatasetError> {
         let file = parquet::Windows::open(file)?.with_types_of(&self.schema);
+        self.check_forms(file.mapping(), needed)?;
         let known = needed.iter().filter_map(|name| file.schema().get_full(name));
         self.check_types(&known.map(|(_, name, dtype)| (name.clone(), dtype.clone())).collect())?;
         let filter = RowFilter::new(&query.filter, file.schema())?;
@@ -232,6 +250,20 @@ impl Files {
             }
         }
         Ok(frame)
+    }
+
+    /// Returns an error if a file lacks a needed column, or has values of another kind whose texts would mix with those
+    /// of the other files, such as bytes in a column of texts.
+    fn check_forms(&self, file: &TypeMapping, needed: &[String]) -> Result<(), DatasetError> {
+        for name in needed {
+            if !file.schema.contains(name) {
+                return Err(DatasetError::MissingColumn(name.clone()));
+            }
+            if !file.nulls.contains(name) && file.text_forms.get(name) != self.text_forms.get(name) {
+                return Err(DatasetError::Changed(name.clone()));
+            }
+        }
+        Ok(())
     }
 
     /// Returns an error if a column of a file has another column type than the same column of the dataset. The widths
@@ -293,16 +325,36 @@ async fn unless_closed<T>(
     }
 }
 
+/// Leaves out the columns that can't be read from all files, with a note about each.
+///
+/// # Errors
+/// When such a column is declared, or no other column is left.
+fn leave_out_differing(info: &mut DatasetInfo, widened: &Widened, is_declared: bool) -> Result<(), DatasetError> {
+    let (kept, differing): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut info.columns).into_iter().partition(|column| !widened.differing.contains_key(&column.name));
+    let mut reasons = differing.iter().filter_map(|column| {
+        let reason = widened.differing.get(&column.name)?;
+        Some(format!("column `{}`: {reason}", column.name))
+    });
+    if (is_declared || kept.is_empty())
+        && let Some(reason) = reasons.next()
+    {
+        let detail = "write the column with one type in all files, or declare only the other columns";
+        return Err(DatasetError::Undeclared(format!("{reason}: {detail}")));
+    }
+    info.notes.extend(reasons.map(|reason| format!("{reason}, and so it is not offered")));
+    info.columns = kept;
+    Ok(())
+}
+
 /// The columns of a dataset, as its first file has them.
 struct FirstFile {
     columns: Vec<Column>,
-    schema: SchemaRef,
+    mapping: TypeMapping,
     /// The number of rows; None if the file does not record the number.
     rows: Option<u64>,
     /// Human-readable notes about columns that are not offered.
     notes: Vec<String>,
-    /// The names of the columns that have the type null in the file, and so no values.
-    nulls: BTreeSet<String>,
 }
 
 /// Reads the columns of the first file of a dataset. `declared` must not be empty for a text file, because a text file
@@ -318,20 +370,25 @@ fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -
             let same = file.try_clone()?;
             let names = csv::header(file, dialect)?.names;
             if let Some(missing) = declared.iter().find(|column| !names.contains(&column.name)) {
-                return Err(DatasetError::NoColumn(missing.name.clone()));
+                return Err(DatasetError::MissingColumn(missing.name.clone()));
             }
             let declared = with_zones(declared, |columns| csv::naive(same, dialect, columns))?;
-            return Ok(FirstFile::of_text(names, declared));
+            return Ok(FirstFile::of_text(names, declared, Vec::new()));
         }
         FileKind::Ndjson => {
             let same = file.try_clone()?;
             let names = ndjson::sample(file)?;
             let declared = with_zones(declared, |columns| ndjson::naive(same, columns))?;
-            return Ok(FirstFile::of_text(names, declared));
+            let unseen = declared.iter().filter(|column| !names.contains(&column.name));
+            let notes = unseen.map(|column| {
+                format!("no object on the first lines has `{}`, which is NULL where it is missing", column.name)
+            });
+            let notes = notes.collect();
+            return Ok(FirstFile::of_text(names, declared, notes));
         }
     };
     let (columns, notes) = columns(dataset, &mapping, declared)?;
-    Ok(FirstFile { columns, schema: mapping.schema, rows, notes, nulls: mapping.nulls })
+    Ok(FirstFile { columns, mapping, rows, notes })
 }
 
 /// Returns the declared columns of a text file, and marks those whose timestamps have no time zone. `naive` gets the
@@ -356,7 +413,7 @@ fn with_zones(
 impl FirstFile {
     /// Describes a text file with columns of these names. Columns that are not declared have the type text, and are not
     /// offered.
-    fn of_text(names: Vec<String>, declared: Vec<Column>) -> Self {
+    fn of_text(names: Vec<String>, declared: Vec<Column>, notes: Vec<String>) -> Self {
         let mut schema: Schema =
             declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();
         for name in names {
@@ -364,7 +421,8 @@ impl FirstFile {
                 schema.insert(name.into(), DataType::String);
             }
         }
-        Self { columns: declared, schema: Arc::new(schema), rows: None, notes: Vec::new(), nulls: BTreeSet::new() }
+        let mapping = TypeMapping { schema: Arc::new(schema), ..TypeMapping::default() };
+        Self { columns: declared, mapping, rows: None, notes }
     }
 }
 

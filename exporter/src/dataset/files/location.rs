@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{Seek, Write},
+    io::{ErrorKind, Seek, Write},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -102,17 +102,19 @@ pub enum Location {
 
 impl Location {
     /// Returns the location of local files. `files` is a path or a pattern within `folder`, or an absolute one.
-    /// Wildcards in the name of the folder have no special meaning.
+    /// Wildcards in the names of folders that exist have no special meaning.
     #[must_use]
     pub fn local(folder: &std::path::Path, files: &str) -> Self {
         // `join` keeps an absolute path
         let path = folder.join(files);
-        let folder_text = folder.to_string_lossy();
-        let is_pattern = has_wildcard(&folder_text) && has_wildcard(files) && path.starts_with(folder);
-        if !is_pattern || path.is_file() {
+        let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
+        let Some((folder, pattern)) = folder.and_then(|folder| Some((folder, path.strip_prefix(folder).ok()?))) else {
+            return Self::Local(path);
+        };
+        if path.is_file() || !has_wildcard(&pattern.to_string_lossy()) {
             return Self::Local(path);
         }
-        Self::Local(PathBuf::from(glob::Pattern::escape(&folder_text)).join(files))
+        Self::Local(PathBuf::from(glob::Pattern::escape(&folder.to_string_lossy())).join(pattern))
     }
 
     /// Returns the path of a single local file; None for any other location.
@@ -161,7 +163,10 @@ impl Location {
             Self::Local(_) => {
                 let path = name.to_owned();
                 let opened = tokio::task::spawn_blocking(move || File::open(&path)).await?;
-                opened.map_err(|e| DatasetError::from(e).in_file(name))
+                opened.map_err(|e| match e.kind() {
+                    ErrorKind::NotFound => DatasetError::NoFile(name.to_owned()),
+                    _ => DatasetError::from(e).in_file(name),
+                })
             }
             Self::Objects { store, spool, .. } => {
                 let got = tokio::time::timeout(spool.timeout, store.get(&key(name)?)).await;

@@ -11,6 +11,8 @@ mod columns;
 mod csv;
 mod dataset;
 mod decimal_bytes;
+#[cfg(test)]
+mod differing_tests;
 mod file_version;
 mod guess;
 mod kind;

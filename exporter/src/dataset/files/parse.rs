@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 use polars::prelude::ChunkedBuilder;
-use protocol::catalog::Column;
+use protocol::{catalog::Column, decimal};
 
 use super::super::{
-    DatasetError, decimals,
+    DatasetError,
     frame_builder::{AppendError, ColumnBuilder, FrameBuilder},
     numbers,
 };
@@ -36,7 +36,7 @@ fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Re
             "a value is no number, or has more digits than a float keeps: declare the column as `decimal` or `string`",
         )?),
         ColumnBuilder::Decimal(values) => {
-            values.append_value(decimals::parse(trimmed).ok_or("a value is no decimal number such as -12.50")?);
+            values.append_value(decimal::parse(trimmed).ok_or("a value is no decimal number such as -12.50")?);
         }
         ColumnBuilder::Bool(values) => {
             values.append_value(boolean(trimmed).ok_or("a value is neither true nor false")?);

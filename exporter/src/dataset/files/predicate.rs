@@ -14,10 +14,13 @@ use polars::prelude::{
     AnyValue, BooleanChunked, Column, DataType, Expr, Field, IntoColumn, IntoSeries, Scalar, Schema, Series, TimeUnit,
     col, lit,
 };
-use protocol::filter::{Compare, Filter, LikePart, Literal, like_parts};
+use protocol::{
+    decimal,
+    filter::{Compare, Filter, LikePart, Literal, like_parts},
+};
 
-use super::super::{DatasetError, balanced, decimals};
-use crate::value::float32;
+use super::super::{DatasetError, balanced};
+use crate::value::{float32, infinity};
 
 /// Returns a polars expression that is true for the rows that pass the filter.
 pub(super) fn expr(filter: &Filter, schema: &Schema) -> Result<Expr, DatasetError> {
@@ -65,7 +68,7 @@ struct Fitted {
 fn comparison(name: &str, compare: Compare, literal: &Literal, schema: &Schema) -> Result<Expr, DatasetError> {
     if let (Literal::Decimal(wanted), DataType::String) = (literal, known(name, schema)?) {
         let wanted = wanted.clone();
-        return text_test(name, schema, move |value| holds(compare, decimals::compare(value, &wanted)));
+        return text_test(name, schema, move |value| holds(compare, decimal::compare(value, &wanted)));
     }
     let Fitted { floor, dtype, exact } = fit(literal, known(name, schema)?, name)?;
     let column = || col(name);
@@ -88,7 +91,7 @@ fn one_of(name: &str, values: &[Literal], schema: &Schema) -> Result<Expr, Datas
     let dtype = known(name, schema)?;
     let texts: Option<Vec<String>> = values.iter().map(decimal_text).collect();
     if let (Some(wanted), DataType::String) = (texts.filter(|wanted| !wanted.is_empty()), dtype) {
-        let any = move |value: &str| wanted.iter().any(|one| decimals::compare(value, one).is_eq());
+        let any = move |value: &str| wanted.iter().any(|one| decimal::compare(value, one).is_eq());
         return text_test(name, schema, any);
     }
     let fitted = values.iter().map(|value| fit(value, dtype, name)).collect::<Result<Vec<_>, _>>()?;
@@ -142,6 +145,18 @@ fn fit(literal: &Literal, dtype: &DataType, name: &str) -> Result<Fitted, Datase
             exact(AnyValue::Date(days as i32), DataType::Date)
         }
         (Literal::Time(time), DataType::Time) => exact(AnyValue::Time(nanos_of_day(*time)), DataType::Time),
+        (Literal::EndOfDay, DataType::Time) => exact(AnyValue::Time(infinity::END_OF_DAY), DataType::Time),
+        (Literal::Infinity { is_negative }, DataType::Date) => {
+            let days = if *is_negative { -infinity::DATE } else { infinity::DATE };
+            exact(AnyValue::Date(days), DataType::Date)
+        }
+        (Literal::Infinity { is_negative }, DataType::Datetime(unit, zone)) => {
+            let value = if *is_negative { -infinity::TIMESTAMP } else { infinity::TIMESTAMP };
+            // in other units, the reserved number is an ordinary timestamp
+            let exact = *unit == TimeUnit::Microseconds;
+            let floor = AnyValue::DatetimeOwned(value, *unit, zone.clone().map(Arc::new));
+            Fitted { floor: Some(floor).filter(|_| exact || !is_negative), dtype: dtype.clone(), exact }
+        }
         (Literal::Datetime(time), DataType::Datetime(unit, zone)) => {
             let nanos = i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos());
             let per_unit = match unit {
@@ -177,12 +192,16 @@ fn nanos_of_day(time: NaiveTime) -> i64 {
 /// by 10^`scale`. Returns None if every value of the column is above `text`. Also returns whether the value equals
 /// `text`.
 fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
+    let most = (0..precision).fold(0_i128, |most, _| most.saturating_mul(10).saturating_add(9));
+    if text.ends_with(|last: char| last.is_ascii_alphabetic()) {
+        // `NaN` and `Infinity` are above every value, and `-Infinity` is below
+        return (Some(most).filter(|_| !text.starts_with('-')), false);
+    }
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let (kept, cut) = fraction.split_at(fraction.len().min(scale));
     let padding = std::iter::repeat_n(b'0', scale - kept.len());
     let exact = cut.bytes().all(|digit| digit == b'0');
-    let most = (0..precision).fold(0_i128, |most, _| most.saturating_mul(10).saturating_add(9));
     let magnitude = whole
         .bytes()
         .chain(kept.bytes())
@@ -286,6 +305,9 @@ mod tests {
             ("-99.99", 2, (Some(-9999), true)),
             ("-99.991", 2, (None, false)),
             ("-1000000000000000000000000000000000000000", 0, (None, false)),
+            ("NaN", 2, (Some(9999), false)),
+            ("Infinity", 0, (Some(9999), false)),
+            ("-Infinity", 0, (None, false)),
         ] {
             assert_eq!(scaled(text, 4, scale), expected, "{text} at scale {scale}");
         }

@@ -61,7 +61,7 @@ pub(super) fn exceeds_budget(error: &DatasetError) -> bool {
 }
 
 /// The columns of a file, with the types to which this module maps them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct TypeMapping {
     /// All columns with their mapped types. An unsupported column has the type `Unknown`.
     pub(super) schema: SchemaRef,
@@ -69,18 +69,50 @@ pub(super) struct TypeMapping {
     pub(super) unsupported: BTreeMap<String, String>,
     /// The names of the columns that have the type null in the file, and so no values.
     pub(super) nulls: BTreeSet<String>,
+    /// The form of the text into which the values of a column are converted, by the name of the column. Columns of
+    /// texts, and of types other than text, have no entry.
+    pub(super) text_forms: BTreeMap<String, TextForm>,
+}
+
+/// The form of the text into which the mapping converts values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TextForm {
+    /// Bytes as `\x` and hexadecimal digits.
+    Bytes,
+    /// UUIDs.
+    Uuid,
+    /// Durations in ISO 8601.
+    Duration,
+    /// Lists, maps and records as JSON.
+    Json,
+}
+
+impl TextForm {
+    fn of(dtype: &DataType, field: &ArrowField) -> Option<Self> {
+        Some(match dtype {
+            DataType::Binary | DataType::BinaryOffset if readable::has_uuids(field) => Self::Uuid,
+            DataType::Binary | DataType::BinaryOffset => Self::Bytes,
+            DataType::Duration(_) => Self::Duration,
+            DataType::List(_) | DataType::Array(..) | DataType::Struct(_) => Self::Json,
+            _ => return None,
+        })
+    }
 }
 
 impl TypeMapping {
     /// Creates the mapping of an Arrow schema. The schema must not have extension types (see [`without_extension`]).
     pub(super) fn of(arrow: &ArrowSchema) -> Self {
-        let (mut schema, mut unsupported, mut nulls) = (Schema::default(), BTreeMap::new(), BTreeSet::new());
+        let (mut schema, mut unsupported) = (Schema::default(), BTreeMap::new());
+        let (mut nulls, mut text_forms) = (BTreeSet::new(), BTreeMap::new());
         for field in arrow.iter_values() {
             // polars panics for Arrow types that it does not support
             let readable = readable::field(field);
             let dtype = catch_panic(|_| true, || DataType::from_arrow_field(&readable)).ok();
             if dtype == Some(DataType::Null) {
                 nulls.insert(field.name.to_string());
+            }
+            if let Some(form) = dtype.as_ref().and_then(|dtype| TextForm::of(dtype, field)) {
+                text_forms.insert(field.name.to_string(), form);
             }
             let mapped = dtype.as_ref().and_then(mapped);
             if mapped.is_none() {
@@ -91,7 +123,7 @@ impl TypeMapping {
             }
             schema.insert(field.name.clone(), mapped.unwrap_or(DataType::Unknown(UnknownKind::Any)));
         }
-        Self { schema: Arc::new(schema), unsupported, nulls }
+        Self { schema: Arc::new(schema), unsupported, nulls, text_forms }
     }
 
     /// Makes a column unsupported. `type_name` is the name of its type, for error texts.

@@ -1,13 +1,20 @@
 //! Reconciles the column types of the files of one dataset, which may differ in width, scale or unit. Finds the type
 //! that holds the values of all files, and casts values only without loss.
 
-use std::{collections::BTreeSet, fs::File};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+};
 
 use polars::prelude::{Column, DataType, Schema, TimeUnit};
 
 use super::{
-    super::DatasetError, FileKind, arrow, column_types::column_type, location::ListedFile, parquet,
-    type_mapping::TypeMapping,
+    super::DatasetError,
+    FileKind, arrow,
+    column_types::column_type,
+    location::ListedFile,
+    parquet,
+    type_mapping::{TextForm, TypeMapping},
 };
 use crate::value::float32;
 
@@ -62,46 +69,88 @@ pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<C
     Ok(Some(cast).filter(|_| back.equals_missing(column)))
 }
 
-/// Widens the types in `schema`, which come from the first file, to hold the values of the other local files too.
-/// `nulls` names the columns that have the type null in the first file. Each of them gets its type from the first other
-/// file in which it has a supported type other than null.
-///
-/// Returns a note about columns that the first file lacks; None if it lacks none. Skips a file that can't be read,
-/// because the export reports the error.
-pub(super) fn by_all_footers(
-    schema: &mut Schema,
-    mut nulls: BTreeSet<String>,
-    others: &[ListedFile],
-    kind: FileKind,
-) -> Option<String> {
-    let mut late = BTreeSet::new();
-    for other in others {
-        let Ok(mapping) = mapping(&other.name, kind) else { continue };
-        for (name, dtype) in mapping.schema.iter() {
-            let Some(known) = schema.get(name) else {
-                late.insert(name.to_string());
+/// The columns of the first file of a dataset, widened by [`by_all_footers`].
+pub(super) struct Widened {
+    /// The types that hold the values of all files.
+    pub(super) schema: Schema,
+    /// The names of the columns that have the type null in all files so far, and so no values.
+    pub(super) nulls: BTreeSet<String>,
+    /// The form of the text into which values are converted, by the name of the column.
+    pub(super) text_forms: BTreeMap<String, TextForm>,
+    /// The names of columns that the first file lacks.
+    pub(super) late: BTreeSet<String>,
+    /// The names of the columns that can't be read from all files, each with the reason.
+    pub(super) differing: BTreeMap<String, String>,
+}
+
+impl Widened {
+    /// Starts with the columns of the first file.
+    pub(super) fn new(first: TypeMapping) -> Self {
+        let TypeMapping { schema, nulls, text_forms, .. } = first;
+        Self { schema: schema.as_ref().clone(), nulls, text_forms, late: BTreeSet::new(), differing: BTreeMap::new() }
+    }
+
+    /// Returns a note about the columns that the first file lacks; None if it lacks none.
+    pub(super) fn note(&self) -> Option<String> {
+        let mut shown: Vec<_> = self.late.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
+        if self.late.len() > MAX_NAMES {
+            shown.push("others".into());
+        }
+        let shown = shown.join(", ");
+        (!self.late.is_empty()).then(|| format!("its first file lacks {shown}, and so they are not offered"))
+    }
+
+    /// Adds the columns of another file. `file` is the name of the file, for texts.
+    fn add(&mut self, file: &str, other: &TypeMapping) {
+        for (name, dtype) in other.schema.iter() {
+            let Some(known) = self.schema.get(name) else {
+                self.late.insert(name.to_string());
                 continue;
             };
-            if mapping.nulls.contains(name.as_str()) {
+            if other.nulls.contains(name.as_str()) {
                 continue;
             }
-            if column_type(dtype).is_some() && nulls.remove(name.as_str()) {
-                schema.insert(name.clone(), dtype.clone());
+            let form = other.text_forms.get(name.as_str());
+            if column_type(dtype).is_some() && self.nulls.remove(name.as_str()) {
+                self.schema.insert(name.clone(), dtype.clone());
+                self.text_forms.extend(form.map(|form| (name.to_string(), *form)));
                 continue;
             }
-            if column_type(known).is_some()
-                && let Some(wide) = widened(known, dtype)
-            {
-                schema.insert(name.clone(), wide);
+            let has_form = self.text_forms.get(name.as_str()) == form;
+            match widened(known, dtype).filter(|_| has_form) {
+                Some(wide) => drop(self.schema.insert(name.clone(), wide)),
+                // the file has another reason not to offer a column of an unsupported type
+                None if column_type(known).is_none() => {}
+                None => self.differs(name, || {
+                    format!(
+                        "`{file}` has another type for it than the first file, and no type holds the values of both"
+                    )
+                }),
             }
         }
+        let missing: Vec<_> = self.schema.iter_names().filter(|name| !other.schema.contains(name)).cloned().collect();
+        for name in missing {
+            self.differs(&name, || format!("`{file}` has no such column"));
+        }
     }
-    let mut shown: Vec<_> = late.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
-    if late.len() > MAX_NAMES {
-        shown.push("others".into());
+
+    fn differs(&mut self, name: &str, reason: impl FnOnce() -> String) {
+        if !self.differing.contains_key(name) {
+            self.differing.insert(name.to_owned(), reason());
+        }
     }
-    let shown = shown.join(", ");
-    (!late.is_empty()).then(|| format!("its first file lacks {shown}, and so they are not offered"))
+}
+
+/// Widens the types of the columns of the first file to hold the values of the other local files too. A column that has
+/// the type null in the first file gets its type from the first other file in which it has a supported type other than
+/// null. Skips a file that can't be read, because the export reports the error.
+pub(super) fn by_all_footers(first: TypeMapping, others: &[ListedFile], kind: FileKind) -> Widened {
+    let mut widened = Widened::new(first);
+    for other in others {
+        let Ok(mapping) = mapping(&other.name, kind) else { continue };
+        widened.add(other.name.rsplit('/').next().unwrap_or(&other.name), &mapping);
+    }
+    widened
 }
 
 fn mapping(path: &str, kind: FileKind) -> Result<TypeMapping, DatasetError> {

@@ -197,11 +197,16 @@ fn value(literal: &Literal) -> Expr {
     match literal {
         Literal::String(text) => Expr::val(text.as_str()),
         Literal::Int(number) => Expr::val(*number),
+        // a statement has no literal for these numbers
+        Literal::Float(number) if !number.is_finite() => Expr::val(number.to_string()).cast_as("float8"),
         Literal::Float(number) => Expr::val(*number),
         Literal::Decimal(text) => Expr::val(text.as_str()).cast_as("numeric"),
         Literal::Bool(is) => Expr::val(*is),
         Literal::Time(time) => Expr::val(*time),
         // a text takes the type of the column, and its spelling holds every year
+        Literal::EndOfDay => Expr::cust("'24:00:00'"),
+        Literal::Infinity { is_negative: false } => Expr::cust("'infinity'"),
+        Literal::Infinity { is_negative: true } => Expr::cust("'-infinity'"),
         Literal::Date(date) => Expr::cust(format!("'{}'", spelling::date(*date))),
         Literal::Datetime(time) => Expr::cust(format!("'{}'", spelling::datetime(time))),
     }

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Timelike, Utc};
 use polars::prelude::ChunkedBuilder;
+use protocol::decimal;
 use sea_orm::{QueryResult, TryGetError, TryGetable};
 
 use super::super::{
-    DatasetError, decimals,
+    DatasetError,
     frame_builder::{AppendError, ColumnBuilder, FrameBuilder},
 };
 
@@ -23,7 +24,7 @@ fn append(values: &mut ColumnBuilder, row: &QueryResult, index: usize) -> Result
         }
         ColumnBuilder::Decimal(values) => {
             let text: Option<String> = get(row, index)?;
-            if text.as_ref().is_some_and(|text| decimals::parse(text).is_none()) {
+            if text.as_ref().is_some_and(|text| decimal::parse(text).is_none()) {
                 return Err("a value is no decimal number such as -12.50".into());
             }
             values.append_option(text.as_deref());

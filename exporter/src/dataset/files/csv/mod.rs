@@ -34,6 +34,7 @@ pub(super) fn header(file: File, dialect: CsvDialect) -> Result<Header, DatasetE
 /// text. Stops reading once every column can only be text.
 pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut records = Records::of(file, dialect)?;
+    let seems_undelimited = records.header.names.len() == 1 && records.seems_to_have_another_delimiter();
     let mut candidates = vec![Candidates::UNSEEN; records.header.names.len()];
     let mut open: Vec<_> = (0..candidates.len()).collect();
     while !open.is_empty() && records.next()? {
@@ -51,7 +52,7 @@ pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileS
     }
     let Header { names, notes } = records.header;
     let columns = names.into_iter().zip(candidates).map(|(name, candidates)| ScannedColumn { name, candidates });
-    Ok(FileScan { columns: columns.collect(), notes })
+    Ok(FileScan { columns: columns.collect(), notes, seems_undelimited })
 }
 
 /// Returns for each of these columns whether its values in the first rows are timestamps without a time zone.
@@ -90,7 +91,7 @@ pub(super) fn read(
     for column in &columns {
         let index = records.header.names.iter().position(|name| *name == column.name);
         if index.is_none() && !offered.may_lack(&column.name) {
-            return Err(DatasetError::NoColumn(column.name.clone()));
+            return Err(DatasetError::MissingColumn(column.name.clone()));
         }
         indexes.push(index);
     }

@@ -69,6 +69,12 @@ pub(super) struct Records {
 }
 
 impl Records {
+    /// Whether the file would be refused for its delimiter if the catalog file did not declare the delimiter.
+    pub(super) fn seems_to_have_another_delimiter(&self) -> bool {
+        let undeclared = CsvDialect { is_declared: false, ..self.dialect };
+        matches!(preamble::header_start(&self.file, undeclared), Err(DatasetError::Undeclared(_)))
+    }
+
     /// Opens a file, and reads its header.
     ///
     /// # Errors

@@ -14,10 +14,16 @@ use super::super::{super::DatasetError, nesting, text_file};
 
 /// The maximum length of a line without its end, in bytes.
 const LINE_BYTES: usize = 64 << 20;
-/// The error for a line that is no JSON object.
-pub(super) const NO_OBJECT: DatasetError = DatasetError::Garbled(
+/// The error for a line that has something else than a JSON object.
+const NO_OBJECT: DatasetError = DatasetError::Garbled(
     "a line is no JSON object: NDJSON has one whole object on each line, without a list around the objects",
 );
+/// The error for a line that ends within a JSON object.
+const CUT_OBJECT: DatasetError =
+    DatasetError::Garbled("a JSON object does not end on its line: NDJSON has one whole object on each line");
+/// The error for a line with a mistake in its JSON object.
+pub(super) const BROKEN_OBJECT: DatasetError =
+    DatasetError::Garbled("a JSON object has a mistake, or something follows it on its line: correct the line");
 /// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 1 << 20;
 /// The maximum length of a line end, in bytes: `\r\n` has two.
@@ -72,7 +78,9 @@ fn members(line: &[u8], member: impl FnMut(&str, &RawValue) -> Result<(), Datase
     match (refused, read) {
         (Some(error), _) => Err(error),
         (None, Ok(())) => Ok(()),
-        (None, Err(_)) => Err(NO_OBJECT),
+        (None, Err(_)) if !line.trim_ascii_start().starts_with(b"{") => Err(NO_OBJECT),
+        (None, Err(e)) if e.is_eof() => Err(CUT_OBJECT),
+        (None, Err(_)) => Err(BROKEN_OBJECT),
     }
 }
 
@@ -172,16 +180,18 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_object_is_named() {
-        for (text, line) in [
-            ("{\"a\":1}\n\n{\"a\":", 3),
-            ("[1]\n", 1),
-            ("{\"a\":1}\n{\"a\":1} x", 2),
-            ("{\"a\":1}\n{\"a\":1}{\"a\":2}", 2),
-            ("{\"a\":01}", 1),
-            ("null", 1),
+        for (text, line, cause) in [
+            ("{\"a\":1}\n\n{\"a\":", 3, "does not end on its line"),
+            ("{\n\"a\": 1}", 1, "does not end on its line"),
+            ("[1]\n", 1, "no JSON object"),
+            ("{\"a\":1}\n{\"a\":1} x", 2, "mistake"),
+            ("{\"a\":1}\n{\"a\":1}{\"a\":2}", 2, "mistake"),
+            ("{\"a\":01}", 1, "mistake"),
+            ("{\"a\":NaN}", 1, "mistake"),
+            ("null", 1, "no JSON object"),
         ] {
             let error = read(text).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("line {line}: ")) && error.contains("no JSON object"), "{error}");
+            assert!(error.starts_with(&format!("line {line}: ")) && error.contains(cause), "{error}");
         }
     }
 

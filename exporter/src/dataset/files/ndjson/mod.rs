@@ -107,7 +107,7 @@ pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
             Ok(())
         })?;
         if !more {
-            return Ok(FileScan { columns, notes: Vec::new() });
+            return Ok(FileScan { columns, notes: Vec::new(), seems_undelimited: false });
         }
         line += 1;
     }
@@ -148,7 +148,7 @@ pub(super) fn read(
             if offered.is_guessed() && !guess::fits_json(column, value.as_bytes()) {
                 return Err(DatasetError::BrokenGuess(name.to_owned()));
             }
-            let text = text(value).ok_or(lines::NO_OBJECT)?;
+            let text = text(value).ok_or(lines::BROKEN_OBJECT)?;
             texts[index] = text.map(Cow::into_owned);
             Ok(())
         })?;

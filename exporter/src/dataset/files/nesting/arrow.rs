@@ -1,6 +1,7 @@
-//! Checks how deeply the columns of an Arrow schema are nested. Reads the schema in its FlatBuffers encoding.
+//! Checks an Arrow schema before polars reads it: how deeply the columns are nested, whether their names differ, and
+//! whether polars knows their types. Reads the schema in its FlatBuffers encoding.
 
-use std::{fs::File, io::ErrorKind, os::unix::fs::FileExt};
+use std::{collections::BTreeSet, fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use polars_arrow::io::ipc::format::ipc::{
@@ -23,11 +24,12 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// the same table, so that a few bytes can describe any number of fields.
 const MAX_FIELDS: usize = 1 << 20;
 
-/// Checks how deeply the columns of an Arrow IPC file are nested. Accepts a file that does not end like an Arrow IPC
-/// file, because the library that reads the file next reports the damage.
+/// Checks the schema of an Arrow IPC file. Accepts a file that does not end like an Arrow IPC file, because the library
+/// that reads the file next reports the damage.
 ///
 /// # Errors
-/// When the file can't be read, its schema is damaged, or a column is nested too deeply.
+/// When the file can't be read, its schema is damaged, a column is nested too deeply or has a type that is not
+/// supported, or two columns have the same name.
 pub(in super::super) fn check_file(file: &File) -> Result<(), DatasetError> {
     let Some(tail_at) = file.metadata()?.len().checked_sub(TAIL) else { return Ok(()) };
     let mut tail = [0; TAIL as usize];
@@ -38,13 +40,13 @@ pub(in super::super) fn check_file(file: &File) -> Result<(), DatasetError> {
     let mut footer = vec![0; length as usize];
     file.read_exact_at(&mut footer, begin)?;
     let footer = FooterRef::read_as_root(&footer).map_err(|_| BROKEN)?;
-    footer.schema().map_err(|_| BROKEN)?.map_or(Ok(()), check)
+    footer.schema().map_err(|_| BROKEN)?.map_or(Ok(()), |schema| check(schema).and_then(|()| check_columns(schema)))
 }
 
-/// Checks how deeply the columns of an Arrow IPC stream are nested. The first message of a stream is its schema.
+/// Checks the schema of an Arrow IPC stream, which is the first message of the stream.
 ///
 /// # Errors
-/// When the file can't be read, its schema is damaged, or a column is nested too deeply.
+/// The same as of [`check_file`].
 pub(in super::super) fn check_stream(file: &File) -> Result<(), DatasetError> {
     let size = file.metadata()?.len();
     let mut length = [0; 4];
@@ -66,7 +68,7 @@ pub(in super::super) fn check_stream(file: &File) -> Result<(), DatasetError> {
     }
     let mut message = vec![0; length as usize];
     file.read_exact_at(&mut message, at)?;
-    check_message(&message)
+    schema(&message)?.map_or(Ok(()), |schema| check(schema).and_then(|()| check_columns(schema)))
 }
 
 /// Checks how deeply the columns of an Arrow schema in Base64 are nested. Writers store this text in the footer of a
@@ -82,19 +84,64 @@ pub(in super::super) fn check_encoded_schema(text: &str) -> Result<(), DatasetEr
         Some(rest) => rest.get(4..).ok_or(BROKEN)?,
         None => &bytes,
     };
-    check_message(message)
+    schema(message)?.map_or(Ok(()), check)
 }
 
-fn check_message(message: &[u8]) -> Result<(), DatasetError> {
+/// Returns the schema that a message contains; None for a message of another kind.
+fn schema(message: &[u8]) -> Result<Option<SchemaRef<'_>>, DatasetError> {
     let message = MessageRef::read_as_root(message).map_err(|_| BROKEN)?;
     match message.header().map_err(|_| BROKEN)? {
-        Some(MessageHeaderRef::Schema(schema)) => check(schema),
-        _ => Ok(()),
+        Some(MessageHeaderRef::Schema(schema)) => Ok(Some(schema)),
+        _ => Ok(None),
     }
 }
 
 fn check(schema: SchemaRef<'_>) -> Result<(), DatasetError> {
     deepest(schema).map_err(|_| BROKEN)?.ok_or(TOO_MANY)?.check()
+}
+
+/// Returns an error if two columns have the same name, or a column has a type that polars does not know. The columns
+/// must not be nested too deeply.
+fn check_columns(schema: SchemaRef<'_>) -> Result<(), DatasetError> {
+    match refused_column(schema).map_err(|_| BROKEN)? {
+        None => Ok(()),
+        Some(detail) => Err(DatasetError::Undeclared(detail)),
+    }
+}
+
+/// Returns why polars can't read one of the columns; None if it can read all of them.
+fn refused_column(schema: SchemaRef<'_>) -> Result<Option<String>, planus::Error> {
+    let mut names = BTreeSet::new();
+    for column in schema.fields()?.into_iter().flatten() {
+        let column = column?;
+        let name = column.name()?.unwrap_or_default();
+        if !names.insert(name) {
+            return Ok(Some(format!("two columns are called `{name}`: write one of them under another name")));
+        }
+        let mut left = vec![column];
+        while let Some(field) = left.pop() {
+            if let Some(unknown) = unknown_type(field)? {
+                return Ok(Some(format!(
+                    "column `{name}` is of the unsupported type {unknown}: write it as another type"
+                )));
+            }
+            for child in field.children()?.into_iter().flatten() {
+                left.push(child?);
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the name of the type of a field if polars can't read a schema with this type; None for any other type.
+fn unknown_type(field: FieldRef<'_>) -> Result<Option<&'static str>, planus::Error> {
+    Ok(match field.type_()? {
+        Some(TypeRef::RunEndEncoded(_)) => Some("RunEndEncoded"),
+        Some(TypeRef::ListView(_)) => Some("ListView"),
+        Some(TypeRef::LargeListView(_)) => Some("LargeListView"),
+        Some(TypeRef::Decimal(decimal)) if decimal.scale()? < 0 => Some("Decimal with a negative scale"),
+        _ => None,
+    })
 }
 
 /// The error for a schema with more than [`MAX_FIELDS`] fields.

@@ -48,7 +48,7 @@ pub(super) fn read(
     cast: &dyn Fn(DataFrame) -> Result<DataFrame, DatasetError>,
 ) -> Result<bool, DatasetError> {
     if let Some(gone) = columns.iter().find(|name| !file.schema().contains(name)) {
-        return Err(DatasetError::NoColumn(gone.clone()));
+        return Err(DatasetError::MissingColumn(gone.clone()));
     }
     let mut needed = columns.to_vec();
     if let Some(filter) = filter {

@@ -11,7 +11,7 @@
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::Cursor,
     iter,
@@ -126,6 +126,13 @@ impl Windows {
                 }
                 None => read_metadata(&mut file)?,
             };
+            let mut names = HashSet::new();
+            let twice =
+                metadata.schema_descr.fields().iter().map(|field| field.name()).find(|name| !names.insert(*name));
+            if let Some(name) = twice {
+                let detail = format!("two columns are called `{name}`: write one of them under another name");
+                return Err(DatasetError::Undeclared(detail));
+            }
             let pairs = metadata.key_value_metadata.iter().flatten();
             let stored = pairs.filter(|pair| pair.key == ARROW_SCHEMA).filter_map(|pair| pair.value.as_deref());
             stored.into_iter().try_for_each(nesting::check_encoded_schema)?;

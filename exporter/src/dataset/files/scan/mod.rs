@@ -36,6 +36,8 @@ pub(super) struct FileScan {
     pub(super) columns: Vec<ScannedColumn>,
     /// Human-readable notes about columns that are offered under another name than in the file.
     pub(super) notes: Vec<String>,
+    /// Whether a CSV file has one column by the declared delimiter, but seems to have several by another one.
+    pub(super) seems_undelimited: bool,
 }
 
 /// A column of a file, and the types that its values may have.
@@ -103,11 +105,15 @@ struct Merged {
     notes: Vec<String>,
     known_notes: HashSet<String>,
     has_more_notes: bool,
+    has_wide_file: bool,
+    has_undelimited_file: bool,
 }
 
 impl Merged {
     fn add(&mut self, scan: &FileScan) {
         self.files += 1;
+        self.has_wide_file |= scan.columns.len() > 1;
+        self.has_undelimited_file |= scan.seems_undelimited;
         for column in &scan.columns {
             if let Some(index) = self.indexes.get(&column.name) {
                 self.columns[*index].candidates.intersect(column.candidates);
@@ -131,12 +137,29 @@ impl Merged {
         }
     }
 
+    /// Whether the fields of one file seem to have another delimiter than those of the other files.
+    const fn mixes_delimiters(&self) -> bool {
+        self.has_wide_file && self.has_undelimited_file
+    }
+
     fn found(self) -> Found {
         let Self { columns, counts, files, mut notes, .. } = self;
         notes.extend(self.has_more_notes.then(|| MORE_NOTES.to_owned()));
         let optional = columns.iter().zip(&counts).filter(|(_, count)| **count < files);
-        let optional = optional.map(|(column, _)| column.name.clone()).collect();
+        let optional: BTreeSet<_> = optional.map(|(column, _)| column.name.clone()).collect();
+        notes.extend(missing_in_some(&optional));
         let columns = columns.into_iter().map(|column| column.candidates.column(column.name));
         Found { columns: columns.collect(), optional, notes }
     }
+}
+
+/// Returns a note about the columns that some of the files lack; None if there are none.
+fn missing_in_some(optional: &BTreeSet<String>) -> Option<String> {
+    let first = optional.first()?;
+    let others = match optional.len() - 1 {
+        0 => String::new(),
+        1 => " and 1 other column".to_owned(),
+        more => format!(" and {more} other columns"),
+    };
+    Some(format!("some of its files lack `{first}`{others}, which is NULL in their rows"))
 }

@@ -30,6 +30,10 @@ const LARGE_FILE: u64 = 64 << 20;
 /// started it gets its result.
 const MAX_TASKS: usize = 256;
 
+/// The error for a file whose delimiter seems to differ from that of an earlier file.
+const MIXED_DELIMITERS: &str = "its fields seem to be separated by another character than those of the files before it: write all files with \
+     one delimiter";
+
 static SLOTS: Semaphore = Semaphore::const_new(CONCURRENCY);
 /// The shared tasks: those that run, and those that ended after the wait of each caller.
 static TASKS: LazyLock<Mutex<Tasks>> = LazyLock::new(Mutex::default);
@@ -141,7 +145,12 @@ async fn scan_all(location: &Location, kind: FileKind) -> Result<Found, DatasetE
         let scanned = scanning.await?;
         drop(slot);
         match scanned {
-            Ok(scan) => merged.add(&scan),
+            Ok(scan) => {
+                merged.add(&scan);
+                if merged.mixes_delimiters() {
+                    return Err(DatasetError::Undeclared(MIXED_DELIMITERS.into()).in_file(&file.name));
+                }
+            }
             // an empty file adds no columns, and is an error only if no file has columns
             Err(DatasetError::Empty) => empty = Some(&file.name),
             Err(e) => return Err(e.in_file(&file.name)),

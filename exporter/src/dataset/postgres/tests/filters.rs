@@ -95,6 +95,55 @@ async fn filters_find_years_beyond_9999_and_before_1_in_the_spelling_of_the_file
     assert_eq!(numbers(&rows, &json!({"at": {"gt": "9999-12-31T23:59:59Z"}})).await, [2]);
 }
 
+#[tokio::test]
+async fn filters_find_nan_infinity_and_24_00_in_the_spelling_of_the_file() {
+    // the server stops when this is dropped
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    run(
+        &database.db,
+        "CREATE TABLE special (n bigint, f float8, r real, d numeric, day date, at timestamptz, wall timestamp, clock time); \
+         INSERT INTO special VALUES (1, 'NaN', 'NaN', 'NaN', 'infinity', 'infinity', 'infinity', '24:00'), \
+         (2, 'Infinity', 'Infinity', 'Infinity', '-infinity', '-infinity', '-infinity', '23:59:59.999999'), \
+         (3, '-Infinity', '-Infinity', '-Infinity', '2026-11-22', '2026-11-22 12:00Z', '2026-11-22 12:00', '12:00'), \
+         (4, 1.5, 0.1, 12345678901234567.89, '2026-11-23', '2026-11-23 12:00Z', '2026-11-23 12:00', '12:01')",
+    )
+    .await;
+    let rows = described(&server(database.url()), Source::table("special"), vec![]).await;
+    let names = ["n", "f", "r", "d", "day", "at", "wall", "clock"];
+    let lines = written(&Csv, &rows.info.columns, &frames(&rows, &query(&names, Filter::all())).await);
+    for line in lines.lines() {
+        let cells: Vec<_> = line.split(',').collect();
+        let n: i64 = cells[0].parse().unwrap();
+        for (name, cell) in names.iter().zip(&cells).skip(1) {
+            for test in [json!({"eq": cell}), json!({"in": [cell]}), json!({"between": [cell, cell]})] {
+                assert_eq!(numbers(&rows, &json!({*name: test})).await, [n], "{name} {test}");
+            }
+        }
+    }
+    for name in ["f", "r", "d"] {
+        for (test, expected) in [
+            (json!({"lt": "NaN"}), vec![2, 3, 4]),
+            (json!({"gt": "INF"}), vec![1]),
+            (json!({"lte": "-INF"}), vec![3]),
+            (json!({"gt": 1e-30}), vec![1, 2, 4]),
+        ] {
+            assert_eq!(numbers(&rows, &json!({name: test})).await, expected, "{name} {test}");
+        }
+    }
+    for (filter, expected) in [
+        (json!({"day": {"lt": "infinity"}}), vec![2, 3, 4]),
+        (json!({"at": {"gt": "-infinity"}}), vec![1, 3, 4]),
+        (json!({"wall": {"in": ["infinity", "-infinity"]}}), vec![1, 2]),
+        (json!({"clock": {"gte": "24:00:00"}}), vec![1]),
+        (json!({"clock": {"lt": "24:00:00"}}), vec![2, 3, 4]),
+        (json!({"d": {"gt": "12345678901234567.88"}}), vec![1, 2, 4]),
+        (json!({"d": {"lt": "1e-3"}}), vec![3]),
+    ] {
+        assert_eq!(numbers(&rows, &filter).await, expected, "{filter}");
+    }
+}
+
 /// Returns the values of the column `n` of the rows that pass a filter.
 async fn numbers(rows: &PostgresRows, test: &Value) -> Vec<i64> {
     let filter = filter::parse(test, &rows.info().columns).unwrap_or_else(|e| panic!("{test}: {e:?}"));

@@ -4,11 +4,12 @@
 use std::{borrow::Cow, cmp::Ordering};
 
 use polars::prelude::ChunkedBuilder;
-use protocol::{catalog::ColumnType, filter::Literal};
+use protocol::{catalog::ColumnType, decimal, filter::Literal};
 
 use super::{
     super::super::{
-        DatasetError, decimals,
+        DatasetError,
+        error::BROKEN_TEXT,
         frame_builder::{AppendError, ColumnBuilder},
     },
     moments, numbers,
@@ -17,6 +18,7 @@ use super::{
 
 /// Nanoseconds in a microsecond.
 const MICRO_NANOS: i128 = 1000;
+const NANOS_PER_DAY: i64 = 86_400_000_000_000;
 const BLOB: &str = "a BLOB";
 
 /// A value of a column, either from a row or from a literal of a filter. Exports write these values, and filters
@@ -35,8 +37,12 @@ pub(super) enum Cell<'a> {
     /// Nanoseconds since 1970-01-01T00:00:00Z. The values of rows are whole microseconds; a literal of a filter may
     /// have a fraction of a microsecond.
     Moment(i128),
-    /// Nanoseconds since midnight.
+    /// Nanoseconds since midnight. `24:00:00` occurs only in a literal of a filter.
     Time(i64),
+    /// A literal of a filter that is before all dates and timestamps if it is negative, and after them otherwise.
+    Infinity {
+        is_negative: bool,
+    },
 }
 
 impl<'a> Cell<'a> {
@@ -47,7 +53,7 @@ impl<'a> Cell<'a> {
     pub(super) fn new(kind: ColumnType, stored: Stored<'a>) -> Result<Self, &'static str> {
         match stored {
             Stored::Null => return Ok(Self::Null),
-            Stored::BrokenText => return Err("a text that is not UTF-8"),
+            Stored::BrokenText => return Err(BROKEN_TEXT),
             _ => {}
         }
         match kind {
@@ -89,6 +95,8 @@ impl<'a> Cell<'a> {
                 let since = time.signed_duration_since(chrono::NaiveTime::MIN);
                 Cell::Time(since.num_nanoseconds().unwrap_or_default())
             }
+            Literal::EndOfDay => Cell::Time(NANOS_PER_DAY),
+            Literal::Infinity { is_negative } => Cell::Infinity { is_negative: *is_negative },
         }
     }
 
@@ -109,7 +117,7 @@ impl<'a> Cell<'a> {
     pub(super) fn compare(&self, other: &Self) -> Option<Ordering> {
         Some(match (self, other) {
             (Self::Text(left), Self::Text(right)) => left.as_bytes().cmp(right.as_bytes()),
-            (Self::Decimal(left), Self::Decimal(right)) => decimals::compare(left, right),
+            (Self::Decimal(left), Self::Decimal(right)) => decimal::compare(left, right),
             (Self::Int(left), Self::Int(right)) => left.cmp(right),
             (Self::Float(left), Self::Float(right)) => {
                 left.partial_cmp(right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
@@ -118,6 +126,9 @@ impl<'a> Cell<'a> {
             (Self::Date(left), Self::Date(right)) => left.cmp(right),
             (Self::Moment(left), Self::Moment(right)) => left.cmp(right),
             (Self::Time(left), Self::Time(right)) => left.cmp(right),
+            (Self::Infinity { is_negative: left }, Self::Infinity { is_negative: right }) => right.cmp(left),
+            (Self::Date(_) | Self::Moment(_), Self::Infinity { is_negative }) => infinite(*is_negative).reverse(),
+            (Self::Infinity { is_negative }, Self::Date(_) | Self::Moment(_)) => infinite(*is_negative),
             _ => return None,
         })
     }
@@ -134,6 +145,7 @@ impl<'a> Cell<'a> {
             Self::Date(days) => Cell::Date(days),
             Self::Moment(nanos) => Cell::Moment(nanos),
             Self::Time(nanos) => Cell::Time(nanos),
+            Self::Infinity { is_negative } => Cell::Infinity { is_negative },
         }
     }
 
@@ -159,6 +171,11 @@ impl<'a> Cell<'a> {
         }
         Ok(0)
     }
+}
+
+/// Returns the order of an infinity and any finite value.
+const fn infinite(is_negative: bool) -> Ordering {
+    if is_negative { Ordering::Less } else { Ordering::Greater }
 }
 
 /// Returns the exact text of a value: of a number with all its digits, of a BLOB as `\x` and hexadecimal digits.
@@ -202,8 +219,8 @@ fn float(stored: Stored<'_>) -> Result<f64, &'static str> {
 fn decimal(stored: Stored<'_>) -> Result<Cow<'_, str>, &'static str> {
     match stored {
         Stored::Integer(number) => Ok(number.to_string().into()),
-        Stored::Real(number) => Ok(numbers::decimal(number).into()),
-        Stored::Text(text) => numbers::plain(text).ok_or("a text that is no decimal number such as -12.50"),
+        Stored::Real(number) => Ok(numbers::decimal_text(number).into()),
+        Stored::Text(text) => decimal::plain(text).ok_or("a text that is no decimal number such as -12.50"),
         _ => Err(BLOB),
     }
 }

@@ -113,8 +113,10 @@ impl Prefilter<'_> {
                     range.low.and_then(|low| number(low, -1)).map(|low| col(name).gte(low)),
                     range.high.and_then(|high| number(high, 1)).map(|high| col(name).lte(high)),
                 )?;
-                // texts such as `-inf` are greater than all numbers to SQLite
-                let has_special_texts = kind != ColumnType::Int && range.low.is_none();
+                // texts such as `-inf` and `inf` are greater than all numbers to SQLite
+                let is_infinite = |end: Option<&Literal>| end.is_some_and(|end| !is_finite(end));
+                let is_open = range.low.is_none() || is_infinite(range.low) || is_infinite(range.high);
+                let has_special_texts = kind != ColumnType::Int && is_open;
                 self.numbers(name, within, has_special_texts)
             }
             ColumnType::Date | ColumnType::Datetime => {
@@ -198,11 +200,22 @@ fn number(literal: &Literal, widen: i8) -> Option<Expr> {
         Literal::Decimal(text) => text.parse::<f64>().ok()?,
         _ => return None,
     };
+    // SQLite has no NaN, and a bound NaN would be NULL
     Some(Expr::val(match widen {
+        _ if real.is_nan() => return None,
         1 => real.next_up(),
         -1 => real.next_down(),
         _ => real,
     }))
+}
+
+/// Whether a literal is a finite number.
+fn is_finite(literal: &Literal) -> bool {
+    match literal {
+        Literal::Float(number) => number.is_finite(),
+        Literal::Decimal(text) => !text.ends_with(|last: char| last.is_ascii_alphabetic()),
+        _ => true,
+    }
 }
 
 /// Returns the day of a date or moment.

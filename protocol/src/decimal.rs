@@ -5,9 +5,14 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
+/// The maximum exponent, positive or negative, of a decimal in scientific notation. This limits the length of the
+/// written text; a double has exponents of at most 324.
+const MAX_EXPONENT: i32 = 400;
+
 /// Normalizes the text of a decimal: adds a zero before a leading point, and removes a trailing point. None if the text
 /// is not a decimal.
-pub(super) fn parse(text: &str) -> Option<Cow<'_, str>> {
+#[must_use]
+pub fn parse(text: &str) -> Option<Cow<'_, str>> {
     if matches!(text, "NaN" | "Infinity" | "-Infinity") {
         return Some(text.into());
     }
@@ -24,8 +29,36 @@ pub(super) fn parse(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
+/// Writes a decimal number without an exponent, with all its digits. None if the text is not a decimal number, or its
+/// exponent is beyond [`MAX_EXPONENT`].
+#[must_use]
+pub fn plain(text: &str) -> Option<Cow<'_, str>> {
+    if let Some(decimal) = parse(text) {
+        return Some(decimal);
+    }
+    let (mantissa, exponent) = text.split_once(['e', 'E'])?;
+    let exponent: i32 = exponent.parse().ok().filter(|exponent: &i32| exponent.abs() <= MAX_EXPONENT)?;
+    let mantissa = parse(mantissa)?;
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", &*mantissa), |positive| ("-", positive));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if !whole.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = format!("{whole}{fraction}");
+    let point = whole.len() as i32 + exponent;
+    let text = match usize::try_from(point) {
+        Ok(point) if point >= digits.len() => digits.clone() + &"0".repeat(point - digits.len()),
+        Ok(point) if point > 0 => format!("{}.{}", &digits[..point], &digits[point..]),
+        _ => format!("0.{}{digits}", "0".repeat(point.unsigned_abs() as usize)),
+    };
+    let whole_digits = text.find('.').unwrap_or(text.len());
+    let zeros = text[..whole_digits - 1].bytes().take_while(|byte| *byte == b'0').count();
+    Some(format!("{sign}{}", &text[zeros..]).into())
+}
+
 /// Compares two decimals. Both texts must be valid decimals: results of [`parse`], or decimal literals of a filter.
-pub(super) fn compare(left: &str, right: &str) -> Ordering {
+#[must_use]
+pub fn compare(left: &str, right: &str) -> Ordering {
     let (left, right) = (Number::of(left), Number::of(right));
     left.rank.cmp(&right.rank).then_with(|| match (left.negative, right.negative) {
         (false, true) => Ordering::Greater,
@@ -95,6 +128,26 @@ mod tests {
             ("1,5", None),
         ] {
             assert_eq!(parse(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_exponent_becomes_zeros() {
+        for (text, expected) in [
+            ("1e3", Some("1000")),
+            ("1.50E+1", Some("15.0")),
+            ("-12.5e-3", Some("-0.0125")),
+            ("0.05e1", Some("0.5")),
+            ("0.5e3", Some("500")),
+            ("0e5", Some("0")),
+            ("12.50", Some("12.50")),
+            ("1e401", None),
+            ("e5", None),
+            ("1e", None),
+            ("NaNe1", None),
+            ("12 apples", None),
+        ] {
+            assert_eq!(plain(text).as_deref(), expected, "{text}");
         }
     }
 
