@@ -18,7 +18,7 @@ use testkit::{
 };
 use tokio::net::TcpListener;
 
-use crate::collector::{Collector, Span};
+use self::collector::{Collector, Span};
 
 const MIB: u64 = 1024 * 1024;
 /// The trace id and the span id of a client that traces its own work.

@@ -18,7 +18,7 @@ use reqwest::StatusCode;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use testkit::{client::Collector, eventually};
 
-use crate::streaming::{Streaming, truncated};
+use self::streaming::{Streaming, truncated};
 
 const KIB: u64 = 1024;
 /// The maximum number of attempts of an export.

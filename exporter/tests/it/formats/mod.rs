@@ -121,7 +121,7 @@ fn python(folder: &Path, checks: &[&str]) {
     let python = env::var_os("SLUICE_PYTHON").expect(
         "SLUICE_PYTHON names a Python with the packages of xtask/python/readers.txt; `cargo xtask test` makes one",
     );
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/formats/check.py");
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/formats/check.py");
     let output = Command::new(python).arg(script).arg(folder).args(checks).output().expect("Python starts");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{printed}");

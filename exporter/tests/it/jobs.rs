@@ -1,13 +1,11 @@
 //! An exporter turns jobs from NATS into files in the store and outcomes in NATS.
 
-mod own_process;
-mod support;
-
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use crate::support::{ControlledDataset, Harness, stop};
 use async_trait::async_trait;
 use entity::transition;
 use exporter::{
@@ -34,7 +32,6 @@ use protocol::{
 };
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
-use support::{ControlledDataset, Harness, stop};
 
 #[tokio::test]
 async fn a_job_becomes_a_sealed_file_and_an_outcome() {

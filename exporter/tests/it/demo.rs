@@ -15,8 +15,8 @@ use protocol::filter;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
-const CATALOG: &str = include_str!("../../ops/demo/catalog.toml");
-const MENUS: &str = include_str!("../../ops/demo/menus.sql");
+const CATALOG: &str = include_str!("../../../ops/demo/catalog.toml");
+const MENUS: &str = include_str!("../../../ops/demo/menus.sql");
 const SQLITE_SOURCE: &str = "kind = \"sqlite\"\npath = \"demo.sqlite\"";
 
 /// Loads a catalog; its flights are not in the folder.

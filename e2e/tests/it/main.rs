@@ -1,0 +1,25 @@
+//! Tests of the whole system: each starts the services, and is a client of them. One binary, because each binary links
+//! the whole platform.
+
+mod backup;
+mod broken_sources;
+mod cli;
+mod datasets;
+mod exports;
+mod file_streams;
+mod full_disk;
+mod heavy;
+mod injection;
+mod metrics;
+mod nats_cluster;
+mod nats_data_loss;
+mod nats_permissions;
+mod operator_commands;
+mod operator_permissions;
+mod poisonous_export;
+mod redundancy;
+mod rolling_restart;
+mod s3;
+mod tenant_isolation;
+mod tenant_isolation_at_scale;
+mod tracing;
