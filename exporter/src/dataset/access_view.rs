@@ -82,8 +82,10 @@ impl AccessView {
         Ok(Self { inner, info, policy, masks })
     }
 
-    /// Returns the query with the row policy added to its filter. Fails if the query selects a hidden column, or
-    /// filters by a hidden or masked one.
+    /// Returns the query with the row policy added to its filter.
+    ///
+    /// # Errors
+    /// When the query selects a hidden column, or filters by a hidden or masked column.
     fn restricted(&self, query: &Query) -> Result<Query, DatasetError> {
         // the gateway and the plan check this too, but only a check here covers every caller of the dataset
         if let Some(hidden) = query.columns.iter().find(|name| self.info.column(name).is_none()) {
@@ -119,7 +121,7 @@ impl Dataset for AccessView {
     }
 
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
-        // statistics of all rows would reveal to a filter how many rows of other tenants match
+        // an estimate from statistics of all rows would tell the caller how many hidden rows match the filter
         let is_revealing = self.policy.is_some() && !query.filter.is_all() && self.info.estimates_from_all_rows;
         let precision = if is_revealing { Precision::Exact } else { precision };
         self.inner.count(&self.restricted(query)?, precision).await
@@ -138,7 +140,7 @@ fn masked_column(column: &PolarsColumn, mask: ColumnMask) -> Result<PolarsColumn
     let name = column.name().clone();
     let texts = match (mask, column.dtype()) {
         (ColumnMask::Redacted | ColumnMask::LastFour, DataType::String) => column.str()?,
-        // a text mask of a column of another type shows NULL, which is the safe choice
+        // a text mask does not suit a column of another type: show NULL, which reveals nothing
         _ => return Ok(PolarsColumn::full_null(name, column.len(), column.dtype())),
     };
     let masked = texts

@@ -8,8 +8,8 @@ use polars::prelude::{DataFrame, Schema};
 
 use super::{DatasetError, Frames, OpenedQuery, Query, files::RowFilter};
 
-/// Applies a query to frames with the schema `schema`. The result has the rows that pass the filter, at most up to the
-/// limit of the query, and the columns that the query selects, in the order of the query.
+/// Applies a query to frames with the schema `schema`. The result has the columns that the query selects, in the order
+/// of the query, and the rows that pass the filter. With a limit, the result ends after that number of rows.
 ///
 /// # Errors
 /// When the query names a column that isn't in the schema, or the filter does not fit the type of a column.

@@ -1,8 +1,9 @@
 //! Datasets: the named sets of rows and columns that users may export.
 //!
-//! A [`Dataset`] describes itself ([`DatasetInfo`]) and opens a query as a stream of polars frames. Each kind of
-//! dataset applies the filter and the choice of columns itself: datasets of files by polars expressions, SQL datasets
-//! by a select with bound parameters or escaped literals. No text of a request ever becomes SQL.
+//! A [`Dataset`] describes itself ([`DatasetInfo`]) and opens a query as a stream of polars frames. Each dataset
+//! applies the filter of the query and selects the columns itself. Datasets of files do so with polars expressions. SQL
+//! datasets send a `SELECT` statement, in which values are bound parameters or escaped literals: no text of a request
+//! is ever run as SQL. For SQLite, this statement only narrows the rows, and the exporter tests each row.
 
 mod access_view;
 mod apply_query;

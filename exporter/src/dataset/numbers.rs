@@ -1,5 +1,6 @@
-//! Converts numbers and their texts, from text files and from SQLite's storage classes, to column types. A conversion
-//! keeps the exact value, or returns None if the target can't hold it.
+//! Converts numbers, and texts of numbers, to the types of columns. The numbers come from text files and from SQLite,
+//! which may store a number in another type than that of its column. A conversion keeps the exact value, or returns
+//! None if the target type can't hold it.
 
 use std::borrow::Cow;
 
@@ -54,7 +55,7 @@ pub(in crate::dataset) fn parse_float(text: &str) -> Option<f64> {
     if real.is_finite() {
         return decimal::compare(&plain(text)?, &decimal_text(real)).is_eq().then_some(real);
     }
-    // `1e999` is no infinity
+    // `1e999` also parses as an infinity, but only words such as `inf` and `NaN` end with a letter
     text.ends_with(|c: char| c.is_ascii_alphabetic()).then_some(real)
 }
 

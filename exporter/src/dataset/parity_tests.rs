@@ -57,7 +57,7 @@ const TEXTS: [&str; 14] = [
 const DECIMALS: [&str; 7] = ["0.00", "1.10", "-1.10", "99999999.99", "-0.01", "1.11", "1000.00"];
 const FLOATS: [f64; 7] = [0.0, -1.5, 1.5, 1e300, -1e-300, f64::NAN, 7.25];
 const INTS: [i64; 7] = [0, -1, 1, 7, i32::MAX as i64, i64::MIN, i64::MAX];
-/// Dates near to 1970-01-01 and far from that day, in days since it.
+/// Dates near to 1970-01-01 and far from it, in days since 1970-01-01.
 const DAYS: [i32; 6] = [0, -1, 11_000, 11_001, -200_000, 200_000];
 /// Timestamps, in microseconds since 1970-01-01T00:00:00Z.
 const MOMENTS: [i64; 6] =

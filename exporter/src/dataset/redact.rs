@@ -4,8 +4,8 @@
 use polars::prelude::PolarsError;
 use tokio::task::JoinError;
 
-/// The beginnings of polars' error texts about files, each with the cause that Sluice reports. With an empty cause,
-/// [`ENCODINGS`] gives the cause.
+/// The beginnings of polars' error texts about files. Each entry also has the cause that Sluice reports; if that cause
+/// is empty, [`ENCODINGS`] gives it.
 const CAUSES: [(&str, &str); 11] = [
     ("parquet: Not yet supported: Decoding", ""),
     (
@@ -35,8 +35,8 @@ const CAUSES: [(&str, &str); 11] = [
     ("not yet implemented", "the file uses a feature that is not supported: write it with other options"),
 ];
 
-/// The encodings of Parquet that polars supports for some types only, as its error texts name them, each with the cause
-/// that Sluice reports. The last entry is for all other encodings.
+/// The encodings of Parquet that polars supports for some types only. Each entry has the name of the encoding in
+/// polars' error texts, and the cause that Sluice reports. The last entry is for all other encodings.
 const ENCODINGS: [(&str, &str); 5] = [
     (
         "\"ByteStreamSplit\"",

@@ -298,7 +298,7 @@ async fn a_column_of_sqlite_has_a_time_zone_if_one_of_its_values_has() {
     let moments = sorted_table(&database.db, "moments", columns);
     let shown = [["2026-03-29 02:30:00.500"], ["2026-03-29 02:30:00"]];
     assert_eq!(rows(&moments, json!({}), &["plain"], json!({})).await, shown);
-    // an offset of hours only is a time zone, and a space is none
+    // `+02`, an offset without minutes, is a time zone; a trailing space is no time zone
     for (name, text, is_local) in [("hours", "2026-03-29 02:30:00+02", false), ("spaced", "2026-03-29 02:30:00 ", true)]
     {
         database.db.execute_unprepared(&format!("CREATE TABLE {name} (id INTEGER, at DATETIME)")).await.unwrap();
@@ -309,7 +309,7 @@ async fn a_column_of_sqlite_has_a_time_zone_if_one_of_its_values_has() {
         assert_eq!(columns[1].local, is_local, "{name}");
         assert_eq!(rows(&sorted_table(&database.db, name, columns), json!({}), &["at"], json!({})).await.len(), 1);
     }
-    // a file would drop the zone of this value
+    // the column has no time zone, so that an export would drop the time zone of this value
     let later = "INSERT INTO moments (id, plain) VALUES (3, '2026-03-29T02:30:00+02:00')";
     database.db.execute_unprepared(later).await.unwrap();
     let all = Query { columns: vec!["plain".into()], filter: Filter::all(), params: Map::new(), limit: None };

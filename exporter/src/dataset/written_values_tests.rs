@@ -1,7 +1,7 @@
 //! The property that every source must have: a filter compares the values that files show.
 //!
-//! For each value that an export shows, the filters that name this value must return exactly those rows of the whole
-//! export whose shown values pass. The shown values are compared by polars, without the source.
+//! For each value that an export shows, the tests query the source with filters that name this value. The same filters
+//! are applied by polars to the shown values of the whole export. Both must select the same rows.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,8 +16,9 @@ use serde_json::json;
 use super::{files::RowFilter, *};
 use crate::value::infinity;
 
-/// Checks the property for up to `most` values of each column of a dataset, which needs a column `id` of unique whole
-/// numbers. Returns the number of filters that returned some of the rows, but not all.
+/// Checks that filters compare the values that files show, for up to `most` values of each column of a dataset. The
+/// dataset needs a column `id` of unique whole numbers. Returns the number of filters that returned some of the rows,
+/// but not all.
 pub(super) async fn filters_compare_what_is_written(name: &str, dataset: &dyn Dataset, most: usize) -> usize {
     let columns = dataset.info().columns.clone();
     let all = read(dataset, &json!({})).await;

@@ -148,7 +148,7 @@ impl Batches {
 }
 
 /// Returns the number of buffers that a column of this type has in a record batch. A column of a view type has two
-/// buffers, and further ones, whose number is the next item of `variadic`. Returns None if `variadic` has no next item.
+/// buffers, and as many further ones as the next item of `variadic` says. Returns None if `variadic` has no next item.
 fn buffers_of(dtype: &ArrowDataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
     use ArrowDataType as D;
     Some(match dtype {

@@ -216,8 +216,9 @@ impl Files {
         Offered { columns: &self.info.columns, optional: self.optional.as_deref() }
     }
 
-    /// Reads a Parquet file in windows of rows. Reads the columns of the filter first, and the other columns of a
-    /// window only if a row of the window passes. Returns false when the receiver needs no further frame.
+    /// Reads a Parquet file in windows: contiguous ranges of rows. Reads the columns of the filter first. Reads the
+    /// other columns of a window only if a row of the window passes. Returns false when the receiver needs no further
+    /// frame.
     fn read_parquet(
         &self,
         file: File,
@@ -233,9 +234,8 @@ impl Files {
         parquet::read(&file, &query.columns, filter.as_ref(), sender, query.limit, &|frame| self.cast(frame))
     }
 
-    /// Gives each column of a frame that has only NULLs the type of the same column in the dataset, if the file is
-    /// Arrow IPC: the reader of such files returns a column with the type null as text. Frames of other formats stay as
-    /// they are.
+    /// Gives a column that has only NULLs the type of the same column in the dataset. This is necessary for Arrow IPC
+    /// only, whose reader returns a column of the type null as text. Frames of other formats stay as they are.
     fn with_nulls(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         if self.kind == FileKind::Arrow {
             for (name, dtype) in self.schema.iter() {
@@ -267,8 +267,8 @@ impl Files {
     }
 
     /// Returns an error if a column of a file has another column type than the same column of the dataset. The widths
-    /// of numbers may differ. In Parquet and Arrow IPC files, a column of timestamps must also have a time zone exactly
-    /// if the column of the dataset has one.
+    /// of numbers may differ. For Parquet and Arrow IPC, returns an error also if only one of the two columns has
+    /// timestamps with a time zone.
     fn check_types(&self, schema: &Schema) -> Result<(), DatasetError> {
         for (name, dtype) in schema.iter() {
             let found = column_type(dtype);
@@ -347,7 +347,7 @@ fn leave_out_differing(info: &mut DatasetInfo, widened: &Widened, is_declared: b
     Ok(())
 }
 
-/// The columns of a dataset, as its first file has them.
+/// The columns of the first file of a dataset.
 struct FirstFile {
     columns: Vec<Column>,
     mapping: TypeMapping,
@@ -392,7 +392,7 @@ fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -
 }
 
 /// Returns the declared columns of a text file, and marks those whose timestamps have no time zone. `naive` gets the
-/// names of the columns with timestamps, and returns for each name whether the first values of the column have no time
+/// names of the columns with timestamps. For each name, it returns whether the first values of the column have no time
 /// zone.
 fn with_zones(
     declared: &[Column],

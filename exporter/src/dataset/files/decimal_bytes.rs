@@ -1,5 +1,5 @@
-//! Reads decimals that polars does not read from their bytes: those of 32 bytes in Arrow IPC files, and those of any
-//! number of bytes in Parquet files (BYTE_ARRAY).
+//! Decodes decimals that files store as bytes and that polars can't decode: decimals of 32 bytes in Arrow IPC files,
+//! and decimals of any number of bytes (BYTE_ARRAY) in Parquet files.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use polars_arrow::{
     types::i256,
 };
 
-/// The key in the metadata of a field whose values are decimals in bytes. The value states the number of digits, the
-/// digits after the point, and whether the most significant byte comes first.
+/// The metadata key of a field whose values are decimals in bytes. The metadata value states the number of digits, the
+/// number of digits after the point, and whether the most significant byte comes first.
 const DECIMAL: PlSmallStr = PlSmallStr::from_static("decimal256");
 /// The maximum number of digits of a decimal in a frame.
 pub(super) const MAX_DIGITS: usize = 38;
@@ -31,7 +31,8 @@ pub(super) struct DecimalBytes {
     is_big_endian: bool,
 }
 
-/// Returns the field with decimals of this number of digits and digits after the point as bytes of the type `bytes`.
+/// Returns the field with the type `bytes` and a mark that its values are decimals in bytes. The mark states how many
+/// digits the decimals have in total and after the point, and whether the most significant byte comes first.
 pub(super) fn marked(
     field: &ArrowField,
     bytes: ArrowDataType,
@@ -43,8 +44,8 @@ pub(super) fn marked(
     ArrowField { dtype: bytes, metadata: Some(Arc::new(metadata)), ..field.clone() }
 }
 
-/// Returns the field with 256-bit decimals as bytes, because polars reads no such decimals from Arrow IPC files. The
-/// bytes of a decimal are in the order of the file.
+/// Returns the field with the type bytes in place of 256-bit decimals, at any depth, because polars can't decode such
+/// decimals in Arrow IPC files. `little_endian` says whether the file stores the least significant byte first.
 pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> ArrowField {
     use ArrowDataType as Type;
     let boxed = |field: &ArrowField| Box::new(with_decimal_bytes(field, little_endian));
@@ -81,7 +82,7 @@ impl DecimalBytes {
     /// Converts bytes to decimals of the type [`DecimalBytes::dtype`].
     ///
     /// # Errors
-    /// When a value is no decimal, or the array has no bytes.
+    /// When the array holds other values than bytes, or a value is empty or does not fit the type.
     pub(super) fn convert(self, array: &dyn Array) -> Result<Box<dyn Array>, Cause> {
         let number = |bytes: Option<&[u8]>| bytes.map(|bytes| self.number(bytes)).transpose();
         let numbers: Vec<Option<i256>> = if let Some(fixed) = array.as_any().downcast_ref::<FixedSizeBinaryArray>() {
@@ -127,7 +128,7 @@ pub(super) fn texts(array: &PrimitiveArray<i256>, scale: usize) -> Box<dyn Array
     texts.freeze().boxed()
 }
 
-/// Sets the point into the digits of a number.
+/// Inserts a decimal point before the last `scale` digits of a whole number.
 fn text(number: &str, scale: usize) -> String {
     let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
     if scale == 0 {

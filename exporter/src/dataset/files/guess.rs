@@ -1,8 +1,8 @@
 //! Guesses the types of columns of text files.
 //!
 //! A column gets a type other than text only if each of its values, written in that type, gives exactly the text in the
-//! file. A number with a leading zero, a plus sign or another notation therefore stays text, and so does a timestamp
-//! with an offset such as `+01:00`.
+//! file. A number with a leading zero, a plus sign or another notation therefore stays text. A timestamp with an offset
+//! such as `+01:00` stays text too.
 
 use chrono::NaiveDate;
 use protocol::catalog::{Column, ColumnType};
@@ -35,8 +35,8 @@ const PREFERENCE: [(u8, ColumnType); 7] = [
     (LOCAL, ColumnType::Datetime),
 ];
 
-/// The types in which all values of a column so far can be written back as the same text, as a set of bits. Text is
-/// always possible and has no bit.
+/// A set of types, as bits: the types in which all values of a column so far can be written back as the same text. Text
+/// is always possible and has no bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Candidates(u8);
 
@@ -111,7 +111,8 @@ impl Candidates {
     }
 }
 
-/// Whether a CSV field fits the guessed type of its column, that is, would be written back as the same text.
+/// Whether a CSV field fits the guessed type of its column, that is, whether an export would write the field back as
+/// the same text.
 pub(super) fn fits(column: &Column, field: &[u8]) -> bool {
     let mut candidates = Candidates::of(column);
     if candidates.is_text() || field.is_empty() {
@@ -121,7 +122,8 @@ pub(super) fn fits(column: &Column, field: &[u8]) -> bool {
     !candidates.is_text()
 }
 
-/// Whether a JSON value fits the guessed type of its column, that is, would be written back as the same text.
+/// Whether a JSON value fits the guessed type of its column, that is, whether an export would write the value back as
+/// the same text.
 pub(super) fn fits_json(column: &Column, value: &[u8]) -> bool {
     let mut candidates = Candidates::of(column);
     if candidates.is_text() {

@@ -59,8 +59,8 @@ pub(super) struct ListedFile {
     /// The path, key or URL of the file.
     pub(super) name: String,
     /// A text that identifies the source, key and version of an object. The text must not be logged, because it has the
-    /// digest of the source. None for a local file, for an HTTP response, and for an object whose key has no wildcards:
-    /// its version is not looked up.
+    /// digest of the source. None for a local file and for an HTTP response. None also for an object whose key has no
+    /// wildcards, because its version is not looked up.
     pub(super) version: Option<String>,
 }
 
@@ -72,8 +72,8 @@ impl From<String> for ListedFile {
 
 /// The location of the files of a dataset.
 pub enum Location {
-    /// Local files. The path may have the wildcards `*`, `?`, `[…]` and `**`, unless a file with exactly this path
-    /// exists.
+    /// Local files. If a file with exactly this path exists, the path means only that file. Otherwise, the path may
+    /// have the wildcards `*`, `?`, `[…]` and `**`.
     Local(PathBuf),
     /// Objects of a bucket. The key may have the wildcards `*`, `?` and `[…]`. If the key has no `*`, and an object
     /// with exactly this key exists, the key means only that object.
@@ -101,7 +101,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// Returns the location of local files. `files` is a path or a pattern within `folder`, or an absolute one.
+    /// Returns the location of local files. `files` is a path or a pattern, either within `folder` or absolute.
     /// Wildcards in the names of folders that exist have no special meaning.
     #[must_use]
     pub fn local(folder: &std::path::Path, files: &str) -> Self {
@@ -252,8 +252,8 @@ fn key(text: &str) -> Result<Path, DatasetError> {
     Path::parse(text).map_err(|e| DatasetError::Objects(e.into()))
 }
 
-/// Copies the bytes of a remote file into an unnamed temporary file. Returns an error if the file is larger, or its
-/// next bytes take longer, than `spool` allows.
+/// Copies the bytes of a remote file into an unnamed temporary file. Returns an error if the file has more bytes than
+/// `spool` allows, or if the wait for its next bytes exceeds the timeout in `spool`.
 async fn copy(bytes: impl Stream<Item = Result<Bytes, DatasetError>>, spool: &Spool) -> Result<File, DatasetError> {
     let dir = spool.dir.clone();
     let mut file = tokio::task::spawn_blocking(move || tempfile::tempfile_in(dir)).await??;

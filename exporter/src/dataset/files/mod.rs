@@ -2,7 +2,7 @@
 //! endpoint. A dataset has one file, or all local files or S3 objects that match a pattern.
 //!
 //! Files are read one after the other, in the order of their names. A remote file is first copied to an unnamed
-//! temporary file of bounded size, which the operating system deletes when the reader closes it.
+//! temporary file of bounded size. The operating system deletes the copy when the reader closes it.
 
 mod arrow;
 mod batches;

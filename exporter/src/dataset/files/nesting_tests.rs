@@ -1,4 +1,5 @@
-//! Columns at the bound of nesting are read, and deeper ones are refused in words, from every kind of file.
+//! Columns with the maximum depth of nesting are read from files of every format. Deeper columns are refused with an
+//! error that names the maximum.
 
 use std::{fs::File, path::Path, sync::Arc};
 
@@ -50,7 +51,8 @@ impl Level {
     }
 }
 
-/// Returns a frame with a plain column and a column with `depth` levels, and the text of the value in the latter.
+/// Returns a frame with a plain column and a column of `depth` levels. Also returns the text of the nested column's
+/// value.
 fn frame(levels: &[Level], depth: usize) -> (DataFrame, String) {
     let (mut series, mut text) = (Series::new("m".into(), [7_i64]), "7".to_owned());
     for level in levels.iter().cycle().take(depth) {
@@ -87,7 +89,8 @@ const REFUSAL: &str =
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_of_32_levels_are_read_and_of_33_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    // arrays stand between lists: the debug build of polars needs exponential time for arrays within arrays
+    // a level of arrays stands between levels of lists: the debug build of polars needs exponential time for nested
+    // arrays
     let kinds: [&[Level]; 3] = [&[Level::List], &[Level::Record], &[Level::List, Level::Record, Level::Array]];
     for levels in kinds {
         for name in ["a.parquet", "a.arrow", "a.arrows"] {
@@ -96,7 +99,7 @@ async fn columns_of_32_levels_are_read_and_of_33_are_refused() {
             let files = open(dir.path(), name).await.unwrap();
             assert_eq!(value(&files).await.unwrap(), text, "{name} {levels:?}");
 
-            // a dataset that is offered already is refused too, when a deeper file replaces its file
+            // an open dataset is refused too when a deeper file replaces its file
             write(dir.path(), name, &mut frame(levels, MAX_DEPTH + 1).0);
             let replaced = value(&files).await.unwrap_err();
             let refused = open(dir.path(), name).await.unwrap_err();

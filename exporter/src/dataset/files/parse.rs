@@ -60,7 +60,8 @@ fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Re
 /// Parses a 64-bit float. Returns None if the text is no number, or a float can't hold all digits of the number. The
 /// texts `inf` and `nan` are valid.
 fn float(text: &str) -> Option<f64> {
-    /// A float holds each number with so many digits, if it is not as small as [`SMALLEST`].
+    /// A float keeps all digits of a number of at most this many digits, if its absolute value is at least
+    /// [`SMALLEST`].
     const SURE_DIGITS: usize = 15;
     const SMALLEST: f64 = 1e-300;
     let float: f64 = text.parse().ok()?;

@@ -115,8 +115,8 @@ fn dtype(dtype: &ArrowDataType) -> ArrowDataType {
     }
 }
 
-/// Whether a type has, at any depth, a dictionary of values that [`convert`] would have to convert, such as times of day.
-/// polars reads such a dictionary itself, and misreads values that its own type can't hold.
+/// Whether a type has, at any depth, a dictionary whose values [`convert`] would have to convert, such as times of day.
+/// Such a column must be refused: polars decodes dictionaries itself, and changes values that its own types can't hold.
 pub(super) fn has_convertible_dictionary(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as Type;
     match dtype {
@@ -224,9 +224,9 @@ fn days(millis: i64) -> Result<i32, Cause> {
     if millis.rem_euclid(MILLIS_PER_DAY) == 0 { Ok(days) } else { Err(DATE_WITH_TIME) }
 }
 
-/// Converts a time of day in this unit since midnight to nanoseconds. Converts `24:00:00` to the reserved number
-/// [`infinity::END_OF_DAY`]. Returns an error for a negative time, a time after `24:00:00`, and the reserved number
-/// itself.
+/// Converts a time of day, given as a number of `unit` since midnight, to nanoseconds. Converts `24:00:00` to the
+/// reserved number [`infinity::END_OF_DAY`]. Returns an error for a negative time, a time after `24:00:00`, and the
+/// reserved number itself.
 fn nanos(time: i64, unit: ArrowTimeUnit) -> Result<i64, Cause> {
     let factor = match unit {
         ArrowTimeUnit::Second => 1_000_000_000,

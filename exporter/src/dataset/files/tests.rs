@@ -191,7 +191,7 @@ async fn a_scan_belongs_to_the_token_and_the_bucket_of_its_source() {
     assert_eq!(scan::find(&right, csv, scan::MAX_WAIT).await.unwrap().columns.len(), 1);
     assert!(!right.identity().contains("t0ken") && right.identity() == location("t0ken").identity());
 
-    // equal objects in buckets of the same name
+    // equal objects in buckets of the same name at different endpoints
     let memory = object_store::memory::InMemory::new();
     memory.put(&"a.csv".into(), "n\n1\n".into()).await.unwrap();
     let memory: Arc<dyn object_store::ObjectStore> = Arc::new(memory);
@@ -270,7 +270,7 @@ async fn floats_of_either_width_keep_their_text_across_files() {
             assert_eq!(found.iter().filter(|x| **x == 0.1).count(), 2, "{found:?}");
         }
     }
-    // the widest file decides, also if it is the last one
+    // the widest type of all files is used, even if only the last file has it
     write("a.parquet", reals());
     for wide in [0.123_456_789_012, 1e300] {
         write("b.parquet", PolarsColumn::new("x".into(), [wide]));
@@ -279,7 +279,7 @@ async fn floats_of_either_width_keep_their_text_across_files() {
         let query = Query { columns: vec!["x".into()], ..all() };
         let frames: Vec<DataFrame> = files.open(&query).await.unwrap().frames.try_collect().await.unwrap();
         assert_eq!(frames.iter().flat_map(floats).next_back(), Some(wide));
-        // a file that came later and is wider still is refused, and not rounded
+        // a file that is written after the dataset was opened, and needs a wider type, is refused and not rounded
         write("b.parquet", reals());
         let files = opened("x", Location::Local(dir.path().join("*.parquet")), FileKind::Parquet, &[]).await.unwrap();
         write("b.parquet", PolarsColumn::new("x".into(), [wide]));
@@ -313,7 +313,7 @@ async fn decimals_and_moments_of_different_files_keep_all_their_digits() {
         assert!(csv.contains("\n1.50000,") && csv.contains("\n0.12345,"), "{csv}");
         assert!(csv.contains(":00.005") && csv.contains(":00.000000007"), "{csv}");
         assert_eq!(files.info().notes, ["its first file lacks `late`, and so they are not offered"]);
-        // a file that came later and has more digits is refused, and not rounded
+        // a file that is written after the dataset was opened, and has more digits, is refused and not rounded
         std::fs::remove_file(dir.path().join(&b)).unwrap();
         for columns in [
             vec![decimal("0.12345", 5), moment(5, TimeUnit::Milliseconds)],
@@ -344,7 +344,7 @@ async fn text_files_have_types_by_declaration_or_by_all_their_rows() {
         .unwrap();
     let files = opened("t", Location::Local(path.clone()), FileKind::Csv(CsvDialect::new(b',')), &[]).await.unwrap();
     let kinds: Vec<_> = files.info().columns.iter().map(|column| column.kind).collect();
-    // an offset and a zero at the end are kept
+    // texts keep the offset of a timestamp, and decimals keep a trailing zero
     assert_eq!(kinds, [ColumnType::Int, ColumnType::String, ColumnType::String, ColumnType::Decimal]);
     let declared = [Column::new("price", ColumnType::Decimal), Column::new("id", ColumnType::String)];
     let files = opened("t", Location::Local(path), FileKind::Csv(CsvDialect::new(b',')), &declared).await.unwrap();
@@ -403,7 +403,7 @@ async fn an_unclosed_quote_is_an_error_and_loses_no_rows_silently() {
     let error =
         opened("a", Location::Local(path.clone()), FileKind::Csv(CsvDialect::new(b',')), &[]).await.unwrap_err();
     assert!(error.to_string().contains("a quote is not closed"), "{error}");
-    // a field of any size is not read into memory
+    // a very long field is refused before it is read completely
     let mut long = b"n,s\n1,\"".to_vec();
     long.resize(70 << 20, b'x');
     std::fs::write(&path, long).unwrap();

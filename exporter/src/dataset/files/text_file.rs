@@ -20,8 +20,7 @@ const BINARY: [(&[u8], &str); 6] = [
     (b"ARROW1\0\0", "it is an Arrow file: declare `format = \"arrow\"`"),
 ];
 
-/// Returns the offset of the first character of a file, after the byte order mark of
-/// UTF-8 if there is one.
+/// Returns the offset of the first character of a file, after the byte order mark of UTF-8 if there is one.
 ///
 /// # Errors
 /// When the byte order mark is that of another encoding than UTF-8, or the file is compressed or of another format.

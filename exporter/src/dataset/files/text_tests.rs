@@ -88,11 +88,11 @@ async fn a_column_that_came_after_the_catalog_was_loaded_is_not_lost() {
         assert!(error.contains(place) && error.contains("new column `c`"), "{error}");
         assert!(files.is_outdated(), "the catalog is loaded again");
     }
-    // the file of a single-file dataset must have the columns that it had
+    // the file of a single-file dataset must keep the columns that it had when the dataset was opened
     write(dir.path(), "a2.csv", "a\n1\n");
     let error = table(&csv).await.unwrap_err();
     assert!(error.contains("a2.csv") && error.contains("no column `b`"), "{error}");
-    // declared columns select, and other columns are left out on purpose
+    // declared columns leave out the other columns of a file on purpose
     let declared = [Column::new("a", ColumnType::Int)];
     let files = open_declared(dir.path(), "b*.ndjson", &declared).await.unwrap();
     assert_eq!(table(&files).await.unwrap(), [["a"], ["1"], ["1"], ["2"]]);
@@ -141,7 +141,7 @@ async fn every_value_keeps_its_text_wherever_it_stands() {
     }
 }
 
-/// Texts that look like values of types, from which random edits make others.
+/// Texts that look like values of certain types. A test makes further texts from them by random edits.
 const SEEDS: [&str; 9] = [
     "12.50",
     "-7",
@@ -228,7 +228,7 @@ async fn nested_json_keeps_its_text() {
     let ndjson = exported(&files, &json!({}), &Ndjson).await.unwrap();
     let first: Value = serde_json::from_str(std::str::from_utf8(&ndjson).unwrap().lines().next().unwrap()).unwrap();
     assert_eq!(first, json!({"id": 1, "n": nested}));
-    // a text with escapes is the text, and not its spelling
+    // the column has the decoded text, and not the JSON text with its escapes
     write(dir.path(), "a.ndjson", "{\"s\": \"a\\u0062\\n\\\"\"}\n");
     let files = open(dir.path(), "a.ndjson").await.unwrap();
     assert_eq!(table(&files).await.unwrap()[1], ["ab\n\""]);
@@ -324,7 +324,7 @@ async fn a_field_that_goes_on_after_its_closing_quote_is_refused_with_its_line()
         assert!(error.contains(&format!("a.csv: line {line}: ")), "{text}: {error}");
         assert!(error.contains("after its closing quote") && error.contains("declare `quote = \"\"`"), "{error}");
     }
-    // a row before the fault is no fault, and a quote may stand inside of a field
+    // a quote inside of a plain field, and doubled quotes inside of a quoted field, are no faults
     for text in ["a,b\n1,5\" pipe\n", "a,b\n1,\"x\"\"\"\"y\"\r\n\"\",\"\n\"\r\n"] {
         write(dir.path(), "a.csv", text);
         table(&open(dir.path(), "a.csv").await.unwrap()).await.unwrap();
@@ -368,7 +368,7 @@ async fn brackets_in_the_name_of_a_file_are_no_pattern() {
         let rows = table(&open(dir.path(), files).await.unwrap()).await.unwrap();
         assert_eq!(rows[1..].concat(), expected, "{files}");
     }
-    // the names of folders above a pattern are no pattern either
+    // wildcard characters in the names of folders above a pattern have no special meaning either
     let folder = dir.path().join("data [2026]");
     std::fs::create_dir(&folder).unwrap();
     write(&folder, "a1.csv", "n\n5\n");
@@ -452,7 +452,7 @@ async fn partition_folders_are_noted() {
     let files = open(dir.path(), "year=*/month=*/a.csv").await.unwrap();
     let notes = &files.info().notes;
     assert!(notes[0].contains("`month`, `year`") && notes[0].contains("not offered"), "{notes:?}");
-    // a column of the files is not missing
+    // the note leaves out a partition column that the files themselves have
     write(&dir.path().join("year=2026/month=1"), "a.csv", "n,month\n1,1\n");
     let files = open(dir.path(), "year=*/month=*/a.csv").await.unwrap();
     assert!(files.info().notes[0].contains("values of `year` that"), "{:?}", files.info().notes);

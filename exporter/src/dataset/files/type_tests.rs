@@ -1,4 +1,5 @@
-//! Types without a column type become text or decimals, from every file format and in every export format.
+//! Values of types that the catalog has no column type for become text or decimals, from every file format and in every
+//! export format.
 
 use std::{
     io::{Cursor, Read},
@@ -298,7 +299,7 @@ async fn values_of_rows_that_do_not_pass_cause_no_error_and_are_never_shown() {
     write("a.parquet", Series::new("n".into(), [1_i32, 2]));
     let location = Location::Local(dir.path().join("*.parquet"));
     let files = opened("n", location, FileKind::Parquet, &[]).await.unwrap();
-    // a file that came later is wider than all files before
+    // a file that is written after the dataset was opened needs a wider type
     write("b.parquet", Series::new("n".into(), [3, 7_777_777_777_i64]));
     let query = |filter: Filter| Query { columns: vec!["n".into()], filter, params: Map::new(), limit: None };
     let own = filter::parse(&json!({"tenant": {"eq": "acme"}}), &files.info().columns).unwrap();

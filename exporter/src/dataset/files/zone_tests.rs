@@ -1,4 +1,4 @@
-//! Tests that files decide whether the moments of a column have a time zone.
+//! Tests that the files of a dataset decide whether the timestamps of a column have a time zone.
 
 use std::{fs::File, path::Path};
 

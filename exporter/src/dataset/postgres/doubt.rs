@@ -64,9 +64,9 @@ impl PostgresRows {
         plan.split_doubt(&self.server, conn, &statement).await
     }
 
-    /// Returns the generic plan of a statement, made without values for its placeholders `$1`, `$2` and so on. None if
-    /// the server refuses the statement, such as when it can't infer the type of a parameter; the transaction may then
-    /// have failed.
+    /// Returns the generic plan of a statement, made without values for its placeholders `$1`, `$2` and so on. Returns
+    /// None if the server refuses the statement, such as when it can't infer the type of a parameter. In that case, the
+    /// transaction may be in the failed state.
     async fn generic(
         &self,
         conn: &mut PgConnection,
@@ -90,8 +90,8 @@ impl PostgresRows {
     }
 
     /// Returns the JSON text of a generic plan from a server before PostgreSQL 16, which makes such plans for prepared
-    /// statements only. The prepared statement has a random name, because a pooler may share the server connection, and
-    /// is deallocated before the function returns.
+    /// statements only. The prepared statement has a random name, because other clients of a pooler may use the same
+    /// server connection. This function deallocates the prepared statement before it returns.
     async fn prepared_plan(
         &self,
         conn: &mut PgConnection,

@@ -139,7 +139,7 @@ impl PostgresRows {
             let native = natives.of(name);
             let read = match column.kind {
                 ColumnType::String => sql::as_text(&column, DbBackend::Postgres, native),
-                // a moment without a time zone has the same binary form as one with a zone
+                // a timestamp without a time zone has the same binary form as one with a time zone
                 _ if column.local => sql::col(name).cast_as(Alias::new("timestamp")),
                 kind => sql::col(name).cast_as(Alias::new(binary_values::cast(kind, native))),
             };

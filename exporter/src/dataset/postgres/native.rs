@@ -1,8 +1,9 @@
 //! Finds the native types of columns, that is, their types in PostgreSQL, before each read. A column may have changed
 //! its type or collation since the catalog was loaded.
 //!
-//! A filter may use plain equality on a text column only if the collation of the column is deterministic. Under a
-//! nondeterministic collation, different texts can be equal, and rows of other tenants could pass the row policy.
+//! A filter may compare a text column with `=`, without a cast to the collation `C`, only if the collation of the
+//! column is deterministic. Under a nondeterministic collation, different texts can be equal, and rows of other tenants
+//! could pass the row policy.
 //!
 //! The lookup runs in the transaction that reads the rows. The locks of this transaction keep the columns unchanged.
 
@@ -20,7 +21,7 @@ use super::{
 };
 
 /// Returns the native types of the columns of a source, that is, their types in PostgreSQL; empty if the query needs
-/// none of them. The transaction locks the table, so that the types stay the same until it ends.
+/// none of them. Locks keep the types unchanged until the transaction ends.
 pub(super) async fn natives(
     server: &PostgresServer,
     conn: &mut PgConnection,

@@ -1,7 +1,7 @@
 //! Decodes PostgreSQL's binary `numeric` into exact text.
 
-/// The sign field of a negative binary `numeric`. The constants below are other values of the sign field; 0 is that of
-/// a positive number.
+/// The value of the sign field of a negative binary `numeric`; 0 is the value of a positive one. The next three
+/// constants are the values of NaN and of the two infinities.
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
 const INFINITE: u16 = 0xD000;

@@ -106,7 +106,7 @@ impl Plan {
         let ask = found.volatility_query();
         let row = server.within(conn.fetch_optional(AssertSqlSafe(ask).into_sql_str())).await?;
         let reason = row.map(|row| row.try_get_unchecked::<String, _>(0)).transpose().map_err(failed)?;
-        // operators and casts are found by name, so that a harmless one of the same name may be reported
+        // operators and casts are found by their name only: the statement may use a harmless one of that name
         Ok(reason.map(|reason| Doubt { is_written: reason.ends_with("()"), reason }.in_statement(statement)))
     }
 }
@@ -115,10 +115,10 @@ impl Plan {
 /// statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Doubt {
-    /// The SQL keyword, function or feature that causes the doubt.
+    /// The SQL keyword, function or feature because of which the rows may differ.
     pub(crate) reason: String,
-    /// Whether the query itself causes the doubt. Otherwise, the planner chose the feature for the current data, and
-    /// may choose another plan when the data changes.
+    /// Whether the statement itself contains the reason for certain. If false, the reason may come from a choice that
+    /// the planner made for the current data, and the plan of a later export may lack it.
     pub(crate) is_written: bool,
 }
 
@@ -251,9 +251,9 @@ impl Found {
     }
 }
 
-/// Returns the part of [`Found::volatility_query`] that checks the entries of [`Found::leading`]. It selects [`LIMIT`]
-/// if the index of an entry is not a B-tree, or if the first column of the index is not the column of the entry.
-/// `leading` has one SQL tuple for each entry: schema, index name and column.
+/// Returns the part of [`Found::volatility_query`] that checks the entries of [`Found::leading`]. This part selects
+/// [`LIMIT`] if the index of an entry is not a B-tree, or if the first column of the index is not the column of the
+/// entry. `leading` has one SQL tuple for each entry: schema, index name and column.
 fn unproven(leading: &str) -> String {
     format!(
         "UNION ALL SELECT '{LIMIT}' FROM (VALUES {leading}) AS used (schema, name, col) WHERE NOT EXISTS \
@@ -265,8 +265,8 @@ fn unproven(leading: &str) -> String {
     )
 }
 
-/// Returns a doubt about splitting the statement if the result of a plan node depends on more than the rows of the
-/// snapshot.
+/// Returns the reason why the statement can't be split if the result of this plan node depends on more than the rows of
+/// the snapshot.
 fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     let reason = match node["Node Type"].as_str()? {
         "Limit" if !is_min_or_max(node) => LIMIT,
@@ -299,9 +299,9 @@ fn is_min_or_max(limit: &Value) -> bool {
     condition.is_some_and(|condition| scans.into_iter().flatten().any(|text| text.contains(&condition)))
 }
 
-/// Returns the schema and name of an index, and one of its columns, if a `Limit` node only takes the first value of
-/// this column from a scan of the index. PostgreSQL 17 and later find the minimum of a column without NULL in this way,
-/// and each session finds the same value.
+/// Recognizes a `Limit` node that only takes the first value of a column from a scan of an index. Returns the schema
+/// and the name of the index, and the column; None for any other node. PostgreSQL 17 and later find the minimum of a
+/// column without NULL in this way, and each session finds the same value.
 fn leading(node: &Value) -> Option<(String, String, String)> {
     let (Some([value]), Some([inner])) =
         (node["Output"].as_array().map(Vec::as_slice), node["Plans"].as_array().map(Vec::as_slice))

@@ -85,7 +85,7 @@ pub(super) async fn open(
     } else {
         leader.begin(&server, View::EachStatement).await?;
     }
-    // the first query of the transaction takes its snapshot
+    // this first query takes the snapshot, if the whole transaction has only one
     let snapshot_at = now(&server, &mut leader.conn).await?;
     let ranges = select.ranges(&mut leader.conn).await?;
     if ranges.len() < 2 {
@@ -109,9 +109,8 @@ pub(super) async fn open(
     Ok(OpenedQuery { frames, snapshot_at })
 }
 
-/// Returns the server's time at the start of the query that this function runs. If this query takes the snapshot of the
-/// transaction, the snapshot has all transactions that were committed before that time. None if the time is beyond the
-/// range of `DateTime`.
+/// Runs a query, and returns the time of the server's clock at its start. A snapshot that is taken by this query or
+/// later contains all transactions that were committed before that time. None if `DateTime` can't express the time.
 async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, DatasetError> {
     const ASK: &str = "SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint::text";
     let row = server.within(conn.fetch_one(ASK)).await?;
@@ -125,8 +124,8 @@ pub(super) fn of_pages(pages: u64) -> Vec<Option<Expr>> {
     (0..count).map(|at| Some(range(at, count))).collect()
 }
 
-/// Returns the SQL condition for the rows of the range of pages with the number `at`, from 0. The table has `ranges`
-/// ranges.
+/// Returns the SQL condition for the rows of one range of pages. `at` is the number of the range, from 0, and `ranges`
+/// the number of all ranges of the table.
 fn range(at: u64, ranges: u64) -> Expr {
     let mut text = format!("\"source\".ctid >= '({},0)'::tid", at * PAGES);
     // the last range has no upper bound: newer pages hold no row of the snapshot, and cost little
@@ -137,8 +136,8 @@ fn range(at: u64, ranges: u64) -> Expr {
 }
 
 /// Returns the statement that locks the table until the end of the transaction, so that a `TRUNCATE` after the snapshot
-/// can't make the table look empty. None for a relation that is neither an ordinary nor a partitioned table, or of
-/// which the exporter may read only some columns.
+/// can't make the table look empty. None for a relation that is neither an ordinary nor a partitioned table. None also
+/// if the exporter may not read all columns.
 async fn lock(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> Result<Option<String>, DatasetError> {
     let ask = format!(
         "SELECT 'yes' FROM pg_class WHERE oid = '{}'::regclass AND relkind IN ('r', 'p') \

@@ -94,8 +94,8 @@ impl Turn {
     }
 }
 
-/// The connections that an export opens in addition to its first one. The first one already reads meanwhile, because a
-/// pooler may have no free server connection for the others.
+/// The connections that an export opens in addition to its first one. The first connection reads while the others are
+/// opened, because a pooler may have no free server connection for them.
 pub(super) struct Further {
     /// The exported snapshot that all connections share; None if each range has its own snapshot.
     pub(super) snapshot: Option<String>,
@@ -118,7 +118,8 @@ async fn join(
         session.begin(server, View::Exported(snapshot)).await?;
     }
     if let Some(lock) = locking {
-        // waiting could deadlock: another session may wait for the lock of the leader
+        // a wait could be a deadlock: this lock would queue behind a session that itself waits for the leader's lock to
+        // end
         let at_once = AssertSqlSafe(format!("{lock} NOWAIT")).into_sql_str();
         server.within(session.conn.execute(at_once)).await?;
     }

@@ -32,8 +32,9 @@ pub struct PostgresSettings {
     pub connections: usize,
     /// The maximum number of connections of one export; 2 by default.
     pub connections_per_export: usize,
-    /// The number of connections that stay reserved for the first connections of other exports; 0 by default. More than
-    /// half of `connections` counts as half. For the sources of a catalog, this is the number of slots of the exporter.
+    /// The number of connections that an export must leave free when it opens more than its first one; 0 by default.
+    /// Other exports open their first connection from these. A number above half of `connections` counts as half. For
+    /// the sources of a catalog, this is the number of slots of the exporter.
     pub reserved: usize,
     /// If the planner expects at most this number of rows to pass a filter, one statement reads the table, and the
     /// table is not split into ranges of pages; 100,000 by default.
@@ -144,8 +145,8 @@ impl PostgresServer {
         self.brief(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?).await
     }
 
-    /// Reserves a further connection for an export. None if fewer connections would then be free than stay reserved for
-    /// the first connections of other exports.
+    /// Reserves a further connection for an export. None if fewer than [`PostgresSettings::reserved`] connections would
+    /// then be free for other exports.
     pub(super) fn reserve_another(&self) -> Option<OwnedSemaphorePermit> {
         // one step, so that two exports can't both take the last connection that is not reserved
         let wanted = u32::try_from(self.reserved + 1).unwrap_or(u32::MAX);

@@ -58,7 +58,7 @@ impl From<Arc<SqliteFile>> for SqlDatabase {
 }
 
 impl SqlDatabase {
-    /// Returns connections to the database.
+    /// Returns the pool of connections to the database.
     pub(super) async fn connection(&self) -> Result<DatabaseConnection, DatasetError> {
         match self {
             Self::Open(db) => Ok(db.clone()),
@@ -88,7 +88,7 @@ impl SqlRows {
         self
     }
 
-    /// Counts the rows of a query, at most up to `limit`.
+    /// Counts the rows of a query, and stops at `limit`.
     async fn counted(&self, query: &Query, limit: Option<u64>) -> Result<u64, DatasetError> {
         let db = self.database.connection().await?;
         let mut rows = filtered(&self.source, &self.info.columns, query, self.database.backend())?;

@@ -36,9 +36,9 @@ pub(in crate::dataset) fn user_message(error: &DbErr) -> &'static str {
     }
 }
 
-/// Returns the text for logs and dead letters: the error code, and a text without values of rows. The database's error
-/// text about an invalid value repeats the value, and is left out. Its error texts about statements, connections and
-/// permissions name only tables and columns, and are kept.
+/// Returns the text for logs and dead letters: the error code, and a text without values of rows. Leaves out the
+/// database's own text if it may repeat a value, as for an invalid value. Keeps that text for errors about statements,
+/// connections and permissions, because it then names only tables and columns.
 pub(in crate::dataset) fn log_message(error: &DbErr) -> String {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => driver_message(e),

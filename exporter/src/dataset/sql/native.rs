@@ -1,8 +1,9 @@
 //! The native types of PostgreSQL columns that change the SQL of a filter.
 //!
 //! Filters compare texts byte by byte. Casting a column to text with the collation `C` gives this comparison for every
-//! type, but cannot use an ordinary index. For a native text or uuid column, plain equality gives the same result and
-//! can use an index. Values of a native `real` column are compared as their shortest decimal text.
+//! type, but cannot use an ordinary index. If the native type is text or uuid, a comparison by `=` without that cast
+//! gives the same result and can use an index. Values of a native `real` column are compared as their shortest decimal
+//! text.
 
 use std::collections::HashMap;
 
@@ -46,9 +47,12 @@ impl FromIterator<(String, Native)> for Natives {
     }
 }
 
-/// Returns the texts of a filter as values for plain equality with a column of this native type. For a uuid column,
-/// leaves out every text that is not the canonical form of a uuid: such a text equals no value. None if the native type
-/// is unknown or `real`, or if no value is left.
+/// Returns the texts of a filter as SQL values that can be compared by `=` with a column of this native type, without a
+/// cast of the column. For a uuid column, leaves out every text that is not the canonical form of a uuid, because it
+/// equals no value.
+///
+/// Returns None if the column must be compared in another way, because its native type is unknown or `real`. Returns
+/// None also if no value is left.
 pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a str>) -> Option<Vec<Expr>> {
     let values: Vec<_> = match native? {
         Native::Text => texts.map(Expr::val).collect(),

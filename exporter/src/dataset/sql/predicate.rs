@@ -87,9 +87,10 @@ impl Predicate<'_> {
         }
     }
 
-    /// Returns the literals of a filter as values for plain equality with the column, which can use an index. None if
-    /// the column's native type is not known to be text or uuid, or if no literal can equal a value of the column. The
-    /// caller then compares the values by their column type: texts byte by byte, without an index.
+    /// Returns the literals of a filter as values that can be compared by `=` with the column itself. Such a comparison
+    /// can use an index. None if the native type of the column is not known to be text or uuid, or if no literal can
+    /// equal a value of the column. The caller then compares the values by their column type: texts byte by byte,
+    /// without an index.
     fn plain(&self, column: &Column, values: &[Literal]) -> Option<Vec<Expr>> {
         if column.kind != ColumnType::String {
             return None;
@@ -203,7 +204,7 @@ fn value(literal: &Literal) -> Expr {
         Literal::Decimal(text) => Expr::val(text.as_str()).cast_as("numeric"),
         Literal::Bool(is) => Expr::val(*is),
         Literal::Time(time) => Expr::val(*time),
-        // a text takes the type of the column, and its spelling holds every year
+        // PostgreSQL gives the text literal the type of the column; this spelling can express every year
         Literal::EndOfDay => Expr::cust("'24:00:00'"),
         Literal::Infinity { is_negative: false } => Expr::cust("'infinity'"),
         Literal::Infinity { is_negative: true } => Expr::cust("'-infinity'"),

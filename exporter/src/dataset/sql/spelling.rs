@@ -8,7 +8,7 @@ pub(super) fn date(date: NaiveDate) -> String {
     format!("{day}{era}")
 }
 
-/// Returns the text of a timestamp, such as `2026-11-22 15:26:01.5+00`, with all digits of the fraction.
+/// Returns the text of a timestamp, such as `2026-11-22 15:26:01.500+00`, exact to the nanosecond.
 pub(super) fn datetime(time: &DateTime<Utc>) -> String {
     let (day, era) = day(time.date_naive());
     format!("{day} {}+00{era}", time.format("%H:%M:%S%.f"))

@@ -1,6 +1,6 @@
-//! Finds out whether the timestamps of a SQLite column have a time zone. SQLite has no type for timestamps: a column
-//! has a time zone if one of its values is a text with an offset, or a number, because numbers count from an instant in
-//! UTC.
+//! Finds out whether the timestamps of a SQLite column have a time zone. SQLite has no type for timestamps. A column
+//! counts as one with a time zone if one of its values is a number, or a text with an offset. Numbers count from an
+//! instant in UTC.
 
 use protocol::{
     catalog::{Column, ColumnType},

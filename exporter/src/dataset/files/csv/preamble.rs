@@ -68,9 +68,9 @@ fn is_header(file: &File, comment: u64, rows: u64, dialect: CsvDialect) -> Resul
     }
 }
 
-/// Returns an error if the file seems to have another delimiter than the dialect. This is so if the header has one field
-/// by the dialect, but several fields by the other delimiter, and the first row has as many fields by the other
-/// delimiter as the header.
+/// Returns an error if the file seems to have another delimiter than the dialect. A file seems so if its header has
+/// only one field with the delimiter of the dialect, but several fields with another delimiter, and its first row has
+/// as many fields with that delimiter as the header.
 fn check_delimiter(sample: &[u8], dialect: CsvDialect) -> Result<(), DatasetError> {
     if field_counts(sample, dialect, 1) != [1] {
         return Ok(());

@@ -1,14 +1,14 @@
 //! Finds fields that go on after their closing quote, such as `"a\"b"` or `"a" b`.
 //!
-//! The parser joins both parts of such a field without the quote between them. The file means something else: its quotes
-//! are escaped in another way, or they are ordinary characters.
+//! The CSV parser would join the text in the quotes and the text after them to one field. But such a file follows other
+//! rules: its quotes are escaped in another way, or they are ordinary characters.
 
-/// Looks through the bytes of a file, from the begin of a record on, until the first field that goes on after its closing
-/// quote.
+/// Searches the bytes of a file for the first field that goes on after its closing quote. The search must start at the
+/// beginning of a record.
 pub(super) struct QuoteCheck {
     delimiter: u8,
     state: State,
-    /// The number of bytes before the next one.
+    /// The file offset of the next byte.
     seen: u64,
     fault: Option<u64>,
 }
@@ -27,12 +27,12 @@ enum State {
 }
 
 impl QuoteCheck {
-    /// Starts at the offset `begin` of a file.
+    /// Starts the search at the offset `begin` of a file.
     pub(super) const fn new(delimiter: u8, begin: u64) -> Self {
         Self { delimiter, state: State::Begin, seen: begin, fault: None }
     }
 
-    /// Looks through the next bytes of the file.
+    /// Searches the next bytes of the file.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
         if self.fault.is_some() {
             return;

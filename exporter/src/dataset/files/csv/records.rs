@@ -33,7 +33,7 @@ const AFTER_QUOTE: DatasetError = DatasetError::Garbled(
 struct Bounded {
     file: File,
     read: u64,
-    /// The file offset at which the last completely read record begins. The current record follows that record.
+    /// The file offset of the record that the parser has returned last. The parser is reading the next record.
     record_start: Rc<Cell<u64>>,
     /// None if quotes are ordinary characters.
     quotes: Option<QuoteCheck>,
@@ -57,7 +57,7 @@ impl Read for Bounded {
 /// Reads the records of a CSV or TSV file.
 pub(super) struct Records {
     reader: csv::Reader<Bounded>,
-    /// A second handle of the same file, with which the line of an error is found and the last record is checked.
+    /// A second handle of the same file, for finding the line of an error and for checking the last record.
     file: File,
     dialect: CsvDialect,
     /// The file offset at which the header begins.
@@ -153,7 +153,7 @@ impl Records {
     fn fault(&self, error: csv::Error) -> DatasetError {
         let position = error.position().or(self.record.position()).map_or(0, csv::Position::byte);
         let error = match error.into_kind() {
-            // such a quote may be the cause of a wrong number of fields
+            // text after a closing quote may be the cause of a wrong number of fields
             csv::ErrorKind::UnequalLengths { .. } if self.goes_on_after_quote() => AFTER_QUOTE,
             csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
                 DatasetError::Garbled("a record has more than 64 MiB, or a quote is not closed")

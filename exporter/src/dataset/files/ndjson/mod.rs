@@ -80,8 +80,8 @@ pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetEr
     Ok(candidates.into_iter().map(Candidates::is_naive).collect())
 }
 
-/// Finds all members of a file, and for each member the types in which all its values can be written back as the same
-/// text.
+/// Finds all members of a file. For each member, also finds the types in which all its values can be written back as
+/// the same text.
 pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut lines = Lines::of(file)?;
     let (mut members, mut columns, mut names) = (Members::default(), Vec::new(), 0);

@@ -53,7 +53,7 @@ pub(in super::super) fn check_stream(file: &File) -> Result<(), DatasetError> {
     let mut at = 0;
     loop {
         match file.read_exact_at(&mut length, at) {
-            // a library reports a stream without a schema
+            // the library that reads the stream next reports that it has no schema
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(()),
             read => read?,
         }

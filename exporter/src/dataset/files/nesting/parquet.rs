@@ -1,7 +1,7 @@
 //! Checks how deeply the columns of a Parquet file are nested. Reads the schema in the footer of the file.
 //!
-//! The schema is a flat list in depth-first order, in which each group states the number of its children
-//! (`FileMetaData` and `SchemaElement` of the Parquet format). This module decodes only that list.
+//! The schema is a flat list in depth-first order (`FileMetaData` and `SchemaElement` of the Parquet format). Each
+//! group in the list states the number of its children. This module decodes only that list.
 
 use std::{fs::File, os::unix::fs::FileExt};
 
@@ -123,7 +123,8 @@ fn check(footer: &[u8]) -> Result<(), DatasetError> {
             groups.push(Group { children_left: element.children, depth, collection });
         }
     };
-    // a list has at most as many elements as the footer has bytes, and the protocol counts eight bytes for each
+    // the limit must be greater than the length: the protocol counts eight bytes for each element of a list, and an
+    // element may take only one
     let mut input = TCompactInputProtocol::new(footer, footer.len().saturating_mul(16));
     each_element(&mut input, visit).map_err(|_| BROKEN)?;
     deepest.check()

@@ -60,7 +60,8 @@ const BLOOM_FILTER: [i16; 2] = [14, 15];
 /// The magic number at the end of a file with an encrypted footer.
 const ENCRYPTED: [u8; 4] = *b"PARE";
 
-/// The number of nested structs and lists in which bytes need not be UTF-8. A footer has fewer.
+/// The maximum depth of nested structs and lists at which [`skip`] accepts bytes that are not UTF-8. Footers are less
+/// deep.
 const SKIPPED_LEVELS: u8 = 16;
 
 type Input<'a> = TCompactInputProtocol<Counted<'a>>;
@@ -101,7 +102,7 @@ enum Meaning {
 
 /// Returns a footer without the annotations that polars does not know, and with enumerations and JSON annotated as
 /// strings. `footer` has the form of a file without rows: the magic number, the footer, its length and the magic number
-/// again. A footer that can't be decoded is returned unchanged, so that the reader of the footer reports the damage.
+/// again. If a footer can't be decoded, returns it unchanged, so that polars reports the damage.
 pub(super) fn with_known_types(footer: Vec<u8>) -> Vec<u8> {
     let end = footer.len().saturating_sub(TAIL);
     let Some(metadata) = footer.get(MAGIC..end) else { return footer };
@@ -115,8 +116,8 @@ pub(super) fn with_known_types(footer: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// Returns a footer without sorting columns, Bloom filters, and offsets of dictionary pages that are zero. Some writers
-/// encode these parts against the specification, and Sluice does not need them.
+/// Returns a footer without the parts that some writers encode against the specification, and that Sluice does not
+/// need: sorting columns, the positions of Bloom filters, and dictionary page offsets of zero.
 ///
 /// Returns None if the footer has no such part or can't be decoded. `footer` has the same form as in
 /// [`with_known_types`].
@@ -128,8 +129,9 @@ pub(super) fn without_extras(footer: &[u8]) -> Option<Vec<u8>> {
     Some([magic, &metadata, &length.to_le_bytes(), magic].concat())
 }
 
-/// Returns the name of the first group of the schema that has no columns, which polars refuses. `footer` is a file of a
-/// footer alone, as in [`with_known_types`].
+/// Returns the name of the first group of the schema that has no columns, because polars refuses such a schema. Returns
+/// None if there is no such group, or the footer can't be decoded. `footer` has the same form as in
+/// [`with_known_types`].
 pub(super) fn empty_group(footer: &[u8]) -> Option<String> {
     let metadata = footer.get(MAGIC..footer.len().checked_sub(TAIL)?)?;
     let (mut input, _) = input(metadata);
@@ -161,8 +163,8 @@ fn input(metadata: &[u8]) -> (Input<'_>, Rc<Cell<usize>>) {
     (TCompactInputProtocol::new(reader, metadata.len().saturating_mul(16)), read)
 }
 
-/// Skips the fields of a struct up to the field with this type and number, whose value is read next. Returns false if
-/// the struct does not have that field.
+/// Skips the fields of a struct up to the field with this type and number. The next value of `input` is then the value
+/// of that field. Returns false if the struct does not have that field.
 fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, thrift::Error> {
     loop {
         let field = input.read_field_begin()?;
@@ -177,8 +179,8 @@ fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, thrift::Err
     }
 }
 
-/// Skips a value. The function of the library expects that all bytes are UTF-8, and those of statistics and of encrypted
-/// metadata are not.
+/// Skips a value. The library's own function expects all bytes to be UTF-8, but the bytes of statistics and of
+/// encrypted metadata need not be.
 fn skip(input: &mut Input<'_>, kind: TType, levels: u8) -> Result<(), thrift::Error> {
     match kind {
         TType::String => input.read_bytes().map(drop),
@@ -545,7 +547,7 @@ mod tests {
         assert_eq!(without_extras(&before), Some(expected.clone()));
         assert_eq!(without_extras(&expected), None);
         for length in 0..before.len() {
-            // a footer in parts is damaged, and is not written again
+            // a truncated footer must not cause a panic
             without_extras(&before[..length]);
         }
     }

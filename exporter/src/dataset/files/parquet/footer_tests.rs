@@ -1,4 +1,5 @@
-//! Files whose footers other writers wrote in another form, and damaged or unusual footers, which are refused in words.
+//! Tests Parquet files whose footers have forms that only some writers use. Damaged and unsupported footers are refused
+//! with an error that says why.
 
 use std::path::Path;
 
@@ -50,7 +51,7 @@ fn as_decimal(leaf: &mut SchemaElement, digits: i32) {
     (leaf.precision, leaf.scale) = (Some(digits), Some(2));
 }
 
-/// Reads all rows, in whole row groups and in windows, and returns each value as text; or the error.
+/// Reads all rows, in whole row groups and in windows. Returns each value as text, or the text of the error.
 async fn read(path: &Path) -> Result<Vec<Vec<String>>, String> {
     let files = opened(path).await.map_err(|e| e.user_message())?;
     let columns: Vec<_> = files.info().columns.iter().map(|column| column.name.clone()).collect();

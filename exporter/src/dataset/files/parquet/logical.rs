@@ -12,9 +12,9 @@ use polars_parquet::parquet::{
 
 use super::super::{super::DatasetError, decimal_bytes, readable};
 
-/// Gives 16-bit floats and UUIDs the types that their annotations state, because polars reads them as bytes. Gives times
-/// of day the unit in which Parquet stores them, even if the stored Arrow schema states another unit. Marks decimals of
-/// any number of bytes as bytes, because polars does not tell a decimal without bytes from NULL.
+/// Gives 16-bit floats and UUIDs the types that their annotations state, because polars reads them as bytes. Gives
+/// times of day the unit in which Parquet stores them, even if the stored Arrow schema states another unit. Marks
+/// decimals of any number of bytes as bytes, because polars does not distinguish a decimal of zero bytes from NULL.
 pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSchema {
     let annotate = |field: ArrowField| {
         let name = field.name.clone();

@@ -1,5 +1,5 @@
-//! Reads Parquet files in windows of rows (see `windows`). The needed memory depends neither on the size of a file nor
-//! on the sizes of its row groups.
+//! Reads Parquet files in windows. A window is a range of rows that is read at once (see `windows`). The needed memory
+//! depends neither on the size of a file nor on the sizes of its row groups.
 
 #[cfg(test)]
 mod checksum_tests;

@@ -54,9 +54,9 @@ pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), Datase
     Ok((begun, first.is_some_and(|level| level > 0)))
 }
 
-/// Returns `fields` with the nullability of lists and list items changed where necessary, so that polars expects the
-/// definition and repetition levels that the file has. If no such change fits a column, marks the column as unsupported
-/// in `mapping`, because polars would assign its values to the wrong rows.
+/// Changes in `fields` whether lists and their items may be NULL, where necessary, so that polars expects the
+/// definition and repetition levels of the file. If no such change fits a column, marks the column as unsupported in
+/// `mapping`, because polars would assign its values to the wrong rows.
 pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaDescriptor) -> ArrowSchema {
     let fit = |field: ArrowField| {
         let leaves = file.columns().iter().filter(|leaf| leaf.path_in_schema.first() == Some(&field.name));

@@ -82,7 +82,7 @@ fn page(
         plain = body.get(..levels).ok_or(BROKEN)?.to_vec();
         let rest = &body[levels..];
         let length = length.checked_sub(levels).ok_or(BROKEN)?;
-        // old versions of Apache Arrow compress pages whose header denies it
+        // old versions of Apache Arrow compress pages although the page header says that they are not compressed
         if (about.is_compressed.unwrap_or(true) || rest.len() != length) && !rest.is_empty() {
             plain.extend_from_slice(&decompressed(rest, length, codec)?);
         } else {

@@ -204,7 +204,7 @@ impl Windows {
     pub(super) fn chunks(&self, window: Window, columns: &[String]) -> Result<Vec<Window>, DatasetError> {
         let group = window.groups.start;
         if window.groups.len() > 1 || window.rows.len() == self.metadata.row_groups[group].num_rows() {
-            // the planner has limited whole row groups by their size in the footer
+            // `plan` puts a whole row group into a window only if the size in the footer is within the limit
             return Ok(vec![window]);
         }
         let found = type_mapping::catch_damage(|| self.all_pages(group, columns));
@@ -261,8 +261,8 @@ impl Windows {
     /// Reads these columns of a window, in the order of `columns`.
     ///
     /// # Errors
-    /// When the file can't be read or was modified, or the texts of the window exceed their [`TextBudget`]. The caller
-    /// may then read the same rows in smaller windows (see [`type_mapping::exceeds_budget`]).
+    /// When the file can't be read or was modified. Also when the texts of the window exceed their [`TextBudget`]: the
+    /// caller may then read the same rows in smaller windows (see [`type_mapping::exceeds_budget`]).
     pub(super) fn read(&self, window: &Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let decoded = type_mapping::catch_damage(|| self.decode(window, columns));
         // report a modification of the file first, because it may cause any other error
@@ -491,7 +491,7 @@ impl Window {
 const ENCRYPTED: DatasetError =
     DatasetError::Lacking("the file is encrypted, which is not supported: write it without encryption");
 
-/// The error for a group of columns that has none.
+/// The error for a group of the schema that has no columns.
 const EMPTY_GROUP: DatasetError =
     DatasetError::Lacking("it is a record without members, which is not supported: write the file without it");
 

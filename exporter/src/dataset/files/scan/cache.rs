@@ -17,7 +17,7 @@ use super::{super::super::DatasetError, FileKind, FileScan};
 const MAX_COLUMNS: usize = 1 << 18;
 /// The maximum total size of the column names in the cache, in bytes. A full cache is cleared.
 const MAX_NAMES: usize = 32 << 20;
-/// The time after a write at which a local file may be cached. Before that, a further write could leave the
+/// A local file is cached only if its last write is older than this. Before that, a further write could leave the
 /// modification time unchanged, because some file systems give two writes within a few milliseconds the same time.
 const SETTLED: Duration = Duration::from_secs(2);
 

@@ -24,9 +24,9 @@ use protocol::catalog::Column;
 pub(super) use self::task::{MAX_WAIT, find};
 use super::{super::DatasetError, FileKind, csv, file_version::FileVersion, guess::Candidates, ndjson};
 
-/// The maximum number of notes about one dataset, without the last one, [`MORE_NOTES`].
+/// The maximum number of notes about one dataset, not counting [`MORE_NOTES`].
 const MAX_NOTES: usize = 20;
-/// The last note about a dataset with more than [`MAX_NOTES`].
+/// The note that replaces all notes of a dataset beyond the first [`MAX_NOTES`].
 const MORE_NOTES: &str = "further columns are offered under other names than in the files";
 
 /// The columns that were found in one version of a file.

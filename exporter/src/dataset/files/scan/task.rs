@@ -25,9 +25,9 @@ const MAX_TIME: Duration = Duration::from_secs(60 * 60);
 const CONCURRENCY: usize = 2;
 /// The size above which a local file is large, in bytes. Smaller files do not wait for larger ones.
 const LARGE_FILE: u64 = 64 << 20;
-/// The maximum number of tasks in [`TASKS`], where calls of [`find`] look for a scan of their location. When the list is
-/// full, a new task first removes the finished ones. If none is finished, the new task is not listed: only the call that
-/// started it gets its result.
+/// The maximum number of tasks in [`TASKS`]. When the map is full, a new task first removes the finished ones. If none
+/// is finished, the new task is not added, and so not shared: only the call of [`find`] that started it gets its
+/// result.
 const MAX_TASKS: usize = 256;
 
 /// The error for a file whose delimiter seems to differ from that of an earlier file.
@@ -35,11 +35,12 @@ const MIXED_DELIMITERS: &str = "its fields seem to be separated by another chara
      one delimiter";
 
 static SLOTS: Semaphore = Semaphore::const_new(CONCURRENCY);
-/// The shared tasks: those that run, and those that ended after the wait of each caller.
+/// The tasks that calls of [`find`] share: the running ones, and the finished ones whose result no call has received
+/// yet.
 static TASKS: LazyLock<Mutex<Tasks>> = LazyLock::new(Mutex::default);
 
 type Tasks = HashMap<Key, Task>;
-/// The format and the identity of a location.
+/// The key of a task: the format of the files, and the text of [`Location::identity`] for their location.
 type Key = (FileKind, String);
 
 /// A task that scans all files of a location. Clones wait for the same task.
@@ -49,7 +50,8 @@ struct Task {
     handle: AbortHandle,
 }
 
-/// Aborts a task that no other call can find, when this value is dropped.
+/// Aborts a task when this value is dropped. Used for a task that is not shared, because no other call could get its
+/// result.
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -68,12 +70,12 @@ impl Drop for StopOnDrop {
 }
 
 /// Scans all files of a location in a task, and returns their columns. Calls for the same location share the task while
-/// it runs, also if the call that started it was dropped. After the first call that receives the result, the next one
-/// starts a new task.
+/// it runs, even after the call that started it was dropped. Once a call has received the result, the next call starts
+/// a new task.
 ///
 /// # Errors
 /// [`DatasetError::Scanning`] if the task takes longer than `wait`. The task then goes on, and a later call waits for
-/// the same task.
+/// the same task. If the task fails, its error as [`DatasetError::Shared`].
 pub(in crate::dataset::files) async fn find(
     location: &Arc<Location>,
     kind: FileKind,

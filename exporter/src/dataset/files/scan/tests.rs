@@ -95,7 +95,7 @@ fn a_version_of_a_file_is_scanned_once() {
         scan_file(File::open(&path).unwrap(), kind, remote.map(str::to_owned), &Stop::default()).unwrap()
     };
     std::fs::write(&path, "n\n1\n").unwrap();
-    // the version of an object is known by its store
+    // for an object, the store states the version
     let version = path.display().to_string();
     let first = scan(Some(&version), CSV);
     assert!(Arc::ptr_eq(&first, &scan(Some(&version), CSV)));

@@ -23,7 +23,7 @@ impl OtherProgram {
         self.0.execute(statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
     }
 
-    /// Everything that could be left behind on the server connection: settings and prepared statements.
+    /// Returns everything that an export could leave behind on the server connection: settings and prepared statements.
     async fn left_behind(&mut self) -> [String; 4] {
         [
             self.ask("SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings WHERE source = 'session'")
@@ -35,7 +35,7 @@ impl OtherProgram {
     }
 }
 
-/// Returns the source at a URL with three connections for each export, whose counts wait long for a busy pooler.
+/// Returns the server at a URL. Each export may have three connections, and counts wait long for a busy pooler.
 fn pooled(url: &str) -> Arc<PostgresServer> {
     let settings = PostgresSettings {
         connections_per_export: 3,
@@ -49,7 +49,8 @@ fn rows_of(read: &[DataFrame]) -> usize {
     read.iter().map(DataFrame::height).sum()
 }
 
-/// A query of the accounts with a parameter, split by a key.
+/// Returns a dataset that is split by a key and reads the accounts by a query with a parameter. Also returns a request
+/// for its rows.
 async fn asked(server: &Arc<PostgresServer>) -> (PostgresRows, Query) {
     let spec = ParamSpec {
         name: "least".into(),

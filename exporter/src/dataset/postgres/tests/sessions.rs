@@ -53,7 +53,7 @@ async fn exports_have_no_statement_timeout_and_counts_have_one_whatever_the_role
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
-    // the timeout allows for connecting
+    // the timeout of 40 s is long enough for connecting
     run(
         &database.db,
         "DO $$ DECLARE s text; BEGIN FOR s IN SELECT name FROM pg_settings WHERE name IN ('statement_timeout', \

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-/// Texts of base types, and of the domains of `information_schema`, whose checks refuse most texts. The first two texts
-/// of a type that has ranges ascend.
+/// Texts of base types, and of the domains of `information_schema`, whose checks refuse most texts. If PostgreSQL has
+/// ranges of a type, the second text of the type is greater than the first.
 const TEXTS: &[(&str, &[&str])] = &[
     ("bool", &["f", "t"]),
     ("bytea", &["", "\\x00ff5c22", "abc"]),
@@ -201,7 +201,8 @@ pub(super) struct Types {
 }
 
 impl Types {
-    /// Whether a table may have a column of the type: none of its parts is a pseudo-type, which is not listed.
+    /// Whether a table may have a column of the type. False if a part of the type is a pseudo-type; those are not
+    /// listed.
     pub(super) fn is_storable(&self, listed: &Listed) -> bool {
         listed.inner.iter().all(|oid| self.by_oid.get(oid).is_some_and(|inner| self.is_storable(inner)))
     }
@@ -228,7 +229,8 @@ impl Types {
         }
     }
 
-    /// Returns rows: of NULLs, and of the first and the second text of every member.
+    /// Returns the texts of three rows: one of NULLs, one of the first text of every member, and one of the second
+    /// texts.
     fn rows(&self, listed: &Listed) -> Vec<String> {
         let row = |at: usize| {
             let member = |oid: &u32| self.texts(&self.by_oid[oid]).get(at).map(|text| quoted(text)).unwrap_or_default();

@@ -48,9 +48,9 @@ const DEFAULTS: [&str; 4] = [
     "IntervalStyle = postgres_verbose; DateStyle = 'Postgres, MDY'; TimeZone = 'America/St_Johns'; xmlbinary = hex",
     "IntervalStyle = postgres; xmloption = document; standard_conforming_strings = off; client_encoding = LATIN1",
 ];
-/// What `psql` prints for NULL here.
+/// The text that `psql` prints for NULL in these tests.
 const NULL: &str = "\u{1}null";
-/// How many types one table holds.
+/// The number of types that one table has columns of.
 const COLUMNS: usize = 90;
 
 /// Returns the rows of a statement with this number of columns as `psql` prints them.
@@ -170,8 +170,8 @@ fn listed(url: &str) -> Types {
     Types { by_oid: rows.iter().map(of).collect(), has_xml: xml[0][0].as_deref() != Some("0") }
 }
 
-/// Creates a table with a column for each type and its texts, one text in each row, and returns the names of the
-/// columns. A column that has no text left is NULL.
+/// Creates a table with a column for each type and its texts. Each row has one text of each type, or NULL where a type
+/// has no text left. Returns the names of the columns.
 async fn fill(database: &TestDatabase, table: &str, types: &[(String, String, Vec<String>)]) -> Vec<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let columns: Vec<_> = types.iter().map(|(name, kind, _)| format!("\"{name}\" {kind}")).collect();

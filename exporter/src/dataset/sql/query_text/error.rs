@@ -24,7 +24,7 @@ pub enum QueryFault {
     /// The text is not exactly one SELECT, WITH, VALUES or TABLE statement.
     #[error("a query begins with SELECT, WITH, VALUES or TABLE, and has no `;`")]
     NoSelect,
-    /// The tokenizer can't read the text, such as a quoted text without an end.
+    /// The tokenizer can't read the text: for example, a quoted text has no end.
     #[error("it can't be read as SQL: {0}")]
     Unreadable(String),
     /// A parenthesis or bracket without its partner.

@@ -110,7 +110,7 @@ fn postgres_queries_keep_their_quotes_and_comments() {
 #[test]
 fn what_postgres_may_read_in_another_way_is_refused() {
     for (text, word) in [
-        // the server's settings decide about the backslash, or join the texts
+        // a setting of the server decides about the backslash, or the server joins the texts
         ("SELECT N'\\', :a, ''", "another place"),
         ("SELECT E'a'\n '\\', :a, ''", "join two quoted texts"),
         ("SELECT 'a\\'\n'b', :a", "join two quoted texts"),

@@ -222,8 +222,8 @@ fn is_prefix(last: &Token<'_>, before: &[Token<'_>], token: &Token<'_>) -> bool 
     }
 }
 
-/// Returns an error if a token that is neither quoted nor a comment has a character that the SQL of the database does
-/// not allow in such a token.
+/// Returns an error if a token has a character that the SQL of the database does not allow outside of quotes and
+/// comments. The token must be neither quoted nor a comment.
 fn characters(token: &Token<'_>, dialect: SqlDialect) -> Result<(), QueryFault> {
     let is_word = matches!(token.kind, Kind::Word | Kind::Keyword);
     if token.text.contains("--") || token.text.contains("/*") {

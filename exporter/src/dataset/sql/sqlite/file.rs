@@ -23,8 +23,8 @@ pub struct SqliteFile {
     opened: Mutex<Option<(Identity, DatabaseConnection)>>,
 }
 
-/// Identifies the file at a path. A file that is renamed over the path has another identity, because the connections
-/// keep the old file open.
+/// Identifies the file at a path. A file that is renamed over the path has another identity, because the open
+/// connections keep the inode of the old file in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -40,20 +40,21 @@ impl Identity {
 
     #[cfg(not(unix))]
     fn of(_: &Metadata) -> Self {
-        // an open file can't be replaced
+        // on this system, an open file can't be replaced
         Self { device: 0, inode: 0 }
     }
 }
 
 impl SqliteFile {
-    /// Returns the existing file at `path`, without opening it yet. A statement waits at most `lock_timeout` for
-    /// another program that writes to the file and holds its lock.
+    /// Returns the file at `path`, without opening it. A statement waits at most `lock_timeout` for another program
+    /// that writes to the file and holds its lock.
     #[must_use]
     pub fn new(path: &Path, lock_timeout: Duration) -> Self {
         Self { path: path.to_owned(), lock_timeout, opened: Mutex::new(None) }
     }
 
-    /// Returns connections to the file that is at the path now.
+    /// Returns a pool of connections to the file at the path. Opens a new pool if the file has been replaced since the
+    /// last call.
     ///
     /// # Errors
     /// When there is no file, or it can't be opened.

@@ -190,7 +190,8 @@ fn offset_seconds(zone: &str) -> Option<i64> {
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes) * 60)
 }
 
-/// Parses decimal digits, of which the caller passes at most 18; None if there is another character.
+/// Parses decimal digits; None if there is another character. The caller must pass at most 18 digits, which always fit
+/// 64 bits.
 fn digits(bytes: &[u8]) -> Option<i64> {
     bytes.iter().try_fold(0_i64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
 }

@@ -122,7 +122,7 @@ impl Prefilter<'_> {
             ColumnType::Date | ColumnType::Datetime => {
                 let (low, high) = (range.low.and_then(day), range.high.and_then(day));
                 let low_text = low.map(|day| moments::shifted_date(day, -1).unwrap_or_else(|| "0000-00-00".to_owned()));
-                // an offset moves a moment by less than a day
+                // an offset moves a timestamp by less than a day
                 let high_text = high.and_then(|day| moments::shifted_date(day, 2));
                 let texts =
                     ends(Some(col(name).gte(low_text.unwrap_or_default())), high_text.map(|high| col(name).lt(high)))?;
@@ -139,9 +139,9 @@ impl Prefilter<'_> {
         }
     }
 
-    /// Extends `within`, a condition on the numbers of a column. The result is also true for texts if the column may
-    /// store numbers as text, or if `has_special_texts` is true, which stands for texts such as `inf`. Returns None if
-    /// the column stores all numbers as text, because SQLite then compares texts.
+    /// Extends `within`, a condition on the numbers of a column, to texts that may stand for numbers. The result is
+    /// also true for texts if the column may store numbers as text, or if `has_special_texts` says that texts such as
+    /// `inf` may pass. Returns None if the column stores all numbers as text, because SQLite then compares texts.
     fn numbers(&self, name: &str, within: Expr, has_special_texts: bool) -> Option<Expr> {
         match self.affinities.get(name) {
             Affinity::Number if !has_special_texts => Some(within),
@@ -218,7 +218,7 @@ fn is_finite(literal: &Literal) -> bool {
     }
 }
 
-/// Returns the day of a date or moment.
+/// Returns the day of a date or timestamp.
 fn day(literal: &Literal) -> Option<NaiveDate> {
     match literal {
         Literal::Date(day) => Some(*day),

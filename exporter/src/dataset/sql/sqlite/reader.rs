@@ -126,7 +126,7 @@ pub(in crate::dataset::sql) async fn count(
     Ok(RowCount::estimate((u128::from(reader.passed) * u128::from(all) / u128::from(seen)) as u64))
 }
 
-/// Counts the rows of `select`, which selects no expressions yet, at most up to `limit`.
+/// Counts the rows of `select`, and stops at `limit`. `select` must not select any expression yet.
 async fn counted(
     db: &DatabaseConnection,
     rows: &SqlRows,

@@ -72,7 +72,8 @@ fn windows_are_split_between_large_pages() {
 }
 
 /// Returns consecutive pages. Each item of `sizes` describes one page: the number of rows that begin in it, its size in
-/// bytes, and whether it begins with the rest of the last row of the previous page, which occurs for lists.
+/// bytes, and whether it begins with the rest of the last row of the previous page. Only pages of lists begin in this
+/// way.
 fn pages(sizes: impl Iterator<Item = (usize, usize, bool)>) -> Arc<Pages> {
     let mut seen = 0;
     let data = sizes.map(|(begun, bytes, continues)| {

@@ -22,7 +22,7 @@ const ROWS: &str = "CREATE TABLE source (id INTEGER PRIMARY KEY, note TEXT); \
     CREATE TABLE hidden (id INTEGER PRIMARY KEY, note TEXT); INSERT INTO hidden VALUES (100, 'hidden')";
 const NOTES: [&str; 6] = ["it's", "' OR 1=1 --", "$$", "*/ ' /*", "a\\", "]"];
 
-/// Reads the numbers of the rows of a query with the texts of a parameter `a`.
+/// Returns the values of the column `id` of a query whose parameter `a` has this type and value.
 async fn ids(
     db: &sea_orm::DatabaseConnection,
     text: &str,

@@ -21,7 +21,7 @@ async fn generated_columns_and_tables_with_a_dot_are_offered() {
     let rows = SqlRows::new(fixture.file(), source, DatasetInfo::new("t", columns));
     assert_eq!(export(&rows, json!({}), &["n", "twice", "label"]).await.unwrap(), [["21", "42", "n21"]]);
     assert_eq!(values(&rows, json!({"twice": {"eq": 42}, "label": {"eq": "n21"}}), "n").await, ["21"]);
-    // the name of a schema still works, and hidden columns of virtual tables are none
+    // a table may still be named with its schema, and hidden columns of virtual tables are not offered
     for (name, expected) in [("main.plain", 1), ("plain", 1), ("words", 1)] {
         let source = named_table(&fixture.db, Source::table(name)).await.unwrap();
         assert_eq!(table_columns(&fixture.db, &source).await.unwrap().len(), expected, "{name}");

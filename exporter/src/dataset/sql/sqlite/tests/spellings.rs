@@ -5,7 +5,8 @@ use crate::dataset::written_values_tests::filters_compare_what_is_written;
 
 const ROWS: usize = 48;
 
-/// Columns as SQLite declares them, the type that the catalog gives them, and SQL for the stored values.
+/// For each column: its type as SQLite declares it, its type in the catalog, and its stored values in SQL, separated by
+/// `|`.
 const COLUMNS: [(&str, ColumnType, &str); 26] = [
     ("TEXT", ColumnType::String, "'a'|'A'|'a '|''|'é'|'5'|'5.0'|'\\x00'|x'00'|x''|'%_[x]*?'|7"),
     ("TEXT COLLATE NOCASE", ColumnType::String, "'a'|'A'|'b'|'B '|'aB'|'AB'|'ab%'"),
