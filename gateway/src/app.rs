@@ -31,10 +31,10 @@ use crate::{
 
 /// The maximum number of open connections on the internal listener.
 const INTERNAL_CONNECTIONS: usize = 64;
-/// How long a request on the internal listener may continue after the drain.
+/// How long a request on the internal listener may continue after the drain has ended.
 const INTERNAL_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The connections and services that a gateway shares with the rest of its process.
+/// The connections and services that a gateway shares with the other services of its process.
 #[derive(Clone, Debug)]
 pub struct Deps {
     /// The connection to NATS.
@@ -75,8 +75,8 @@ pub enum StartError {
     },
 }
 
-/// Starts a gateway on a bound listener, and returns while the gateway runs. When `life` begins to stop, the gateway
-/// drains (see the module `drain`) and ends.
+/// Starts a gateway that accepts clients on `listener`, and returns as soon as the gateway runs. The listener must be
+/// bound already. At the soft stop of `life` the gateway drains (see the module `drain`) and ends.
 ///
 /// # Errors
 /// When a setting is invalid, NATS does not answer or lacks a stream or bucket, or the internal listener can't be

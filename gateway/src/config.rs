@@ -1,4 +1,4 @@
-//! The `[gateway]` settings. Each field's comment becomes its entry in the settings reference.
+//! The `[gateway]` settings. Each field's comment becomes its entry in the settings reference, `docs/settings.md`.
 
 use std::collections::BTreeMap;
 

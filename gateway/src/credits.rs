@@ -45,8 +45,8 @@ impl Credits {
         self.policy.next_midnight(self.clock.now())
     }
 
-    /// Reads the account's balance including all due daily grants. Opens the account of a new owner, and records the
-    /// owner as active today.
+    /// Returns the credits of the owner's account. First opens the account if the owner is new, adds all missing daily
+    /// grants, and records that the owner was active today.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -112,7 +112,7 @@ impl Credits {
     }
 }
 
-/// Adds the grants of a committed transaction to the metrics.
+/// Updates the metrics of granted credits. Call this function after the transaction that granted them was committed.
 pub(crate) fn count_grants(granted: GrantTotals) {
     metrics::counter!("sluice_credits_granted_total").increment(granted.credits.unsigned_abs());
     metrics::counter!("sluice_credit_events_total", "kind" => "grant").increment(granted.entries);

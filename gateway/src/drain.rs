@@ -2,12 +2,14 @@
 //!
 //! 1. When the process begins to stop, such as after SIGTERM, `/readyz` answers `503`. Load balancers then send no new
 //!    requests; everything else continues.
-//! 2. After `shutdown_delay` the listener stops accepting connections, and sessions close with 1001. Each session
-//!    closes at a random time within `session_close_spread`, so that not all clients reconnect at once.
+//! 2. After `shutdown_delay` the listener stops accepting connections, and sessions close, WebSockets with the close
+//!    code 1001. Each session closes at a random time within `session_close_spread`, so that not all clients reconnect
+//!    at once.
 //! 3. Downloads and other requests may continue for `http_drain_timeout`. A client resumes an unfinished download at
 //!    another gateway with `Range`.
 //!
-//! The event reader and the internal listener continue until the last session and request have ended.
+//! The internal listener and the task that reads the event stream continue until the last session and request have
+//! ended, or the drain's deadline has passed.
 
 use std::{future::Future, time::Duration};
 
@@ -22,8 +24,9 @@ use uuid::Uuid;
 
 use crate::config::GatewayConfig;
 
-/// The drain waits for open sessions and requests for the longer of `http_drain_timeout` and `session_close_spread`,
-/// plus this time. The last sessions complete their closing handshakes in this time.
+/// The time that the drain adds to the longer of `http_drain_timeout` and `session_close_spread`. The sum is the
+/// drain's deadline, until which the drain waits for open sessions and requests. The added time allows the last
+/// sessions to complete their closing handshakes.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The graceful stop of one gateway. Clones share the state.
@@ -75,17 +78,19 @@ impl Drain {
         self.open_tasks.track_future(task)
     }
 
-    /// The tracker of open connections and sessions; the drain waits until the tracker is empty.
+    /// The tracker of open connections and sessions. The drain waits until the tracker is empty, but not past its
+    /// deadline.
     pub(crate) fn tracker(&self) -> TaskTracker {
         self.open_tasks.clone()
     }
 
-    /// A token that is cancelled when the listener must stop accepting connections.
+    /// A token that is cancelled when the listener must stop accepting connections and the sessions begin to close.
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.closing
     }
 
-    /// A token that is cancelled when all connections and sessions have ended, or the drain's deadline has passed.
+    /// A token that is cancelled at the end of the drain: when all connections and sessions have ended, or the drain's
+    /// deadline has passed.
     pub(crate) fn ended(&self) -> &CancellationToken {
         &self.ended
     }
@@ -95,15 +100,16 @@ impl Drain {
         self.timeout
     }
 
-    /// Waits until this session must close. A caller creates this future once for each session and polls the same one,
-    /// because a new future would start the session's delay again.
+    /// Waits until this session must close. Create one future for each session, and poll that future until it
+    /// completes: a second future would wait for the session's delay from the start.
     pub(crate) async fn session_close(&self, session: Uuid) {
         self.closing.cancelled().await;
         tokio::time::sleep(close_delay(self.spread, session)).await;
     }
 }
 
-/// The session's delay between zero and `spread`, derived from the random part of the session id.
+/// How long a session stays open after the token [`Drain::closing`] is cancelled: between zero and `spread`, derived
+/// from the random part of the session id.
 fn close_delay(spread: Duration, session: Uuid) -> Duration {
     let [.., a, b, c, d] = session.into_bytes();
     spread.mul_f64(f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX))

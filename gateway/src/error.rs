@@ -16,8 +16,8 @@ pub(crate) struct Refusal {
     pub(crate) headers: Vec<(HeaderName, String)>,
 }
 
-/// The result of a use case; not to be confused with the NATS message `Outcome`. The error becomes an HTTP response or
-/// a session's `error` message.
+/// The result of a use case, such as the submission of an export. The error becomes an HTTP response, or an `error`
+/// message of a session. This type is not the NATS message [`protocol::envelope::Outcome`].
 pub(crate) type Outcome<T> = Result<T, Refusal>;
 
 impl Refusal {

@@ -1,9 +1,10 @@
-//! The gateway: the only service that clients reach. The gateway authenticates callers, serves REST, WebSocket
-//! sessions, SSE, the web page and the API descriptions, stores each export with its credit hold, and forwards file
-//! bytes.
+//! The gateway: the only service that clients reach. It authenticates callers, and serves REST, WebSocket sessions,
+//! SSE, the web page and the API descriptions. It stores each requested export with its credit hold, and forwards the
+//! bytes of files to clients.
 //!
-//! The gateway has no credentials for data sources or the file store. It reads file bytes with short-lived grants of
-//! the notifier, and only as many bytes as the client's window allows.
+//! The gateway has no credentials for data sources or the file store. The notifier gives it grants: short-lived URLs,
+//! each of which gives access to the bytes of one segment of a file. The gateway fetches bytes only as fast as the
+//! client accepts them.
 
 pub mod app;
 pub mod auth;

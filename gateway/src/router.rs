@@ -1,4 +1,4 @@
-//! Builds the routers of the public and the internal listener from the endpoints' declarations.
+//! Builds the router of the public listener from the endpoints' declarations, and the router of the internal listener.
 
 use std::any::Any;
 

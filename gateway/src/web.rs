@@ -1,5 +1,5 @@
-//! Serves the web page: assets with a hash in their names, which browsers cache for a year, `index.html` for every
-//! client-side route, and the page's configuration.
+//! Serves the web page: its assets, `index.html` for every client-side route, and the page's configuration. Browsers
+//! cache an asset for a year, because the name of each asset contains a hash.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -23,9 +23,10 @@ use crate::{
     state::AppState,
 };
 
-/// The directives of the web page's Content-Security-Policy, except `connect-src`, which depends on the settings:
-/// [`csp`] adds it. `style-src` permits inline styles, because component libraries need them. `frame-src` permits the
-/// gateway's origin, because the page starts a download in a hidden frame that the service worker answers.
+/// The directives of the web page's Content-Security-Policy, except `connect-src`. That directive depends on the
+/// settings, and [`csp`] adds it. `style-src` permits inline styles, because component libraries need them. `frame-src`
+/// permits the gateway's origin, because the page starts a download in a hidden frame. The service worker answers the
+/// request of this frame.
 const PAGE_CSP: [&str; 12] = [
     "default-src 'none'",
     "script-src 'self'",
@@ -42,7 +43,8 @@ const PAGE_CSP: [&str; 12] = [
 ];
 
 /// Path prefixes for which the gateway never serves `index.html`. The service worker answers `/saving/…` with the bytes
-/// of a file; without a service worker the browser would save `index.html` as that file.
+/// of a file. Without a service worker the request reaches the gateway, and the browser would save `index.html` as the
+/// file.
 const PREFIXES_WITHOUT_INDEX: [&str; 3] = ["/assets/", "/saving/", "/local/"];
 
 /// Serves the built web page from `gateway.web_dir`. Without a built page every path answers `not-found`.
@@ -69,7 +71,7 @@ struct PageConfig {
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum PageIdentity {
-    /// The user selects one of the users of `/local/people`, without a password.
+    /// The user selects one of the users that `/local/people` lists, without a password.
     Local,
     /// The user signs in at an external issuer, by the authorization code flow with PKCE.
     Oidc {
@@ -105,7 +107,8 @@ fn page_config(config: &GatewayConfig) -> PageConfig {
     PageConfig { identity }
 }
 
-/// Builds the Content-Security-Policy of the web page. `connect-src` allows the gateway and the configured issuer.
+/// Builds the Content-Security-Policy of the web page. `connect-src` allows the gateway and the configured origins of
+/// the issuer.
 fn csp(oidc: &OidcConfig) -> HeaderValue {
     let mut connect = "connect-src 'self'".to_owned();
     for origin in oidc.origins() {
@@ -125,7 +128,7 @@ async fn set_headers(csp: HeaderValue, request: Request<Body>, next: Next) -> Re
     if is_no_route
         && response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/html"))
     {
-        // the client expects an asset of an older build or a file, and `index.html` is neither
+        // the client requests an asset of an older build, or a file: `index.html` would be wrong for both
         return Refusal::new(Slug::NotFound, "There is no such file.").into_response();
     }
     let headers = response.headers_mut();

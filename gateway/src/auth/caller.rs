@@ -1,4 +1,4 @@
-//! The authenticated caller, and the reasons why a request has none.
+//! The authenticated caller of a request, and the reasons why authentication fails.
 
 use axum::http::header;
 use chrono::{DateTime, Utc};
@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::error::Refusal;
 
-/// The caller of an authenticated request. Only [`super::Verifier::verify`] and [`super::Tickets::redeem`] create a
-/// `Caller`, so code that takes one never runs for an unauthenticated request.
+/// The caller of an authenticated request. Only [`super::Verifier::verify`] and [`super::Tickets::redeem`] return a
+/// `Caller`, so a handler with a `Caller` argument never runs for an unauthenticated request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Caller {
     pub(crate) owner: Owner,

@@ -32,7 +32,7 @@ pub(super) struct Jwks {
 #[derive(Clone, Debug, Default)]
 struct CachedKeys {
     keys: Option<Arc<JwkSet>>,
-    /// The time when the last fetch succeeded or failed; None before the first fetch.
+    /// The time at which the last fetch ended, with success or failure; None before the first fetch.
     fetched_at: Option<Instant>,
 }
 
@@ -53,7 +53,8 @@ impl Jwks {
         Self { url, http, cache: RwLock::default(), fetching: Mutex::default() }
     }
 
-    /// Finds the key with this id. Without a key id, finds the only key of a set with exactly one key.
+    /// Returns the key with this id. Without an id, returns the only key of the key set, if the set has exactly one
+    /// key.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] when no key set was ever fetched, [`AuthError::Signature`] when no key matches.

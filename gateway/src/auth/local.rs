@@ -1,4 +1,4 @@
-//! The local identity of `sluice up`: signs tokens with a secret of this installation, without an external issuer.
+//! The local identity: this installation signs tokens with a secret of its own, without an external issuer.
 
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ pub(crate) fn check(config: &LocalIdentityConfig, listen: &str) -> Result<(), Id
     Ok(())
 }
 
-/// Signs a token of the local identity for the user `sub` of this tenant. Returns the token and its expiry time.
+/// Signs a token for the user `sub` of this tenant with the secret of this installation. The token is valid for `ttl`
+/// from `now` on. Returns the token and its expiry time.
 ///
 /// # Errors
 /// When `gateway.identity.local.secret` is empty, or signing fails.

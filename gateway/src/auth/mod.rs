@@ -1,4 +1,4 @@
-//! Authentication: bearer tokens, WebSocket tickets, the local identity of `sluice up`, and allowed origins.
+//! Authentication: bearer tokens, WebSocket tickets, tokens that this installation signs itself, and allowed origins.
 
 mod caller;
 mod jwks;

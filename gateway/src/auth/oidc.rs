@@ -5,8 +5,8 @@ use axum::http::Uri;
 
 use crate::config::OidcConfig;
 
-/// Parameters of the authorization code flow with PKCE (RFC 6749, RFC 7636, OpenID Connect Core 1.0) that belong to the
-/// sign-in itself. The setting `extra_parameters` must not contain them.
+/// Parameters of the authorization code flow with PKCE (RFC 6749, RFC 7636, OpenID Connect Core 1.0) that are reserved
+/// for the sign-in. The setting `extra_parameters` must not contain them.
 const RESERVED_PARAMETERS: [&str; 15] = [
     "client_id",
     "client_secret",
@@ -72,7 +72,8 @@ impl OidcConfig {
         }
     }
 
-    /// The origins that the web page connects to during sign-in: the authority's origin and `csp_connect_src`.
+    /// The origins that the web page connects to during sign-in: the origin of `authority` and those in
+    /// `csp_connect_src`.
     pub(crate) fn origins(&self) -> impl Iterator<Item = String> {
         std::iter::once(&self.authority).chain(&self.csp_connect_src).filter_map(|address| origin(address))
     }

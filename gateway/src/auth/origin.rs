@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, header};
 
-/// Whether the header `Origin` permits the request: it is missing, is the gateway's own origin, or is one of `allowed`.
+/// Whether the gateway accepts the request of a web page with this header `Origin`. True if the header is missing,
+/// names the gateway's own origin, or is one of `allowed`.
 #[must_use]
 pub(crate) fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };

@@ -1,7 +1,7 @@
-//! Single-use tickets for WebSocket handshakes (protocol.md, `POST /v1/tickets`): a browser cannot send an
-//! `Authorization` header with a handshake.
+//! Single-use tickets, with which browsers authenticate WebSocket handshakes (protocol.md, `POST /v1/tickets`). A
+//! browser cannot send an `Authorization` header with a handshake.
 //!
-//! The NATS bucket stores only the hash of each ticket, so that a reader of the bucket cannot use a ticket.
+//! The NATS bucket stores only the hash of each ticket. So a person who can read the bucket cannot use the tickets.
 
 use async_nats::jetstream::kv::{Operation, Store};
 use aws_lc_rs::{digest, rand};
@@ -73,8 +73,8 @@ impl Tickets {
     /// Deletes the ticket, and returns the caller to whom the ticket was issued.
     ///
     /// # Errors
-    /// [`AuthError::Ticket`] for an unknown, used or expired ticket; [`AuthError::Unavailable`] when NATS does not
-    /// answer.
+    /// [`AuthError::Ticket`] for an unknown, used or expired ticket, and when the token that requested the ticket has
+    /// expired. [`AuthError::Unavailable`] when NATS does not answer.
     pub(crate) async fn redeem(&self, ticket: &str) -> Result<Caller, AuthError> {
         let key = bucket_key(ticket);
         let entry = self.bucket.entry(&key).await.map_err(|e| {

@@ -25,7 +25,7 @@ const MAX_OWNER_PART_BYTES: usize = 255;
 /// The minimum length of an HS256 secret in bytes: the size of a SHA-256 hash (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// An unsafe or incomplete setting of `[gateway.identity]`, which stops the gateway at startup.
+/// An unsafe or incomplete setting of `[gateway.identity]`. The gateway refuses to start with such a setting.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// Neither a JWKS URL nor a local secret is set.
@@ -45,7 +45,7 @@ pub enum IdentityError {
     Algorithm(String),
 }
 
-/// Verifies JSON Web Tokens of the issuer and of the local identity. Clones share the key cache.
+/// Verifies JSON Web Tokens that the external issuer or this installation has signed. Clones share the key cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Verifier {
     inner: Arc<Inner>,
@@ -69,7 +69,8 @@ impl Verifier {
     /// Creates a verifier; fetches no keys yet.
     ///
     /// # Errors
-    /// When the settings provide no key, or allow an unsafe algorithm or secret.
+    /// When the settings provide no key, name an unsupported signature algorithm, or contain a secret that is too
+    /// short.
     pub(crate) fn new(
         config: IdentityConfig,
         http: reqwest::Client,
@@ -153,7 +154,7 @@ impl Inner {
             return Err(AuthError::NotYet);
         }
         let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
-        // `sub` and tenant become tokens of NATS subjects, whose length the server limits
+        // `sub` and tenant become parts of NATS subjects, and the NATS server limits the length of a subject
         let name = |claim: &str| text(claim).filter(|name| name.len() <= MAX_OWNER_PART_BYTES).ok_or(AuthError::Claims);
         let user = name("sub")?;
         let tenant = name(&self.config.tenant_claim)?;

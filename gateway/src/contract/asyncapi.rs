@@ -111,7 +111,8 @@ pub fn asyncapi() -> Value {
     })
 }
 
-/// Adds the members `type` and `ref`, which every client message has, to a message schema.
+/// Adds the members that are common to all client messages, the required `type` and the optional `ref`, to the schema
+/// of one client message.
 fn add_envelope(schema: &mut Value, name: &str) {
     if !schema["properties"].is_object() {
         schema["properties"] = json!({});

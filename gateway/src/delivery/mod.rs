@@ -1,5 +1,6 @@
-//! File delivery: reads the bytes of a file in order, segment by segment, with grants of the notifier. WebSocket file
-//! streams and HTTP downloads use the same reader.
+//! File delivery: reads the bytes of a file in order, segment by segment. For each segment the notifier issues a grant,
+//! a short-lived URL from which the gateway reads the segment's bytes. WebSocket file streams and HTTP downloads use
+//! the same reader.
 
 mod reader;
 mod segment;
@@ -10,8 +11,8 @@ pub(crate) use reader::{ReadStatus, Reader, ReaderRequest};
 pub(crate) use source::Source;
 use tracing::{Span, field::Empty, info_span};
 
-/// Creates the tracing span of one file delivery, which ends when the [`Reader`] of the delivery is dropped. `over` is
-/// the transport, `socket` or `http`. Single frames have no spans.
+/// Creates the tracing span of one file delivery. The span ends when the delivery's [`Reader`] is dropped. `over` is
+/// the transport, `socket` or `http`. A delivery's frames have no spans of their own, because they are too frequent.
 #[must_use]
 pub(crate) fn span(over: &'static str, export: ExportId, offset: u64) -> Span {
     info_span!(

@@ -1,7 +1,8 @@
 //! Reads a file from any offset, also while the export still runs.
 //!
-//! After an expired grant, a crashed notifier or a failing store the reader continues at the next unread byte, so that
-//! its caller notices at most a delay. The reader fetches bytes only on demand and buffers at most one network chunk.
+//! A grant may expire, a notifier may crash, and the file store may fail. The reader then requests new grants and
+//! continues at the next unread byte. Its caller notices only a delay, unless the failure lasts longer than the setting
+//! `read_retry_timeout`. The reader fetches bytes only on demand and buffers at most one network chunk.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -23,9 +24,10 @@ use super::{segment::Fetch, source::Source};
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// The maximum pause between two retries.
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(2);
-/// The timeout for the next bytes of a segment.
+/// How long the reader waits for the next bytes of a segment before it treats the read as failed.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often the reader requests grants of an unfinished export when no announcement arrives.
+/// The interval at which the reader of an unfinished export requests grants while no announcement of a new segment
+/// arrives.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The result of [`Reader::ready`].
@@ -44,7 +46,7 @@ pub(crate) struct ReaderRequest {
     pub(crate) owner: Owner,
     pub(crate) export: ExportId,
     pub(crate) offset: u64,
-    /// The attempt whose bytes the client already has, if the client named one.
+    /// The attempt that produced the bytes that the client already has; None if the client named no attempt.
     pub(crate) attempt: Option<u32>,
     /// Whether the export is unfinished. If so, the reader subscribes to the announcements of the export.
     pub(crate) is_unfinished: bool,
@@ -61,7 +63,8 @@ pub(crate) struct Reader {
     start: u64,
     /// The offset of the next byte to read.
     offset: u64,
-    /// The attempt whose bytes are read; None until the first grant, unless the client named an attempt.
+    /// The attempt whose bytes the reader reads. Before the first grant it is the attempt that the client named for an
+    /// offset above 0, else None.
     attempt: Option<u32>,
     grants: VecDeque<Grant>,
     fetch: Option<Fetch>,
@@ -111,13 +114,14 @@ impl Reader {
         self.offset
     }
 
-    /// The attempt whose bytes are read; None until the first grant, unless the client named an attempt.
+    /// The attempt whose bytes the reader reads. Before the first grant it is the attempt that the client named for an
+    /// offset above 0, else None.
     #[must_use]
     pub(crate) fn attempt(&self) -> Option<u32> {
         self.attempt
     }
 
-    /// The file's size in bytes; None before the export is completed.
+    /// The file's size in bytes; None until the notifier has sent the seal of the file.
     #[must_use]
     pub(crate) fn size(&self) -> Option<u64> {
         self.seal.as_ref().map(|seal| seal.size)
@@ -146,8 +150,8 @@ impl Reader {
         }
     }
 
-    /// Reads up to `max` bytes after [`Reader::ready`] returned [`ReadStatus::Ready`]. An empty result means that the
-    /// source failed; call `ready` again. Not cancel safe.
+    /// Reads up to `max` bytes. Call this method after [`Reader::ready`] has returned [`ReadStatus::Ready`]. An empty
+    /// result means that the read failed and that a retry may succeed: call `ready` again. Not cancel safe.
     ///
     /// # Errors
     /// `unavailable` when reads have failed for longer than the retry timeout.
@@ -204,9 +208,13 @@ impl Reader {
         is_valid && grant.segment.offset <= self.offset && self.offset < grant.segment.end()
     }
 
-    /// Requests grants for the next byte from the notifier. If no segment has that byte yet, waits until a segment is
-    /// announced, the export ends or the next poll is due. After a temporary failure, pauses. Returns None when the
-    /// caller should check again whether the next byte can be read, and a problem if the reader must give up.
+    /// Requests grants from the notifier for the segment with the next byte to read and for the segments after it.
+    /// Returns None when the caller must check again whether the next byte can be read. Returns a problem when the
+    /// reader must give up.
+    ///
+    /// Waits before it returns None in two cases. If the file does not have the next byte yet, waits for an
+    /// announcement, see [`Reader::await_announcement`]. After a temporary failure, waits before the retry, see
+    /// [`Reader::back_off`].
     async fn request_grants(&mut self) -> Option<Problem> {
         match self.source.grants(&self.owner, self.export, self.attempt, self.offset).await {
             Ok(GrantReply::Granted { attempt, grants, seal, .. }) => {
@@ -238,9 +246,9 @@ impl Reader {
         }
     }
 
-    /// Waits for an announcement of bytes at or after the reader's offset, for the export's end, or until the next poll
-    /// is due. Keeps the grant of the announcement if its segment contains the next byte to read. The reader has no
-    /// other grants then.
+    /// Waits until a segment that ends after the reader's offset is announced, the export ends, or the next poll is
+    /// due. Keeps the grant of the announced segment if the segment contains the next byte to read and belongs to the
+    /// reader's attempt. The caller must hold no other grants.
     async fn await_announcement(&mut self) {
         let deadline = Instant::now() + POLL_INTERVAL;
         loop {
@@ -261,7 +269,8 @@ impl Reader {
                         self.grants.push_back(grant);
                         return;
                     }
-                    // a segment of another attempt or a later offset: the next request for grants resolves it
+                    // the segment belongs to another attempt or starts after the next byte to read: the next grant
+                    // request decides
                     if grant.segment.end() > self.offset {
                         return;
                     }
@@ -277,8 +286,8 @@ impl Reader {
         self.backoff.reset();
     }
 
-    /// Calls [`Reader::back_off`] inside the span of the delivery. After the pause, returns no bytes, which tells the
-    /// caller of [`Reader::read`] that the source failed.
+    /// Calls [`Reader::back_off`] inside the span of the delivery. After the pause, returns an empty result:
+    /// [`Reader::read`] returns it to report a failed read.
     async fn back_off_in_span(&mut self, error: &str) -> Result<Bytes, Box<Problem>> {
         let span = self.span.clone();
         self.back_off(error).instrument(span).await.map(|()| Bytes::new())
@@ -305,7 +314,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // the exporter of traces ends a span at its last exit, which is here
+        // the telemetry library ends a span at the last exit of the span; `in_scope` makes this line the last exit
         self.span.in_scope(|| self.span.record("file.bytes", self.offset - self.start));
     }
 }

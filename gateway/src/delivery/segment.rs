@@ -7,7 +7,8 @@ use futures::{StreamExt, stream::BoxStream};
 use protocol::delivery::Grant;
 use reqwest::{StatusCode, header};
 
-/// The reason why a fetch failed. The reader retries every failure with a new grant for the remaining bytes.
+/// The reason why the bytes of a segment could not be fetched. The [`Reader`](super::Reader) retries after each of
+/// these failures: it requests new grants and continues at the next unread byte.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("request failed: {0}")]
@@ -22,7 +23,7 @@ pub(super) enum FetchError {
     Long,
 }
 
-/// The response body of one segment, from an offset on.
+/// A response with the bytes of one segment, from a start offset to the end of the segment.
 pub(super) struct Fetch {
     body: BoxStream<'static, Result<Bytes, reqwest::Error>>,
     /// Received bytes that the reader has not taken: at most one network chunk.
@@ -39,7 +40,8 @@ impl From<reqwest::Error> for FetchError {
 }
 
 impl Fetch {
-    /// Requests the bytes of the grant's segment, starting at the byte `offset` of the file.
+    /// Requests the bytes of the grant's segment from `offset` on. The offset counts from the start of the file and
+    /// must lie in the segment. `timeout` limits the wait for the header of the response.
     pub(super) async fn start(
         http: &reqwest::Client,
         grant: &Grant,

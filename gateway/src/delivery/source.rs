@@ -1,4 +1,4 @@
-//! Requests grants and metadata from the notifier over NATS.
+//! Requests grants and metadata from the notifier over NATS, and subscribes to announcements.
 
 use std::time::Duration;
 

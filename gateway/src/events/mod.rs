@@ -1,5 +1,5 @@
-//! Delivers user events to sessions. One ordered consumer reads the JetStream stream of all events and passes each
-//! event to the sessions of its owner; [`replay`] reads the events that a user missed while disconnected.
+//! Delivers user events to sessions. One ordered consumer reads the JetStream stream of all events, and passes each
+//! event to the sessions of its owner. The module [`replay`] reads the events that a user missed while disconnected.
 
 mod replay;
 
@@ -34,8 +34,8 @@ use crate::{
     sessions::{Position, Registry},
 };
 
-/// The maximum number of ids that wait for a receiver of [`Events::ended_exports`]. A receiver that falls further
-/// behind loses the oldest ids and gets an error.
+/// The maximum number of export ids that wait for a receiver of [`Events::ended_exports`]. A receiver that falls
+/// further behind loses the oldest ids and gets an error.
 const ENDED_EXPORTS_CAPACITY: usize = 1024;
 /// The lifetime of one JetStream pull request. It limits how long events pause when a NATS server crashes.
 const PULL_EXPIRY: Duration = Duration::from_secs(4);
@@ -57,10 +57,10 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Looks up the event stream; [`Events::spawn_reader`] starts reading it.
+    /// Looks up the event stream in NATS. Call [`Events::spawn_reader`] to start reading it.
     ///
     /// # Errors
-    /// When NATS does not answer.
+    /// When NATS does not answer or lacks the stream.
     pub(crate) async fn open(bus: Bus, sessions: Registry, config: &GatewayConfig) -> Result<Self, BusError> {
         let name = subject::STREAM_EVENTS;
         let stream = bus.jetstream().get_stream(name).await;
@@ -95,8 +95,8 @@ impl Events {
         self.ended.subscribe()
     }
 
-    /// Spawns the task that reads the event stream until `stop` is cancelled. After a failure, the task continues after
-    /// the last event that it has read.
+    /// Spawns the task that reads the event stream until `stop` is cancelled. After a failure, the task starts again at
+    /// the first event that it has not read.
     pub(crate) fn spawn_reader(&self, life: &Lifecycle, stop: CancellationToken) {
         let events = self.clone();
         life.spawn(async move {
@@ -135,7 +135,7 @@ impl Events {
             },
             Err(e) => return e.to_string(),
         };
-        // an ordered consumer continues on a recreated stream and waits for a sequence number that is far ahead, so the
+        // after the stream was recreated, an ordered consumer would wait for its old, higher sequence number; so the
         // loop compares epochs
         let check_interval = self.epoch_check_interval.get().max(Duration::from_millis(1));
         let mut epoch_check = tokio::time::interval(check_interval);
@@ -159,9 +159,9 @@ impl Events {
         }
     }
 
-    /// Records the epoch of the event stream, and closes all sessions if the epoch has changed. Sequence numbers start
-    /// again in a new epoch, so the positions of clients are invalid. The clients reconnect and try to resume, and the
-    /// gateway answers `recovered: false`.
+    /// Records the epoch, the identity of the event stream, and closes all sessions if the epoch has changed. Sequence
+    /// numbers start again in a new epoch, so the positions of clients are invalid. The clients reconnect and try to
+    /// resume, and the gateway answers `recovered: false`.
     fn enter_epoch(&self, epoch: &Arc<str>) {
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Replay: reads the events that one user missed from the event stream, complete and in order, or not at all.
+//! Replay: reads from the event stream the events that one user missed. Returns all of them in order, or none.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl ReplayError {
 }
 
 impl Events {
-    /// Reads this owner's events after the position `after` up to and including `until`. Returns None unless it can
+    /// Returns this owner's events after the position `after`, up to and including `until`. Returns None if it can't
     /// return all of these events; the client must then fetch its state by REST.
     pub(crate) async fn replay(&self, owner: &Owner, after: &Position, until: &Position) -> Option<Vec<RenderedEvent>> {
         let read = tokio::time::timeout(REPLAY_TIMEOUT, self.read_missed(owner, after, until)).await;
@@ -93,7 +93,7 @@ impl Events {
         };
         let consumer = stream.create_consumer(config).await.map_err(ReplayError::read)?;
         let missed = self.fetch_all(&consumer, until.seq).await;
-        // NATS deletes the consumer after its idle timeout too
+        // if the request fails, NATS deletes the consumer after its idle timeout
         if let Err(e) = stream.delete_consumer(&consumer.cached_info().name).await {
             debug!(error = %e, "failed to delete the consumer of a replay");
         }

@@ -1,4 +1,5 @@
-//! The join key of an export. Two requests of one user have the same join key if they produce the same file.
+//! The join key of an export. Two requests of one user with the same join key produce the same file. If the export of
+//! the earlier request is unfinished, the later request joins that export.
 
 use aws_lc_rs::digest;
 use protocol::{access::TOKEN_CLAIMS, export::ExportRequest, problem::Slug};
@@ -11,8 +12,9 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// Hashes the request, with its defaults filled in, together with the caller's claims except [`TOKEN_CLAIMS`]. The key
-/// contains every claim that a row policy or a scope may use, so that no request joins an export with other rights.
+/// Returns the join key: a hash of the request, with its defaults filled in, and of the caller's claims. The hash
+/// leaves out [`TOKEN_CLAIMS`], because they differ between two tokens of one user. It includes every claim that a row
+/// policy or a column rule may use. So a request never joins an export that was requested with other rights.
 ///
 /// # Errors
 /// Never: parsed JSON can be serialised.

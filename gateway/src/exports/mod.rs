@@ -31,8 +31,8 @@ use crate::{
     events::Events,
 };
 
-/// The interval at which a request that waits for the end of an export reads the export's row. The request does not
-/// rely on the event about the end alone, because the event may arrive late.
+/// While a request waits for the end of an export, the request reads the export's row at this interval. A user event
+/// reports the end too, but the event may arrive late.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reads, cancels and deletes exports, and waits for their end. Each method with an export id takes the owner too, and
@@ -59,7 +59,8 @@ impl Exports {
     /// The size, digest and name of a completed export's file.
     ///
     /// # Errors
-    /// `not-ready`, `expired`, `canceled` or the stored problem of a failed export.
+    /// `not-ready` for an unfinished export, `expired` for a deleted file, `canceled` for a canceled export, and the
+    /// stored problem for a failed export.
     pub(crate) fn file(&self, row: &export::Model) -> Outcome<FileInfo> {
         let expired = row.delete_requested_at.is_some() || row.expires_at.is_some_and(|at| at <= self.clock.now());
         match row.status()? {
@@ -102,7 +103,7 @@ impl Exports {
                 return Ok(export);
             }
             let next_poll = (Instant::now() + POLL_INTERVAL).min(deadline);
-            // a lagging receiver returns an error, which leads to the next poll
+            // a receiver that falls behind returns an error; the loop then reads the row again
             while let Ok(Ok(other)) = tokio::time::timeout_at(next_poll, ended.recv()).await {
                 if other == id {
                     break;

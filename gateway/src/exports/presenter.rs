@@ -28,7 +28,7 @@ impl Presenter {
         Ok(view::export(row, position)?)
     }
 
-    /// Converts a row without its queue position, and so without a database query.
+    /// Converts a row, and leaves out the queue position, so that no database query is needed.
     ///
     /// # Errors
     /// `internal` when the row has an invalid value.

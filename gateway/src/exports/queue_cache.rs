@@ -1,4 +1,4 @@
-//! Computes the queue positions of waiting exports, in the order of dispatch.
+//! Computes the queue position of a waiting export: the number of exports that start before it.
 //!
 //! All requests share one cached snapshot of the queue. Without the cache, each request would read the whole queue from
 //! the database; these reads would cost most when many exports wait.
@@ -18,7 +18,8 @@ use crate::error::Outcome;
 
 /// The age of the cached queue snapshot after which the next request reads a new one.
 const MAX_SNAPSHOT_AGE: Duration = Duration::from_millis(500);
-/// The maximum number of waiting exports in a snapshot. Each export behind them counts as the last one of its lane.
+/// The maximum number of waiting exports in a snapshot, counted from the front of the dispatch order. An export that is
+/// not in the snapshot counts as the last export of its lane.
 const MAX_SNAPSHOT_EXPORTS: u64 = 10_000;
 
 /// A cached snapshot of the dispatch queue. Clones share the cache.
@@ -49,7 +50,8 @@ impl QueueCache {
     }
 
     async fn snapshot(&self) -> Outcome<Arc<QueueSnapshot>> {
-        // the lock is held during the read, so that concurrent requests wait for one read
+        // the lock is held during the read, so that concurrent requests wait for this read instead of starting their
+        // own
         let mut cached = self.cached.lock().await;
         if let Some((at, snapshot)) = &*cached
             && at.elapsed() < MAX_SNAPSHOT_AGE

@@ -1,7 +1,7 @@
 //! Submits an export: stores the row and its credit hold in one transaction, then notifies the dispatcher.
 //!
 //! A committed export runs even if the notification is lost or a process crashes, because the dispatcher also polls the
-//! table.
+//! export table.
 
 use axum::http::header;
 use chrono::{DateTime, Utc};
@@ -114,7 +114,7 @@ impl Submit {
         if let Some(earlier) = self.find_by_key(caller, key).await? {
             return Ok(earlier);
         }
-        // moments relative to now count from the time of the request
+        // relative times, such as `now-1d`, count from the time of the request
         let now = self.clock.now();
         let (offer, valid) = authorize_and_validate(&self.catalog, caller, request, now)?;
         let row = self.row(caller, request, &offer, &valid, trace, now)?;
@@ -165,7 +165,7 @@ impl Submit {
     }
 
     /// Finds the export that an earlier request with this idempotency key submitted. `key` holds the idempotency key
-    /// and the hash of the current request.
+    /// and the hash of the current request. Returns None without a key, and for a key that no request has used.
     async fn find_by_key(&self, caller: &Caller, key: Option<(&str, &str)>) -> Outcome<Option<Export>> {
         let Some((key, hash)) = key else { return Ok(None) };
         let Some(stored) = idempotency_key::find(&self.db, &caller.owner, key).await? else { return Ok(None) };
@@ -189,7 +189,7 @@ impl Submit {
     ) -> Result<Option<export::Model>, CommitError> {
         let (owner, now) = (&caller.owner, self.clock.now());
         let tx = self.db.begin().await.map_err(Refusal::from)?;
-        // locks the account until the end of the transaction, so that the checks below hold when it commits
+        // locks the account until the transaction ends, so that the checks below still hold at the commit
         let accrued = ledger::open_and_accrue(&tx, owner, self.credits.policy(), now).await.map_err(Refusal::from)?;
         let balance = accrued.balance.balance;
         let joined = match &row.join_key {

@@ -28,8 +28,8 @@ const MAX_FAULTS: usize = 20;
 /// `now`.
 ///
 /// # Errors
-/// `forbidden` without the required scope, `unavailable` when no exporter runs, `unknown-dataset` when no exporter
-/// offers the dataset, and the problems of [`validate`].
+/// `forbidden` without the required scope, `unavailable` when no running exporter offers any dataset, `unknown-dataset`
+/// when none offers this dataset, and the problems of [`validate`].
 pub(crate) fn authorize_and_validate(
     catalog: &Catalog,
     caller: &Caller,
@@ -76,8 +76,8 @@ pub(crate) struct ValidRequest {
 /// `now-1d`, count from `now`.
 ///
 /// # Errors
-/// One problem that lists every fault: `unknown-template` or `invalid-filter` when all faults are of that kind, else
-/// `invalid-request`.
+/// One problem that lists up to [`MAX_FAULTS`] faults: `unknown-template` or `invalid-filter` when all faults are of
+/// that kind, else `invalid-request`.
 fn validate(request: &ExportRequest, dataset: &CatalogDataset, now: DateTime<Utc>) -> Result<ValidRequest, Problem> {
     let info = &dataset.info;
     let mut faults: Vec<(Slug, FieldError)> = Vec::new();
@@ -146,7 +146,7 @@ fn validate(request: &ExportRequest, dataset: &CatalogDataset, now: DateTime<Utc
     }
 }
 
-/// Parses the name of the request's time zone; UTC without a name.
+/// Parses the name of the request's time zone. Returns UTC if the request names none.
 fn time_zone(name: Option<&str>) -> Result<Tz, FieldError> {
     name.map_or(Ok(Tz::UTC), |name| {
         let unknown = |_| FieldError::new("/time_zone", "unknown time zone: use an IANA name such as Europe/Berlin");
@@ -154,7 +154,8 @@ fn time_zone(name: Option<&str>) -> Result<Tz, FieldError> {
     })
 }
 
-/// The names of the columns that a request may select, and whether the `template` or the `dataset` defines them.
+/// Returns the names of the columns that a request may select, and the word `template` or `dataset`, which says what
+/// defines these columns.
 fn selectable_columns<'a>(info: &'a DatasetInfo, template: Option<&str>) -> (Vec<&'a str>, &'static str) {
     let template = info.templates.iter().find(|known| template == Some(known.name.as_str()));
     match template.and_then(|template| template.columns.as_ref()) {

@@ -1,4 +1,5 @@
-//! Declares an endpoint once, beside its handler. The router and the OpenAPI document both use the declaration.
+//! The declarations of endpoints. Each endpoint is declared once, beside its handler. The router and the OpenAPI
+//! document are both built from the declarations.
 
 use axum::{
     handler::Handler,

@@ -87,7 +87,8 @@ async fn follow(
     }
     let credits = app.credits.summary(&owner).await?;
     let ready = session_ready(id, &caller, &start, &app.config.ws, credits);
-    // the id is the position before the replayed events, so that a client that disconnects here resumes from there
+    // the id is the position before the replayed events: a client that disconnects before these events resumes from
+    // there
     first.push(sse::message(Some(&position), &ready));
     first.extend(missed.iter().map(|event| sse::event(&start.epoch, event)));
     info!(session.id = %id, trace_id = %trace.trace_id_hex(), session.replayed = missed.len(), "event stream started");
@@ -95,11 +96,11 @@ async fn follow(
     let (out, frames) = mpsc::channel(MAX_QUEUED_FRAMES);
     let period = app.config.ws.heartbeat_interval.get();
     let mut heartbeat = tokio::time::interval_at(Instant::now() + period, period);
-    // after a pause of the process one comment is enough
+    // after a pause of the process, one heartbeat comment replaces all missed ones
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stream = EventStream {
         id,
-        // the client's position may be later than this gateway's, because another gateway was ahead
+        // the client's position may be later than the position of this gateway, if another gateway has read further
         start: Position { seq: start.seq.max(position.seq), ..start },
         mailbox,
         progress,
@@ -146,13 +147,16 @@ impl EventStream {
         info!(session.id = %self.id, session.end = reason, "event stream ended");
     }
 
-    /// Sends the first frames, then frames from these inputs, and returns the reason for the end:
+    /// Sends the frames in `first`, then handles the inputs of the stream one at a time, until an input ends the
+    /// stream. Returns the reason for the end. The inputs:
     ///
-    /// - the drain's close signal for this session, and the client's disconnect, which both end the stream;
-    /// - the mailbox with the owner's events: no event may be lost, so a closed mailbox ends the stream;
-    /// - progress reports of the owner's exports: the stream may drop a report;
-    /// - the heartbeat, which sends a comment so that proxies keep the connection open;
-    /// - the expiry of the token.
+    /// - `session_close`: the gateway drains. Ends the stream.
+    /// - `out.closed()`: the client has disconnected. Ends the stream.
+    /// - `mailbox`: the next event of the owner, which the stream must send. A closed mailbox ends the stream, so that
+    ///   the client resumes and loses no event.
+    /// - `progress`: a progress report about an export of the owner. The stream may drop a report.
+    /// - `heartbeat`: the time of the next comment, which keeps proxies from closing the connection.
+    /// - `expiry`: the token may have expired. An expired token ends the stream.
     async fn send_until_end(&mut self, first: Vec<Bytes>) -> &'static str {
         for frame in first {
             if let Err(reason) = self.send(frame).await {
@@ -201,8 +205,10 @@ impl EventStream {
         }
     }
 
-    /// Queues a frame for the client. If the queue is full, waits for a free place until the write timeout. Returns the
-    /// reason for the end of the stream if the frame can't be queued.
+    /// Queues a frame for the client. If the queue is full, waits for a free place, at most for the write timeout.
+    ///
+    /// # Errors
+    /// The reason for the end of the stream, when the frame can't be queued.
     async fn send(&self, frame: Bytes) -> Result<(), &'static str> {
         tokio::select! {
             () = self.drain.ended().cancelled() => Err("stopping"),

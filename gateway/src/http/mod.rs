@@ -1,5 +1,6 @@
-//! REST and SSE. Each file holds the endpoints of one resource: declaration, handler and tests. A handler extracts its
-//! input, calls one use case and maps the result; [`problems`] writes the body of every error.
+//! The REST and SSE endpoints. Each file declares the endpoints of one resource and contains their handlers. A handler
+//! extracts its input, calls one use case and converts the result to a response. The middleware in [`problems`] writes
+//! the body of every error.
 
 mod credits;
 mod datasets;

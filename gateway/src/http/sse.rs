@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::sessions::{Position, RenderedEvent};
 
-/// An empty SSE comment, sent as heartbeat so that proxies do not close an idle connection.
+/// An empty SSE comment. A stream sends it at each heartbeat interval, so that proxies do not close an idle connection.
 pub(super) const HEARTBEAT: &[u8] = b":\n\n";
 
 /// Formats the `retry` field, the delay before the client reconnects. The delay is between `base` and twice `base`, and

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// A position in the event stream: the point after the event with this sequence number.
+/// A position in the event stream: the point directly after the event with the sequence number `seq`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
     /// The identity of the event stream, which changes when the stream is deleted and created again. Sequence numbers

@@ -7,10 +7,9 @@ use tokio::time::Instant;
 
 /// The minimum time between two progress messages of one export.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
-/// The throttle may forget an export that has had no progress message for this time.
+/// An export is stale if the session has sent no progress message of this export for this time.
 const STALE_AFTER: Duration = Duration::from_secs(10);
-/// When the throttle holds at least this many exports, it first forgets those without a progress message for
-/// [`STALE_AFTER`], and then records the next message.
+/// If the throttle holds at least this many exports, it forgets the stale ones before it records the next message.
 const CLEANUP_THRESHOLD: usize = 64;
 
 /// Records when a session sent the last progress message of each export.
@@ -18,8 +17,8 @@ const CLEANUP_THRESHOLD: usize = 64;
 pub(crate) struct ProgressThrottle(HashMap<ExportId, Instant>);
 
 impl ProgressThrottle {
-    /// Returns whether the session may send a progress message of this export now, and if so, records the message as
-    /// sent. Otherwise the caller drops the message, because a later message or an event reports newer progress.
+    /// Returns whether the session may send a progress message of this export now. If true, records the message as
+    /// sent. If false, the caller drops the message: a later message or an event will report newer progress.
     pub(crate) fn is_due(&mut self, export: ExportId, now: Instant) -> bool {
         if self.0.get(&export).is_some_and(|last| now.duration_since(*last) < MIN_INTERVAL) {
             return false;

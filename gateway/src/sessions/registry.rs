@@ -9,8 +9,9 @@ use protocol::{id::Owner, server::ServerMessage};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-/// The maximum number of events that wait for one session. A full mailbox closes its session as too slow; the client
-/// reconnects and resumes, so that it loses no event.
+/// The maximum number of events in a mailbox, the queue of events that wait for one session. If an event arrives while
+/// the mailbox is full, the session closes as too slow. The client then reconnects and resumes, so that it loses no
+/// event.
 const MAILBOX_CAPACITY: usize = 256;
 
 /// A user event, rendered as the message that sessions send. All sessions of its owner share the text.
@@ -50,7 +51,7 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// The value of the label `transport`.
+    /// The value of the metric label `transport`.
     const fn as_str(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",
@@ -74,7 +75,8 @@ impl Registry {
         Self { sessions: Arc::default(), max_per_user }
     }
 
-    /// Registers a session and returns its mailbox; None when the owner has reached the session limit.
+    /// Registers a session. Returns its guard and its mailbox; None when the owner already has the maximum number of
+    /// sessions.
     #[must_use]
     pub(crate) fn register(
         &self,
@@ -99,8 +101,8 @@ impl Registry {
         self.sessions.read().is_ok_and(|sessions| sessions.contains_key(owner))
     }
 
-    /// Puts an event into the mailbox of each of the owner's sessions. A full mailbox is removed from the registry, and
-    /// its session then ends.
+    /// Puts an event into the mailbox of each of the owner's sessions. If a mailbox is full, removes it from the
+    /// registry; its session then ends.
     pub(crate) fn notify(&self, owner: &Owner, seq: u64, message: &ServerMessage) {
         if !self.contains(owner) {
             return;

@@ -12,15 +12,15 @@ use tokio_tungstenite::{
 
 /// How long the gateway waits for the client's close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the gateway may discard input that it can't parse.
+/// How long the gateway reads and discards bytes at most, after it has received input that it can't parse.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The maximum number of bytes that the gateway discards of input that it can't parse.
+/// The maximum number of bytes that the gateway reads and discards, after it has received input that it can't parse.
 const MAX_DISCARD_BYTES: u64 = 64 * 1024 * 1024;
 /// After this time without a byte, the gateway assumes that the client has stopped sending.
 const QUIET_PERIOD: Duration = Duration::from_millis(300);
 
-/// Returns the close code for a failed read (RFC 6455, section 7.4.1). The code is [`CloseCode::GoingAway`] for a
-/// broken connection. The client receives no close frame then, and reconnects.
+/// Returns the close code for a failed read (RFC 6455, section 7.4.1). For a broken connection, returns
+/// [`CloseCode::GoingAway`]: the client receives no close frame, and reconnects.
 pub(super) const fn code_of(error: &Error) -> CloseCode {
     match error {
         Error::Protocol(violation) if !is_end_of_connection(violation) => CloseCode::ProtocolError,
@@ -45,13 +45,13 @@ const fn has_unreadable_input(code: CloseCode) -> bool {
     matches!(code, CloseCode::ProtocolError | CloseCode::InvalidText | CloseCode::TooBig)
 }
 
-/// Reads and drops input until the client closes the connection or a timeout passes. The caller has already sent the
-/// close frame.
+/// Reads and drops input until the client closes the connection or a timeout passes. Call this function after the close
+/// frame with this code was sent.
 pub(super) async fn finish<S>(mut socket: WebSocketStream<S>, code: CloseCode)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // the connection closes with or without a timeout
+    // the connection closes afterwards, whether or not the timeout has passed
     if has_unreadable_input(code) {
         let _ = tokio::time::timeout(DISCARD_TIMEOUT, discard(socket.get_mut())).await;
     } else {

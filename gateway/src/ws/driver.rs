@@ -32,8 +32,8 @@ use crate::{
     state::AppState,
 };
 
-/// The minimum sleep before the driver checks the token's expiry again. The timer may fire before the injected clock
-/// reaches the expiry; without a minimum, the driver would then check in a busy loop.
+/// The minimum sleep before the driver checks the token's expiry again. The timer of the sleep may fire before the
+/// gateway's clock reaches the expiry. Without a minimum, the driver would then check in a busy loop.
 const MIN_EXPIRY_SLEEP: Duration = Duration::from_millis(10);
 
 /// Runs a session from its first message to its close.
@@ -102,7 +102,7 @@ impl Driver {
         };
         let progress = app.bus.subscribe(subject::user_progress(&owner)).await.map_err(|e| internal(&e))?;
         let credits = app.credits.summary(&owner).await.map_err(|r| internal(&r.problem))?;
-        // read after the registration, so that the mailbox receives every later event
+        // the position is read after the registration, so that the mailbox receives every later event
         let start = app.events.position();
         let ready = session_ready(id, &caller, &start, &app.config.ws, credits);
         outbox.send(OutgoingMessage::Text(ready.to_text().into())).map_err(|TooSlow| CloseCode::TooSlow)?;
@@ -128,7 +128,7 @@ impl Driver {
     ///
     /// - `session_close`: the gateway drains, and the client must reconnect to another gateway. The drain assigns each
     ///   session its own time.
-    /// - `write_failure`: the writer task failed to write, or a write exceeded its deadline.
+    /// - `write_failure`: the writer task failed to write, or a write exceeded the write timeout.
     /// - `stream`: a frame of the client, or its disconnect.
     /// - `mailbox`: the next event of this owner. Events wait in the session's mailbox until the driver sends them.
     ///   While the session resumes, the driver does not read the mailbox, because missed events come first. The mailbox
@@ -137,8 +137,8 @@ impl Driver {
     ///   long replay does not count as a slow client.
     /// - `progress`: progress reports of exporters and notifiers about this owner's exports. The driver limits their
     ///   rate.
-    /// - `requests`: the reply to a request. Requests run as tasks, so that a slow request delays neither heartbeats
-    ///   nor other requests.
+    /// - `requests`: the reply to a request. Requests run as tasks, so that a slow request delays neither pings nor
+    ///   other requests.
     /// - `pumps`: the end of a file stream. A [pump](super::pump) is the task that sends the bytes of one file stream
     ///   to the outbox.
     /// - `heartbeat`: the time of the next ping. Pings detect a dead client sooner than TCP does.

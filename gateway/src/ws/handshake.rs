@@ -41,8 +41,8 @@ pub(crate) fn endpoint() -> Endpoint {
     Endpoint::get(WS_PATH, upgrade)
 }
 
-/// Validates the handshake and upgrades the connection. Refuses a caller without a valid token or ticket with `401`, a
-/// web page of a foreign origin with `403`, and an invalid handshake with `400` or `426`.
+/// Validates the handshake and upgrades the connection. Answers `401` if the request has no valid token or ticket,
+/// `403` if it comes from a web page of a foreign origin, and `400` or `426` if the handshake is invalid.
 async fn upgrade(State(app): State<AppState>, mut request: Request) -> Outcome<Response> {
     let offered = subprotocols(request.headers());
     let caller = authenticate(&app, request.headers(), &offered).await?;

@@ -1,8 +1,9 @@
-//! The outbox of a session: one task writes to the socket, with a timeout for each write. It writes the messages of the
-//! session and the frames of its [pumps](super::pump), the tasks that send the bytes of files.
+//! The outbox of a session: the queues of outgoing messages and file frames, and the task that writes them to the
+//! socket. The session queues messages. Its [pumps](super::pump), the tasks that send the bytes of files, queue frames.
+//! This outbox is not the outbox of the database, in which rows wait for the dispatcher.
 //!
-//! Messages have priority over file bytes, so that heartbeats and the close frame do not wait behind a file. A slow
-//! client fills the frame queue first; its pumps then wait and fetch no further bytes.
+//! Messages have priority over file bytes, so that pings and the close frame do not wait behind a file. A slow client
+//! fills the frame queue first; its pumps then wait and fetch no further bytes.
 
 use std::{
     sync::{
@@ -21,11 +22,13 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode as WireCode},
 };
 
-/// The maximum number of queued messages. A full queue closes the session with the close code 4408.
+/// The maximum number of queued messages. A further message closes the session with the close code 4408.
 const MAX_MESSAGES: usize = 256;
-/// The maximum total size of queued messages, in bytes. A larger queue closes the session with the close code 4408.
+/// The maximum total size of queued messages, in bytes. A message that would exceed this size closes the session with
+/// the close code 4408.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// The outbox drops a progress message while this many messages wait, so that no client receives outdated progress.
+/// While this many messages or more wait, the outbox drops a progress message, so that no client receives outdated
+/// progress.
 const MAX_QUEUED_BEFORE_PROGRESS: usize = 4;
 /// A replay queues an event only while at least this many queue places are free, so that other messages find a place.
 const REPLAY_RESERVE: usize = 64;
@@ -84,10 +87,10 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a progress message. Drops the message instead while [`MAX_QUEUED_BEFORE_PROGRESS`] other messages wait.
+    /// Queues a progress message. Drops it instead while [`MAX_QUEUED_BEFORE_PROGRESS`] or more other messages wait.
     pub(super) fn send_lossy(&self, message: &ServerMessage) {
         if self.messages.capacity() + MAX_QUEUED_BEFORE_PROGRESS > MAX_MESSAGES {
-            // an error means that the byte limit is reached, and a progress message may be lost
+            // an error means that the byte limit is reached or the writer has ended; a progress message may be lost
             let _ = self.send(OutgoingMessage::Text(message.to_text().into()));
         }
     }
@@ -104,7 +107,7 @@ impl Outbox {
     }
 
     /// Returns the sender of the frame queue, for a [pump](super::pump). A pump may put both frames and messages into
-    /// this queue; the writer sends them in the order of the queue.
+    /// this queue; the writer sends them in the order in which they were queued.
     pub(super) fn frames(&self) -> mpsc::Sender<OutgoingMessage> {
         self.frames.clone()
     }
@@ -129,8 +132,9 @@ pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
 }
 
 impl Writer {
-    /// Writes queued messages until `closing` delivers the close code, then sends the close frame and returns the sink.
-    /// After a failed write, writes no further message: sends a close code to `failed`, and waits for `closing`.
+    /// Writes queued messages until `closing` delivers the close code. Then sends the close frame and returns the sink.
+    /// If a write fails or takes too long, sends a close code to `failed`, writes no further message, and waits for
+    /// `closing`.
     pub(super) async fn run<S>(
         mut self,
         mut sink: S,

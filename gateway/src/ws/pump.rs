@@ -1,4 +1,5 @@
-//! The pump of one file stream: sends the bytes of a file to a session's outbox, as many as the stream's window allows.
+//! The pump of one file stream: sends the bytes of a file to a session's outbox, never more than the client permits.
+//! The stream's [`Window`] counts the bytes that the client still permits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,18 +20,19 @@ use super::{
 };
 use crate::delivery::{self, ReadStatus, Reader, ReaderRequest, Source};
 
-/// How long a window may be empty before the pump closes the connection from which it reads the file, and drops
-/// buffered bytes.
+/// If the client permits no further bytes for this time, the pump closes the connection from which it reads the file,
+/// and drops buffered bytes.
 const DISCONNECT_AFTER: Duration = Duration::from_secs(1);
-/// How long a window may be empty before the stream is closed (protocol.md, WebSocket).
+/// If the client permits no further bytes for this time, the pump ends the stream (protocol.md, WebSocket).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// The interval at which a pump checks whether its export has ended while the client's window is empty. The pump does
-/// not rely on the announcement of the end alone, because the announcement may be lost.
+/// While the client permits no further bytes, the pump checks at this interval whether the export has ended. An
+/// announcement reports the end too, but it may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Opens the reader of a new stream, and spawns its pump as a task in `pumps`. The task returns the stream's number,
-/// and a flag. The flag is true if the pump has answered the client's `file.close`, or if the session ends. It is false
-/// if the stream has ended by itself; the session must then answer a `file.close` that is too late for the pump.
+/// and the flag `is_answered` for [`Session::on_stream_end`](super::session::Session::on_stream_end). The flag is true
+/// if the pump has answered the client's `file.close`, or if the session ends. It is false if the stream has ended by
+/// itself. The client may have sent `file.close` too late for the pump; the session must then answer it.
 pub(super) async fn spawn(
     pumps: &mut JoinSet<(u32, bool)>,
     source: Source,
@@ -68,20 +70,20 @@ struct Pump {
     reader: Reader,
     window: Arc<Window>,
     out: mpsc::Sender<OutgoingMessage>,
-    /// The `ref` of the `file.opened` message to send before the first byte: `Some(None)` if the request had no `ref`,
-    /// and `None` after the message was sent.
+    /// The `ref` of the `file.opened` message that the pump must send before the first byte; `Some(None)` if the
+    /// request had no `ref`. None if the pump has sent the message, or if the session sends it.
     unsent_opened: Option<Option<String>>,
     /// The session's trace id. The problems of the stream contain it, so that operators find the session in the logs.
     trace_id: String,
-    /// The time when the window became empty; None while the window has bytes.
+    /// The time since when the client has permitted no further bytes; None while the window has bytes.
     empty_since: Option<Instant>,
 }
 
 /// The error of a send after the session has ended; the pump must end as well.
 struct SessionEnded;
 
-/// The result of a wait with an empty window: `Continue` checks the window and the file again, and `TimedOut` ends the
-/// stream, because its window was empty for [`IDLE_TIMEOUT`].
+/// The result of [`Pump::wait_for_window`]. After `Continue` the pump checks the window and the file again. After
+/// `TimedOut` it ends the stream, because the client has permitted no further bytes for [`IDLE_TIMEOUT`].
 enum WindowWait {
     Continue,
     TimedOut,
@@ -154,8 +156,8 @@ impl Pump {
         self.send(&ServerMessage::FileOpened { reference, stream, export_id, offset, size, attempt }).await
     }
 
-    /// Ends the stream and sends the problem to the client. If `file.opened` was not sent and the export failed or was
-    /// canceled, sends nothing, because the export's event reports the failure.
+    /// Ends the stream and sends the problem to the client. Sends nothing if the client has not received `file.opened`
+    /// and the export failed or was canceled: the event `export.failed` or `export.canceled` reports it.
     async fn end(&mut self, problem: Problem) -> Result<(), SessionEnded> {
         let problem = Box::new(problem.with_request(&Links::for_export(self.export).file, &self.trace_id));
         match self.unsent_opened.take() {

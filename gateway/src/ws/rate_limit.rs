@@ -7,7 +7,8 @@ pub(super) const MESSAGE_COST: u64 = 20;
 /// The cost of a `file.window` in tokens. The cost is low, because a client that reads fast sends thousands of them per
 /// second.
 pub(super) const WINDOW_COST: u64 = 1;
-/// The time in which an empty bucket fills at the sustained rate, in seconds.
+/// The time in which an empty bucket fills, in seconds. A burst of messages may take all tokens of a full bucket at
+/// once.
 const BURST_SECONDS: f64 = 5.0;
 
 #[derive(Debug)]

@@ -24,8 +24,8 @@ pub(super) const WS_PATH: &str = "/v1/ws";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SessionTrace {
     pub(super) trace: TraceContext,
-    /// Whether the client sent a `traceparent`. If so, the session's exports belong to the client's trace. Otherwise
-    /// each export starts a new trace, because a session may be open for days.
+    /// Whether the client sent a `traceparent` with the handshake. If so, the session's exports belong to the client's
+    /// trace. Otherwise each export starts a new trace, because a session may be open for days.
     pub(super) is_client_trace: bool,
 }
 
@@ -49,7 +49,8 @@ pub(super) enum Reply {
     Refreshed(Result<Caller, AuthError>),
     /// The missed events after this sequence number; None if the gateway cannot replay all of them.
     Resumed(u64, Option<Vec<RenderedEvent>>),
-    /// The client's message, and the export with its trace context if the client may open a stream of its file.
+    /// The client's message, and the export with its trace context; a refusal if the client may not open a stream of
+    /// the file.
     Opened(FileOpen, Outcome<(Export, TraceContext)>),
 }
 
@@ -94,7 +95,8 @@ pub(super) async fn perform(app: AppState, caller: Caller, session_trace: Sessio
     }
 }
 
-/// Finds the caller's export, and checks that its file has the requested offset or may still reach it.
+/// Finds the caller's export. Checks that the file contains the requested offset, or that the file of an unfinished
+/// export may still reach it.
 async fn find_readable(app: &AppState, caller: &Caller, open: &FileOpen) -> Outcome<(Export, TraceContext)> {
     let row = app.exports.row(&caller.owner, open.export_id).await?;
     if i64::try_from(open.offset).is_err() {

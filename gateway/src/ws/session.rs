@@ -92,7 +92,8 @@ impl Session {
         self.unanswered_pings = 0;
     }
 
-    /// Handles the end of a heartbeat interval: pings the client, or closes the session of a dead client.
+    /// Handles the end of a heartbeat interval. Pings the client, or closes the session if the client has left
+    /// [`MAX_UNANSWERED_PINGS`] pings unanswered.
     pub(super) fn on_heartbeat(&mut self) -> Action {
         if self.unanswered_pings >= MAX_UNANSWERED_PINGS {
             return Action::Close(CloseCode::TooSlow);

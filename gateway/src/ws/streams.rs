@@ -21,7 +21,7 @@ pub(super) struct NewStream {
     /// The trace context of the export.
     pub(super) trace: TraceContext,
     pub(super) offset: u64,
-    /// The attempt whose bytes the client already has, if the client named one.
+    /// The attempt that produced the bytes that the client already has; None if the client named no attempt.
     pub(super) attempt: Option<u32>,
     pub(super) window: Arc<Window>,
     pub(super) stop: StopSignal,
@@ -113,7 +113,8 @@ impl Streams {
         }
     }
 
-    /// Adds the bytes of a `file.window` to its stream's window. A message for an ended stream has no effect.
+    /// Adds the bytes of a `file.window` message to the window of the message's stream. A message for an ended stream
+    /// has no effect.
     ///
     /// # Errors
     /// When the session never opened the stream.
@@ -139,8 +140,8 @@ impl Streams {
         Ok(CloseResult::PumpAnswers)
     }
 
-    /// Removes a stream whose [pump](super::pump) has ended. If the client has closed the stream and `is_answered` is
-    /// false, returns the `ref` of this close request, which the session must answer. Returns None otherwise.
+    /// Removes a stream whose [pump](super::pump) has ended. Returns the `ref` of the client's `file.close` if the
+    /// session must answer it: the client has closed the stream, and `is_answered` is false. Returns None otherwise.
     pub(super) fn remove(&mut self, stream: u32, is_answered: bool) -> Option<Option<String>> {
         self.open.remove(&stream);
         self.closing.remove(&stream).filter(|_| !is_answered)

@@ -20,7 +20,7 @@ impl Window {
         Self { bytes: AtomicU64::new(bytes), enlarged: Notify::new() }
     }
 
-    /// Adds bytes that the client accepts. The sum saturates at `u64::MAX`.
+    /// Adds bytes that the client accepts in addition. The sum saturates at `u64::MAX`.
     pub(super) fn grant(&self, bytes: u64) {
         let enlarge = |now: u64| Some(now.saturating_add(bytes));
         // the closure always returns a value, so the update never fails
@@ -28,7 +28,8 @@ impl Window {
         self.enlarged.notify_one();
     }
 
-    /// Waits until the window is not empty, and returns its size in bytes. Returns 0 after `timeout`.
+    /// Returns the number of bytes that the client still accepts. If the number is 0, waits until the client permits
+    /// more. Returns 0 if `timeout` passes first.
     pub(super) async fn available(&self, timeout: Duration) -> u64 {
         let granted = async {
             loop {
@@ -42,8 +43,8 @@ impl Window {
         tokio::time::timeout(timeout, granted).await.unwrap_or(0)
     }
 
-    /// Subtracts sent bytes. Only one pump consumes a window, and never more than is available, so the subtraction does
-    /// not underflow.
+    /// Subtracts sent bytes. The subtraction does not underflow, because only one pump consumes a window, and never
+    /// more bytes than [`Window::available`] returned.
     pub(super) fn consume(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::AcqRel);
     }

@@ -8,8 +8,9 @@ use axum::{
 };
 use tokio::time::Instant;
 
-/// Middleware that records the duration of each request. The label `route` is the matched route pattern. Unknown paths
-/// and files of the web page share the value `other`, so that clients cannot create time series.
+/// Middleware that records the duration of each request. The label `route` contains the method and the matched route
+/// pattern. Unknown paths and files of the web page share the value `other`, so that a client cannot create a time
+/// series for each path that it invents.
 pub(crate) async fn record(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());
