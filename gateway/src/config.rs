@@ -37,15 +37,15 @@ pub struct GatewayConfig {
     /// of datasets of unknown size, take the bulk lane. Raise the limit when exporters finish larger datasets within
     /// seconds.
     pub interactive_max_dataset_rows: u64,
-    /// How long a stopping gateway serves all requests as before while `/readyz` answers `503`; only then does it begin
-    /// to shut down. Set it to twice the interval of the load balancer's health check.
+    /// How long a stopping gateway still serves all requests, while `/readyz` already answers `503`. Set it to twice
+    /// the interval of the load balancer's health check.
     pub shutdown_delay: HumanDuration,
     /// The period over which a stopping gateway closes its sessions. Each session closes at a random time within the
     /// period. Raise it when thousands of reconnects at once overload the remaining gateways.
     pub session_close_spread: HumanDuration,
     /// How long downloads over HTTP and other requests may continue after `shutdown_delay`. WebSocket sessions end
-    /// within `session_close_spread` instead. `shutdown_delay` plus the longer of `session_close_spread` and
-    /// `http_drain_timeout` must fit into `shutdown_grace`.
+    /// within `session_close_spread` instead. `shutdown_grace` must be at least `shutdown_delay` plus the longer of
+    /// these two.
     pub http_drain_timeout: HumanDuration,
     /// `[gateway.identity]`: how the gateway verifies tokens.
     pub identity: IdentityConfig,
@@ -116,7 +116,7 @@ pub struct IdentityConfig {
     pub audience: String,
     /// The claim that names the tenant. Change it when the issuer uses another claim, such as `org_id`.
     pub tenant_claim: String,
-    /// The URL of the issuer's key set (RFC 7517); empty: only the local identity signs tokens.
+    /// The URL of the issuer's key set (RFC 7517). Empty: only tokens that this installation signs are accepted.
     pub jwks_url: String,
     /// The signature algorithms accepted from the issuer: a subset of RS256, ES256 and EdDSA. Restrict it to the
     /// algorithms that the issuer uses.
@@ -180,14 +180,14 @@ impl Default for OidcConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalIdentityConfig {
-    /// The HS256 signing secret of at least 32 bytes; empty: no local identity.
+    /// The HS256 secret of at least 32 bytes with which this installation signs tokens. Empty: it signs none.
     pub secret: Secret,
     /// Whether anyone may sign in as one of `users` on the sign-in page, without a password. For a trial on one
     /// machine only.
     pub passwordless_sign_in: bool,
-    /// With `passwordless_sign_in`, the gateway starts only if this is a loopback address; empty: only if
-    /// `gateway.listen` is one. For a gateway in a container, which listens on `0.0.0.0`, set it to the address of the
-    /// published port. The gateway does not listen on this address.
+    /// A safety check: with `passwordless_sign_in`, the gateway starts only if this is a loopback address. Empty: only
+    /// if `gateway.listen` is a loopback address. For a gateway in a container, which listens on `0.0.0.0`, set it to
+    /// the address of the published port. The gateway does not listen on this address.
     pub loopback_check_address: String,
     /// The users that the sign-in page offers.
     pub users: Vec<LocalUser>,
@@ -234,7 +234,8 @@ pub struct WsConfig {
     /// The maximum number of open file streams of one session. Each stream holds one connection to a notifier or the
     /// file store while it transfers bytes.
     pub max_streams: u32,
-    /// How long one write may take before the session closes with 4408. Raise it for clients on very slow links.
+    /// How long one write to a client may take. After that, the gateway closes the WebSocket session with the code
+    /// 4408, or ends the event stream. Raise it for clients on very slow links.
     pub write_timeout: HumanDuration,
     /// The maximum number of sessions of one user on one gateway; each `GET /v1/events` counts as one.
     pub max_sessions_per_user: usize,

@@ -46,7 +46,7 @@ pub(crate) enum AuthError {
     NotYet,
     #[error("The token has another issuer or audience than this installation accepts.")]
     Audience,
-    #[error("The token has no subject or no tenant.")]
+    #[error("The token has no subject or no tenant, or one of more than 255 bytes, or an impossible time of expiry.")]
     Claims,
     /// The issuer's keys or the ticket bucket cannot be read; the caller did nothing wrong.
     #[error("Tokens and tickets cannot be verified at the moment. Retry shortly.")]

@@ -3,7 +3,7 @@
 //!
 //! The NATS bucket stores only the hash of each ticket. So a person who can read the bucket cannot use the tickets.
 
-use async_nats::jetstream::kv::{Operation, Store};
+use async_nats::jetstream::kv::{DeleteErrorKind, Operation, Store};
 use aws_lc_rs::{digest, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -83,7 +83,14 @@ impl Tickets {
         })?;
         let entry = entry.filter(|entry| entry.operation == Operation::Put).ok_or(AuthError::Ticket)?;
         // the expected revision makes one of two concurrent redemptions fail
-        self.bucket.delete_expect_revision(&key, Some(entry.revision)).await.map_err(|_| AuthError::Ticket)?;
+        let deleted = self.bucket.delete_expect_revision(&key, Some(entry.revision)).await;
+        deleted.map_err(|e| match e.kind() {
+            DeleteErrorKind::WrongLastRevision => AuthError::Ticket,
+            _ => {
+                error!(error = %e, "failed to delete a ticket");
+                AuthError::Unavailable
+            }
+        })?;
         let stored: StoredTicket = serde_json::from_slice(&entry.value).map_err(|_| AuthError::Ticket)?;
         let now = self.clock.now();
         if now >= stored.expires_at || now >= stored.caller.expires_at {

@@ -43,7 +43,7 @@ pub(crate) fn authorize_and_validate(
     }
     let Some(Offer { dataset, pool }) = catalog.find(name) else {
         if catalog.is_empty() {
-            return Err(Refusal::new(Slug::Unavailable, "No exporter is running. Retry shortly.")
+            return Err(Refusal::new(Slug::Unavailable, "No exporter offers a dataset at the moment. Retry shortly.")
                 .with_header(header::RETRY_AFTER, 5));
         }
         let fault = FieldError::new("/dataset", format!("unknown dataset `{name}`"));
