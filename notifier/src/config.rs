@@ -13,7 +13,7 @@ use crate::{error::NotifierError, schedule::recurrence::Recurrence};
 pub struct NotifierConfig {
     /// Address of the notifier's only HTTP port, which serves health, metrics, and the bytes of segments for gateways.
     /// Never make it reachable from outside.
-    pub listen: String,
+    pub internal_listen: String,
     /// URL under which gateways reach the internal HTTP port. Set it when the notifier listens on all interfaces;
     /// empty means the listening address.
     pub advertise_url: String,
@@ -45,7 +45,7 @@ pub struct NotifierConfig {
     pub sweep_schedule: String,
     /// Age from which the sweep deletes an object whose export has no row in the database. The row may be missing
     /// because an old backup was restored. Choose an age that leaves time to restore a newer backup with the row.
-    pub missing_row_grace: HumanDuration,
+    pub orphan_object_grace: HumanDuration,
     /// Time between two updates of the metrics that describe the queue and JetStream. Set at most the
     /// scrape interval of Prometheus.
     pub metrics_interval: HumanDuration,
@@ -62,7 +62,7 @@ pub struct NotifierConfig {
 impl Default for NotifierConfig {
     fn default() -> Self {
         Self {
-            listen: "127.0.0.1:0".into(),
+            internal_listen: "127.0.0.1:0".into(),
             advertise_url: String::new(),
             max_concurrent_outcomes: 8,
             max_in_flight_per_tenant_pool_and_lane: 16,
@@ -72,7 +72,7 @@ impl Default for NotifierConfig {
             scheduled_job_timeout: HumanDuration::from_secs(60 * 60),
             reconcile_interval: HumanDuration::from_secs(30),
             sweep_schedule: "0 * * * *".into(),
-            missing_row_grace: HumanDuration::from_secs(24 * 60 * 60),
+            orphan_object_grace: HumanDuration::from_secs(24 * 60 * 60),
             metrics_interval: HumanDuration::from_secs(15),
             time_zone: Tz::UTC,
             tuning: NotifierTuning::default(),

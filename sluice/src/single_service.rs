@@ -97,7 +97,7 @@ pub fn exporter() -> ExitCode {
 pub fn notifier() -> ExitCode {
     main(
         "sluice-notifier",
-        ("notifier.listen", |settings| &settings.notifier.listen),
+        ("notifier.internal_listen", |settings| &settings.notifier.internal_listen),
         async |settings: &Settings, common: &Common, life: &Lifecycle| {
             services::start_notifier(settings, common, life).await.map(drop)
         },

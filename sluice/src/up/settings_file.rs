@@ -86,7 +86,7 @@ struct Identity {
 struct Local {
     secret: String,
     passwordless_sign_in: bool,
-    users: Vec<LocalUser>,
+    sign_in_users: Vec<LocalUser>,
 }
 
 #[derive(Debug, Serialize)]
@@ -150,7 +150,7 @@ fn text(
         sub: id.into(),
         tenant: tenant.into(),
     };
-    let users = LOCAL_USERS.map(user).to_vec();
+    let sign_in_users = LOCAL_USERS.map(user).to_vec();
     let written = WrittenSettings {
         log: Log { filter: LOG_FILTER },
         nats: Nats { url: nats_url, user: USER, password: &secrets.nats_password },
@@ -161,7 +161,9 @@ fn text(
             web_dir,
             shutdown_delay: "0s",
             session_close_spread: "0s",
-            identity: Identity { local: Local { secret: secrets.identity.clone(), passwordless_sign_in: true, users } },
+            identity: Identity {
+                local: Local { secret: secrets.identity.clone(), passwordless_sign_in: true, sign_in_users },
+            },
         },
         exporter: Exporter { datasets_dir: dir.datasets(), catalog },
     };
@@ -187,7 +189,7 @@ mod tests {
         assert_eq!(settings.gateway.listen, "127.0.0.1:8099");
         assert_eq!(settings.nats.password.expose(), secrets.nats_password);
         assert_eq!(settings.gateway.identity.local.secret.expose(), secrets.identity);
-        assert_eq!(settings.gateway.identity.local.users.len(), 4);
+        assert_eq!(settings.gateway.identity.local.sign_in_users.len(), 4);
         assert!(settings.database.url.expose().starts_with("sqlite:///"));
         assert_eq!(settings.exporter.datasets_dir, dir.datasets());
         assert_eq!(settings.exporter.catalog, PathBuf::new());
