@@ -46,8 +46,8 @@ pub struct NotifierConfig {
     /// Age from which the sweep deletes an object whose export has no row in the database. The row may be missing
     /// because an old backup was restored. Choose an age that leaves time to restore a newer backup with the row.
     pub orphan_object_grace: HumanDuration,
-    /// Time between two updates of the metrics that describe the queue and JetStream. Set at most the
-    /// scrape interval of Prometheus.
+    /// Time between two updates of the metrics that describe the queue and JetStream. Set it to at most the scrape
+    /// interval of Prometheus.
     pub metrics_interval: HumanDuration,
     /// The time zone of the cron expressions, from the top-level setting `time_zone`.
     #[serde(skip)]
@@ -93,8 +93,9 @@ pub struct NotifierTuning {
     /// Largest number of connections of gateways to the internal HTTP port; default 1024. Further connections wait
     /// until one ends.
     pub max_connections: usize,
-    /// Time without an update after which a dispatched or running export counts as stale; default 10 min. If the stream
-    /// of jobs holds no job for a stale export, the notifier publishes a new job.
+    /// Time after which an export counts as stale; default 10 min. The time begins with the last update of a dispatched
+    /// export, and with the expiry of the exporter's lease for a running export. If the stream of jobs holds no job for
+    /// a stale export, the notifier publishes a new job.
     pub stale_after: HumanDuration,
     /// Time after the end of an export during which the reconciler looks for objects that a slow exporter wrote after
     /// the end; default 2 h.
@@ -105,19 +106,18 @@ pub struct NotifierTuning {
     /// Time between two polls in which the dispatcher looks for waiting exports; default 500 ms. A poll finds an export
     /// even if the message with which a gateway wakes the dispatcher was lost.
     pub dispatch_poll_interval: HumanDuration,
-    /// Largest number of deliveries of an outcome whose settlement fails; default 20. After the last delivery, the
-    /// outcome becomes a dead letter. If the failure is transient, such as an unreachable database, NATS redelivers the
-    /// outcome without limit.
+    /// Largest number of deliveries of an outcome whose settlement fails permanently; default 20. After the last
+    /// delivery, the outcome becomes a dead letter. After a transient failure, such as an unreachable database, NATS
+    /// redelivers the outcome without limit.
     pub max_outcome_attempts: u32,
     /// Largest number of queue positions published in one round, starting at the front of the queue; default 500.
     pub max_queue_notifications: usize,
-    /// Largest number of grants in one reply to a gateway; default 64. A grant is a URL from which the gateway may read
-    /// one segment.
+    /// Largest number of grants in one reply to a gateway; default 64. A grant is a short-lived URL of one segment.
     pub max_grants: u32,
     /// Largest number of NATS requests of one kind that are answered at the same time; default 32.
     pub max_concurrent_requests: usize,
     /// Time without a transferred byte after which the internal HTTP port closes a connection; default 6 min. A gateway
-    /// that still needs the bytes of a segment then requests a new grant.
+    /// that still needs bytes of the segment then requests a new segment URL.
     pub connection_idle_timeout: HumanDuration,
     /// Time between two polls of the `scheduled_job` table; default 1 s.
     pub schedule_poll_interval: HumanDuration,

@@ -1,4 +1,5 @@
-//! Delivers file bytes to gateways. A gateway requests grants over NATS, and fetches the URLs of the grants.
+//! Delivers file bytes to gateways. A gateway requests grants over NATS, and reads the bytes from them. A grant is a
+//! short-lived URL of one segment.
 
 pub(crate) mod announcements;
 mod continuation;

@@ -25,10 +25,10 @@ pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model) -> Result<boo
     publish(bus, row, OutcomeResult::CancelRequested, "cancel", since).await
 }
 
-/// Publishes the command to delete the file of an export whose owner requested the deletion, or whose retention has
-/// ended. Returns `false` and publishes nothing if the row records neither the request nor an expiry time, or if the
-/// outcomes stream still holds an outcome or a command of this export. The stream drops repeated commands as for
-/// [`publish_cancel`].
+/// Publishes the command to delete the file of an export. The caller has checked that the owner requested the deletion,
+/// or that the retention has ended. Returns `false` and publishes nothing if the row records neither the request nor an
+/// expiry time, or if the outcomes stream still holds an outcome or a command of this export. The stream drops repeated
+/// commands as for [`publish_cancel`].
 ///
 /// # Errors
 /// When the stream does not confirm the command.

@@ -126,9 +126,12 @@ struct LateObjectScan {
 }
 
 impl LateObjectScan {
-    /// Returns the end time and id of the export after which the scan continues; `None` if no scan is in progress or
-    /// due. A new scan starts at the time `oldest`, and is due `interval` after the start of the last scan. A start
-    /// time in the future comes from a wrong clock; a new scan is then due at once.
+    /// Returns the end time and id of the last scanned export, after which the scan continues. Returns `None` if no
+    /// scan is in progress and no new scan is due.
+    ///
+    /// A new scan is due `interval` after the start of the previous one. It begins with the exports that ended after
+    /// `oldest`, so it returns `oldest` and the nil id. If the saved start time lies in the future, a wrong clock set
+    /// it, and a new scan is due at once.
     fn next(
         &mut self,
         now: DateTime<Utc>,

@@ -1,7 +1,7 @@
 //! Deletes stale tickets from their NATS key-value bucket.
 //!
-//! The bucket that Sluice creates expires its entries after a minute. Without this step of the sweep, a bucket that an
-//! operator created without an expiry would keep every ticket.
+//! NATS deletes the entries of a bucket that Sluice created after one minute. An operator may have created the bucket
+//! without an expiry; without this step of the sweep, such a bucket would keep every ticket.
 
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,7 +17,7 @@ use crate::{
 /// differences between machines.
 const STALE_AFTER: TimeDelta = TimeDelta::minutes(10);
 
-/// Deletes all stale tickets, whether they were used or not.
+/// Deletes every ticket that is older than [`STALE_AFTER`], used or unused, and returns the number of deleted entries.
 ///
 /// # Errors
 /// When NATS fails.
