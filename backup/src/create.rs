@@ -2,7 +2,8 @@
 //!
 //! The order of the parts makes the backup consistent:
 //! - Streams come before the database. If an outcome is settled between the two, the backup contains the outcome and
-//!   its effect; settling it again changes nothing. In the other order, the backup would contain neither.
+//!   its effect; settling it again changes nothing. In the other order, the backup could contain neither the outcome
+//!   nor its effect.
 //! - Files come after the database, because the database lists them. A listed object never changes.
 //! - The manifest comes last: a folder without a manifest is not a backup.
 

@@ -9,7 +9,7 @@ use platform::store::FileStore;
 
 use crate::{error::BackupError, manifest::Part};
 
-/// A stream of byte chunks or an I/O error.
+/// A stream of byte chunks, which an I/O error may end early.
 pub(crate) type ByteStream = BoxStream<'static, io::Result<Bytes>>;
 
 /// The size and the SHA-256 of a sequence of bytes.

@@ -72,7 +72,7 @@ pub enum BackupError {
         /// The reason why the object counts as damaged.
         detail: String,
     },
-    /// None of the given keys decrypts the backup.
+    /// The backup is encrypted, and the key or passphrase for it is missing or wrong.
     #[error("the backup is encrypted: {0}")]
     Locked(String),
     /// A newer version of Sluice created the backup.

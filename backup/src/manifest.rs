@@ -56,7 +56,7 @@ pub struct Part {
     pub sha256: String,
 }
 
-/// The counts and versions of the contents of a backup. It is encrypted if the backup is.
+/// The counts and versions of the contents of a backup. This document is encrypted if the backup is encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
     /// The time of the database snapshot, by the clock of the installation.

@@ -1,4 +1,4 @@
-//! Adds the numbers of attempts whose process ended without an outcome to the table of exports.
+//! Adds two counts to the table of exports: the attempts whose lease expired, and the attempts whose own process died.
 
 use sea_orm_migration::prelude::*;
 
