@@ -34,7 +34,7 @@ pub enum SettingsError {
     NoDataDir(PathBuf),
 }
 
-/// The settings of an installation. Every service reads the same tables and uses its own.
+/// The settings of an installation. All services may read the same file; each service uses the tables that concern it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "Settings of Sluice")]

@@ -73,7 +73,7 @@ pub struct DeadLettersOptions {
     /// List at most this many dead letters
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub limit: u32,
-    /// List dead letters older than this number
+    /// List dead letters with a number below this one: the cursor of the previous page
     #[arg(long, value_name = "NUMBER")]
     pub cursor: Option<u64>,
 }

@@ -124,7 +124,8 @@ async fn serve(
     Ok(())
 }
 
-/// Returns the command of an exporter with these settings.
+/// Returns the command with which the exporter runs an export that is set apart, in a process of its own. The command
+/// uses the same settings.
 fn own_process(files: &SettingsFiles, settings: &Settings) -> OwnProcess {
     let paths = [("--data-dir", &files.data_dir), ("--config", &files.config)];
     let options = paths.iter().filter_map(|(name, path)| Some([(*name).into(), path.as_ref()?.into()]));

@@ -67,7 +67,7 @@ struct Url {
     url: String,
 }
 
-/// The settings of the gateway. No load balancer sends requests to this gateway, so that its drain needs no delays.
+/// The settings of the gateway. No load balancer sends requests to this gateway, so its drain needs no delays.
 #[derive(Debug, Serialize)]
 struct Gateway {
     listen: String,
@@ -116,8 +116,8 @@ pub(super) fn write(
     write_private(&file, &text)
 }
 
-/// Returns the catalog in the settings file of the previous start. Each start writes the file again, so that a file
-/// with invalid contents counts as a file without a catalog.
+/// Returns the catalog in the settings file of the previous start. A file with invalid contents counts as a file
+/// without a catalog, because each start writes the file again.
 fn previous_catalog(file: &Path) -> Result<Option<PathBuf>, UpError> {
     #[derive(Default, Deserialize)]
     #[serde(default)]

@@ -1,6 +1,6 @@
-//! Stops a nats-server that outlived a killed `sluice up` before the next one starts: two servers on one folder would
-//! damage its data. The operating system reuses pids, so that [`stop`] signals the process in the pid file only if it
-//! is a nats-server with the configuration file of the folder.
+//! Stops a nats-server that outlived a killed `sluice up`, before the next `sluice up` starts its own: two servers on
+//! one folder would damage the data. The operating system reuses pids. So [`stop`] signals the process in the pid file
+//! only if it is a nats-server with the configuration file of the folder.
 
 use std::{
     fs,
