@@ -1,4 +1,4 @@
-//! Sizes and SHA-256 digests of byte streams, and checks of streams and objects against them.
+//! Computes the size and the SHA-256 of byte streams, and compares streams and objects with an expected digest.
 
 use std::{io, time::Duration};
 

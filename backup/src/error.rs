@@ -119,8 +119,8 @@ impl BackupError {
         Self::Damaged { object: object.to_owned(), detail: detail.to_string() }
     }
 
-    /// Returns a conversion of JetStream errors for `map_err`. It is generic, because async-nats has a different error
-    /// type for each call.
+    /// Returns a function for `map_err` that converts an error of async-nats. The function is generic, because
+    /// async-nats has a different error type for each call.
     pub(crate) fn jetstream<E: std::fmt::Display>(
         action: &'static str,
         stream: &'static str,

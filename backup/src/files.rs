@@ -41,7 +41,7 @@ pub(crate) struct CopyReport {
     pub(crate) new_bytes: u64,
     /// Stored size of all pool objects that the backup references, in bytes.
     pub(crate) pool_bytes: u64,
-    /// Number of completed exports whose files were deleted, or expired, during the backup.
+    /// Number of completed exports whose file was deleted, or whose retention ended, during the backup.
     pub(crate) ended_exports: u64,
     /// At most [`MAX_LOST_OBJECTS`] objects that are missing or damaged in the installation's file store.
     pub(crate) lost_objects: Vec<String>,
@@ -152,7 +152,8 @@ impl Copier<'_> {
         Ok(if self.has_ended(file).await? { CopiedFile::Ended } else { CopiedFile::Lost(object) })
     }
 
-    /// Whether the file was deleted after the snapshot, or can be deleted at any time.
+    /// Whether the file was deleted after the snapshot, or may be deleted from now on, because its retention has ended
+    /// or its owner requested the deletion.
     async fn has_ended(&self, file: &ExportFile) -> Result<bool, BackupError> {
         let row = export::find(&self.source.db, ExportId(file.export)).await?;
         let now = self.source.clock.now();

@@ -29,12 +29,13 @@ pub struct NotifierConfig {
     /// lane of each pool counts on its own. Further exports of the user wait.
     pub max_in_flight_per_user_pool_and_lane: u32,
     /// Duration of the leases of the dispatcher and of scheduled jobs. If the holder does not renew a lease for this
-    /// time, another notifier takes it over. Shorter values speed up a takeover and tolerate less database latency.
+    /// time, another notifier takes over the lease. Shorter values speed up a takeover and tolerate less database
+    /// latency.
     pub lease_duration: HumanDuration,
     /// How long the signed URL of one segment stays valid. Shorter values limit the use of a leaked URL and cost
     /// gateways more requests.
     pub segment_url_ttl: HumanDuration,
-    /// Timeout of one run of a scheduled job, except for backups, which have twice `backup.run_timeout`. Raise it when a
+    /// Timeout of one run of a scheduled job. Backups have another timeout: twice `backup.run_timeout`. Raise it when a
     /// sweep or an audit of a large installation times out.
     pub scheduled_job_timeout: HumanDuration,
     /// Time between two runs of the reconciler, which publishes lost messages again and deletes objects that were

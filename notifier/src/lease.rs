@@ -24,7 +24,8 @@ pub(crate) struct LeaseCandidate {
     holder: String,
     duration: Duration,
     /// What this candidate last observed while another process held the lease: the state of the lease, and when the
-    /// candidate first read this state. An old state shows that the holder has stopped.
+    /// candidate first read this state. A state that stays the same for a whole lease duration shows that the holder
+    /// has stopped.
     observed: Option<(ObservedLease, Instant)>,
 }
 

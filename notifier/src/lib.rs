@@ -10,8 +10,8 @@
 //! - `schedule` runs scheduled jobs, such as the daily grants of credits and the sweep of expired files.
 //!
 //! Any number of notifiers may run at the same time. Every change is a conditional update, so only one of two
-//! concurrent notifiers can make it. JetStream stores only one message with the same message id. A segment URL that a
-//! notifier signed leads to the same notifier.
+//! concurrent notifiers can make it. Of several messages with the same id, JetStream stores only the first. A segment
+//! URL that a notifier signed leads back to this notifier.
 
 mod app;
 mod config;

@@ -309,7 +309,7 @@ pub struct ExportOptions {
     /// Set all parameters of the dataset as one JSON object
     #[arg(long, value_name = "JSON", value_parser = object, conflicts_with = "param")]
     pub params: Option<Map<String, Value>>,
-    /// Resolve moments such as now/d in this time zone, an IANA name (UTC by default)
+    /// Use this time zone for relative times such as now/d: an IANA name (UTC by default)
     #[arg(long, value_name = "ZONE")]
     pub time_zone: Option<String>,
     /// Use this template for the layout of the file

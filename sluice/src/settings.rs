@@ -55,7 +55,7 @@ pub struct Settings {
     pub store: StoreConfig,
     /// The credit policy of gateways and notifiers.
     pub credits: CreditsConfig,
-    /// Gateways: listeners, limits, and the order of a graceful stop.
+    /// Gateways: listeners, limits, and the delays of a graceful stop.
     pub gateway: GatewayConfig,
     /// Exporters: datasets, slots, segments and temporary files.
     pub exporter: ExporterConfig,

@@ -105,7 +105,7 @@ fn with_status(statuses: &[&str]) -> sea_orm::Select<export::Entity> {
     export::Entity::find().filter(export::Column::Status.is_in(statuses.iter().copied()))
 }
 
-/// Returns the query for the page of completed exports after this id, ordered by id.
+/// Returns the query that reads one page of the completed exports with ids above `after`, ordered by id.
 pub(crate) fn completed_exports(after: Uuid) -> sea_orm::Select<export::Entity> {
     with_status(&[Status::Completed.as_str()])
         .filter(export::Column::Id.gt(after))
@@ -160,8 +160,8 @@ pub(crate) async fn read_export_files(
     }))
 }
 
-/// Returns a text for each table that has rows but would be empty in a new installation; no text if the database is
-/// empty.
+/// Returns a message for each table that has rows but would be empty in a new installation. The list is empty if the
+/// database holds no data.
 pub(crate) async fn non_empty_tables(db: &impl ConnectionTrait) -> Result<Vec<String>, BackupError> {
     let backend = db.get_database_backend();
     let tables = match backend {

@@ -131,8 +131,8 @@ pub(crate) fn location(database: &DatabaseConfig) -> Result<String, BackupError>
     postgres::location(database)
 }
 
-/// Returns a text for each table that has rows but would be empty in a new installation; no text if the database is
-/// empty.
+/// Returns a message for each table that has rows but would be empty in a new installation. The list is empty if the
+/// database holds no data.
 pub(crate) async fn non_empty_tables(database: &DatabaseConfig) -> Result<Vec<String>, BackupError> {
     if engine(database) == "sqlite" && !sqlite::path(database)?.exists() {
         return Ok(vec![]);

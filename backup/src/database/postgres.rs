@@ -51,8 +51,8 @@ impl PgDump {
     }
 
     /// Waits until the program exits. The output is a complete dump only if the program succeeds. `consumed` says
-    /// whether the whole output was read. If it was not, kills the program, unless the program fails by itself within a
-    /// second.
+    /// whether the whole output was read. If it was not, this method waits one second for the error of a failed
+    /// program, and otherwise kills the program.
     pub(crate) async fn finish(mut self, consumed: bool) -> Result<(), BackupError> {
         if !consumed {
             // a failure of the program explains best why its output was not consumed

@@ -49,7 +49,8 @@ pub struct RestorePlan {
     pub key_files: KeyFiles,
     /// Whether to restart an interrupted restore of the same target.
     pub restart: bool,
-    /// The current time, at which the retention of completed exports without a file in the backup ends.
+    /// The current time. The restore ends the retention of each completed export at this time if the backup does not
+    /// have its file.
     pub now: DateTime<Utc>,
 }
 
@@ -148,7 +149,7 @@ impl BackupReader<'_> {
         Ok(Lines::new(bytes, path))
     }
 
-    /// Loads the database and compares its row counts with the backup.
+    /// Loads the database, and compares its row counts with the counts in the backup.
     async fn restore_database(&self, contents: &Contents, target: &Target) -> Result<DatabaseConnection, BackupError> {
         let (bytes, _) = self.part(database::PART_STEM).await?;
         let db = database::load(&target.database, self.config, &contents.engine, bytes).await?;

@@ -19,8 +19,8 @@ use tracing::debug;
 
 use crate::config::NotifierConfig;
 
-/// With an unchanged position, a changed remaining time is published only if the change exceeds a fifth of the last
-/// published time: that time divided by this number.
+/// If only the remaining time of an export has changed, it is published only after a change of more than a fifth: the
+/// last published time divided by this number.
 const ETA_CHANGE_DIVISOR: u64 = 5;
 
 /// Publishes queue positions in rounds, and remembers the last published position of each waiting export.

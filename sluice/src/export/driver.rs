@@ -22,7 +22,7 @@ use super::{
 };
 use crate::output;
 
-/// The time without a message from the gateway after which the driver gives up.
+/// The time without a message from the gateway after which the driver stops reconnecting and fails.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// The time limit for canceling the export.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,8 +1,8 @@
 //! `sluice up`: runs all services in one process, with nats-server as its child.
 //!
 //! The modules, in the order of a start: `data_dir` claims the folder, `secrets` creates or reads the secrets,
-//! `stale_nats` stops the nats-server of a killed predecessor, `nats` runs the server, `settings_file` writes the
-//! settings that the other commands read, and `ready_block` prints the address and example commands.
+//! `stale_nats` stops a nats-server that a killed `sluice up` left running, `nats` runs the server, `settings_file`
+//! writes the settings that the other commands read, and `ready_block` prints the address and example commands.
 
 mod data_dir;
 mod error;

@@ -1,5 +1,5 @@
-//! The settings file that `sluice up` writes into its data folder, from which the other commands read the addresses and
-//! secrets of the running services.
+//! Writes the settings file into the data folder of `sluice up`. Other commands read the addresses and secrets of the
+//! running services from this file.
 
 use std::{
     env, fs,

@@ -60,8 +60,8 @@ fn proc(pid: i32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
 }
 
-/// Returns the arguments of a process, each terminated by a zero byte; empty for a process that does not exist or is
-/// hidden.
+/// Returns the arguments of a process, each terminated by a zero byte; empty if the process does not exist or this
+/// process may not read them.
 fn command_line(pid: i32) -> Vec<u8> {
     fs::read(proc(pid).join("cmdline")).unwrap_or_default()
 }

@@ -31,7 +31,7 @@ use crate::{
 /// again. The command of a younger request is probably still in the stream.
 const COMMAND_GRACE: Duration = Duration::from_secs(10);
 /// Time that passes after the end of an export before the reconciler scans the objects of the export. During this time,
-/// the settler is probably still deleting the leftovers.
+/// the settler is probably still deleting the objects that the export no longer needs.
 const SETTLE_GRACE: Duration = Duration::from_secs(60);
 /// Number of times that the reconciler scans the objects of each ended export within `orphan_scan_window`.
 const SCANS_PER_WINDOW: u32 = 4;

@@ -1,7 +1,7 @@
 //! Deletes stale tickets from their NATS key-value bucket.
 //!
-//! NATS deletes the entries of a bucket that Sluice created after one minute. An operator may have created the bucket
-//! without an expiry; without this step of the sweep, such a bucket would keep every ticket.
+//! If Sluice created the bucket, NATS deletes each entry after one minute. If an operator created the bucket without an
+//! expiry, it would keep every ticket without this step of the sweep.
 
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use chrono::{DateTime, TimeDelta, Utc};
