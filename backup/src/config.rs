@@ -16,8 +16,8 @@ pub struct BackupConfig {
     /// Where backups are stored: a folder, `file:///folder` or `s3://bucket/prefix`. Empty means that no backups are
     /// made. Give each installation a destination that no other installation uses.
     pub destination: String,
-    /// Endpoint of an S3-compatible store, for an `s3://` destination; empty: AWS. An `http://` URL sends backups without
-    /// TLS: use it only on a trusted network.
+    /// Endpoint of an S3-compatible store, for an `s3://` destination; empty: AWS. An `http://` URL sends backups
+    /// without TLS: use it only on a trusted network.
     pub s3_endpoint: String,
     /// Region of the destination's bucket.
     pub s3_region: String,
