@@ -19,8 +19,8 @@ use tracing::debug;
 
 use crate::config::NotifierConfig;
 
-/// If only the remaining time of an export has changed, it is published only after a change of more than a fifth: the
-/// last published time divided by this number.
+/// The smallest change of a remaining time that is worth a new progress report, as a divisor of the last published
+/// time: 5 means a fifth.
 const ETA_CHANGE_DIVISOR: u64 = 5;
 
 /// Publishes queue positions in rounds, and remembers the last published position of each waiting export.

@@ -119,7 +119,7 @@ impl Reconciler {
 /// starts again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct LateObjectScan {
-    /// The start time of the current or the last scan.
+    /// The start time of the current scan, or of the last scan if none is in progress.
     began: Option<DateTime<Utc>>,
     /// The end time and id of the last scanned export; `None` if the scan is complete.
     after: Option<(DateTime<Utc>, Uuid)>,
