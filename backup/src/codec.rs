@@ -1,6 +1,6 @@
-//! Encodes the parts of a backup with zstd and, if configured, age, and decodes them. Bytes pass through bounded
-//! channels, so the memory does not grow with the size of a part. Both directions hash the bytes before and after the
-//! conversion.
+//! Encodes the parts of a backup, and decodes them. Encoding compresses with zstd and, if configured, encrypts with
+//! age. Bytes pass through bounded channels, so the memory does not grow with the size of a part. Both directions hash
+//! the bytes before and after the conversion.
 
 use std::{
     io::{self, Write},

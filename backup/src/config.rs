@@ -16,8 +16,8 @@ pub struct BackupConfig {
     /// Where backups are stored: a folder, `file:///folder` or `s3://bucket/prefix`. Empty means that no backups are
     /// made. Give each installation a destination that no other installation uses.
     pub destination: String,
-    /// Endpoint of an S3-compatible store, for an `s3://` destination; empty: AWS. An `http://` URL sends backups without
-    /// TLS: use it only on a trusted network.
+    /// Endpoint of an S3-compatible store, for an `s3://` destination; empty: AWS. An `http://` URL sends backups
+    /// without TLS: use it only on a trusted network.
     pub s3_endpoint: String,
     /// Region of the destination's bucket.
     pub s3_region: String,
@@ -25,7 +25,8 @@ pub struct BackupConfig {
     pub s3_access_key_id: String,
     /// Secret that belongs to the access key.
     pub s3_secret_access_key: Secret,
-    /// When to back up: a cron expression of five fields, or of six with seconds first, in the top-level `time_zone`.
+    /// Cron expression of the times at which a backup is made, evaluated in the top-level `time_zone`. It has five
+    /// fields, or six fields that begin with the seconds.
     pub schedule: String,
     /// Number of days whose last backup is kept. More days need more space at the destination.
     pub keep_daily: usize,
@@ -33,13 +34,14 @@ pub struct BackupConfig {
     pub keep_weekly: usize,
     /// Number of months whose last backup is kept.
     pub keep_monthly: usize,
-    /// Public age keys (`age1…`) for which backups are encrypted; empty for no encryption by key. The machine that
-    /// creates backups can't read them.
+    /// Public age keys (`age1…`) for which backups are encrypted; empty for no encryption by key. Only the matching
+    /// private keys decrypt the backups, so the machine that creates backups can't read them.
     pub recipients: Vec<String>,
     /// File whose first line is the passphrase that encrypts backups; empty for no passphrase. Use it if you don't want
     /// to manage a key pair. It can't be used together with `recipients`.
     pub passphrase_file: String,
-    /// Whether backups include the files of completed exports. If not, a restore expires these exports.
+    /// Whether backups include the files of completed exports. If not, the retention of these exports ends when a
+    /// backup is restored.
     pub include_files: bool,
     /// Folder of `pg_dump` and `pg_restore`; empty for those on the `PATH`. Their version must not be older than that
     /// of the server.
@@ -64,7 +66,7 @@ pub struct BackupTuning {
     pub concurrency: usize,
     /// The zstd compression level; default 3.
     pub compression_level: i32,
-    /// Longest time without a byte in a read or a write; default 5 min.
+    /// Longest time that a read or a write may take without a byte before it fails; default 5 min.
     pub stall_timeout: Duration,
 }
 

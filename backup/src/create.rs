@@ -1,8 +1,9 @@
 //! Creates a backup.
 //!
 //! The order of the parts makes the backup consistent:
-//! - Streams come before the database. If an outcome is settled between the two, the backup contains the outcome and
-//!   its effect; settling it again changes nothing. In the other order, the backup would contain neither.
+//! - Streams come before the database. If an outcome is settled after the copy of the streams and before the copy of
+//!   the database, the backup contains the outcome and its effect; settling it again changes nothing. In the other
+//!   order, the backup could contain neither the outcome nor its effect.
 //! - Files come after the database, because the database lists them. A listed object never changes.
 //! - The manifest comes last: a folder without a manifest is not a backup.
 

@@ -1,4 +1,4 @@
-//! Sizes and SHA-256 digests of byte streams, and checks of streams and objects against them.
+//! Computes the size and the SHA-256 of byte streams, and compares streams and objects with an expected digest.
 
 use std::{io, time::Duration};
 
@@ -9,7 +9,7 @@ use platform::store::FileStore;
 
 use crate::{error::BackupError, manifest::Part};
 
-/// A stream of byte chunks or an I/O error.
+/// A stream of byte chunks, which an I/O error may end early.
 pub(crate) type ByteStream = BoxStream<'static, io::Result<Bytes>>;
 
 /// The size and the SHA-256 of a sequence of bytes.

@@ -72,7 +72,7 @@ pub enum BackupError {
         /// The reason why the object counts as damaged.
         detail: String,
     },
-    /// None of the given keys decrypts the backup.
+    /// The backup is encrypted, and the key or passphrase for it is missing or wrong.
     #[error("the backup is encrypted: {0}")]
     Locked(String),
     /// A newer version of Sluice created the backup.
@@ -119,8 +119,8 @@ impl BackupError {
         Self::Damaged { object: object.to_owned(), detail: detail.to_string() }
     }
 
-    /// Returns a conversion of JetStream errors for `map_err`. It is generic, because async-nats has a different error
-    /// type for each call.
+    /// Returns a function for `map_err` that converts an error of async-nats. The function is generic, because
+    /// async-nats has a different error type for each call.
     pub(crate) fn jetstream<E: std::fmt::Display>(
         action: &'static str,
         stream: &'static str,

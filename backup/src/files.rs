@@ -31,19 +31,19 @@ const MAX_LOST_OBJECTS: usize = 100;
 pub(crate) struct CopyReport {
     /// Number of exports whose files are in the backup.
     pub(crate) files: u64,
-    /// Number of objects of these files.
+    /// Number of objects of the files in the backup.
     pub(crate) objects: u64,
-    /// Size of these files in bytes.
+    /// Size of the files in the backup, in bytes.
     pub(crate) bytes: u64,
     /// Number of objects that were added to the pool.
     pub(crate) new_objects: u64,
     /// Stored size of the added objects in bytes.
     pub(crate) new_bytes: u64,
-    /// Stored size of all pool objects of these files in bytes.
+    /// Stored size of all pool objects that the backup references, in bytes.
     pub(crate) pool_bytes: u64,
-    /// Number of completed exports whose files were deleted, or expired, during the backup.
+    /// Number of completed exports whose file was deleted, or whose retention ended, during the backup.
     pub(crate) ended_exports: u64,
-    /// Objects that are missing or damaged in the installation's file store.
+    /// At most [`MAX_LOST_OBJECTS`] objects that are missing or damaged in the installation's file store.
     pub(crate) lost_objects: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Copier<'a> {
     pub(crate) id: &'a str,
 }
 
-/// An object of a file that is stored in the pool.
+/// An object of an export's file, and its copy in the pool.
 struct StoredObject {
     file: FileEntry,
     pool: PoolEntry,
@@ -152,7 +152,8 @@ impl Copier<'_> {
         Ok(if self.has_ended(file).await? { CopiedFile::Ended } else { CopiedFile::Lost(object) })
     }
 
-    /// Whether the file was deleted after the snapshot, or can be deleted at any time.
+    /// Whether the file was deleted after the snapshot, or may be deleted from now on, because its retention has ended
+    /// or its owner requested the deletion.
     async fn has_ended(&self, file: &ExportFile) -> Result<bool, BackupError> {
         let row = export::find(&self.source.db, ExportId(file.export)).await?;
         let now = self.source.clock.now();

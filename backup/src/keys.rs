@@ -2,7 +2,7 @@
 //!
 //! With `recipients`, backups are encrypted for public age keys, so the machine that creates backups can't read them.
 //! With a passphrase, the destination stores one age key, encrypted with the passphrase. All backups use this key,
-//! because deriving a key from the passphrase for each object would take a second each.
+//! because it takes about a second to derive a key from the passphrase, too long to repeat for each object.
 
 use std::{
     io::{Read, Write},

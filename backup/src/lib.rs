@@ -1,7 +1,7 @@
 //! Backup and restore of an installation: the database, the messages that the database can't rebuild, the settings, and
 //! the files of completed exports.
 //!
-//! The modules, in the order in which a backup uses them:
+//! The modules:
 //! - [`create()`] copies the streams, the database, the files and the settings, in this order, and writes the manifest
 //!   last. A folder without a manifest is not a backup.
 //! - `database` takes one consistent snapshot of SQLite or PostgreSQL, and counts the rows in it.
@@ -9,8 +9,8 @@
 //! - `pool` stores each object of an export's file once for all backups, and never overwrites an object.
 //! - [`prune`] deletes the backups that the retention policy ([`retained`]) no longer keeps, and the objects that only
 //!   deleted backups referenced.
-//! - [`verify`] compares all stored bytes with their digests. [`restore()`] does so before it changes anything, and
-//!   afterwards reads all restored data again.
+//! - [`verify`] compares all stored bytes with their digests. [`restore()`] makes the same comparison before it changes
+//!   the target, and reads all restored data again at the end.
 //!
 //! The layout of the destination:
 //!
@@ -27,7 +27,7 @@
 //! ```
 //!
 //! This crate knows neither schedules nor leases: its callers (the scheduled job of the notifier, the commands of the
-//! binary) make sure that one process at a time creates or prunes backups at a destination.
+//! binary) make sure that only one process at a time creates or prunes backups at a destination.
 
 mod channel;
 mod codec;

@@ -56,7 +56,7 @@ pub struct Part {
     pub sha256: String,
 }
 
-/// The counts and versions of the contents of a backup. It is encrypted if the backup is.
+/// The counts and versions of the contents of a backup. This document is encrypted if the backup is encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
     /// The time of the database snapshot, by the clock of the installation.
@@ -71,8 +71,8 @@ pub struct Contents {
     pub counts: Counts,
     /// Whether the backup includes the files of completed exports.
     pub files: bool,
-    /// Number of completed exports whose files were deleted, or expired, during the backup; their files are not
-    /// included.
+    /// Number of completed exports whose file was deleted, or whose retention ended, during the backup. The backup does
+    /// not include these files.
     pub ended_exports: u64,
     /// The first 100 objects that were missing or damaged in the file store.
     pub lost_objects: Vec<String>,

@@ -58,7 +58,8 @@ pub(crate) fn writing_backup(name: &str) -> Option<&str> {
     start_of(id).map(|_| id)
 }
 
-/// The pool objects of all complete backups with the same keys. Needs about 300 bytes of memory for each object.
+/// The pool objects that a new backup references instead of storing them again: those of all complete backups with the
+/// same keys. Needs about 300 bytes of memory for each object.
 #[derive(Default)]
 pub(crate) struct KnownObjects {
     entries: HashMap<String, PoolEntry>,

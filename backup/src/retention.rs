@@ -22,7 +22,7 @@ pub struct RetentionPolicy {
 ///
 /// Of each of the newest days, weeks and months that have a backup, the last backup is kept. Periods without a backup
 /// do not count, so a machine that was off for a year keeps its last backups. The newest backup is always kept. A
-/// backup with a start time in the future is kept too and does not count, because either clock may be wrong.
+/// backup with a start time in the future is kept in addition to these backups, because either clock may be wrong.
 #[must_use]
 pub fn retained(backups: &[DateTime<Utc>], now: DateTime<Utc>, policy: &RetentionPolicy) -> HashSet<usize> {
     let mut kept: HashSet<usize> = (0..backups.len()).filter(|n| backups[*n] > now).collect();

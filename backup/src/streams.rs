@@ -88,7 +88,7 @@ pub(crate) async fn saved_messages(
     }))
 }
 
-/// Returns a description of each stream that holds messages.
+/// Returns a message for each stream that holds messages. The list is empty if all streams are empty.
 pub(crate) async fn non_empty(bus: &Bus) -> Result<Vec<String>, BackupError> {
     let mut found = vec![];
     for stream in ALL_STREAMS {

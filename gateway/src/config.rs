@@ -182,7 +182,7 @@ impl Default for OidcConfig {
 pub struct LocalIdentityConfig {
     /// The HS256 secret of at least 32 bytes with which this installation signs tokens. Empty: it signs none.
     pub secret: Secret,
-    /// Whether anyone may sign in as one of `users` on the sign-in page, without a password. For a trial on one
+    /// Whether anyone may sign in as one of `sign_in_users` on the sign-in page, without a password. For a trial on one
     /// machine only.
     pub passwordless_sign_in: bool,
     /// A safety check: with `passwordless_sign_in`, the gateway starts only if this is a loopback address. Empty: only
@@ -190,7 +190,7 @@ pub struct LocalIdentityConfig {
     /// the address of the published port. The gateway does not listen on this address.
     pub loopback_check_address: String,
     /// The users that the sign-in page offers.
-    pub users: Vec<LocalUser>,
+    pub sign_in_users: Vec<LocalUser>,
     /// The lifetime of a token from the sign-in page. Shorten it to see the page refresh its token.
     pub token_ttl: HumanDuration,
 }
@@ -201,7 +201,7 @@ impl Default for LocalIdentityConfig {
             secret: Secret::default(),
             passwordless_sign_in: false,
             loopback_check_address: String::new(),
-            users: Vec::new(),
+            sign_in_users: Vec::new(),
             token_ttl: HumanDuration::from_secs(60 * 60),
         }
     }

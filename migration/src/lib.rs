@@ -37,8 +37,8 @@ impl MigratorTrait for Migrator {
 
 /// Returns the names of the migrations that the database lacks, without a change of the database.
 ///
-/// Additional migrations in the database are no error. A newer release has applied them, and an older release may run
-/// during a rollout or after a rollback.
+/// Migrations that this release does not know are no error: a newer release has applied them, and this release may run
+/// on the same database during a rollout or after a rollback.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,4 +1,5 @@
-//! Adds the numbers of attempts whose process ended without an outcome to the table of exports.
+//! Adds two counts to the table of exports: the attempts whose lease expired, and the attempts that ran in a process of
+//! their own which died.
 
 use sea_orm_migration::prelude::*;
 

@@ -57,7 +57,7 @@ pub async fn start(
     catalog.watch(deps.bus.catalog().await?, life);
     let dispatcher = Dispatcher::new(deps.clone(), Arc::clone(&config), catalog.clone(), &instance);
 
-    // the HTTP port starts before the grants, so that gateways can fetch every granted URL
+    // the HTTP port starts before this notifier answers grant requests, so that gateways can fetch every granted URL
     http::spawn(&config, deps.clone(), Arc::clone(&minter), listener, life);
 
     let metadata = [("instance", instance.as_str()), ("url", url.as_str())];

@@ -13,7 +13,7 @@ use crate::{error::NotifierError, schedule::recurrence::Recurrence};
 pub struct NotifierConfig {
     /// Address of the notifier's only HTTP port, which serves health, metrics, and the bytes of segments for gateways.
     /// Never make it reachable from outside.
-    pub listen: String,
+    pub internal_listen: String,
     /// URL under which gateways reach the internal HTTP port. Set it when the notifier listens on all interfaces;
     /// empty means the listening address.
     pub advertise_url: String,
@@ -29,12 +29,13 @@ pub struct NotifierConfig {
     /// lane of each pool counts on its own. Further exports of the user wait.
     pub max_in_flight_per_user_pool_and_lane: u32,
     /// Duration of the leases of the dispatcher and of scheduled jobs. If the holder does not renew a lease for this
-    /// time, another notifier takes it over. Shorter values speed up a takeover and tolerate less database latency.
+    /// time, another notifier takes over the lease. Shorter values speed up a takeover and tolerate less database
+    /// latency.
     pub lease_duration: HumanDuration,
     /// How long the signed URL of one segment stays valid. Shorter values limit the use of a leaked URL and cost
     /// gateways more requests.
     pub segment_url_ttl: HumanDuration,
-    /// Timeout of one run of a scheduled job, except for backups, which have twice `backup.run_timeout`. Raise it when a
+    /// Timeout of one run of a scheduled job. Backups have another timeout: twice `backup.run_timeout`. Raise it when a
     /// sweep or an audit of a large installation times out.
     pub scheduled_job_timeout: HumanDuration,
     /// Time between two runs of the reconciler, which publishes lost messages again and deletes objects that were
@@ -45,9 +46,9 @@ pub struct NotifierConfig {
     pub sweep_schedule: String,
     /// Age from which the sweep deletes an object whose export has no row in the database. The row may be missing
     /// because an old backup was restored. Choose an age that leaves time to restore a newer backup with the row.
-    pub missing_row_grace: HumanDuration,
-    /// Time between two updates of the metrics that describe the queue and JetStream. Set at most the
-    /// scrape interval of Prometheus.
+    pub orphan_object_grace: HumanDuration,
+    /// Time between two updates of the metrics that describe the queue and JetStream. Set it to at most the scrape
+    /// interval of Prometheus.
     pub metrics_interval: HumanDuration,
     /// The time zone of the cron expressions, from the top-level setting `time_zone`.
     #[serde(skip)]
@@ -62,7 +63,7 @@ pub struct NotifierConfig {
 impl Default for NotifierConfig {
     fn default() -> Self {
         Self {
-            listen: "127.0.0.1:0".into(),
+            internal_listen: "127.0.0.1:0".into(),
             advertise_url: String::new(),
             max_concurrent_outcomes: 8,
             max_in_flight_per_tenant_pool_and_lane: 16,
@@ -72,7 +73,7 @@ impl Default for NotifierConfig {
             scheduled_job_timeout: HumanDuration::from_secs(60 * 60),
             reconcile_interval: HumanDuration::from_secs(30),
             sweep_schedule: "0 * * * *".into(),
-            missing_row_grace: HumanDuration::from_secs(24 * 60 * 60),
+            orphan_object_grace: HumanDuration::from_secs(24 * 60 * 60),
             metrics_interval: HumanDuration::from_secs(15),
             time_zone: Tz::UTC,
             tuning: NotifierTuning::default(),
@@ -93,8 +94,9 @@ pub struct NotifierTuning {
     /// Largest number of connections of gateways to the internal HTTP port; default 1024. Further connections wait
     /// until one ends.
     pub max_connections: usize,
-    /// Time without an update after which a dispatched or running export counts as stale; default 10 min. If the stream
-    /// of jobs holds no job for a stale export, the notifier publishes a new job.
+    /// Time after which an export counts as stale; default 10 min. The time begins with the last update of a dispatched
+    /// export, and with the expiry of the exporter's lease for a running export. If the stream of jobs holds no job for
+    /// a stale export, the notifier publishes a new job.
     pub stale_after: HumanDuration,
     /// Time after the end of an export during which the reconciler looks for objects that a slow exporter wrote after
     /// the end; default 2 h.
@@ -105,19 +107,18 @@ pub struct NotifierTuning {
     /// Time between two polls in which the dispatcher looks for waiting exports; default 500 ms. A poll finds an export
     /// even if the message with which a gateway wakes the dispatcher was lost.
     pub dispatch_poll_interval: HumanDuration,
-    /// Largest number of deliveries of an outcome whose settlement fails; default 20. After the last delivery, the
-    /// outcome becomes a dead letter. If the failure is transient, such as an unreachable database, NATS redelivers the
-    /// outcome without limit.
+    /// Largest number of deliveries of an outcome whose settlement fails permanently; default 20. After the last
+    /// delivery, the outcome becomes a dead letter. After a transient failure, such as an unreachable database, NATS
+    /// redelivers the outcome without limit.
     pub max_outcome_attempts: u32,
     /// Largest number of queue positions published in one round, starting at the front of the queue; default 500.
     pub max_queue_notifications: usize,
-    /// Largest number of grants in one reply to a gateway; default 64. A grant is a URL from which the gateway may read
-    /// one segment.
+    /// Largest number of grants in one reply to a gateway; default 64. A grant is a short-lived URL of one segment.
     pub max_grants: u32,
     /// Largest number of NATS requests of one kind that are answered at the same time; default 32.
     pub max_concurrent_requests: usize,
     /// Time without a transferred byte after which the internal HTTP port closes a connection; default 6 min. A gateway
-    /// that still needs the bytes of a segment then requests a new grant.
+    /// that still needs bytes of the segment then requests a new segment URL.
     pub connection_idle_timeout: HumanDuration,
     /// Time between two polls of the `scheduled_job` table; default 1 s.
     pub schedule_poll_interval: HumanDuration,

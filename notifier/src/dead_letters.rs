@@ -21,15 +21,15 @@ use uuid::Uuid;
 
 use crate::error::NotifierError;
 
-/// The token for the reason in the NATS subject of a dead-lettered outcome: `sluice.v1.dead.<reason>.<export id>`. The
-/// dead letter of a job has another reason.
+/// The `<reason>` in the NATS subject of a dead-lettered outcome, which is `sluice.v1.dead.<reason>.<export id>`. The
+/// subject of a dead-lettered job names another reason.
 const OUTCOME_REASON: &str = "outcome";
 /// The header that holds the original subject of a dead-lettered outcome.
 const SUBJECT_HEADER: &str = "Sluice-Subject";
 /// The header that says why a dead-lettered outcome could not be settled.
 const REASON_HEADER: &str = "Sluice-Reason";
-/// Largest number of messages that one call of [`DeadLetterStream::page`] tries to read. A deleted dead letter counts,
-/// but adds nothing to the page.
+/// Largest number of sequence numbers that one call of [`DeadLetterStream::page`] looks up. The sequence number of a
+/// deleted dead letter counts too, although it adds nothing to the page.
 const MAX_READS_PER_PAGE: u64 = 400;
 /// Largest number of dead letters that one call of [`DeadLetterStream::delete_all`] deletes. An export may have one for
 /// its job and one for each outcome that could not be settled.
@@ -71,7 +71,7 @@ pub(crate) async fn store_outcome(
 pub(crate) struct DeadLetterStream(Stream);
 
 /// One page of dead letters, newest first. `total` counts all dead letters of the stream. `next` is the argument
-/// `before` for the next page; `None` on the last page.
+/// `before` with which [`DeadLetterStream::page`] reads the next page; `None` on the last page.
 pub(crate) struct Page {
     pub(crate) items: Vec<DeadLetter>,
     pub(crate) total: u64,
@@ -88,7 +88,8 @@ impl DeadLetterStream {
         stream.map(Self).map_err(NotifierError::jetstream("find the dead-letter stream"))
     }
 
-    /// Reads the newest dead letters with a sequence number below `before`.
+    /// Reads up to `limit` dead letters with a sequence number below `before`, newest first. `None` starts at the
+    /// newest dead letter.
     ///
     /// # Errors
     /// When NATS does not answer.
@@ -111,7 +112,7 @@ impl DeadLetterStream {
         Ok(Page { items, total: state.messages, next: more.then_some(sequence + 1) })
     }
 
-    /// Reads the latest dead-lettered outcome of an export.
+    /// Returns the latest dead-lettered outcome of an export; `None` if there is none.
     ///
     /// # Errors
     /// When NATS does not answer.

@@ -5,7 +5,8 @@ use entity::StoreError;
 use platform::{bus::BusError, store::FileStoreError};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// A failure inside a notifier. The notifier never sends these texts to clients; clients receive a problem (RFC 9457).
+/// A failure inside a notifier. The text of an error is for logs and operators. Clients never receive it; they receive
+/// a problem (RFC 9457) instead.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifierError {
     /// A setting is invalid; the text names its key.
@@ -54,7 +55,8 @@ pub enum NotifierError {
     /// A backup failed; the error names the step.
     #[error(transparent)]
     Backup(#[from] Box<BackupError>),
-    /// Another process holds the lease under a newer fencing token.
+    /// This process no longer holds its lease: another process acquired the lease, or this process could not renew it
+    /// in time.
     #[error("another process holds the lease")]
     Fenced,
     /// The process is shutting down.
@@ -84,8 +86,8 @@ impl From<DbErr> for NotifierError {
 }
 
 impl NotifierError {
-    /// Whether a retry may succeed once a dependency recovers. The caller retries a transient failure without limit.
-    /// Any other failure would recur at every retry.
+    /// Whether the failure is transient: a retry may succeed as soon as a dependency recovers. The caller retries a
+    /// transient failure without limit. Any other failure would recur at every retry.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Bus(e) => !matches!(e, BusError::Unreadable(_) | BusError::Version(_)),

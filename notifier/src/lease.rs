@@ -1,5 +1,6 @@
-//! Leases in the database, each with a fencing token and at most one holder. Only the holder of the dispatcher's lease
-//! dispatches exports, and only the holder of a scheduled job's lease runs the job.
+//! Leases in the database. A lease is the right of one process to do a task until a time: the holder of the
+//! dispatcher's lease dispatches exports, and the holder of a scheduled job's lease runs the job. A fencing token,
+//! which grows with each holder, lets the database refuse late writes of an earlier holder.
 
 use std::{future::Future, time::Duration};
 
@@ -22,8 +23,9 @@ pub(crate) struct LeaseCandidate {
     name: String,
     holder: String,
     duration: Duration,
-    /// The last state of the lease that this candidate read while another process held the lease, and the time of the
-    /// first read of this state.
+    /// What this candidate last observed while another process held the lease: the state of the lease, and when the
+    /// candidate first read this state. A state that stays the same for a whole lease duration shows that the holder
+    /// has stopped.
     observed: Option<(ObservedLease, Instant)>,
 }
 
@@ -87,8 +89,8 @@ impl HeldLease {
         self.token
     }
 
-    /// Runs `work` and renews the lease in the meantime. Drops `work` when another process holds the lease, or when the
-    /// lease may expire before the next renewal.
+    /// Runs `work` to its end and returns its result; renews the lease in the meantime. Stops `work` by dropping it
+    /// when another process holds the lease, or when the lease may expire before the next renewal.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when `work` was dropped.

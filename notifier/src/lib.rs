@@ -1,16 +1,17 @@
 //! The notifier settles outcomes, publishes user events, delivers file bytes, and runs the scheduled jobs.
 //!
-//! Modules, in the order in which an export passes them:
+//! The modules. An export passes the first four in this order:
 //! - `dispatch` publishes committed exports as jobs, in a fair order.
 //! - `delivery` grants gateways short-lived segment URLs and serves the bytes, also while the export still runs.
 //! - `outcomes` consumes outcomes of exporters and commands of gateways until each is settled or dead-lettered.
 //! - `settle` updates an export and its credits in one transaction, then publishes the user events.
 //! - `ops` answers operators who list, cancel and requeue exports.
 //! - `gauges` samples the queue and JetStream for the metrics.
-//! - `schedule` runs scheduled jobs, such as the daily grants and the sweep.
+//! - `schedule` runs scheduled jobs, such as the daily grants of credits and the sweep of expired files.
 //!
-//! Any number of notifiers may run: every change is a conditional update, the stream deduplicates durable messages by
-//! their ids, and the URL of a grant leads to the notifier that signed it.
+//! Any number of notifiers may run at the same time. Every change is a conditional update, so only one of two
+//! concurrent notifiers can make it. Of several messages with the same id, JetStream stores only the first. A segment
+//! URL that a notifier signed leads back to this notifier.
 
 mod app;
 mod config;

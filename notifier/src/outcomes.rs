@@ -1,8 +1,9 @@
-//! The consumer of the outcomes stream: outcomes of exporters, and commands of gateways and notifiers. NATS redelivers
-//! each message until a notifier has settled or dead-lettered it.
+//! Consumes the outcomes stream, which contains outcomes of exporters, and commands of gateways and notifiers. NATS
+//! redelivers each message until a notifier has settled or dead-lettered it.
 //!
-//! All notifiers share one durable consumer, and create it again whenever a pull fails. The consumer has no limit of
-//! deliveries on the server, because NATS would keep a message beyond that limit in the stream without delivering it.
+//! All notifiers share one durable consumer, and create it again whenever a pull fails. NATS delivers a message to this
+//! consumer without limit: a message that had reached a limit would stay in the stream, and NATS would never deliver it
+//! again.
 //!
 //! A notifier acknowledges an outcome after all effects of the outcome, so NATS redelivers an outcome whose settlement
 //! was interrupted. The notifier retries a transient failure without limit; a permanent failure ends in a dead letter.
@@ -33,7 +34,7 @@ use crate::{GROUP, config::NotifierConfig, dead_letters, error::NotifierError, s
 
 /// Time without an acknowledgement or a progress ack after which NATS redelivers an outcome.
 const ACK_WAIT: Duration = Duration::from_secs(30);
-/// Time between two progress acks while a notifier settles an outcome.
+/// Time between two progress acks, with which a notifier tells NATS that it is still settling an outcome.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// The timeout of settling one outcome. It leaves time to delete a large file from a slow store.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -182,8 +183,9 @@ impl OutcomeConsumer {
     /// too, and NATS redelivers the outcome. From the last permitted delivery on, a failed deletion is only logged, and
     /// the sweep deletes the objects.
     ///
-    /// Otherwise an outcome could become a dead letter although its user events are already published. If an operator
-    /// requeued this dead letter after the deduplication window, the event log would store the user events twice.
+    /// A failed deletion never turns an outcome into a dead letter, because its user events are already published. If
+    /// an operator requeued such a dead letter after the deduplication window, the event log would store the user
+    /// events twice.
     async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
         let id = outcome.export_id;
         let work = async {

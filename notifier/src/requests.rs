@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use crate::{GROUP, error::NotifierError};
 
-/// The timeout of one request. This timeout is shorter than that of a waiting gateway, so that the gateway receives a
-/// problem instead of no reply.
+/// The timeout of answering one request. It is shorter than the time for which a gateway waits, so that the gateway
+/// receives a problem instead of no reply.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A handler that answers one kind of request.
@@ -56,8 +56,8 @@ impl<'a> RequestServer<'a> {
         Self { service, limit, life }
     }
 
-    /// Subscribes to `subject` in the queue group of all notifiers, and answers its requests in a new task. `name` is
-    /// the name of the endpoint in `nats micro stats`.
+    /// Subscribes to `subject` in the queue group of all notifiers, so that each request reaches one notifier. A new
+    /// task named `task` answers the requests with `handler`. `name` is the name of the endpoint in `nats micro stats`.
     ///
     /// # Errors
     /// When the NATS client is closed.

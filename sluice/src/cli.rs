@@ -84,7 +84,7 @@ pub struct UpOptions {
     /// Offer the datasets of this catalog file, now and at later starts (docs/catalog.md)
     #[arg(long, value_name = "FILE")]
     pub catalog: Option<PathBuf>,
-    /// Stop offering the catalog file of earlier starts
+    /// Stop offering the datasets of the catalog file that an earlier start named
     #[arg(long, conflicts_with = "catalog")]
     pub no_catalog: bool,
 }
@@ -164,7 +164,7 @@ pub struct RunOptions {
 /// The account of a user.
 #[derive(Clone, Debug, Args)]
 pub struct Account {
-    /// The user whose account it is
+    /// The user who owns the account
     #[arg(long)]
     pub sub: String,
     /// The tenant of the user
@@ -284,7 +284,7 @@ pub struct RestoreOptions {
     /// Restore without asking for confirmation
     #[arg(long)]
     pub yes: bool,
-    /// Start again on a target whose restore was interrupted
+    /// Restart an interrupted restore of the same target, and delete what it has restored
     #[arg(long)]
     pub force: bool,
     /// Print the result as JSON
@@ -309,7 +309,7 @@ pub struct ExportOptions {
     /// Set all parameters of the dataset as one JSON object
     #[arg(long, value_name = "JSON", value_parser = object, conflicts_with = "param")]
     pub params: Option<Map<String, Value>>,
-    /// Resolve moments such as now/d in this time zone, an IANA name (UTC by default)
+    /// Use this time zone for relative times such as now/d: an IANA name (UTC by default)
     #[arg(long, value_name = "ZONE")]
     pub time_zone: Option<String>,
     /// Use this template for the layout of the file
@@ -370,7 +370,7 @@ pub enum ConfigCommand {
 pub enum CatalogCommand {
     /// Check a catalog file and the sources in it
     Check(CatalogCheckOptions),
-    /// Print rows of a dataset as an export would write them, without its access rules
+    /// Print rows of a dataset as an export would write them, without the access rules of the dataset
     Preview(CatalogPreviewOptions),
     /// Print the JSON Schema of catalog files, for editors
     Schema,
@@ -437,7 +437,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     total.map(Duration::from_secs).ok_or_else(|| "expected between 1s and 366d".to_owned())
 }
 
-/// The longest duration of an option, in seconds: about a year, because a token cannot be revoked.
+/// The longest duration that an option accepts, in seconds. It is about a year, because a token cannot be revoked
+/// before it expires.
 const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
 
 fn json(text: &str) -> Result<Value, String> {

@@ -1,7 +1,7 @@
 //! The binary that operators and users install. The binary runs all services on one machine (`up`) or a single service,
 //! and has commands for operators and users.
 //!
-//! The modules depend on each other in one direction, from the last to the first:
+//! A module depends only on modules that stand before it in this list:
 //! - [`cli`] defines the command line; [`settings`] defines the settings and loads them.
 //! - [`schema`] checks the tables of the database; [`settings_text`] writes the settings for a backup.
 //! - [`services`] starts each service; [`single_service`] is the entry point of the binaries that are one service.

@@ -14,7 +14,7 @@ pub enum SchemaError {
 }
 
 /// Checks that all migrations of this release are applied, and changes nothing. Migrations of a newer release are
-/// accepted, because migrations only add and both releases run during a rollout.
+/// accepted: migrations only add to the tables, and both releases run on one database during a rollout.
 ///
 /// # Errors
 /// When migrations are missing, or the database fails.

@@ -34,7 +34,7 @@ pub enum SettingsError {
     NoDataDir(PathBuf),
 }
 
-/// The settings of an installation. Every service reads the same tables and uses its own.
+/// The settings of an installation. All services may read the same file; each service uses the tables that concern it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "Settings of Sluice")]
@@ -55,7 +55,7 @@ pub struct Settings {
     pub store: StoreConfig,
     /// The credit policy of gateways and notifiers.
     pub credits: CreditsConfig,
-    /// Gateways: listeners, limits, and the order of a graceful stop.
+    /// Gateways: listeners, limits, and the delays of a graceful stop.
     pub gateway: GatewayConfig,
     /// Exporters: datasets, slots, segments and temporary files.
     pub exporter: ExporterConfig,

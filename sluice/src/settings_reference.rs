@@ -81,7 +81,7 @@ pub fn markdown() -> String {
     page + TRACES
 }
 
-/// Returns the sections of a schema, in the order of the types of the settings.
+/// Returns the sections of a schema, in the order in which the types of the settings declare them.
 fn sections(schema: &Value) -> Vec<Section> {
     let mut sections = vec![];
     let description = "Settings of the whole installation.".to_owned();
@@ -98,7 +98,8 @@ fn sections(schema: &Value) -> Vec<Section> {
     sections
 }
 
-/// Returns the dotted names of the tables and settings of a TOML text, in its order. The top level comes first.
+/// Returns the dotted names of the tables and settings in a TOML text, in the order of the text. The top level comes
+/// first.
 fn declared_order(toml: &str) -> Vec<String> {
     let mut names = vec![String::new()];
     let mut table = "";

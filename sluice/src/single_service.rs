@@ -1,8 +1,8 @@
 //! The binaries of container images that run one service: `sluice-gateway`, `sluice-exporter`, `sluice-notifier`.
 //!
-//! The entry function of each binary uses only one service, so that the linker drops the code of the others: the image
-//! of a gateway has no data engine. The options are `--config`, `--data-dir` and `--health`. With `--health`, a
-//! container checks the readiness of its service without a shell or curl.
+//! The entry function of each binary uses only one service, so that the linker drops the code of the others. For
+//! example, the image of a gateway does not contain the data engine polars. The options are `--config`, `--data-dir`
+//! and `--health`. With `--health`, a container checks the readiness of its service without a shell or curl.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -97,7 +97,7 @@ pub fn exporter() -> ExitCode {
 pub fn notifier() -> ExitCode {
     main(
         "sluice-notifier",
-        ("notifier.listen", |settings| &settings.notifier.listen),
+        ("notifier.internal_listen", |settings| &settings.notifier.internal_listen),
         async |settings: &Settings, common: &Common, life: &Lifecycle| {
             services::start_notifier(settings, common, life).await.map(drop)
         },

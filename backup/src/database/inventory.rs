@@ -35,8 +35,8 @@ pub(crate) struct ExportFile {
     pub(crate) export: Uuid,
     /// The attempt that wrote the file.
     pub(crate) attempt: u32,
-    /// An identifier of the bytes of the file: its SHA-256 and completion time. After a restore, one attempt may write
-    /// a different file.
+    /// An identifier of the bytes of the file: its SHA-256 and completion time. The attempt does not identify the
+    /// bytes: after a restore, the same attempt may run again and write other bytes.
     pub(crate) version: String,
     /// The index, the size in bytes and the SHA-256 of each segment.
     pub(crate) segments: Vec<(u32, u64, String)>,
@@ -47,7 +47,8 @@ pub(crate) struct ExportFile {
 pub(crate) struct FileObject {
     /// The path in the installation's file store.
     pub(crate) path: String,
-    /// Size in bytes and SHA-256 of a segment; `None` for the other documents, whose digest is not in the database.
+    /// Size in bytes and SHA-256 of a segment; `None` for the manifest and the metadata document, whose digests are not
+    /// in the database.
     pub(crate) digest: Option<(u64, String)>,
     /// An identifier of the bytes at this path: the SHA-256 of a segment, or the version of the file.
     pub(crate) version: String,
@@ -104,7 +105,7 @@ fn with_status(statuses: &[&str]) -> sea_orm::Select<export::Entity> {
     export::Entity::find().filter(export::Column::Status.is_in(statuses.iter().copied()))
 }
 
-/// Returns the query for the page of completed exports after this id, ordered by id.
+/// Returns the query that reads one page of the completed exports with ids above `after`, ordered by id.
 pub(crate) fn completed_exports(after: Uuid) -> sea_orm::Select<export::Entity> {
     with_status(&[Status::Completed.as_str()])
         .filter(export::Column::Id.gt(after))
@@ -112,7 +113,8 @@ pub(crate) fn completed_exports(after: Uuid) -> sea_orm::Select<export::Entity> 
         .limit(PAGE_SIZE)
 }
 
-/// Returns the files of a page of exports, without files that the sweep may delete at any time.
+/// Returns the files of a page of exports. Omits a file whose retention has ended or whose owner requested the
+/// deletion, because it may be deleted at any time.
 async fn export_files(
     db: &impl ConnectionTrait,
     page: Vec<export::Model>,
@@ -158,7 +160,8 @@ pub(crate) async fn read_export_files(
     }))
 }
 
-/// Returns a description of each table with rows that a new installation does not have.
+/// Returns a message for each table that has rows but would be empty in a new installation. The list is empty if the
+/// database holds no data.
 pub(crate) async fn non_empty_tables(db: &impl ConnectionTrait) -> Result<Vec<String>, BackupError> {
     let backend = db.get_database_backend();
     let tables = match backend {

@@ -93,7 +93,7 @@ pub(crate) async fn dump(
     Ok(Dump { name, encoded, inventory, engine, version, export_files, _scratch: scratch })
 }
 
-/// Replaces the database by a dump, and connects to it.
+/// Replaces the contents of the database by a dump, and returns a connection to the database.
 pub(crate) async fn load(
     database: &DatabaseConfig,
     config: &BackupConfig,
@@ -131,7 +131,8 @@ pub(crate) fn location(database: &DatabaseConfig) -> Result<String, BackupError>
     postgres::location(database)
 }
 
-/// Returns a description of each table with rows that a new installation does not have.
+/// Returns a message for each table that has rows but would be empty in a new installation. The list is empty if the
+/// database holds no data.
 pub(crate) async fn non_empty_tables(database: &DatabaseConfig) -> Result<Vec<String>, BackupError> {
     if engine(database) == "sqlite" && !sqlite::path(database)?.exists() {
         return Ok(vec![]);

@@ -23,7 +23,7 @@ use crate::{config::BackupConfig, digest::ByteStream, error::BackupError};
 
 /// Largest number of bytes kept of the error output of a program.
 const MAX_STDERR_BYTES: u64 = 16 * 1024;
-/// Time that a program may take to exit after the end of its input or output; `pg_restore` commits within it.
+/// Time that a program may take to exit after the end of its input or output. `pg_restore` commits within this time.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A running `pg_dump`. Dropping this value kills the program.
@@ -44,14 +44,15 @@ impl PgDump {
         Ok(Self { child, stderr })
     }
 
-    /// Returns the standard output. It can be taken once.
+    /// Returns the standard output of the program. A second call fails.
     pub(crate) fn output(&mut self) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + use<>, BackupError> {
         let stdout = self.child.stdout.take().ok_or_else(|| tool_error("pg_dump", "the output was taken already"))?;
         Ok(tokio_util::io::ReaderStream::with_capacity(stdout, 256 * 1024))
     }
 
-    /// Waits for the exit of the program. The output is a complete dump only if the program succeeds. Kills the program
-    /// if its output was not `consumed`.
+    /// Waits until the program exits. The output is a complete dump only if the program succeeds. `consumed` says
+    /// whether the whole output was read. If it was not, this method waits one second for the error of a failed
+    /// program, and otherwise kills the program.
     pub(crate) async fn finish(mut self, consumed: bool) -> Result<(), BackupError> {
         if !consumed {
             // a failure of the program explains best why its output was not consumed

@@ -49,7 +49,8 @@ pub struct RestorePlan {
     pub key_files: KeyFiles,
     /// Whether to restart an interrupted restore of the same target.
     pub restart: bool,
-    /// The current time. Exports without a file expire at this time.
+    /// The current time. The restore ends the retention of each completed export at this time if the backup does not
+    /// have its file.
     pub now: DateTime<Utc>,
 }
 
@@ -68,7 +69,7 @@ pub struct Restored {
     pub resumed: u64,
     /// Number of outcomes that were dropped because the backup does not have the completed file. The exports run again.
     pub dropped_outcomes: u64,
-    /// Number of completed exports that expired because the backup does not have their files.
+    /// Number of completed exports whose retention the restore ended, because the backup does not have their files.
     pub expired: u64,
     /// Number of accounts that differ from the ledger, as in the backup. `sluice credits audit --rebuild` corrects
     /// them.
@@ -148,7 +149,7 @@ impl BackupReader<'_> {
         Ok(Lines::new(bytes, path))
     }
 
-    /// Loads the database and compares its row counts with the backup.
+    /// Loads the database, and compares its row counts with the counts in the backup.
     async fn restore_database(&self, contents: &Contents, target: &Target) -> Result<DatabaseConnection, BackupError> {
         let (bytes, _) = self.part(database::PART_STEM).await?;
         let db = database::load(&target.database, self.config, &contents.engine, bytes).await?;
@@ -192,7 +193,7 @@ impl BackupReader<'_> {
         })
     }
 
-    /// Copies every listed object to its path, and appends the written objects to the list `written`.
+    /// Copies every listed object to its path, and writes the list of the copied objects to the local file `written`.
     async fn restore_files(&self, store: &FileStore, contents: &Contents, written: &Path) -> Result<(), BackupError> {
         let stored = self.pool_digests().await?;
         let entries = self.lines::<FileEntry>("files.").await?;

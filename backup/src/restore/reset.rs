@@ -1,5 +1,5 @@
-//! Prepares a restored database for operation: no exporter runs an export, no stream holds a job, and some files are
-//! missing.
+//! Prepares a restored database for operation. After a restore, no exporter runs an export, no stream holds a job, and
+//! some files may be missing.
 
 use chrono::{DateTime, Utc};
 use entity::{export, lease};
@@ -18,8 +18,9 @@ pub(crate) struct Unfinished {
     pub(crate) resumed: u64,
 }
 
-/// Sets dispatched exports to queued, and expires the leases of running exports. Deletes the exporter from a running
-/// export, so that the interruption counts as no failure.
+/// Sets dispatched exports to queued, and ends the leases of running exports. Deletes the exporter from the row of a
+/// running export, so that the interruption does not count as a failure. Releases the leases that notifiers of the
+/// former installation held.
 pub(crate) async fn reset_unfinished(db: &DatabaseConnection) -> Result<Unfinished, BackupError> {
     use export::Column;
     let tx = db.begin().await?;
@@ -42,8 +43,8 @@ pub(crate) async fn reset_unfinished(db: &DatabaseConnection) -> Result<Unfinish
     Ok(Unfinished { queued, resumed })
 }
 
-/// Expires the completed exports whose files are not in the backup, and returns their number. `files` is ordered by
-/// export id.
+/// Ends the retention of the completed exports whose files are not in the backup, and returns their number. `files`
+/// lists the objects in the backup, ordered by export id.
 pub(crate) async fn expire_without_file(
     db: &DatabaseConnection,
     mut files: Lines<FileEntry>,
@@ -70,7 +71,7 @@ pub(crate) async fn expire_without_file(
     }
 }
 
-/// Returns the next export id in the list that differs from `current`.
+/// Returns the next export id in the list that differs from `current`; `None` at the end of the list.
 async fn next_export(files: &mut Lines<FileEntry>, current: Option<Uuid>) -> Result<Option<Uuid>, BackupError> {
     while let Some(entry) = files.next().await? {
         let id = entry.path.split('/').nth(1).and_then(|id| id.parse().ok());

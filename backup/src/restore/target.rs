@@ -26,7 +26,7 @@ struct Marker {
     location: Location,
 }
 
-/// The address of a database and the identity of its streams, without credentials.
+/// Identifies the target of a restore by the address of its database, without credentials, and by its streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Location {
     /// The host or path of the database.

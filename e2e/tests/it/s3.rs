@@ -40,7 +40,7 @@ impl Fixture {
         store.s3_endpoint = proxy.url();
         let internal = format!("127.0.0.1:{}", free_port());
         let mut settings = ExportPause::settings();
-        settings.push(("SLUICE_NOTIFIER__LISTEN", internal.clone()));
+        settings.push(("SLUICE_NOTIFIER__INTERNAL_LISTEN", internal.clone()));
         // The highest compression level: a compressed export runs far longer than a cancellation takes.
         settings.push(("SLUICE_EXPORTER__ZSTD_LEVEL", "19".to_owned()));
         let fleet = Fleet::start(Plan { settings, postgres: true, store: Some(store), ..Plan::default() }).await;
@@ -145,7 +145,7 @@ async fn the_gateway_reads_by_presigned_urls_and_resumes_after_a_cut_connection(
     assert_grant_is_bucket_url(&fixture, &done, &whole).await;
     // No byte of the file passed through the notifier.
     let metrics = fixture.notifier.get("/metrics").await.text();
-    assert!(metrics.lines().any(|line| line == "sluice_notifier_requested_segment_bytes_total 0"), "{metrics}");
+    assert!(metrics.lines().any(|line| line == "sluice_notifier_segment_bytes_requested_total 0"), "{metrics}");
 }
 
 /// Requests a grant as a gateway does, and checks its URL.

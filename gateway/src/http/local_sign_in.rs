@@ -27,7 +27,7 @@ struct People {
 
 async fn people(State(app): State<AppState>, headers: HeaderMap) -> Outcome<Json<People>> {
     check_enabled(&app, &headers)?;
-    Ok(Json(People { people: app.config.identity.local.users.clone() }))
+    Ok(Json(People { people: app.config.identity.local.sign_in_users.clone() }))
 }
 
 #[derive(Deserialize)]
@@ -54,7 +54,7 @@ async fn sign_in(
         return Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not sign in."));
     }
     let local = &app.config.identity.local;
-    let person = local.users.iter().find(|p| p.id == request.person);
+    let person = local.sign_in_users.iter().find(|p| p.id == request.person);
     let person = person.ok_or_else(|| invalid("/person", "no user has this id"))?;
     let ttl = local.token_ttl.get();
     let (tenant, sub) = (person.tenant.clone(), person.sub.clone());

@@ -175,7 +175,7 @@ async fn sign_in_without_a_password_is_limited_to_loopback() {
     let gateway = Gateway::start_with(|config| {
         config.identity.local.passwordless_sign_in = true;
         let (id, name, sub, tenant) = ("alice".into(), "Alice".into(), "alice".into(), "acme".into());
-        config.identity.local.users = vec![gateway::config::LocalUser { id, name, sub, tenant }];
+        config.identity.local.sign_in_users = vec![gateway::config::LocalUser { id, name, sub, tenant }];
     })
     .await;
     let rest = Rest::new(&gateway.url, None);

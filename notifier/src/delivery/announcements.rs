@@ -1,4 +1,5 @@
-//! Announces each new segment, with a grant for it, to the gateways that stream the file of the export.
+//! Announces each new segment to the gateways that stream the file of the export. The announcement contains a grant: a
+//! short-lived URL of the segment.
 //!
 //! A gateway that misses an announcement requests a grant. The notifier announces without a database query, so that
 //! clients receive the first bytes early. A gateway that streams one attempt ignores announcements of other attempts.

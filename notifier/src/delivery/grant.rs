@@ -1,5 +1,6 @@
-//! Answers grant requests of gateways: with grants for segments, with the seal (the final size and
-//! digest of the file), or with a problem.
+//! Answers grant requests of gateways. A reply contains grants, which are short-lived URLs of segments. For a completed
+//! export, it also contains the seal: the size, the rows and the digest of the file. If a newer attempt wrote other
+//! bytes, the reply says that the file stream restarts. A refused request gets a problem.
 
 use std::sync::Arc;
 

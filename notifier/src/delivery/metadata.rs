@@ -1,4 +1,5 @@
-//! Answers metadata requests of gateways with the CSVW document of a file, or with a problem.
+//! Answers metadata requests of gateways with the metadata document of a file (CSVW, CSV on the Web), or with a
+//! problem.
 
 use entity::export;
 use protocol::{

@@ -1,5 +1,5 @@
-//! Creates grants: presigned URLs if the file store supports them, otherwise URLs of the internal HTTP port with a
-//! signed token.
+//! Creates grants, the short-lived URLs of segments. If the file store supports presigned URLs, a grant is such a URL.
+//! Otherwise a grant is a URL of the internal HTTP port with a signed token.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ impl Minter {
     /// Returns the claims of a valid token.
     ///
     /// # Errors
-    /// When another process signed the token, or the token has expired.
+    /// When the token is malformed, another process signed it, or it has expired.
     pub(crate) fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         token::verify(&self.key, token, self.clock.now())
     }

@@ -1,4 +1,5 @@
-//! Delivers file bytes to gateways. A gateway requests grants over NATS, and fetches the URLs of the grants.
+//! Delivers file bytes to gateways. A gateway requests grants over NATS; a grant is a short-lived URL of one segment.
+//! The gateway then fetches the bytes of the segment from this URL.
 
 pub(crate) mod announcements;
 mod continuation;

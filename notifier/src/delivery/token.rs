@@ -1,4 +1,5 @@
-//! The token in a segment URL: the claims of a grant, signed with the key of this process.
+//! The token in a segment URL. It contains claims (which object may be read until when), signed with the key of this
+//! process.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

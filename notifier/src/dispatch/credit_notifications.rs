@@ -1,7 +1,7 @@
 //! Notifies owners of credit changes that no outcome causes: holds, daily grants, and adjustments by an operator.
 //!
-//! Each account row stores its current version and the version of the last notification. So a notification that is
-//! still pending survives a crash.
+//! Each account row stores its current version and the version of the last notification. A notification is pending
+//! while these versions differ, so a crash loses no notification.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Publishes committed exports as jobs, in a fair order. The table of exports is the outbox.
+//! Publishes committed exports as jobs, in a fair order. The table of exports is the outbox: a waiting export stays in
+//! it until its job is published, so that a crash loses no job.
 //!
 //! The leader is the notifier that holds the dispatcher's lease. The leader reads the waiting exports in the order of
 //! [`entity::dispatch_queue`], and dispatches as many as the exporters have capacity for. The other exports stay in the

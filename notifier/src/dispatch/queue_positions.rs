@@ -19,8 +19,8 @@ use tracing::debug;
 
 use crate::config::NotifierConfig;
 
-/// The divisor for the smallest change of a remaining time that the notifier publishes: the time must change by more
-/// than a fifth of the last published time.
+/// The smallest change of a remaining time that is worth a new progress report, as a divisor of the last published
+/// time: 5 means a fifth.
 const ETA_CHANGE_DIVISOR: u64 = 5;
 
 /// Publishes queue positions in rounds, and remembers the last published position of each waiting export.

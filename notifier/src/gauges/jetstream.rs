@@ -1,4 +1,5 @@
-//! The gauges of JetStream: messages, bytes and age of each stream, and the used storage.
+//! The gauges of JetStream: the messages, the bytes and the age of the oldest message of each stream, the messages of
+//! each durable consumer, and the used storage.
 
 use async_nats::jetstream::consumer::Info;
 use futures::TryStreamExt;
@@ -6,10 +7,11 @@ use protocol::subject;
 
 use crate::{deps::Deps, error::NotifierError};
 
-/// The streams whose messages, bytes and age the gauges show.
+/// The streams that the gauges describe.
 const STREAMS: [&str; 4] =
     [subject::STREAM_JOBS, subject::STREAM_OUTCOMES, subject::STREAM_EVENTS, subject::STREAM_DEAD];
-/// Largest number of durable consumers in one sample. Each pool has two: one for each lane.
+/// Largest number of durable consumers in one sample; further consumers have no gauges. Each pool has two consumers:
+/// one for each lane.
 const MAX_CONSUMERS: usize = 64;
 
 /// Samples the streams and their durable consumers.

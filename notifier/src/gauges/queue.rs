@@ -9,8 +9,8 @@ use protocol::{export::Status, subject::Lane};
 use crate::{config::NotifierConfig, deps::Deps, error::NotifierError};
 
 /// The reason why an export waits: the label `class` of the metrics of waiting exports. An export at both limits counts
-/// as [`WaitClass::TenantLimit`]. These metrics have no label for the tenant or the user, because their numbers have no
-/// bound.
+/// as [`WaitClass::TenantLimit`]. These metrics have no label for the tenant or the user, because an installation may
+/// have any number of tenants and users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum WaitClass {
     /// The tenant of the export has reached its limit of exports in flight.
@@ -134,12 +134,14 @@ fn classify(groups: &[UnfinishedCount], limits: InFlightLimits) -> (WaitingByCla
     (waiting, states)
 }
 
-/// The pool, the lane and the tenant, for which a limit of exports in flight applies.
+/// Returns the pool, the lane and the tenant: the exports in flight of this combination count against the limit of a
+/// tenant.
 fn tenant_key(group: &UnfinishedCount) -> (&str, &str, &str) {
     (&group.pool, &group.lane, &group.tenant)
 }
 
-/// The pool, the lane, the tenant and the user, for which a limit of exports in flight applies.
+/// Returns the pool, the lane, the tenant and the user: the exports in flight of this combination count against the
+/// limit of a user.
 fn user_key(group: &UnfinishedCount) -> (&str, &str, &str, &str) {
     (&group.pool, &group.lane, &group.tenant, &group.user_id)
 }

@@ -1,10 +1,10 @@
 //! Requeues a dead letter at the request of an operator.
 //!
 //! A dead-lettered outcome returns to the outcomes stream unchanged; settling an outcome twice is harmless. The dead
-//! letter of a job belongs to a failed export: its credits are released, and its owner is notified. The status `failed`
-//! is final, so a requeue creates a new export with the same request, owner and price. One transaction inserts the new
-//! export, its hold and an idempotency key that names the failed export. So a repeated requeue returns the same new
-//! export.
+//! letter of a job belongs to a failed export, whose credits are already released and whose owner is already notified.
+//! The status `failed` is final, so a requeue creates a new export with the same request, owner and price. One
+//! transaction inserts the new export, its hold and an idempotency key that names the failed export. A repeated requeue
+//! finds this key and returns the same new export.
 
 use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::message::StreamMessage};
 use entity::{StoreError, export, idempotency_key, ledger};
@@ -134,7 +134,7 @@ impl RequeueHandler {
         Ok(enveloped(RequeueReply::Requeued { export: Box::new(summary::summarize(&new)?), failed_export_id: of }))
     }
 
-    /// Finds the new export that an earlier requeue of this failed export returned.
+    /// Returns the export that an earlier requeue of this failed export returned; `None` if there was no such requeue.
     async fn find_existing(
         &self,
         db: &impl ConnectionTrait,
@@ -148,7 +148,9 @@ impl RequeueHandler {
         Ok(Some(Box::new(new.ok_or_else(lost)?)))
     }
 
-    /// Inserts a new export with the request of the failed one, its hold and the idempotency key in one transaction.
+    /// Inserts a new export with the request of the failed export, holds the credits, and stores the idempotency key of
+    /// the requeue, all in one transaction. If the owner has submitted the same request again, returns the unfinished
+    /// export of that request instead.
     async fn create(&self, failed: &export::Model) -> Result<RetryResult, NotifierError> {
         let (owner, now) = (failed.owner(), self.deps.clock.now());
         let new = export::Model {

@@ -57,9 +57,9 @@ impl Run<'_> {
         self.shutdown.cancelled().await;
     }
 
-    /// Fails unless this run still holds the lease. Call this method in each transaction of the run. The call may come
-    /// first in the transaction, because it writes: a SQLite transaction that begins with a read can't safely become a
-    /// write transaction.
+    /// Fails unless this run still holds the lease. Call this method in each transaction of the run, so that a run that
+    /// has lost its lease commits nothing. The method writes, so it may be the first call of a transaction on SQLite,
+    /// where a transaction that begins with a read can't safely write later.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when another notifier holds the lease, or the error of the database.

@@ -4,7 +4,8 @@
 //! a job is due, one notifier acquires the lease and runs the job. Only a successful run sets the next due time, in a
 //! transaction that checks the lease. So the next notifier that polls repeats a missed or interrupted run.
 //!
-//! - [`job`] defines a job and [`recurrence`] its due times. [`jobs`] holds the jobs, which share [`steps`].
+//! - [`job`] defines the trait of a job, and [`recurrence`] defines its due times. [`jobs`] contains all jobs, and
+//!   [`steps`] contains functions that several jobs call.
 //! - [`cron_trigger`] and [`operator`] wake the poller, [`poller`] finds due jobs, and [`runner`] runs one.
 
 mod cron_trigger;

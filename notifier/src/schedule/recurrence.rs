@@ -39,13 +39,13 @@ impl Recurrence {
         Self::Every(TimeDelta::from_std(interval).unwrap_or(TimeDelta::MAX))
     }
 
-    /// Returns the rule of a scheduled job that is due at each midnight of this credit policy.
+    /// Returns the rule of a scheduled job that is due at each midnight in the time zone of `policy`.
     pub(crate) fn midnight(policy: &CreditPolicy) -> Self {
         Self::Midnight(Box::new(*policy))
     }
 
-    /// Parses a cron expression of five fields, or of six with seconds first, or a nickname such as `@daily`. `setting`
-    /// is the key of the expression in the settings.
+    /// Parses a cron expression. It has five fields, or six fields that begin with the seconds, or it is a nickname
+    /// such as `@daily`. `setting` names the expression in the text of an error.
     ///
     /// # Errors
     /// [`NotifierError::Config`] when the expression is invalid or matches no time.
@@ -86,7 +86,7 @@ impl Recurrence {
     }
 }
 
-/// Returns the next time of a cron expression.
+/// Returns the first time later than `after` that a cron expression matches.
 ///
 /// The crate `croner` searches in local time. It ignores fractions of a second, and skips the hour that repeats when
 /// clocks go back. An expression for every hour must match the repeated hour too, so a second search uses the current

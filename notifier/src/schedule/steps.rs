@@ -59,8 +59,7 @@ pub(super) async fn for_each_export<F: Future<Output = Result<bool, NotifierErro
     Ok(count)
 }
 
-/// Adds `done`, the number of items that the step changed, to the metric `sluice_notifier_maintenance_items_total` of the
-/// step.
+/// Adds `done`, the number of items that a step changed, to the metric `sluice_notifier_maintenance_items_total`.
 pub(super) fn record(step: &'static str, done: u64) {
     metrics::counter!("sluice_notifier_maintenance_items_total", "step" => step).increment(done);
 }

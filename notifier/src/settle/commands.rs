@@ -11,9 +11,8 @@ use protocol::{
 
 use crate::{error::NotifierError, work_queue};
 
-/// Publishes the command to cancel an export whose row records a request to cancel. Returns `false` and publishes
-/// nothing if the row records no such request, or if the outcomes stream still holds an outcome or a command of this
-/// export.
+/// Publishes the command to cancel an export, and returns `true`. Returns `false` and publishes nothing if the row
+/// records no request to cancel, or if the outcomes stream still holds an outcome or a command of the export.
 ///
 /// The message id contains the time of the request, so the stream drops a repeated command within its deduplication
 /// window. After the window, the stream stores a repeated command, which is necessary if the first command was lost.
@@ -25,10 +24,10 @@ pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model) -> Result<boo
     publish(bus, row, OutcomeResult::CancelRequested, "cancel", since).await
 }
 
-/// Publishes the command to delete the file of an export whose owner requested the deletion, or whose retention has
-/// ended. Returns `false` and publishes nothing if the row records neither the request nor an expiry time, or if the
-/// outcomes stream still holds an outcome or a command of this export. The stream drops repeated commands as for
-/// [`publish_cancel`].
+/// Publishes the command to delete the file of an export. The caller has checked that the owner requested the deletion,
+/// or that the retention has ended. Returns `true` if the command was published. Publishes nothing and returns `false`
+/// if the row records neither a request nor an expiry time, or if the outcomes stream still holds an outcome or a
+/// command of the export. The stream drops repeated commands as for [`publish_cancel`].
 ///
 /// # Errors
 /// When the stream does not confirm the command.

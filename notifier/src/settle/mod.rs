@@ -6,8 +6,8 @@
 //! outcome.
 //!
 //! An export ends only through a message in the outcomes stream. If a notifier stops before it has published the user
-//! events, NATS redelivers the message, so that no event is lost. A scheduled job that must end an export publishes a command to this stream (see
-//! `commands`), and a notifier settles the command like an outcome.
+//! events, NATS redelivers the message, so that no event is lost. A scheduled job that must end an export publishes a
+//! command to the outcomes stream (see [`commands`]), and a notifier settles the command like an outcome.
 
 pub(crate) mod commands;
 mod counters;
@@ -134,7 +134,7 @@ impl Settler {
         Ok(applied.then_some(Leftovers::Everything))
     }
 
-    /// Releases the credits of an export. Returns the missing daily grants of the account, which it adds first.
+    /// Adds the missing daily grants to the account, then releases the credits of the export. Returns the added grants.
     async fn release(
         &self,
         tx: &DatabaseTransaction,
@@ -170,8 +170,9 @@ impl Settler {
         Ok(applied.then_some(Leftovers::Everything))
     }
 
-    /// Deletes the file of a completed export and then expires its row. Returns `None` if the export has no file, or if
-    /// its retention has not ended and its owner did not request the deletion.
+    /// Deletes the file of a completed export, sets the status of the export to `expired`, and notifies the owner. If
+    /// the export is already expired, only notifies the owner again. Returns `None` and does nothing if the export
+    /// never had a file, or if the retention has not ended and the owner did not request the deletion.
     ///
     /// The settler deletes the objects before it changes the row. So an interrupted deletion leaves a completed row,
     /// for which the reconciler or the sweep publishes the command again.
@@ -206,7 +207,8 @@ impl Settler {
     }
 
     /// Publishes the user events of an export that has ended with this status and attempt, and announces the end to
-    /// gateways. Returns `false` if the export ended in another way: then another outcome publishes the events.
+    /// gateways. Returns `false` and publishes nothing if the export ended in another way: then another outcome
+    /// publishes the events.
     async fn publish_end_events(
         &self,
         id: ExportId,

@@ -116,7 +116,7 @@ impl Harness {
             backup: None,
             metrics: None,
         };
-        let listener = TcpListener::bind(&self.config.listen).await.unwrap();
+        let listener = TcpListener::bind(&self.config.internal_listen).await.unwrap();
         notifier::start(self.config.clone(), deps, listener, life).await.unwrap()
     }
 

@@ -27,7 +27,7 @@ pub enum OpsCommand {
     Cancel(OneExport),
     /// List dead letters, newest first
     DeadLetters(DeadLettersOptions),
-    /// Retry a dead letter: run its export again as a new, newly charged export, or settle its outcome again
+    /// Retry a dead letter: run its export again as a new export that costs credits, or settle its outcome again
     Requeue(OneExport),
     /// List the running exporters
     Exporters,
@@ -73,7 +73,7 @@ pub struct DeadLettersOptions {
     /// List at most this many dead letters
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub limit: u32,
-    /// List dead letters older than this number
+    /// List dead letters older than this one: the number that the previous page printed as its cursor
     #[arg(long, value_name = "NUMBER")]
     pub cursor: Option<u64>,
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::output;
 
-/// The time without a message from the gateway after which the driver gives up.
+/// The time without a message from the gateway after which the driver stops reconnecting and fails.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// The time limit for canceling the export.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -101,7 +101,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Opens a connection. The inner error is transient, so that the driver connects again after a pause.
+    /// Opens a connection. The inner error is transient: the driver connects again after a pause.
     async fn connect(&mut self) -> Result<Result<(), String>, ExportError> {
         let token = self.access.token()?;
         let url = self.access.socket_url();
@@ -210,7 +210,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Cancels the export, whose file the user no longer needs, so that the gateway releases its credits.
+    /// Cancels the export, because the user no longer needs its file. A canceled export costs no credits.
     pub(super) async fn cancel_export(&mut self) {
         let canceled = timeout(CANCEL_TIMEOUT, async {
             match self.socket.take() {

@@ -13,7 +13,8 @@ pub enum ExportError {
     /// The settings can't be used, or name no gateway or no token.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The file with the default name exists, and the command does not overwrite it.
+    /// The command line names no output file, and the file with the default name exists. The command does not overwrite
+    /// it.
     #[error("{0} exists: give a file with -o, or `-` for standard output")]
     Exists(PathBuf),
     /// Another `sluice export` writes the same file.
@@ -43,7 +44,7 @@ pub enum ExportError {
         /// The detail of the problem in the response.
         detail: String,
     },
-    /// The gateway closed the session, and would close another one for the same reason.
+    /// The gateway closed the session for a reason that would also end a new session.
     #[error("the gateway ended the session: {0}")]
     Closed(&'static str),
     /// No message arrived within the stall timeout.

@@ -1,6 +1,6 @@
 //! Writes the output of an export. A file has the suffix `.part` until it is complete, so that a truncated file never
-//! looks complete. A device or named pipe, such as `/dev/null`, receives the bytes itself, because a rename would replace
-//! it by a file.
+//! looks complete. A device or named pipe, such as `/dev/null`, receives the bytes directly, because a rename would
+//! replace it by a file.
 
 use std::{
     fs::{File as StdFile, TryLockError},
@@ -35,8 +35,9 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    /// Opens standard output if there is no `target`, a device or named pipe at `target`, or else a file that is renamed
-    /// to `target` when it is complete. A link at `target` stays: the file gets the name to which the link points.
+    /// Opens the output. Without a `target`, the output is standard output. A device or named pipe at `target` is
+    /// opened itself. In any other case, the output is a new file that is renamed to `target` when it is complete. If
+    /// `target` is a link, the link stays, and the new file replaces the file that the link points to.
     pub(super) async fn open(target: Option<PathBuf>) -> Result<Self, ExportError> {
         let Some(mut path) = target else {
             return Ok(Self::Stream { out: Box::new(tokio::io::stdout()), path: "standard output".into(), written: 0 });
@@ -78,7 +79,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Discards all written bytes of the output.
+    /// Discards all written bytes. Fails if standard output, a device or a named pipe has already received bytes.
     pub(super) async fn restart(&mut self) -> Result<(), ExportError> {
         match self {
             Self::File { file, part, written, .. } => {

@@ -26,9 +26,9 @@ use tokio_tungstenite::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time limit for sending a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-/// The heartbeat interval until the server announces the actual interval.
+/// The assumed time between two pings of the gateway, until the gateway announces the actual time.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// The number of heartbeat intervals without a message after which the connection counts as broken.
+/// The number of ping intervals without a message after which the connection counts as broken.
 const SILENT_HEARTBEATS: u32 = 3;
 
 /// Why a session cannot be opened.
@@ -84,7 +84,7 @@ impl Socket {
         }
     }
 
-    /// Sends a message within the time limit.
+    /// Sends a message. Fails if this takes longer than [`SEND_TIMEOUT`].
     pub(super) async fn send(&mut self, message: &ClientMessage, reference: Option<&str>) -> Result<(), String> {
         match timeout(SEND_TIMEOUT, self.stream.send(Message::text(encode(message, reference)))).await {
             Ok(sent) => sent.map_err(describe),

@@ -22,7 +22,8 @@ const CREATE: &str = "create";
 const OPEN: &str = "open";
 /// The `ref` of the request that cancels the export.
 const CANCEL: &str = "cancel";
-/// The number of equal parts of the window. The client extends the window whenever one part has arrived.
+/// The number of equal parts of the window, the bytes that the gateway may send ahead. Each time one part has arrived,
+/// the client extends the window by the received bytes.
 const WINDOW_PARTS: u64 = 4;
 
 /// One step for the driver, which executes steps in order.
@@ -102,8 +103,8 @@ impl Transfer {
         self.offset
     }
 
-    /// Returns the first step on a new connection, which creates the export or opens its stream. Also opens a closed
-    /// stream again.
+    /// Returns the first step on a new connection: it creates the export, or opens the file stream of the accepted
+    /// export at the next byte. The step also opens a file stream again that the gateway has closed.
     pub fn begin(&mut self) -> Vec<Step> {
         self.stream = None;
         self.used = 0;

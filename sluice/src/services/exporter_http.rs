@@ -10,7 +10,7 @@ use axum::{
 use platform::{http::Server, lifecycle::Lifecycle, telemetry::PrometheusHandle};
 use tokio::net::TcpListener;
 
-/// Serves `/healthz`, `/readyz` and `/metrics` until the soft stop.
+/// Serves `/healthz`, `/readyz` and `/metrics` until shutdown begins.
 pub(super) fn serve(deps: exporter::Deps, metrics: PrometheusHandle, listener: TcpListener, life: &Lifecycle) {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))

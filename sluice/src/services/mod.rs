@@ -248,7 +248,7 @@ pub async fn start_notifier(
     life: &Lifecycle,
 ) -> Result<SocketAddr, ServiceError> {
     let Common { db, clock, metrics, .. } = common.clone();
-    let listener = bind("notifier.listen", &settings.notifier.listen).await?;
+    let listener = bind("notifier.internal_listen", &settings.notifier.internal_listen).await?;
     let bus = Bus::connect(&settings.nats, ServiceKind::Notifier.process()).await?;
     let store = FileStore::open(&settings.store)?;
     let credit_policy: CreditPolicy = settings.credit_policy()?;
@@ -261,7 +261,7 @@ pub async fn start_notifier(
     Ok(notifier::start(settings.notifier.clone(), deps, listener, life).await?.address)
 }
 
-/// Waits for the soft stop and the end of all tasks. A failed start triggers the soft stop, so that the services that
+/// Waits until shutdown begins and all tasks have ended. A failed start begins the shutdown, so that the services that
 /// have already started stop gracefully.
 ///
 /// # Errors

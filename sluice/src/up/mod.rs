@@ -1,8 +1,8 @@
 //! `sluice up`: runs all services in one process, with nats-server as its child.
 //!
 //! The modules, in the order of a start: `data_dir` claims the folder, `secrets` creates or reads the secrets,
-//! `stale_nats` stops the nats-server of a killed predecessor, `nats` runs the server, `settings_file` writes the
-//! settings that the other commands read, and `ready_block` prints the address and example commands.
+//! `stale_nats` stops a nats-server that a killed `sluice up` left running, `nats` runs the server, `settings_file`
+//! writes the settings that the other commands read, and `ready_block` prints the address and example commands.
 
 mod data_dir;
 mod error;
@@ -124,7 +124,8 @@ async fn serve(
     Ok(())
 }
 
-/// Returns the command of an exporter with these settings.
+/// Returns the command with which the exporter runs an export that is set apart, in a process of its own. The command
+/// uses the same settings.
 fn own_process(files: &SettingsFiles, settings: &Settings) -> OwnProcess {
     let paths = [("--data-dir", &files.data_dir), ("--config", &files.config)];
     let options = paths.iter().filter_map(|(name, path)| Some([(*name).into(), path.as_ref()?.into()]));

@@ -34,7 +34,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time limit of a graceful stop, after which the server is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Finds the program `SLUICE_NATS_SERVER`, or else `nats-server` on the PATH, and checks its version.
+/// Finds the nats-server program, and checks its version. The environment variable `SLUICE_NATS_SERVER` names the
+/// program; without it, the program is `nats-server` on the PATH.
 pub(super) fn find() -> Result<PathBuf, UpError> {
     let named = env::var_os("SLUICE_NATS_SERVER").filter(|path| !path.is_empty()).map(PathBuf::from);
     let program = named.or_else(|| on_path("nats-server")).ok_or(UpError::NoNats)?;

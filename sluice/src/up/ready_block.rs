@@ -86,7 +86,8 @@ fn example(datasets: Option<&[DatasetInfo]>, has_catalog: bool) -> Example {
     }
 }
 
-/// Returns a path unchanged, or relative to the current folder if that is shorter.
+/// Returns a path relative to the current folder if the path is below this folder; otherwise returns the path
+/// unchanged.
 fn shortest(path: &Path) -> String {
     let here = env::current_dir().ok();
     let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());

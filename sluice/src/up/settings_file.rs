@@ -1,5 +1,5 @@
-//! The settings file that `sluice up` writes into its data folder, from which the other commands read the addresses and
-//! secrets of the running services.
+//! Writes the settings file into the data folder of `sluice up`. Other commands read the addresses and secrets of the
+//! running services from this file.
 
 use std::{
     env, fs,
@@ -67,7 +67,7 @@ struct Url {
     url: String,
 }
 
-/// The settings of the gateway. No load balancer sends requests to this gateway, so that its drain needs no delays.
+/// The settings of the gateway. No load balancer sends requests to this gateway, so its drain needs no delays.
 #[derive(Debug, Serialize)]
 struct Gateway {
     listen: String,
@@ -86,7 +86,7 @@ struct Identity {
 struct Local {
     secret: String,
     passwordless_sign_in: bool,
-    users: Vec<LocalUser>,
+    sign_in_users: Vec<LocalUser>,
 }
 
 #[derive(Debug, Serialize)]
@@ -116,8 +116,8 @@ pub(super) fn write(
     write_private(&file, &text)
 }
 
-/// Returns the catalog in the settings file of the previous start. Each start writes the file again, so that a file
-/// with invalid contents counts as a file without a catalog.
+/// Returns the catalog in the settings file of the previous start. A file with invalid contents counts as a file
+/// without a catalog, because each start writes the file again.
 fn previous_catalog(file: &Path) -> Result<Option<PathBuf>, UpError> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -150,7 +150,7 @@ fn text(
         sub: id.into(),
         tenant: tenant.into(),
     };
-    let users = LOCAL_USERS.map(user).to_vec();
+    let sign_in_users = LOCAL_USERS.map(user).to_vec();
     let written = WrittenSettings {
         log: Log { filter: LOG_FILTER },
         nats: Nats { url: nats_url, user: USER, password: &secrets.nats_password },
@@ -161,7 +161,9 @@ fn text(
             web_dir,
             shutdown_delay: "0s",
             session_close_spread: "0s",
-            identity: Identity { local: Local { secret: secrets.identity.clone(), passwordless_sign_in: true, users } },
+            identity: Identity {
+                local: Local { secret: secrets.identity.clone(), passwordless_sign_in: true, sign_in_users },
+            },
         },
         exporter: Exporter { datasets_dir: dir.datasets(), catalog },
     };
@@ -187,7 +189,7 @@ mod tests {
         assert_eq!(settings.gateway.listen, "127.0.0.1:8099");
         assert_eq!(settings.nats.password.expose(), secrets.nats_password);
         assert_eq!(settings.gateway.identity.local.secret.expose(), secrets.identity);
-        assert_eq!(settings.gateway.identity.local.users.len(), 4);
+        assert_eq!(settings.gateway.identity.local.sign_in_users.len(), 4);
         assert!(settings.database.url.expose().starts_with("sqlite:///"));
         assert_eq!(settings.exporter.datasets_dir, dir.datasets());
         assert_eq!(settings.exporter.catalog, PathBuf::new());

@@ -1,6 +1,6 @@
-//! Stops a nats-server that outlived a killed `sluice up` before the next one starts: two servers on one folder would
-//! damage its data. The operating system reuses pids, so that [`stop`] signals the process in the pid file only if it
-//! is a nats-server with the configuration file of the folder.
+//! Stops a nats-server that outlived a killed `sluice up`, before the next `sluice up` starts its own: two servers on
+//! one folder would damage the data. The operating system reuses pids. So [`stop`] signals the process in the pid file
+//! only if it is a nats-server with the configuration file of the folder.
 
 use std::{
     fs,
@@ -60,8 +60,8 @@ fn proc(pid: i32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
 }
 
-/// Returns the arguments of a process, each terminated by a zero byte; empty for a process that does not exist or is
-/// hidden.
+/// Returns the arguments of a process, each terminated by a zero byte; empty if the process does not exist or this
+/// process may not read them.
 fn command_line(pid: i32) -> Vec<u8> {
     fs::read(proc(pid).join("cmdline")).unwrap_or_default()
 }

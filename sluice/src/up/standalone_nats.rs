@@ -45,7 +45,7 @@ impl StandaloneNats {
     /// Starts the nats-server unless a `sluice up` runs on the folder. Returns `None` if one runs.
     ///
     /// # Errors
-    /// As [`StandaloneNats::start`].
+    /// As [`StandaloneNats::start`], except for a folder in use.
     pub async fn start_unless_running(data_dir: &Path) -> Result<Option<Self>, UpError> {
         match Self::start(data_dir).await {
             Ok(standalone) => Ok(Some(standalone)),

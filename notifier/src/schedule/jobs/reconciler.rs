@@ -31,7 +31,7 @@ use crate::{
 /// again. The command of a younger request is probably still in the stream.
 const COMMAND_GRACE: Duration = Duration::from_secs(10);
 /// Time that passes after the end of an export before the reconciler scans the objects of the export. During this time,
-/// the settler is probably still deleting the leftovers.
+/// the settler is probably still deleting the objects that the export no longer needs.
 const SETTLE_GRACE: Duration = Duration::from_secs(60);
 /// Number of times that the reconciler scans the objects of each ended export within `orphan_scan_window`.
 const SCANS_PER_WINDOW: u32 = 4;
@@ -119,16 +119,19 @@ impl Reconciler {
 /// starts again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct LateObjectScan {
-    /// The start time of the current or the last scan.
+    /// The start time of the current scan, or of the last scan if none is in progress.
     began: Option<DateTime<Utc>>,
     /// The end time and id of the last scanned export; `None` if the scan is complete.
     after: Option<(DateTime<Utc>, Uuid)>,
 }
 
 impl LateObjectScan {
-    /// Returns the end time and id of the export after which the scan continues; `None` if no scan is in progress or
-    /// due. A new scan starts at the time `oldest`, and is due `interval` after the start of the last scan. A start
-    /// time in the future comes from a wrong clock; a new scan is then due at once.
+    /// Returns the end time and id of the last scanned export, after which the scan continues. Returns `None` if no
+    /// scan is in progress and no new scan is due.
+    ///
+    /// A new scan is due `interval` after the start of the previous one. It begins with the exports that ended after
+    /// `oldest`, so it returns `oldest` and the nil id. If the saved start time lies in the future, a wrong clock set
+    /// it, and a new scan is due at once.
     fn next(
         &mut self,
         now: DateTime<Utc>,

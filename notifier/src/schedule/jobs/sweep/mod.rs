@@ -30,7 +30,7 @@ use crate::{
     settle::commands,
 };
 
-/// The sweep deletes the row that records a user's last dispatch when the dispatch is older than this time.
+/// Age from which the sweep deletes the record of a user's last dispatch.
 const DISPATCH_ORDER_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(in crate::schedule) struct Sweep {

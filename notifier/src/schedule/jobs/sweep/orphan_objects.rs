@@ -39,7 +39,7 @@ pub(super) async fn delete(sweep: &Sweep, run: &Run<'_>) -> Result<StepCount, No
     let limited = objects.len() >= limit;
     let last_scanned = objects.last().filter(|_| limited).map(|object| object.path.clone());
     let now = sweep.deps.clock.now();
-    let grace_ended = time_before(now, sweep.config.missing_row_grace.get());
+    let grace_ended = time_before(now, sweep.config.orphan_object_grace.get());
     let settled_before = time_before(now, sweep.config.tuning.stale_after.get());
     let mut count = StepCount::default();
     for chunk in objects.chunks(CHUNK) {

@@ -14,8 +14,9 @@ use crate::{
 /// Time after the end of an export during which a client may resume a file stream of an older attempt.
 const RESUME_GRACE: TimeDelta = TimeDelta::hours(1);
 
-/// Deletes the segment rows of ended exports without a file, and of the superseded attempts of completed exports. The
-/// sweep visits only exports with segment rows, so its work does not grow with the number of all exports.
+/// Deletes segment rows of exports that ended more than [`RESUME_GRACE`] ago: all rows of an export without a file, and
+/// the rows of superseded attempts of a completed export. The sweep visits only exports with segment rows, so its work
+/// does not grow with the number of all exports.
 ///
 /// # Errors
 /// When the database fails, another notifier holds the lease, or shutdown has begun.

@@ -1,7 +1,7 @@
 //! Deletes stale tickets from their NATS key-value bucket.
 //!
-//! The bucket that Sluice creates expires its entries after a minute. Without this step of the sweep, a bucket that an
-//! operator created without an expiry would keep every ticket.
+//! If Sluice created the bucket, NATS deletes each entry after one minute. If an operator created the bucket without an
+//! expiry, it would keep every ticket without this step of the sweep.
 
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,7 +17,7 @@ use crate::{
 /// differences between machines.
 const STALE_AFTER: TimeDelta = TimeDelta::minutes(10);
 
-/// Deletes all stale tickets, whether they were used or not.
+/// Deletes every ticket that is older than [`STALE_AFTER`], used or unused, and returns the number of deleted entries.
 ///
 /// # Errors
 /// When NATS fails.
