@@ -1,8 +1,8 @@
-//! Attempts whose process ended without an outcome, and the exports that are therefore set apart.
+//! Attempts that a dead process left without an outcome, and the exports that are set apart because of them.
 //!
-//! A process that dies keeps the leases of its attempts until they expire. One of its exports may be the cause of the
-//! death, and nothing tells which one. So each of them is set apart: from then on an exporter runs it in a process of
-//! its own, whose death harms nothing else and is a sure sign.
+//! When an exporter's process dies, the leases of its attempts expire some time later. One of its exports may have
+//! ended the process, but Sluice can't tell which one. So Sluice sets all of them apart: from then on, an exporter runs
+//! each in a process of its own. If such a process dies, its only export is the cause, and no other export is lost.
 
 use chrono::{DateTime, Utc};
 use protocol::export::Status;
@@ -10,8 +10,8 @@ use protocol::export::Status;
 use crate::export::Model;
 
 impl Model {
-    /// The number of attempts whose lease expired without a release, including the last attempt if its lease has
-    /// expired now.
+    /// Returns the number of attempts whose lease expired without a release. Counts the last attempt too if its lease
+    /// has expired at `now`.
     #[must_use]
     pub fn abandoned(&self, now: DateTime<Utc>) -> u32 {
         // an attempt that released its lease has no `worker`
@@ -19,19 +19,21 @@ impl Model {
         self.abandoned_attempts.unsigned_abs() + u32::from(is_abandoned)
     }
 
-    /// The number of attempts whose own process ended without an outcome.
+    /// Returns the number of attempts that ran in a process of their own and ended with the death of the process.
     #[must_use]
     pub fn crashed(&self) -> u32 {
         self.crashed_attempts.unsigned_abs()
     }
 
-    /// Whether the export must run in a process of its own.
+    /// Whether the export must run in a process of its own: [`Self::abandoned`] or [`Self::crashed`] counts an earlier
+    /// attempt.
     #[must_use]
     pub(crate) fn is_set_apart(&self, now: DateTime<Utc>) -> bool {
         self.abandoned(now) + self.crashed() > 0
     }
 
-    /// Whether a new attempt may begin: the export waits, or the lease of its last attempt has expired.
+    /// Whether a new attempt may begin at `now`: the export is queued or dispatched, or it runs and its lease has
+    /// expired.
     #[must_use]
     pub(crate) fn is_free(&self, now: DateTime<Utc>) -> bool {
         let is = |status: Status| self.status == status.as_str();

@@ -1,4 +1,5 @@
-//! The `credit_account` table: the balance of each user. Every ledger entry updates the balance in its transaction.
+//! The `credit_account` table: the balance of each user. The transaction that adds a ledger entry also updates the
+//! balance.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::entity::prelude::*;
@@ -23,14 +24,16 @@ pub struct Model {
     pub granted_through: NaiveDate,
     /// The local date on which the owner last used the account.
     pub last_active_on: NaiveDate,
-    /// Increases with each change of which the owner needs a notification: a hold, a daily grant, or a change by an
-    /// operator. The events of exports report captures and releases.
+    /// The version of the account. Increases with each hold, each daily grant and each change by an operator, because
+    /// the owner then needs a notification. Captures and releases don't change it: the events of the export report
+    /// them.
     pub version: i64,
-    /// The `version` of the last notification to the owner. A smaller number than `version` means that one is pending.
+    /// The `version` that the last notification reported. A notification is pending while this number is less than
+    /// `version`.
     pub notified_version: i64,
 }
 
-/// No relations: all queries use the key.
+/// sea-orm requires this type. It is empty, because all queries use the key.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -16,9 +16,9 @@ pub struct CreditsConfig {
     pub daily_grant: i64,
     /// The balance up to which daily grants raise an account. Without a value, unused credits accumulate without limit.
     pub accrual_cap: Option<i64>,
-    /// The number of days after its last use for which an account receives its daily grant at midnight, with a
-    /// notification. Other accounts receive theirs at their next use, so a smaller number shortens the work at midnight.
-    /// At most 3660.
+    /// An account that was used within this number of days receives its daily grant at midnight, with a notification.
+    /// Any other account receives its missing grants at its next use, so a smaller number shortens the work at
+    /// midnight. At most 3660.
     pub defer_grants_after_unused_days: u32,
 }
 
@@ -28,7 +28,8 @@ impl Default for CreditsConfig {
     }
 }
 
-/// The maximum of `defer_grants_after_unused_days`: ten years. The daily credits job runs one query for each of these days.
+/// The maximum of `defer_grants_after_unused_days`: ten years. The daily credits job runs one query for each of these
+/// days.
 const MAX_MIDNIGHT_GRANT_ACTIVE_DAYS: u32 = 3660;
 
 /// The reason why a credit policy is invalid.
@@ -52,11 +53,11 @@ pub struct CreditPolicy {
     pub initial_balance: i64,
     /// Credits that each local day adds.
     pub daily_grant: i64,
-    /// The balance above which a daily grant adds nothing; None when there is no cap.
+    /// The balance up to which daily grants raise an account; None when there is no cap.
     pub accrual_cap: Option<i64>,
     /// The time zone of the installation. A local day begins at midnight in this time zone.
     pub time_zone: Tz,
-    /// The number of days after its last use for which an account receives its daily grant at midnight.
+    /// An account that was used within this number of days receives its daily grant at midnight.
     pub defer_grants_after_unused_days: u32,
 }
 
@@ -86,14 +87,14 @@ impl CreditPolicy {
         })
     }
 
-    /// The local date at an instant.
+    /// Returns the local date at the instant `at`: the date in the time zone of the installation.
     #[must_use]
     pub fn local_date(&self, at: DateTime<Utc>) -> NaiveDate {
         at.with_timezone(&self.time_zone).date_naive()
     }
 
-    /// The first instant of the next local day. When a clock change skips midnight, the day begins after the change.
-    /// When a clock change repeats midnight, the day begins at the first of the two.
+    /// Returns the first instant of the next local day. When a clock change skips midnight, the day begins after the
+    /// change. When a clock change repeats midnight, the day begins at the first of the two midnights.
     #[must_use]
     pub fn next_midnight(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let today = self.local_date(now);
@@ -105,8 +106,8 @@ impl CreditPolicy {
             .map_or(now + TimeDelta::days(1), |at| at.with_timezone(&Utc))
     }
 
-    /// The local dates on which an account must have been used to count as active, oldest first. The dates include
-    /// tomorrow, because the clock of another machine may be ahead.
+    /// Returns the dates that make an account active if its last use was on one of them, oldest first. The dates
+    /// include tomorrow, because the clock of another machine may be ahead.
     pub fn active_dates(&self, now: DateTime<Utc>) -> impl Iterator<Item = NaiveDate> {
         let today = self.local_date(now);
         let first =
@@ -114,9 +115,9 @@ impl CreditPolicy {
         first.iter_days().take_while(move |day| *day <= today + Days::new(1))
     }
 
-    /// The daily grants of the dates after `through` up to and including `today`, with the amount of each. Dates on
-    /// which the cap leaves nothing to grant are omitted. Empty when `today` is not after `through`, for example
-    /// because the clock was set back.
+    /// Returns the date and amount of each daily grant after `through`, up to and including `today`. Omits dates on
+    /// which the cap leaves nothing to grant. Returns nothing when `today` is not after `through`, for example because
+    /// the clock was set back.
     #[must_use]
     pub(crate) fn daily_grants(&self, balance: i64, through: NaiveDate, today: NaiveDate) -> Vec<(NaiveDate, i64)> {
         let mut balance = balance;
@@ -131,7 +132,7 @@ impl CreditPolicy {
             .collect()
     }
 
-    /// The sum of [`CreditPolicy::daily_grants`] with the same arguments, in constant time.
+    /// Returns the sum of [`CreditPolicy::daily_grants`] for the same arguments, without a loop over the days.
     #[must_use]
     pub(crate) fn accrued(&self, balance: i64, through: NaiveDate, today: NaiveDate) -> i64 {
         let days = (today - through).num_days().max(0);

@@ -1,8 +1,8 @@
 //! The dispatch order: the order in which the dispatcher publishes the waiting exports of a pool and lane.
 //!
 //! Tenants take turns, and the users of a tenant take turns. The exports of one user keep the order of their requests.
-//! The tenant or user with fewer exports in flight comes first; with equal numbers, the one dispatched longer ago comes
-//! first. One SQL statement computes the order, so every replica sees the same order.
+//! The tenant or user with fewer exports in flight comes first. With equal numbers, the one whose last dispatch is
+//! older comes first. One SQL statement computes the order, so every replica sees the same order.
 
 use std::collections::HashMap;
 
@@ -37,14 +37,14 @@ pub struct Model {
     pub served_at: i64,
 }
 
-/// No relations: the dispatch order joins by key.
+/// sea-orm requires this type. It is empty, because the dispatch order joins by key in its own SQL.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Ranks the waiting exports. `user_rank` and `tenant_rank` include the exports in flight: an export with rank n would
-/// be the n-th export in flight of its user or tenant.
+/// Ranks the waiting exports. `user_rank` and `tenant_rank` continue the count of the exports in flight. For example,
+/// if a user has two exports in flight, the user's first waiting export has `user_rank` 3.
 const DISPATCH_ORDER: &str = "
 WITH in_flight AS (
     SELECT pool, lane, tenant, user_id, COUNT(*) AS n FROM export
@@ -88,9 +88,9 @@ pub struct WaitingExport {
     pub tenant: String,
     /// The user who owns the export.
     pub user_id: String,
-    /// The rank among the waiting exports of the user, starting at 1 plus the number of exports in flight.
+    /// The rank among the waiting exports of the user, plus the number of the user's exports in flight.
     pub user_rank: i64,
-    /// The rank among the waiting exports of the tenant, starting at 1 plus the number of exports in flight.
+    /// The rank among the waiting exports of the tenant, plus the number of the tenant's exports in flight.
     pub tenant_rank: i64,
     /// The rank among all waiting exports of the pool and lane, starting at 1.
     pub lane_rank: i64,
@@ -170,7 +170,7 @@ pub async fn record_dispatch(
     Ok(())
 }
 
-/// Deletes the rows of users whose last dispatch was before this time, and returns their number. A user without a row
+/// Deletes the rows whose last dispatch was before the time `before`, and returns their number. A user without a row
 /// counts as never dispatched.
 ///
 /// # Errors
@@ -180,7 +180,7 @@ pub async fn delete_before(db: &impl ConnectionTrait, before: DateTime<Utc>) -> 
     Ok(old.exec(db).await?.rows_affected)
 }
 
-/// The number of recently completed exports whose run times form the mean run time.
+/// The number of exports over which the mean run time of a lane is calculated: the newest completed ones.
 const RECENT_RUNS: u64 = 20;
 
 /// The waiting exports and the load of each lane at one time.
@@ -188,7 +188,7 @@ const RECENT_RUNS: u64 = 20;
 pub struct QueueSnapshot {
     /// The first waiting exports, in the dispatch order.
     pub waiting: Vec<WaitingExport>,
-    /// The number of exports that start before each waiting or dispatched export.
+    /// For each waiting or dispatched export, by its id: the number of exports that start earlier.
     ahead: HashMap<Uuid, u64>,
     lanes: Lanes,
 }
@@ -272,8 +272,8 @@ impl QueueSnapshot {
         self.lanes.iter().map(|((pool, lane), load)| (pool.as_str(), lane.as_str(), *load))
     }
 
-    /// The position of a waiting export in a lane with this number of slots. An export that the snapshot lacks counts
-    /// as the last of its lane.
+    /// Returns the queue position of the waiting export `id` and its estimated time to completion, for a lane with this
+    /// number of `slots`. An export that the snapshot does not contain counts as the last one of its lane.
     #[must_use]
     pub fn position_of(&self, id: ExportId, pool: &str, lane: &str, slots: u64) -> QueuePosition {
         let load = self.lane(pool, lane);
@@ -287,7 +287,7 @@ impl QueueSnapshot {
     }
 }
 
-/// The mean run time of recently completed exports of a pool and lane, in milliseconds.
+/// Returns the mean run time of the newest completed exports of a pool and lane, in milliseconds; None without one.
 async fn mean_run_ms(db: &impl ConnectionTrait, pool: &str, lane: &str) -> Result<Option<u64>, StoreError> {
     use export::Column;
     let completed = export::Entity::find()

@@ -34,7 +34,7 @@ pub struct Model {
     pub created_at: DateTime<Utc>,
 }
 
-/// No relations: all queries filter by owner.
+/// sea-orm requires this type. It is empty, because all queries filter by owner.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

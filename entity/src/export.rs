@@ -56,9 +56,10 @@ pub struct Model {
     pub attempt: i32,
     /// The number of attempts that failed or whose lease expired. An attempt that released its lease is not counted.
     pub failures: i32,
-    /// The number of attempts whose lease expired: their exporter died, or lost the database. They count as failures.
+    /// The number of attempts whose lease expired: their exporter died, or lost the database. `failures` includes them.
     pub abandoned_attempts: i32,
-    /// The number of attempts whose own process died, which their exporter saw. They count as failures.
+    /// The number of attempts that ran in a process of their own and ended with the death of the process. `failures`
+    /// includes them.
     pub crashed_attempts: i32,
     /// The pool of exporters that offer the dataset.
     #[sea_orm(column_type = "Text")]
@@ -68,13 +69,13 @@ pub struct Model {
     pub lane: String,
     /// The price, in credits.
     pub credits: i64,
-    /// The time until a completed file is deleted, in seconds.
+    /// The time from the completion of the export to the deletion of its file, in seconds.
     pub retention_seconds: i64,
     /// The trace context of the request.
     #[sea_orm(column_type = "Text")]
     pub traceparent: String,
-    /// The join key. Two requests of one owner with equal join keys produce the same file, so the later request joins
-    /// the unfinished export of the earlier one. None for an export that no request may join.
+    /// The join key. Two requests of one owner with equal join keys produce the same file. So the later request joins
+    /// the export of the earlier request, if this export is unfinished. None for an export that no request may join.
     #[sea_orm(column_type = "Text", nullable)]
     pub join_key: Option<String>,
     /// The time at which the gateway accepted the request.
@@ -122,7 +123,7 @@ pub struct Model {
     pub problem: Option<Json>,
 }
 
-/// No relations: no query joins through sea-orm.
+/// sea-orm requires this type. It is empty, because no query joins through sea-orm.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
@@ -290,8 +291,8 @@ pub async fn count_unfinished(db: &impl ConnectionTrait, owner: &Owner) -> Resul
     Ok(owned(owner).filter(Column::Status.is_in(UNFINISHED)).count(db).await?)
 }
 
-/// Ended exports whose last change is after the position `after` (time and id) and at most at `until`, ordered by the
-/// time of the last change and the id.
+/// Returns at most `limit` ended exports, ordered by the time of the last change and then by id. The list begins after
+/// the position `after` (a time and an id), and includes no change later than `until`.
 ///
 /// # Errors
 /// When the database fails.

@@ -29,7 +29,7 @@ pub struct Model {
     pub created_at: DateTime<Utc>,
 }
 
-/// No relations: all queries use the key.
+/// sea-orm requires this type. It is empty, because all queries use the key.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

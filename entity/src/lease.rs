@@ -1,9 +1,9 @@
 //! The `lease` table: leader election between replicas, with fencing tokens.
 //!
-//! A lease is free when it has expired by the clock of the caller, or when the caller observed no renewal for a whole
-//! lease duration by its monotonic clock. So a holder with a wrong clock blocks the other replicas for at most one
-//! lease duration. Each new holder increases the fencing token. [`fence`] checks within a transaction that the caller
-//! still holds the lease, and prevents a change of the holder until the transaction ends.
+//! A lease is free when it has expired by the caller's clock. It is also free when the caller has seen no renewal for a
+//! whole lease duration, by the caller's monotonic clock. So a holder with a wrong clock blocks the other replicas for
+//! at most one lease duration. Each new holder increases the fencing token. [`fence`] checks within a transaction that
+//! the caller still holds the lease, and prevents a change of the holder until the transaction ends.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, Condition, entity::prelude::*, sea_query::OnConflict};
@@ -28,7 +28,7 @@ pub struct Model {
     pub expires_at: DateTime<Utc>,
 }
 
-/// No relations: all queries use the name.
+/// sea-orm requires this type. It is empty, because all queries use the name.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
@@ -47,12 +47,13 @@ pub struct ObservedLease {
 pub enum Acquisition {
     /// The caller holds the lease with this fencing token.
     Acquired(i64),
-    /// Another replica holds the lease, in this observed state.
+    /// Another replica holds the lease. A caller that observes this state for a whole lease duration passes it to
+    /// [`acquire`].
     HeldElsewhere(ObservedLease),
 }
 
-/// Acquires a free lease, or a lease that is still in the state `stale`, which the caller observed for a whole lease
-/// duration.
+/// Acquires the lease if it is free. A caller that has observed one state of the lease for a whole lease duration
+/// passes it as `stale`: if the lease still has this state, it counts as free.
 ///
 /// # Errors
 /// When the database fails.
@@ -112,8 +113,8 @@ pub async fn renew(
 }
 
 /// Checks within a transaction that the caller holds the lease with this token, and locks the lease until the
-/// transaction ends. Returns false when another replica holds the lease; the caller must then roll back. The statement
-/// is a write, so it may be the first statement of a SQLite transaction.
+/// transaction ends. Returns false when another replica holds the lease; the caller must then roll back. The check is a
+/// write. So it can come first in a SQLite transaction, which must begin with a write.
 ///
 /// # Errors
 /// When the database fails.

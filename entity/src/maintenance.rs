@@ -1,5 +1,5 @@
-//! Queries of the reconciler and the hourly sweep. Each query returns one batch, which starts after the last row of the
-//! previous batch.
+//! Queries of the reconciler and the hourly sweep. Each list is one batch; a query with the parameter `after` begins
+//! after the last row of the previous batch.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::{
     segment,
 };
 
-/// Completed exports after this id whose retention has ended, oldest first.
+/// Lists completed exports whose retention has ended and whose id is greater than `after`, oldest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -43,8 +43,8 @@ pub async fn delete_requested(db: &impl ConnectionTrait, limit: u64) -> Result<V
     Ok(requested.limit(limit).all(db).await?)
 }
 
-/// Exports after this id that are dispatched without a change since `before`, or running with a lease that expired
-/// before `before`, oldest first.
+/// Lists stale exports whose id is greater than `after`, oldest first: dispatched exports without a change since
+/// `before`, and running exports whose lease expired before `before`.
 ///
 /// # Errors
 /// When the database fails.
@@ -70,9 +70,9 @@ pub enum RetainedFiles {
     Nothing,
 }
 
-/// The objects of these exports that the file store must retain. The result omits exports without a row. An export that
-/// changed at `settled_before` or later retains all objects, because the service that changed the export may still
-/// delete objects.
+/// Returns, for each of these exports, the objects that the file store must retain. The result omits exports without a
+/// row. An export that changed at `settled_before` or later retains all objects, because the service that changed the
+/// export may still delete objects.
 ///
 /// # Errors
 /// When the database fails, or a row is damaged.
@@ -118,9 +118,9 @@ pub async fn with_segments(db: &impl ConnectionTrait, after: Uuid, limit: u64) -
     Ok(ids.into_tuple().all(db).await?)
 }
 
-/// Deletes the unused segment rows of these exports and returns their number. The segments of an export that ended
-/// before `before` are unused, unless they belong to the attempt that wrote its file. Call it in one transaction with
-/// [`crate::lease::fence`].
+/// Deletes the unused segment rows of these exports and returns their number. After an export has ended, only the
+/// segments of the attempt that wrote its file are in use. Unfinished exports, and exports that ended at `before` or
+/// later, keep all segments. Call it in one transaction with [`crate::lease::fence`].
 ///
 /// # Errors
 /// When the database fails.

@@ -1,6 +1,6 @@
 //! The `scheduled_job` table: the schedule of each scheduled job, its last run and the result.
 //!
-//! The due time advances only when a run ends. So a job stays due after its notifier stopped during a run, and while no
+//! The due time advances only when a run ends. So a job stays due if its notifier stops during the run, or if no
 //! notifier runs.
 
 use chrono::{DateTime, Utc};
@@ -52,7 +52,7 @@ pub struct Model {
     pub state: Option<String>,
 }
 
-/// No relations: all queries use the name.
+/// sea-orm requires this type. It is empty, because all queries use the name.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
@@ -125,8 +125,8 @@ pub async fn request(db: &impl ConnectionTrait, name: &str, now: DateTime<Utc>) 
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 
-/// Moves a due time that is after `latest` to `latest`. The stored due time is too late after the clock was set back or
-/// the schedule was changed.
+/// Sets the due time to `latest` if the stored due time is later. A stored due time is too late after the clock was set
+/// back or the schedule was changed.
 ///
 /// # Errors
 /// When the database fails.
@@ -166,7 +166,7 @@ pub struct FinishedRun {
     pub duration_ms: i64,
     /// The time of the next run.
     pub due_at: DateTime<Utc>,
-    /// The run fulfills all requests of operators up to this time.
+    /// The time up to which this run fulfills the requests of operators.
     pub requests_through: DateTime<Utc>,
 }
 

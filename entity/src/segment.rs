@@ -29,7 +29,7 @@ pub struct Model {
     pub sha256: String,
 }
 
-/// No relations: all queries use the key.
+/// sea-orm requires this type. It is empty, because all queries use the key.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -33,8 +33,8 @@ pub async fn dispatched(db: &impl ConnectionTrait, id: ExportId, now: DateTime<U
 pub enum Claim {
     /// The exporter owns the export. The row contains the number of the new attempt.
     Won(Box<Model>),
-    /// The process of an earlier attempt ended without an outcome, so the export must run in a process of its own. Only
-    /// [`claim_shared`] returns it; the export is still free.
+    /// The export must run in a process of its own, because the process of an earlier attempt ended without an outcome.
+    /// Only [`claim_shared`] returns this value, and then claims nothing.
     SetApart(Box<Model>),
     /// Another exporter owns the export, with a lease that expires at this time.
     Busy(DateTime<Utc>),
@@ -42,7 +42,8 @@ pub enum Claim {
     Ended,
 }
 
-/// Starts the next attempt at an export as [`claim`] does, for a process that runs other exports too.
+/// Starts the next attempt at an export as [`claim`] does, for a process that runs other exports too. Returns
+/// [`Claim::SetApart`] for an export that must run in a process of its own.
 ///
 /// # Errors
 /// When the database fails.
@@ -61,8 +62,9 @@ pub async fn claim_shared(
     }
 }
 
-/// Starts the next attempt at an export, owned by the exporter `worker`. The export must be waiting, or its lease must
-/// have expired. An expired lease counts as a failed and abandoned attempt.
+/// Starts the next attempt at an export, and gives its lease to the exporter `worker`. Succeeds for a waiting export,
+/// and for a running export whose lease has expired. `failures` and `abandoned_attempts` then count the attempt whose
+/// lease expired.
 ///
 /// # Errors
 /// When the database fails.
@@ -138,8 +140,8 @@ pub async fn heartbeat(
     applied(db, update).await
 }
 
-/// Releases the lease of an attempt, so that another exporter can claim the export at once. An exporter calls it when
-/// it shuts down. A release does not count as a failed attempt.
+/// Releases the lease of an attempt, so that another exporter can claim the export at once. An exporter calls this
+/// function when it shuts down. A release does not count as a failed attempt.
 ///
 /// # Errors
 /// When the database fails.

@@ -43,10 +43,10 @@ pub fn export(row: &Model, queue: Option<QueuePosition>) -> Result<Export, Store
     })
 }
 
-/// The columns that the request chose; empty for the columns of the template.
+/// Returns the columns that the request chose; empty for the columns of the template.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] for a row with invalid JSON or an unknown status.
+/// [`StoreError::Damaged`] when the column `columns` of the row holds invalid JSON.
 pub fn columns(row: &Model) -> Result<Vec<String>, StoreError> {
     read(row, "columns", &row.columns)
 }
@@ -67,7 +67,8 @@ fn problem(row: &Model) -> Result<Option<Problem>, StoreError> {
     row.problem.as_ref().map(|value| read(row, "problem", value)).transpose()
 }
 
-/// The estimated time to completion of a running export, in milliseconds, at its mean speed so far.
+/// Returns the estimated time to completion of a running export, in milliseconds, at its mean speed so far. None for
+/// other exports, before the first row, and without a known total.
 fn eta_ms(row: &Model, status: Status) -> Option<u64> {
     if status != Status::Running || row.rows <= 0 {
         return None;

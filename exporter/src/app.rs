@@ -24,15 +24,15 @@ use crate::{
     worker::{self, Cancellations, WorkerContext},
 };
 
-/// A running exporter. Dropping this value does not stop it: the exporter runs until its [`Lifecycle`] ends.
+/// A running exporter. Dropping this value does not stop the exporter, which runs until its [`Lifecycle`] ends.
 #[derive(Clone, Debug)]
 pub struct App {
     /// The name of the process in the catalog, in leases and in NATS.
     pub instance: String,
 }
 
-/// Starts an exporter with the built-in templates and formats, and the catalog file. All tasks of the exporter run on
-/// `life`.
+/// Starts an exporter with the built-in templates and formats, and the catalog file. `life` runs and stops all tasks of
+/// the exporter.
 ///
 /// # Errors
 /// When a setting or the catalog file is invalid, or NATS is unavailable.
@@ -149,8 +149,9 @@ async fn start_one_job(
     Ok(App { instance })
 }
 
-/// Loads the catalog file, if one is configured, and starts a task that reloads the file after each change. Returns a
-/// handle to the current registry.
+/// Builds the registry from `base` and from the catalog file, if one is configured. Then starts a task that reloads the
+/// file after each change, and replaces the registry. Returns a [`Current`], from which the caller gets the newest
+/// registry at any time.
 async fn start_catalog(
     config: &ExporterConfig,
     base: Registry,
@@ -195,8 +196,8 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Applies cancellations from NATS while jobs run. After the process has begun to stop and its last job has ended,
-/// stops `service`, the NATS service that answers requests to this exporter.
+/// Applies cancellations from NATS while jobs run. When the process stops and its last job has ended, stops `service`:
+/// the NATS service that answers requests to this exporter.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {
         () = worker::listen(context.cancellations.clone(), canceled) => {}

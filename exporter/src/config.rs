@@ -34,18 +34,19 @@ pub struct ExporterConfig {
     /// should reach it.
     pub internal_listen: String,
     /// The pool whose jobs the exporter takes. The jobs of a dataset go to one pool, and any exporter of the pool may
-    /// take them, so all exporters of a pool must offer the same datasets.
+    /// take them. So all exporters of a pool must offer the same datasets.
     pub pool: String,
     /// The number of exports that run at once. 0 selects twice the number of cores, plus one, because exports wait for
-    /// stores and databases about half of the time. Lower it to use less memory. Bulk exports may use all slots but
-    /// one.
+    /// stores and databases about half of the time. Lower it to use less memory. One of the slots runs only interactive
+    /// exports.
     pub slots: usize,
     /// The size at which a segment is stored. A larger segment needs fewer requests to the store, and more memory.
     pub segment_size: ByteSize,
     /// The number of failed attempts after which an export fails. A hand-over to another exporter does not count.
     pub max_attempts: u32,
     /// The time without a lease renewal after which another exporter takes over an export. Raise it when the database
-    /// is slow or machines pause; the exports of a crashed exporter then wait longer for another exporter.
+    /// is slow or machines pause. With a higher value, the exports of a crashed exporter wait longer for another
+    /// exporter.
     pub lease_duration: HumanDuration,
     /// The maximum time for running exports to finish after the process begins to stop. When this time is over, other
     /// exporters take over the unfinished exports. The timeout must be shorter than `shutdown_grace`.
@@ -58,14 +59,15 @@ pub struct ExporterConfig {
     /// The maximum memory in which one export may sort its rows, if its template sorts rows. A larger export fails with
     /// `too-large`.
     pub max_sort_size_per_export: ByteSize,
-    /// The maximum number of rows of a workbook, over all its sheets. The format `xlsx-zip` takes more rows.
+    /// The maximum number of rows of a workbook, over all its sheets. An export with more rows can use the format
+    /// `xlsx-zip`.
     pub max_workbook_rows: u64,
     /// The gzip level, from 1 (fast) to 9 (small). A higher level needs more processor time.
     pub gzip_level: u32,
     /// The zstd level, from 1 (fast) to 19 (small). A higher level needs more processor time.
     pub zstd_level: i32,
-    /// The interval at which the exporter advertises its catalog. Gateways drop an exporter that is silent for three
-    /// intervals, and for 10 seconds at least.
+    /// The interval at which the exporter advertises its catalog. Gateways drop an exporter after three intervals
+    /// without an advertisement, but not before 10 seconds.
     pub advertise_interval: HumanDuration,
     /// Limits and commands that are not part of the configuration file. The program sets them, and tests use smaller
     /// limits.
@@ -90,8 +92,8 @@ pub struct ExporterTuning {
     pub progress_interval: Duration,
     /// The interval of lease renewals; None selects an eighth of the lease duration, at most 1 s.
     pub heartbeat_interval: Option<Duration>,
-    /// The command that starts this program again for an export that is set apart because its exporter died. If the
-    /// command is None, such an export runs in the exporter's own process.
+    /// The command that starts this program again, for an export that is set apart. If the command is None, such an
+    /// export runs in the exporter's own process.
     pub own_process: Option<OwnProcess>,
     /// The number of rows of each file in an archive; 1,000,000 by default, so that a file fits into one sheet.
     pub archive_part_rows: u64,

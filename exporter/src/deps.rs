@@ -15,8 +15,9 @@ use crate::catalog::Advertisement;
 pub struct Deps {
     /// The connection to NATS.
     pub bus: Bus,
-    /// The database that all services share. Datasets must use other connection pools: each export holds a connection
-    /// while it reads rows, and many exports would leave no connection for the transactions that record segments.
+    /// The database that all services share. Datasets must use other connection pools, because each export holds a
+    /// connection while it reads rows. Many exports would leave no connection for the transactions that record
+    /// segments.
     pub db: DatabaseConnection,
     /// The store of finished files.
     pub store: FileStore,

@@ -1,9 +1,9 @@
 //! Draining: an operator tells one exporter to take no more jobs, for example before its machine is removed. The
 //! operator may revoke the drain.
 //!
-//! A draining exporter finishes its running jobs. Its heartbeat offers zero slots, so that the dispatcher plans no jobs
-//! for this exporter. The heartbeat still names the datasets: gateways continue to accept exports of these datasets,
-//! which wait in the queue for another exporter.
+//! A draining exporter finishes its running jobs. Its heartbeat in the catalog states zero slots, so that the
+//! dispatcher plans no jobs for this exporter. The heartbeat still names the datasets: gateways continue to accept
+//! exports of these datasets, which wait in the queue for another exporter.
 //!
 //! Only the memory of the process holds the drain state, so a restart ends the drain.
 

@@ -83,8 +83,9 @@ pub enum JobError {
     /// The exporter failed to serialize the metadata document or the manifest.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The export had no attempts left before this one, because the failure of the last one could not be reported, or
-    /// processes died. The number is the number of attempts that ended without a file.
+    /// This attempt did not run, because `exporter.max_attempts` earlier attempts had failed. This happens when an
+    /// exporter dies during the last of these attempts, or can't report its failure. The number counts the failed
+    /// attempts.
     #[error("{0} attempts at the export ended without a file")]
     Exhausted(u32),
     /// The process that worked on the export died too often. The number is the number of deaths.

@@ -1,4 +1,4 @@
-//! A temporary file of frames, which are read back in the order in which they were appended.
+//! A temporary file of data frames. A reader returns the frames in the order in which they were appended.
 
 use std::{
     fs::File,

@@ -21,7 +21,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Creates a meter with zero rows and bytes. The mean rate is measured from this call on.
+    /// Creates a meter with zero rows and bytes. [`Self::progress`] measures the speed of the attempt from this call on.
     #[must_use]
     pub fn start() -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Meter {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Returns a progress report. The remaining time is an extrapolation of the mean rate so far.
+    /// Returns a progress report. The remaining time assumes that the mean speed so far stays the same.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (rows, bytes) = (self.rows(), self.bytes.load(Ordering::Relaxed));

@@ -2,8 +2,9 @@
 //!
 //! - A loop keeps a [`Backoff`], waits [`Backoff::next_pause`] after a failure and calls [`Backoff::reset`] after a
 //!   success.
-//! - A loop whose attempts end only by failing, such as a watch, sets [`Backoff::reset_after`] and calls
-//!   [`Backoff::begin_attempt`]. An attempt that ran for that long then counts as a success.
+//! - The attempts of some loops, such as a watch, end only by failing. Such a loop sets a duration with
+//!   [`Backoff::reset_after`] and calls [`Backoff::begin_attempt`]. An attempt that ran for this duration counts as a
+//!   success.
 //! - A handler that already knows the number of failures, such as from a message's delivery count, calls
 //!   [`Schedule::pause`].
 
@@ -19,12 +20,12 @@ pub struct Schedule {
     jitter: Jitter,
 }
 
-/// The kind of randomness in a pause, which keeps processes that failed together from retrying together.
+/// How randomness shortens a pause from its ceiling. It keeps processes that failed together from retrying together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jitter {
-    /// A pause between half of the ceiling and the ceiling.
+    /// A pause between half of its ceiling and the ceiling.
     Half,
-    /// A pause between zero and the ceiling.
+    /// A pause between zero and its ceiling.
     Full,
 }
 
@@ -36,8 +37,8 @@ impl Schedule {
         Self { first, longest, jitter: Jitter::Half }
     }
 
-    /// Uses full jitter: a pause lasts a random time between zero and its ceiling. This suits many clients that lost
-    /// the same server.
+    /// Uses full jitter: a pause lasts a random time between zero and its ceiling. Use it when many clients may lose
+    /// the same server, so that they do not all return at once.
     #[must_use]
     pub const fn with_full_jitter(self) -> Self {
         Self { jitter: Jitter::Full, ..self }
@@ -81,7 +82,7 @@ impl Backoff {
         Self::from(Schedule::new(first, longest))
     }
 
-    /// Also resets the failures when an attempt ran for at least this long before it failed.
+    /// Also resets the number of failures when an attempt ran for at least `healthy` before it failed.
     #[must_use]
     pub fn reset_after(self, healthy: Duration) -> Self {
         Self { healthy_after: Some(healthy), ..self }

@@ -83,7 +83,7 @@ fn sqlite_url(file: &Path, mode: &str) -> Secret {
     Secret::new(format!("sqlite://{path}?mode={mode}"))
 }
 
-/// Whether the query of a SQLite URL has `mode=ro`. The name of a file may hold that text as well.
+/// Whether the query of a SQLite URL has `mode=ro`. A file name that contains `mode=ro` does not count.
 fn is_read_only(url: &str) -> bool {
     url.split_once('?').is_some_and(|(_, query)| query.split('&').any(|parameter| parameter == "mode=ro"))
 }

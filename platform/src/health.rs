@@ -24,7 +24,7 @@ impl Dependency {
         Self { name, ok: detail.is_none(), required: true, detail }
     }
 
-    /// Marks a dependency without which the service still does part of its work, and therefore stays ready.
+    /// Marks the dependency as not required: without it, the service stays ready and still does part of its work.
     #[must_use]
     pub fn optional(self) -> Self {
         Self { required: false, ..self }

@@ -77,7 +77,8 @@ impl Lifecycle {
         self.soft.cancel();
     }
 
-    /// The reason of the first [`Lifecycle::fail`]; None if a signal stops the process.
+    /// The reason of the first [`Lifecycle::fail`]; None without a failure, for example when a signal stops the
+    /// process.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().ok().and_then(|failure| failure.clone())

@@ -1,5 +1,5 @@
-//! The access rules of a dataset: the scopes that the whole dataset requires, and the columns that Sluice hides or
-//! masks when the caller lacks the scope of the column.
+//! The access rules of a dataset: the scopes that the whole dataset requires, and the columns that require a scope of
+//! their own. Sluice hides or masks such a column if the caller lacks its scope.
 //!
 //! The gateway applies these rules to the catalog and to requests. The exporter applies the rules to the data.
 
@@ -19,8 +19,8 @@ pub enum ColumnMask {
     Null,
     /// The text `***` replaces each value that is not NULL. Only text columns may have this mask.
     Redacted,
-    /// `*` replaces all characters except the last four, and all characters of a text of eight or fewer. Only text
-    /// columns may have this mask.
+    /// `*` replaces all characters except the last four. In a text of eight or fewer characters, `*` replaces all of
+    /// them. Only text columns may have this mask.
     LastFour,
 }
 
@@ -98,8 +98,8 @@ impl CatalogDataset {
     }
 }
 
-/// Claims that describe a token or a sign-in instead of the user and the user's rights (RFC 7519; OpenID Connect Core
-/// 1.0, section 2). Two tokens of one user with the same rights may differ in them.
+/// Claims that describe a token or a sign-in, and not the user or the user's rights (RFC 7519; OpenID Connect Core 1.0,
+/// section 2). Two tokens of one user with the same rights may differ in these claims.
 ///
 /// The gateway ignores these claims when it looks for an identical unfinished export, and no row policy may use them.
 pub const TOKEN_CLAIMS: [&str; 10] =

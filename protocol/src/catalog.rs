@@ -1,5 +1,5 @@
-//! The catalog: the datasets that exporters advertise in the bucket `SLUICE_CATALOG`, and the part of it that clients
-//! see. Each dataset has an entry of its own, and each exporter a heartbeat that names its datasets.
+//! The catalog: the datasets that exporters advertise in the bucket `SLUICE_CATALOG`, and what clients see of them.
+//! Each dataset has an entry of its own, and each exporter a heartbeat that names its datasets.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,8 +45,8 @@ pub struct Column {
     /// Whether the caller sees masked values only. A filter on a masked column is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub masked: bool,
-    /// Whether the moments of a `datetime` column have no time zone. Files and filters then write a moment without an
-    /// offset, such as `2026-03-29T02:30:00.500`.
+    /// Whether the moments of a `datetime` column have no time zone. Files and filters write such a moment without an
+    /// offset, as in `2026-03-29T02:30:00.500`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub local: bool,
 }
@@ -117,7 +117,7 @@ pub struct DatasetInfo {
     pub templates: Vec<TemplateInfo>,
     /// The names of the formats.
     pub formats: Vec<String>,
-    /// The compressions of all formats together.
+    /// Every compression that at least one format supports.
     pub compressions: Vec<String>,
     /// The formats with the compressions and the media type of each.
     #[serde(default)]
@@ -161,13 +161,13 @@ pub struct CatalogDataset {
 pub struct ExporterHeartbeat {
     /// The envelope version, [`crate::ENVELOPE_VERSION`].
     pub v: u8,
-    /// The name of the exporter. [`crate::subject::catalog_exporter`] makes the key of this entry from it.
+    /// The name of the exporter. [`crate::subject::catalog_exporter`] makes the key of the heartbeat from this name.
     pub instance: String,
-    /// The pool that receives the jobs of these datasets.
+    /// The pool that receives the jobs of the exporter's datasets.
     pub pool: String,
-    /// The time at which the exporter wrote this entry.
+    /// The time at which the exporter wrote this heartbeat.
     pub at: Timestamp,
-    /// Readers ignore the entry when it is older than this many milliseconds.
+    /// Readers ignore the heartbeat when it is older than this many milliseconds.
     pub ttl_ms: u64,
     /// The number of exports that the exporter runs at once.
     pub slots: u32,
@@ -176,27 +176,29 @@ pub struct ExporterHeartbeat {
     /// Whether an operator drains the exporter. A draining exporter accepts no new jobs and has no slots.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
-    /// All datasets of the exporter. A reader offers a dataset once it has the entry of this revision.
+    /// All datasets of the exporter. A reader offers a dataset once it has received the entry with the revision in this
+    /// list.
     pub datasets: Vec<DatasetRef>,
 }
 
 /// One dataset in the heartbeat of an exporter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetRef {
-    /// The name of the dataset. [`crate::subject::catalog_dataset`] makes the key of its entry from it.
+    /// The name of the dataset. [`crate::subject::catalog_dataset`] makes the key of the dataset's entry from this
+    /// name.
     pub name: String,
-    /// The digest of the value of its entry.
+    /// The revision of the dataset's entry: a digest of the entry's value.
     pub revision: String,
     /// The approximate number of rows of all tenants together; None if it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// Whether clients may not see the number of rows, because the dataset has a row policy.
+    /// Whether the number of rows must stay hidden from clients, because the dataset has a row policy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rows_hidden: bool,
 }
 
 impl DatasetRef {
-    /// Adds the estimated rows of this heartbeat to the description of the dataset.
+    /// Adds the estimated number of rows to the description of the dataset.
     #[must_use]
     pub fn with_rows(&self, mut dataset: CatalogDataset) -> CatalogDataset {
         dataset.total_rows = self.rows;

@@ -192,7 +192,7 @@ pub enum ParseError {
     Invalid {
         /// The `ref` of the message, if it was valid.
         reference: Option<String>,
-        /// The problem that the answer carries.
+        /// The problem in the answer.
         problem: Box<Problem>,
     },
 }

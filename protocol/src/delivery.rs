@@ -1,5 +1,5 @@
-//! The delivery of file bytes to gateways: segments, grants and announcements. Gateways send these requests over NATS,
-//! and read the bytes over HTTP from the URLs in the grants.
+//! The delivery of file bytes to gateways: segments, grants and announcements. Gateways request grants over NATS, and
+//! read the bytes over HTTP from the URLs in the grants.
 
 use serde::{Deserialize, Serialize};
 
@@ -117,7 +117,7 @@ pub struct GrantRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum GrantReply {
-    /// The notifier grants the next segments of the file.
+    /// The notifier sends grants for the next segments of the file.
     Granted {
         /// The attempt that wrote the segments.
         attempt: u32,
@@ -130,7 +130,7 @@ pub enum GrantReply {
     },
     /// Another attempt than the one in the request writes the file now. Its bytes may differ from those already sent.
     Restarted,
-    /// The notifier grants no segment.
+    /// The notifier sends no grants.
     Refused {
         /// The problem: `not-found`, `canceled`, `export-failed`, `expired` or `unavailable`.
         problem: Problem,

@@ -41,7 +41,8 @@ pub struct Job {
     pub owner: Owner,
 }
 
-/// The outcome of an attempt, or a command of the owner. The notifier applies each message exactly once.
+/// The outcome of an attempt, or a command to cancel an export or to delete its file. The notifier applies each message
+/// exactly once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The id of the export.
@@ -51,11 +52,11 @@ pub struct Outcome {
     pub result: OutcomeResult,
 }
 
-/// The outcome of an attempt, or a command of the owner.
+/// The outcome of an attempt, or a command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum OutcomeResult {
-    /// The file store holds the sealed manifest.
+    /// The attempt completed: the file store holds the whole file and its manifest.
     Completed {
         /// The attempt number. The notifier refuses an outcome of an older attempt.
         attempt: u32,
@@ -177,7 +178,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// A new, unsampled trace.
+    /// Returns the context of a new trace. The trace is not recorded.
     #[must_use]
     pub fn generate() -> Self {
         let (trace_id, span_id) = (uuid::Uuid::new_v4().as_u128(), uuid::Uuid::new_v4().as_u64_pair().0);
@@ -211,7 +212,7 @@ impl TraceContext {
         format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
     }
 
-    /// The trace id in lower-case hex, the form in problems and logs.
+    /// Returns the trace id in lower-case hex, as problems and logs show it.
     #[must_use]
     pub fn trace_id_hex(self) -> String {
         format!("{:032x}", self.trace_id)

@@ -9,8 +9,8 @@ use crate::{export::ExportRequest, problem::Problem};
 /// The maximum number of rows of a preview.
 pub const PREVIEW_ROWS: usize = 10;
 
-/// The estimated size, duration and price of an export. The exporter reads statistics and a few rows. An estimate costs
-/// no credits.
+/// The estimated size, duration and price of an export. The exporter calculates it from statistics and from a few rows
+/// that it reads. An estimate costs no credits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
     /// The approximate number of rows; null when unknown.

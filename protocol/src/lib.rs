@@ -33,5 +33,5 @@ pub const ENVELOPE_VERSION: u8 = 1;
 /// The name of the WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "sluice.v1";
 
-/// The prefix of the subprotocol that carries a single-use ticket from a browser.
+/// The prefix of the WebSocket subprotocol with which a browser sends its ticket. The ticket follows the prefix.
 pub const TICKET_SUBPROTOCOL_PREFIX: &str = "sluice.ticket.";

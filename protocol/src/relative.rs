@@ -1,8 +1,8 @@
 //! Moments relative to now, such as `now-1d/d`, in the date math of Grafana and Elasticsearch.
 //!
-//! A text begins with `now`, and any number of operations follow: `+1h` and `-2d` add and subtract, `/d` rounds down.
-//! The units are `s`, `m`, `h`, `d`, `w`, `M` and `y`. A week begins on Monday. Days and longer units follow the
-//! calendar of a time zone, shorter ones the clock.
+//! A text begins with `now`, and up to 20 operations follow: `+1h` and `-2d` add and subtract, `/d` rounds down. The
+//! units are `s`, `m`, `h`, `d`, `w`, `M` and `y`. A week begins on Monday. Days and longer units follow the calendar
+//! of a time zone; hours and shorter units have a fixed length.
 
 use chrono::{
     DateTime, Datelike, MappedLocalTime, Months, NaiveDateTime, NaiveTime, Offset, SecondsFormat, TimeDelta, TimeZone,
@@ -14,16 +14,16 @@ use chrono_tz::Tz;
 const NOW: &str = "now";
 /// The maximum number of operations of one moment.
 const MAX_OPERATIONS: usize = 20;
-/// The form of a relative moment, for errors.
+/// The error text that describes the form of a relative moment.
 const FORM: &str =
     "a moment relative to now is such as \"now\", \"now-1d\" or \"now-1d/d\", with the units s m h d w M y";
 
-/// The point from which relative moments count.
+/// The time and the time zone with which relative moments are resolved.
 #[derive(Clone, Copy, Debug)]
 pub struct Reference {
     /// The current time.
     pub now: DateTime<Utc>,
-    /// The time zone of the calendar.
+    /// The time zone whose calendar counts for days and longer units.
     pub zone: Tz,
 }
 
@@ -154,7 +154,7 @@ fn added(moment: DateTime<Tz>, amount: u32, unit: Unit, is_negative: bool) -> Re
     at_local(&moment, moved.ok_or(RelativeError::Range)?)
 }
 
-/// Rounds down to the begin of a unit.
+/// Rounds down to the start of a unit.
 fn floor(moment: DateTime<Tz>, unit: Unit) -> Result<DateTime<Tz>, RelativeError> {
     let local = moment.naive_local();
     let date = local.date();

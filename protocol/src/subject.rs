@@ -104,7 +104,7 @@ pub fn token(text: &str) -> String {
     if plain { text.to_owned() } else { format!("={}", URL_SAFE_NO_PAD.encode(text)) }
 }
 
-/// The key of an exporter's heartbeat in [`BUCKET_CATALOG`]. It has no `.`.
+/// The key of an exporter's heartbeat in [`BUCKET_CATALOG`]. It has no `.`, so it differs from every key of a dataset.
 #[must_use]
 pub fn catalog_exporter(instance: &str) -> String {
     token(instance)

@@ -54,7 +54,7 @@ impl AddAssign for GrantTotals {
 pub struct Accrued {
     /// The credits of the account after the grants.
     pub balance: Balance,
-    /// The grants that the call added. They exist only after the commit of the transaction.
+    /// The grants that the call added. They are lost if the transaction is rolled back.
     pub granted: GrantTotals,
 }
 
@@ -99,9 +99,9 @@ pub async fn open_and_accrue(
     add_missing_grants(db, &row, Ord::max(row.last_active_on, today), policy, now).await
 }
 
-/// Adds the missing daily grants of an existing account, without a change of `last_active_on`, and returns them. Call it
-/// before any other increase of the balance. With an accrual cap the order matters, and [`super::read`] adds the daily
-/// grants first.
+/// Adds the missing daily grants of an account, and returns the added grants; none for an account that does not exist.
+/// Leaves `last_active_on` unchanged. Call it before any other increase of the balance. Under an accrual cap, the order
+/// matters: a higher balance would get smaller grants, and [`super::read`] adds the grants first.
 ///
 /// # Errors
 /// When the database fails.
@@ -155,8 +155,9 @@ pub struct AccruedBatch {
     pub granted: GrantTotals,
 }
 
-/// Adds the missing daily grants of at most `limit` accounts that were last used on this date. The batch is empty when
-/// all such accounts have their grants. [`CreditPolicy::active_dates`] lists the dates for the daily credits job.
+/// Adds the missing daily grants of at most `limit` accounts that were last used on the date `last_active_on`. The
+/// batch is empty when all these accounts have their grants. [`CreditPolicy::active_dates`] lists the dates for the
+/// daily credits job.
 ///
 /// Call it in a transaction whose first statement was a write. The accounts stay locked until the transaction ends, so
 /// a batch should be small.
@@ -239,8 +240,8 @@ fn accrued(policy: &CreditPolicy, days: i64) -> SimpleExpr {
         .into()
 }
 
-/// The SQL expression for the increase of `version`: 1 when the account receives a daily grant, and 0 at the accrual
-/// cap, where the owner needs no notification.
+/// The SQL expression for the increase of `version`: 1 when the account receives a daily grant. At the accrual cap the
+/// increase is 0, because the owner needs no notification.
 fn version_increase(policy: &CreditPolicy) -> SimpleExpr {
     let increase = i64::from(policy.daily_grant > 0);
     let Some(cap) = policy.accrual_cap else { return Expr::value(increase) };

@@ -1,9 +1,11 @@
-//! The credit ledger. Call each function in the database transaction of the change that costs or returns the credits.
+//! The credit ledger. A change that costs or returns credits calls these functions within its own database transaction.
 //!
 //! The ledger is append-only. Every hold, capture, release and daily grant has a unique key, so a retry adds no second
-//! entry. Each entry updates the balance of the account in its transaction. Daily grants accrue lazily: an account
-//! stores the last local date whose grant it has, and each change adds the missing grants first. So an unused account
-//! needs no writes. [`read`] computes the missing grants without a write.
+//! entry. The transaction that adds an entry also updates the balance of the account.
+//!
+//! Daily grants accrue lazily. An account stores the last local date whose grant it has, and each change of the account
+//! adds the missing grants first. So an unused account needs no writes. [`read`] computes the missing grants without a
+//! write.
 
 mod accrual;
 mod audit;

@@ -1,5 +1,5 @@
-//! The outbox of credit notifications, for changes by a hold, a daily grant or an operator. The events of exports
-//! report captures and releases.
+//! The outbox of credit notifications. Only changes by a hold, a daily grant or an operator need a notification,
+//! because the events of exports report captures and releases.
 //!
 //! Each such change increases the version of the account in its transaction. A notifier finds the accounts whose
 //! version exceeds the notified version, publishes an event and records the version. So no notification is lost between
@@ -11,7 +11,7 @@ use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait}
 use super::kind;
 use crate::{StoreError, account, entry};
 
-/// A change of an account of which the owner has no notification yet.
+/// An account whose owner has no notification of the newest change yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingNotification {
     /// The owner of the account.
@@ -22,7 +22,7 @@ pub struct PendingNotification {
     pub reason: &'static str,
 }
 
-/// Lists pending notifications, ordered by tenant and user, from the first owner after `after`.
+/// Lists pending notifications, ordered by tenant and user. The list begins after the owner `after`.
 ///
 /// # Errors
 /// When the database fails.
@@ -56,7 +56,8 @@ pub async fn pending_notifications(
     Ok(found)
 }
 
-/// Records a notification of the owner with this version of the account. A smaller version changes nothing.
+/// Records that the owner received a notification of this version of the account. Changes nothing if a later version is
+/// already recorded.
 ///
 /// # Errors
 /// When the database fails.

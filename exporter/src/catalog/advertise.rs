@@ -1,6 +1,6 @@
 //! Advertises the datasets of this exporter to gateways, in the NATS key-value bucket of the catalog. Each dataset has
-//! an entry, and a heartbeat at a fixed interval names all entries. A stopping exporter deletes the heartbeat and the
-//! entries.
+//! an entry there. At a fixed interval, the exporter also writes an [`ExporterHeartbeat`] that names all entries. A
+//! stopping exporter deletes its heartbeat and its entries.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::drain::Drain;
 
-/// The number of advertising intervals for which a heartbeat is valid.
+/// The number of advertising intervals for which an [`ExporterHeartbeat`] is valid.
 const TTL_INTERVALS: u32 = 3;
-/// The minimum time for which a heartbeat is valid. On a busy machine a heartbeat may be late; with this minimum,
-/// gateways keep the exporter even if the advertising interval is short.
+/// The minimum time for which a heartbeat is valid. On a busy machine the next heartbeat may be late. With this
+/// minimum, gateways keep the exporter even if the advertising interval is short.
 const MIN_TTL: Duration = Duration::from_secs(10);
 /// The number of advertising intervals after which the exporter estimates the rows of all datasets again.
 const ESTIMATE_INTERVALS: u32 = 3;
@@ -41,14 +41,15 @@ pub(crate) struct Advertiser {
     /// The total number of slots, and the number of slots that bulk exports may use.
     pub(crate) slots: (usize, usize),
     pub(crate) interval: Duration,
-    /// The drain state of the exporter. While the exporter drains, the heartbeat offers no slots.
+    /// The drain state of the exporter. While the exporter drains, each [`ExporterHeartbeat`] states that it has no
+    /// slots.
     pub(crate) drain: Drain,
     /// The result of the last attempt to advertise, for `/readyz`.
     pub(crate) advertisement: Advertisement,
 }
 
 impl Advertiser {
-    /// Advertises at each interval until `stop` is canceled, and then withdraws all datasets.
+    /// Advertises at each interval until `stop` is canceled. Then deletes the heartbeat and all entries.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut drained = self.drain.changes();
         let mut estimates = Estimates::of(self.catalog.current());
@@ -95,8 +96,8 @@ impl Advertiser {
         Ok(())
     }
 
-    /// Writes the entries that have changed, and then the heartbeat that names all written entries. The heartbeat is
-    /// written even if an entry is refused, so that gateways offer the other datasets.
+    /// Writes the changed entries, and then the heartbeat that names all written entries. The heartbeat is written even
+    /// if an entry is refused, so that gateways offer the other datasets.
     async fn advertise(&self, entries: &mut Entries, estimates: &Estimates) -> Result<(), AdvertiseError> {
         let bucket = self.bus.catalog().await?;
         let written = entries.write(&bucket).await;
@@ -124,8 +125,8 @@ impl Advertiser {
         written
     }
 
-    /// Reports the result of an attempt to advertise in `/readyz`, a metric and a log line. `None` means that the
-    /// exporter stopped during the attempt, and is not reported.
+    /// Reports whether an attempt to advertise succeeded: in `/readyz`, in a metric and in a log line. `None` means
+    /// that the exporter stopped during the attempt; nothing is reported then.
     fn report(&self, advertised: Option<Result<(), AdvertiseError>>, entries: &Entries) {
         let Some(advertised) = advertised else { return };
         let result = match (&advertised, entries.refused()) {
@@ -144,7 +145,7 @@ impl Advertiser {
         (self.interval * TTL_INTERVALS).max(MIN_TTL)
     }
 
-    /// Deletes the heartbeat and then the entries. Without the heartbeat, gateways withdraw all datasets of this
+    /// Deletes the heartbeat and then the entries. Without the heartbeat, gateways no longer offer the datasets of this
     /// exporter.
     async fn withdraw(&self, entries: &mut Entries) -> Result<(), AdvertiseError> {
         let bucket = self.bus.catalog().await?;

@@ -46,8 +46,8 @@ pub(super) fn check_rights(
     Err(Refusal::Differs(declared.map_or(at, |declared| declared.span().start), detail))
 }
 
-/// Returns a fault if `split_by` and `order` are both set, or if `split_by` or `snapshot = "none"` is set for a source
-/// other than PostgreSQL.
+/// Returns a fault if `split_by` and `order` are both set. Also returns a fault if `split_by` or `snapshot = "none"` is
+/// set for a source other than PostgreSQL.
 pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Result<(), Refusal> {
     if let (Some(key), Some(_)) = (&spec.split_by, &spec.order) {
         let detail = "`split_by` gives rows range by range, and `order` in one order: leave one of them out";

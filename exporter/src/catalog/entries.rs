@@ -1,5 +1,5 @@
-//! Writes the entries of datasets into the bucket of the catalog: the new and the changed entries, and the entries that
-//! the bucket would soon delete because of their age.
+//! Writes the entries of datasets into the bucket of the catalog: new entries and changed entries. Also writes old
+//! entries again, before the bucket deletes them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,14 +21,14 @@ const CONCURRENCY: usize = 16;
 /// An unchanged entry is written again when it is older than the bucket's maximum age divided by this number.
 const RENEWALS: u32 = 3;
 
-/// The entries of one exporter: the entries of its current registry, and the entries that it has written to the bucket.
+/// The entries of one exporter: those of its current registry, and those that it has written to the bucket.
 pub(super) struct Entries {
     instance: String,
     current: Vec<Current>,
     /// The errors of the datasets that are not advertised, for example because their description exceeds a limit.
     refused: Vec<AdvertiseError>,
-    /// The keys that the exporter has written to the bucket. The value is None if NATS has not confirmed the last
-    /// write.
+    /// The entries that the exporter has written to the bucket, by their keys. None if NATS has not confirmed the last
+    /// write of the entry.
     written: HashMap<String, Option<Written>>,
     /// The time at which the bucket was created, in nanoseconds since 1970-01-01. A new value means that NATS has lost
     /// the bucket's data.
@@ -80,8 +80,8 @@ impl Entries {
         self.refused.first()
     }
 
-    /// Writes each entry whose current version the bucket lacks, and each entry that the bucket would soon delete
-    /// because of its age. Stops at the first failure, because further writes would fail for the same reason.
+    /// Writes each entry that is new or has changed, and each old entry, before the bucket deletes it. Stops at the
+    /// first failure, because further writes would fail for the same reason.
     pub(super) async fn write(&mut self, bucket: &kv::Store) -> Result<(), AdvertiseError> {
         let info = bucket.stream.cached_info();
         let created_at = Some(info.created.unix_timestamp_nanos());
@@ -134,7 +134,7 @@ impl Entries {
     }
 
     /// Deletes the entries of datasets that the current registry does not have. The next call repeats a failed
-    /// deletion, and the bucket deletes old entries anyway.
+    /// deletion; the bucket also deletes old entries itself.
     pub(super) async fn delete_gone(&mut self, bucket: &kv::Store) {
         let current: HashSet<_> = self.current.iter().map(|one| &one.key).collect();
         let gone: Vec<String> = self.written.keys().filter(|key| !current.contains(key)).cloned().collect();

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{Registry, dataset::Dataset, template};
 
-/// The maximum number of sources that are opened concurrently, and of datasets that are created concurrently.
+/// The maximum number of sources to open at once, and of datasets to create at once.
 const CONCURRENCY: usize = 8;
 
 /// Loads a catalog file, and reads the schemas of its sources. Templates may also name datasets of `base`. If the
@@ -106,7 +106,7 @@ impl Loader<'_> {
         registry.replace_templates(loaded.templates.clone());
         let mut room = Room::new(self.context.max_entry_size);
         for dataset in &self.base.datasets {
-            // the exporter reports a dataset in Rust that does not fit when it advertises it
+            // a dataset in Rust that does not fit is reported when the exporter advertises it
             let _ = room.take(&registry.describe(dataset.info()));
         }
         for dataset in std::mem::take(&mut loaded.datasets) {

@@ -12,10 +12,11 @@ pub struct Loaded {
     pub datasets: Vec<Arc<dyn Dataset>>,
     /// The templates, in the order of the file.
     pub templates: Vec<Arc<dyn Template>>,
-    /// The name of each unavailable dataset, and the reason: its source can't be read, or differs from the file.
+    /// The name of each unavailable dataset, and the reason: a source that can't be read or differs from the file, or a
+    /// description that exceeds a size limit.
     pub unavailable: Vec<(String, String)>,
-    /// A fault for each unavailable dataset whose source can be read, but differs from the file or has too many columns
-    /// for the catalog.
+    /// The faults of the unavailable datasets whose source can be read. Such a source differs from the file, or the
+    /// description of the dataset exceeds a size limit of the catalog.
     pub differing: Vec<CatalogFault>,
 }
 

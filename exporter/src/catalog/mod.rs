@@ -44,7 +44,8 @@ pub(crate) struct Current(watch::Receiver<Arc<Registry>>);
 pub(crate) type Replace = watch::Sender<Arc<Registry>>;
 
 impl Current {
-    /// Makes `registry` the current registry. Returns a sender for later registries, and a handle to the current one.
+    /// Makes `registry` the current registry. Returns a sender for later registries, and a [`Current`] that gives the
+    /// newest one.
     pub(crate) fn starting_with(registry: Registry) -> (Replace, Self) {
         let (replace, current) = watch::channel(Arc::new(registry));
         (replace, Self(current))

@@ -3,8 +3,8 @@
 //! The exporter polls the file because file system notifications miss changes on mounts and behind symbolic links. If
 //! the file is invalid, the exporter keeps the last valid registry, and reports the fault in a log line and a metric.
 //!
-//! At every fifth poll, the exporter also loads an unchanged file again if a dataset is unavailable, or if an export
-//! has found that a dataset's files have changed since the last load.
+//! At every fifth poll, the exporter may load an unchanged file again. It does so if a dataset is unavailable, or if an
+//! export has found that a dataset's files have changed since the last load.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -68,8 +68,8 @@ impl Reloader {
     }
 
     /// Loads the catalog file, and returns whether the exporter accepted it. `changed` says whether the file has
-    /// changed since the last load. If a dataset of the file differs from its source, the file is refused if `strict`
-    /// is true; otherwise only this dataset becomes unavailable.
+    /// changed since the last load. `strict` says what happens if a dataset differs from its source: the file is
+    /// refused if `strict` is true, and only the dataset becomes unavailable otherwise.
     pub(super) async fn reload(&mut self, changed: bool, strict: bool) -> bool {
         let loaded = load(&self.path, &self.context, &self.base).await;
         let loaded = match loaded.and_then(|loaded| if strict { loaded.as_written(&self.path) } else { Ok(loaded) }) {

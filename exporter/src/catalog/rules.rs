@@ -71,8 +71,8 @@ fn policy(dataset: &DatasetInfo) -> Result<(), String> {
     }
 }
 
-/// Whether a row policy lets a row pass only if a comparison of the column `tenant` with claims succeeds. A comparison
-/// that a constant can satisfy does not suffice, because every caller would then see the rows of the same tenant.
+/// Whether a row policy compares the column `tenant` with a claim for every row that passes. A comparison that a
+/// constant can satisfy does not suffice, because every caller would then see the rows of the same tenant.
 fn always_tests(policy: &Value, tenant: &str) -> bool {
     let Some(parts) = policy.as_object() else { return false };
     // all members of an object must hold, so one that tests the tenant suffices
@@ -84,7 +84,7 @@ fn always_tests(policy: &Value, tenant: &str) -> bool {
     })
 }
 
-/// Whether the tests of one column compare the column with a claim, or with a list of claims only.
+/// Whether the tests of one column compare the column with a claim, or with a list that has only claims.
 fn tests_a_claim(tests: &Map<String, Value>) -> bool {
     let is_claim = |value: &Value| value.get("claim").is_some();
     tests.iter().any(|(operator, value)| match (operator.as_str(), value) {

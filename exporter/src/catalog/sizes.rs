@@ -5,7 +5,7 @@ use protocol::catalog::CatalogDataset;
 
 use super::advertisement::{AdvertiseError, Excess};
 
-/// Tracks the number and size of the datasets that one exporter advertises, and refuses a dataset that exceeds a limit.
+/// Counts the datasets that one exporter advertises and adds up their sizes. Refuses a dataset that exceeds a limit.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     /// The maximum size of a compressed entry, in bytes.

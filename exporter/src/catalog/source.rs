@@ -23,9 +23,9 @@ pub struct LoadContext {
     pub folder: PathBuf,
     /// The folder, the maximum size and the timeout for temporary copies of remote files.
     pub spool: Spool,
-    /// The number of exports that run at once. At a PostgreSQL source, an export gets a second or later connection only
-    /// if this number of connections, but at most half of all connections, stays free for the first connections of
-    /// other exports.
+    /// The number of exports that run at once. At a PostgreSQL source, this number of connections, but at most half of
+    /// all connections, is reserved for the first connections of exports. An export gets a second or later connection
+    /// only if the reserved number of connections stays free.
     pub slots: usize,
     /// The maximum size of a compressed catalog entry, in bytes. It is less than [`MAX_ENTRY_SIZE`] if the NATS server
     /// accepts only smaller messages.
@@ -47,7 +47,7 @@ impl LoadContext {
         self.folder.join(path)
     }
 
-    /// Reads the secret that a reference names. An error text contains the reference, and never the secret.
+    /// Reads the secret that a reference names. An error text never contains the secret.
     fn secret(&self, reference: &SecretRef) -> Result<Secret, String> {
         let text = match reference {
             SecretRef::Env(name) => {

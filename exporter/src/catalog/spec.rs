@@ -53,8 +53,8 @@ pub(crate) struct CatalogSpec {
 pub(crate) enum SecretRef {
     /// The name of the environment variable that holds the secret.
     Env(String),
-    /// The path of a file that holds the secret. A relative path begins at `exporter.datasets_dir`. Line ends at the end
-    /// of the file are removed.
+    /// The path of a file that holds the secret. A relative path begins at `exporter.datasets_dir`. Line ends at the
+    /// end of the file are removed.
     File(String),
 }
 
@@ -86,9 +86,9 @@ pub(crate) enum SourceSpec {
         connections_per_export: Option<usize>,
         /// The maximum wait for the next rows; 10m by default.
         read_timeout: Option<HumanDuration>,
-        /// If the planner expects at most this number of rows to pass the filter of an export, one statement reads the
-        /// table and can use an index. Otherwise several connections each read a range of the table. 100,000 by
-        /// default.
+        /// If the planner expects that at most this number of rows pass the filter of an export, one statement reads
+        /// the table, and can use an index. For more rows, several connections each read a range of the table. 100,000
+        /// by default.
         few_rows: Option<u64>,
     },
     /// A SQLite file, opened for reading only.
@@ -134,7 +134,7 @@ pub(crate) struct DatasetSpec {
     /// The description that users see.
     #[serde(default)]
     pub(crate) description: String,
-    /// The name of a source; without one, `files` are files of this machine.
+    /// The name of a source; without one, `files` are files of the exporter's machine.
     #[schemars(with = "Option<String>")]
     pub(crate) from: Option<Spanned<String>>,
     /// A table or view, written as `name` or `schema.name`. A dataset has one of `table`, `query` and `files`.
@@ -149,17 +149,18 @@ pub(crate) struct DatasetSpec {
     /// The format of the files: `parquet`, `csv`, `tsv`, `ndjson` or `arrow`; by default the extension decides.
     #[schemars(with = "Option<String>")]
     pub(crate) format: Option<Spanned<String>>,
-    /// The character between two fields of CSV or TSV files, in ASCII; `,` for CSV and a tab for TSV by default.
+    /// The character between two fields of CSV or TSV files: one ASCII character. By default `,` for CSV and a tab for
+    /// TSV.
     #[schemars(with = "Option<String>")]
     pub(crate) delimiter: Option<Spanned<String>>,
-    /// The character with which comment lines before the header of a CSV file begin: `#`, or an empty text if the files
-    /// have no comments. By default, all lines at the start of a file that begin with `#` are comments, with two
-    /// exceptions for the last of these lines if it has as many fields as the next line: without a space after `#`, the
-    /// last line is the header; with a space and several fields, the exporter refuses the file until this key is set.
+    /// The character at the start of comment lines before the header of a CSV file: `#`, or an empty text if the files
+    /// have no comments. By default, all lines at the start of a file that begin with `#` are comments. The last of
+    /// these lines is an exception if it has as many fields as the line below it. Without a space after its `#`, it is
+    /// the header. With a space and several fields, the exporter refuses the file until this key is set.
     #[schemars(with = "Option<String>")]
     pub(crate) comment: Option<Spanned<String>>,
-    /// The character around fields of CSV files: `"`, or nothing for files in which quotes are ordinary characters. The
-    /// default is `"`.
+    /// The character around fields of CSV files: `"`, the default, or an empty text for files in which quotes are
+    /// ordinary characters.
     #[schemars(with = "Option<String>")]
     pub(crate) quote: Option<Spanned<String>>,
     /// The column, or the list of columns, by which rows are ordered; `NAME desc` for the largest value first.
@@ -289,7 +290,7 @@ impl CatalogSpec {
     }
 }
 
-/// The fault of a key that describes the form of CSV files in a dataset of another kind.
+/// The fault text for a key about CSV files in a dataset that reads no CSV or TSV files.
 const CSV_KEYS: &str = "`delimiter`, `comment` and `quote` are for CSV files";
 
 impl DatasetSpec {
@@ -334,7 +335,7 @@ impl DatasetSpec {
         }
     }
 
-    /// Returns the first key that describes the form of CSV files.
+    /// Returns the first key that describes the form of CSV files; None if no such key is set.
     fn csv_key(&self) -> Option<&Spanned<String>> {
         self.delimiter.as_ref().or(self.comment.as_ref()).or(self.quote.as_ref())
     }

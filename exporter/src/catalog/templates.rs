@@ -1,5 +1,5 @@
-//! Checks a template of the catalog file against the datasets that the template names. A template without names is
-//! checked against all datasets that have its columns.
+//! Checks a template of the catalog file against the datasets that the template names. A template that names no
+//! datasets is checked against all datasets that have its columns.
 
 use super::rules;
 use crate::{dataset::DatasetInfo, template::TemplateSpec};

@@ -24,8 +24,8 @@ const SAMPLE_TIMEOUT: Duration = Duration::from_millis(2_000);
 const COUNT_TIMEOUT: Duration = Duration::from_millis(1_200);
 /// The assumed speed of an export, in bytes of the file per second, if the history contains no comparable export.
 const DEFAULT_SPEED: f64 = 40e6;
-/// The assumed time between the request for an export and its first row, in seconds: for the dispatch, the start of the
-/// attempt and the opening of the source.
+/// The assumed time between the request for an export and its first row, in seconds. In this time the export is
+/// dispatched, the attempt starts and the source is opened.
 const OVERHEAD_SECONDS: f64 = 0.1;
 
 /// Estimates the size, duration and price of an export before a user requests it.

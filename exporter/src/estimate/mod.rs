@@ -1,5 +1,5 @@
-//! Predicts the row count, the size, the duration and the price of an export before a user requests it, with a preview
-//! of its rows.
+//! Predicts the row count, the size, the duration and the price of an export before a user requests it. An estimate
+//! also has a preview of the rows.
 //!
 //! An estimate reads only the first rows of a source, as a [`sample`], and encodes them in the requested format. The
 //! number of rows comes from the statistics of the source ([`crate::dataset::Dataset::count`]), unless the sample

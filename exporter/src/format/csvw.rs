@@ -31,8 +31,8 @@ const DATES: [&str; 13] = [
 /// The patterns of times of day that CSV on the Web defines.
 const TIMES: [&str; 4] = ["HH:mm:ss", "HHmmss", "HH:mm", "HHmm"];
 
-/// Returns the metadata document of a CSV or TSV file: columns with the types and formats of their fields, the dialect,
-/// the row count, the digest and the timestamps of the export.
+/// Returns the metadata document of a CSV or TSV file. It states the types and formats of the columns, the dialect, the
+/// row count, the digest and the timestamps of the export.
 #[must_use]
 pub fn table(layout: &Layout, finished: &FinishedFile, delimiter: u8) -> Value {
     let style = &layout.style;

@@ -1,7 +1,7 @@
 //! Writes a gzip file of one member (RFC 1952) from blocks that are compressed independently.
 //!
-//! Each block is raw deflate data (RFC 1951) that ends with a full flush: the next block begins at a byte boundary and
-//! refers to no earlier data. So several threads can compress blocks at once, and the concatenation of the blocks is
+//! Each block is raw deflate data (RFC 1951) that ends with a full flush. So the next block begins at a byte boundary
+//! and refers to no earlier data, and several threads can compress blocks at once. The concatenation of the blocks is
 //! one deflate stream. The file has only one member, because many readers ignore all members after the first.
 
 use flate2::{Compress, Crc, FlushCompress, Status};

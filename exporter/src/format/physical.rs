@@ -1,5 +1,5 @@
-//! Gives encoders access to single values of a data frame: each column as an Arrow array of its physical type, such as
-//! the integer of a date.
+//! Gives encoders access to the single values of a data frame. Each column becomes one Arrow array of its physical
+//! type; the physical type of a date is an integer, for example.
 
 use polars::prelude::{
     BooleanType, DataFrame, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Int128Type,
@@ -85,7 +85,7 @@ pub(crate) enum Cell<'a> {
 pub(crate) enum Kind {
     /// A finite number or a boolean, which needs no quotes in JSON.
     Literal,
-    /// A value that is a string in JSON: a date, a time, an exact decimal or a float that is not finite.
+    /// A date, a time, an exact decimal or a float that is not finite. In JSON these values are strings.
     Lexical,
 }
 

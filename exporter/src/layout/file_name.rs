@@ -11,8 +11,8 @@ const MAX_LENGTH: usize = 128;
 /// pattern.
 const DEFAULT_PATTERN: &str = "yyyyMMddTHHmmss";
 
-/// The number of characters that replace the placeholder `{id}`: the last characters of the export's identifier, which
-/// are random.
+/// The number of characters that replace the placeholder `{id}`. They are the last characters of the export's
+/// identifier, which are random.
 const ID_LENGTH: usize = 6;
 
 /// A file name with placeholders for the dataset, the template, the request time and the export, such as

@@ -1,4 +1,4 @@
-//! The layout of a file: its columns, their order and styles, and the location of the timestamps.
+//! The layout of a file: its columns, their order and styles, and where the file states the times of its export.
 //!
 //! A template creates a [`Layout`], and a format writes the file in this layout.
 
@@ -48,10 +48,9 @@ impl Timestamps {
     }
 }
 
-/// The key or column title under which a file states the time at which the gateway accepted the export.
+/// The key or column title for the time of the request, at which the gateway accepted the export.
 pub const REQUESTED_AT: &str = "export_requested_at";
-/// The key or column title under which a file states the time at which the exporter finished encoding or spooling the
-/// rows.
+/// The key or column title for the completion time, at which the exporter finished encoding or spooling the rows.
 pub const COMPLETED_AT: &str = "export_completed_at";
 /// The key under which a file states its number of data rows.
 pub const ROWS: &str = "export_rows";

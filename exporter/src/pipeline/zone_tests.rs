@@ -26,7 +26,7 @@ fn frame_of(moments: &[i64]) -> DataFrame {
         let numbers = Column::new(name.into(), moments);
         numbers.cast(&DataType::Datetime(TimeUnit::Microseconds, zone)).unwrap()
     };
-    // the type of a frame does not decide: sources of rows have frames without a zone
+    // the zones of the frame contradict the layout, because only the layout decides
     DataFrame::new_infer_height(vec![moment("zoned", None), moment("local", Some(TimeZone::UTC))]).unwrap()
 }
 

@@ -1,7 +1,8 @@
-//! Templates decide the columns of a file, their order, names and styles, and the location of the timestamps.
+//! Templates decide the columns of a file, their order, names and styles. They also decide where the file states the
+//! times at which its export was requested and completed.
 //!
-//! Operators describe templates in the catalog file, as a [`TemplateSpec`]. A template that needs more than these
-//! options implements [`Template`] in Rust.
+//! Operators describe templates in the catalog file, as a [`TemplateSpec`]. A template that a [`TemplateSpec`] can't
+//! describe implements [`Template`] in Rust.
 
 mod builtin;
 mod declared;

@@ -124,8 +124,8 @@ impl Faults {
 }
 
 /// Resolves a description against the visible and hidden columns of a dataset. The result omits columns and sort keys
-/// that read a hidden column, because even the order of the rows would reveal hidden values. Faults in the omitted
-/// columns and keys are reported all the same.
+/// that read a hidden column, because even the order of the rows would reveal hidden values. The omitted columns and
+/// keys are still checked for faults.
 ///
 /// # Errors
 /// When the description has faults; the error lists all of them.

@@ -24,8 +24,8 @@ pub struct TemplateSpec {
     /// The profile of the files: `machine`, the default, or `spreadsheet`.
     #[serde(default)]
     pub profile: Profile,
-    /// The location of the request and completion times; when absent, `envelope` in the profile `machine` and `rows` in
-    /// `spreadsheet`.
+    /// Where the file states the request and completion times; when absent, `envelope` in the profile `machine` and
+    /// `rows` in `spreadsheet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<Timestamps>,
     /// The IANA time zone, such as `Europe/Berlin`, in which timestamps are written; UTC when absent.
@@ -101,8 +101,8 @@ pub struct TextSpec {
     /// The line terminator, `lf` or `crlf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line_end: Option<LineEnd>,
-    /// Whether numbers of more than 15 digits, and text of only digits, are written so that a spreadsheet keeps them as
-    /// text.
+    /// Whether long numbers and digits with leading zeros are marked as text for a spreadsheet. Without the mark, a
+    /// spreadsheet rounds numbers of more than 15 digits and drops leading zeros.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digits_as_text: Option<bool>,
     /// Whether an apostrophe precedes text that a spreadsheet would evaluate as a formula.

@@ -46,8 +46,7 @@ pub(crate) fn doubles(column: Expr) -> Expr {
     column.map(read, |_, field| Ok(Field::new(field.name().clone(), DataType::Float64)))
 }
 
-/// The place of a filter's number among the 32-bit floats: the number equals a 32-bit float, or lies between two of
-/// them.
+/// Where the number of a filter lies among the 32-bit floats: it equals one of them, or lies between two.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NearestFloat {
     /// The greatest 32-bit float whose shortest decimal text is at most the filter's number.

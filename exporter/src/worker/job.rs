@@ -125,8 +125,8 @@ async fn process_claim(
     }
 }
 
-/// Returns the acknowledgement for a job whose lease this process could not take: positive if the export has ended, and
-/// otherwise negative, with a pause before NATS redelivers the job.
+/// Returns the acknowledgement for a job whose lease this process could not take. It is positive if the export has
+/// ended. Otherwise it is negative, with a pause before NATS redelivers the job.
 fn without_lease(context: &WorkerContext, message: &Message, claim: Result<transition::Claim, StoreError>) -> AckKind {
     match claim {
         Ok(transition::Claim::Ended) => AckKind::Ack,

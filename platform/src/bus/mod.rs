@@ -31,7 +31,7 @@ use crate::{catalog::MAX_ENTRY_SIZE, config::NatsConfig, telemetry::traces};
 /// tolerate that, because they also poll.
 const SUBSCRIPTION_CAPACITY: usize = 4096;
 
-/// The part of the maximum message size of a server that is left for headers, in bytes.
+/// The number of bytes that an entry of the catalog leaves free for headers in a message of the maximum size.
 const HEADER_SIZE: usize = 1024;
 
 /// How long a lossy message may wait for space in the client's queue.
@@ -52,8 +52,8 @@ impl Bus {
     /// may have lost its data. `name` identifies the connection in NATS monitoring.
     ///
     /// # Errors
-    /// When none of the servers can be reached, each within the request timeout, or a stream can't be created. While
-    /// the servers are not ready to create streams, this fails only after `stream_wait_timeout`.
+    /// When none of the servers answers within the request timeout, or a stream can't be created. While the servers are
+    /// not ready to create streams, this method retries for `stream_wait_timeout`, and then fails.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
         let connected = Arc::new(Notify::new());
         let mut bus = Self::open(config, name, Arc::clone(&connected)).await?;
@@ -73,7 +73,7 @@ impl Bus {
     /// With an empty list this method only connects.
     ///
     /// # Errors
-    /// When none of the servers can be reached, each within the request timeout, or a stream does not exist within
+    /// When none of the servers answers within the request timeout, or a stream does not exist after
     /// `stream_wait_timeout`.
     pub async fn join(config: &NatsConfig, name: &str, needed: &[&str]) -> Result<Self, BusError> {
         let bus = Self::open(config, name, Arc::new(Notify::new())).await?;
@@ -235,8 +235,8 @@ impl Bus {
         self.bucket(subject::BUCKET_CATALOG).await
     }
 
-    /// The maximum size of one entry of the catalog, in bytes: [`MAX_ENTRY_SIZE`], or less if the server accepts smaller
-    /// messages only.
+    /// The maximum size of one entry of the catalog, in bytes: [`MAX_ENTRY_SIZE`], or less if the server only accepts
+    /// smaller messages.
     #[must_use]
     pub fn max_entry_size(&self) -> usize {
         MAX_ENTRY_SIZE.min(self.client.max_payload().saturating_sub(HEADER_SIZE))
@@ -255,8 +255,9 @@ impl Bus {
         bucket.map_err(|e| BusError::Prepare { name, detail: e.to_string() })
     }
 
-    /// Registers a NATS micro service with the version of this build, until the returned value is dropped. `metadata`
-    /// distinguishes instances. `data` returns the custom statistics that `nats micro stats` shows.
+    /// Registers a NATS micro service with the version of this build. The registration lasts until the returned value
+    /// is dropped. `metadata` distinguishes instances. `data` returns the custom statistics that `nats micro stats`
+    /// shows.
     ///
     /// # Errors
     /// When the name is not valid or the client is closed.

@@ -189,7 +189,7 @@ async fn create_missing(jetstream: &jetstream::Context, replicas: usize) -> Resu
     };
     let buckets = [
         // stored on disk, because a restarted server must still have its buckets; exporters renew their entries within
-        // this time, and it deletes those of a crashed exporter
+        // this time, and after this time the bucket deletes the entries of a crashed exporter
         (subject::BUCKET_CATALOG, bucket(subject::BUCKET_CATALOG, ENTRY_LIFETIME, StorageType::File)),
         // tickets are valid for 30 s; the bucket deletes unused ones after a minute
         (subject::BUCKET_TICKETS, bucket(subject::BUCKET_TICKETS, MINUTE, StorageType::File)),

@@ -1,7 +1,7 @@
 //! The values of the catalog bucket: JSON, compressed with zstd (RFC 8878), and the bounds of their sizes.
 //!
-//! NATS refuses a message above its `max_payload`, 1 MiB by default. The bounds leave room below it, and they are known
-//! without a connection, so that `sluice catalog check` refuses what an exporter could not advertise.
+//! NATS refuses a message above its `max_payload`, 1 MiB by default. The bounds are below this default, and do not
+//! depend on a connection. So `sluice catalog check` can refuse what an exporter could not advertise.
 
 use std::io::{self, Read};
 
@@ -20,7 +20,7 @@ pub const MAX_CATALOG_SIZE: usize = 32 * 1024 * 1024;
 /// The maximum number of datasets of one exporter. A heartbeat names all of them, and stays below [`MAX_ENTRY_SIZE`].
 pub const MAX_DATASETS: usize = 5_000;
 
-/// The zstd level, fast and nearly as small as the higher ones for JSON.
+/// The zstd level. It is fast, and higher levels make JSON only a little smaller.
 const LEVEL: i32 = 3;
 /// The number of hexadecimal characters of a revision: 128 bits of a SHA-256 digest.
 const REVISION_LENGTH: usize = 32;

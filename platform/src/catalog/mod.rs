@@ -1,7 +1,7 @@
 //! The datasets that running exporters offer, read from their advertisements in the catalog bucket.
 //!
-//! The bucket has an entry for each dataset of each exporter, and a heartbeat for each exporter that names its datasets.
-//! `entry` encodes the values and bounds their sizes; `state` decides what is offered.
+//! The bucket has an entry for each dataset of each exporter, and a heartbeat for each exporter that names its
+//! datasets. `entry` encodes the values and bounds their sizes; `state` decides which datasets are offered.
 
 mod entry;
 mod state;
@@ -36,9 +36,9 @@ use crate::lifecycle::Lifecycle;
 
 /// The pause before a new watch after a watch has failed.
 const WATCH_RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// The maximum silence of a watch while no exporter is known.
+/// How long a watch may stay without a message while no exporter is known. After this time, a new watch replaces it.
 const MAX_IDLE_SILENCE: Duration = Duration::from_secs(10);
-/// The number of consecutive heartbeats of one exporter with missing entries after which the bucket is read again.
+/// After this number of consecutive heartbeats of one exporter that name missing entries, the bucket is read again.
 const MAX_INCOMPLETE_HEARTBEATS: u32 = 2;
 
 /// The running exporters and their datasets. Clones share the state.
@@ -68,7 +68,7 @@ pub enum CatalogGap {
     /// The bucket of the catalog can't be read; the text is the error.
     #[error("the catalog can't be read: {0}")]
     Unreadable(String),
-    /// No exporter has a heartbeat in time.
+    /// No exporter has a heartbeat that is still valid.
     #[error("no exporter runs, or none can advertise its datasets; see /readyz of the exporters")]
     NoExporter,
     /// Exporters run, but no entry of a dataset has arrived.
@@ -100,7 +100,8 @@ impl Catalog {
         });
     }
 
-    /// Applies changes of the bucket until the watch fails, has lost entries, or exceeds its maximum silence.
+    /// Applies changes of the bucket until the watch fails, has lost entries, or brings no message for
+    /// [`Self::max_silence`].
     async fn watch_once(&self, bucket: &Store) {
         let mut changes = match bucket.watch_with_history(">").await {
             Ok(changes) => changes,
@@ -138,8 +139,8 @@ impl Catalog {
         }
     }
 
-    /// Applies one change of the bucket. Returns whether all entries of a heartbeat have arrived; None for another
-    /// change.
+    /// Applies one change of the bucket. For a heartbeat, returns whether the entries of all its datasets have arrived.
+    /// Returns None for any other change.
     fn apply(&self, change: &Entry) -> Option<Completeness> {
         let nanoseconds = change.created.unix_timestamp_nanos();
         let stored_at = i64::try_from(nanoseconds / 1_000_000).unwrap_or_default();
@@ -163,7 +164,7 @@ impl Catalog {
         None
     }
 
-    /// The maximum silence of the watch: two thirds of the time until the last heartbeat expires.
+    /// Returns how long the watch may stay without a message: two thirds of the time until all heartbeats have expired.
     fn max_silence(&self) -> Duration {
         let now = Instant::now();
         let last = self.read(State::last_expiry);
@@ -194,8 +195,8 @@ impl Catalog {
         outcome
     }
 
-    /// All offered datasets whose names are wanted, by name. If two pools offer the same name, the result has the pool
-    /// that sorts first.
+    /// Returns the offered datasets whose names satisfy `is_wanted`, by name. If two pools offer the same name, the
+    /// result has the dataset of the pool that sorts first.
     #[must_use]
     pub fn offers(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Offer> {
         // the lock is free again before descriptions are copied

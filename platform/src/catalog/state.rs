@@ -1,7 +1,8 @@
-//! The known exporters: their heartbeats, and the entries of their datasets.
+//! The known exporters: their heartbeats, and the entries of their datasets. A heartbeat is live until it expires.
 //!
-//! An exporter writes a changed entry before the heartbeat that names it, so both revisions of a dataset are kept until
-//! that heartbeat arrives. A dataset is offered while a live heartbeat names the revision of one of its entries.
+//! An exporter writes a changed entry before the heartbeat that names it. So the old and the new entry of a dataset are
+//! both kept until that heartbeat arrives. A dataset is offered while a live heartbeat names the revision of one of its
+//! entries.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,11 +18,11 @@ use tokio::time::Instant;
 
 use super::entry::MAX_DATASETS;
 
-/// The time for which entries of an exporter without a live heartbeat are kept. After it, the bucket has deleted them
-/// too; an exporter that returns earlier finds its entries in place.
+/// How long the entries of an exporter without a live heartbeat are kept. The bucket deletes entries at the same age.
+/// If the exporter returns earlier, its entries are still there.
 pub(crate) const ENTRY_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// The most entries of one exporter that are kept: two revisions of each dataset.
+/// The maximum number of kept entries of one exporter: two revisions of each dataset.
 const MAX_KEPT_ENTRIES: usize = 2 * MAX_DATASETS;
 
 /// The key of a dataset within its exporter, and the revision of its entry.
@@ -31,7 +32,7 @@ pub(super) type EntryKey = (String, String);
 #[derive(Debug, Default)]
 pub(super) struct State {
     exporters: HashMap<String, Exporter>,
-    /// The time at which NATS stored the last message that was read, in milliseconds since 1970 by the server's clock.
+    /// The time at which NATS stored the newest message, in milliseconds since 1970 by the server's clock.
     last_stored_at: i64,
 }
 
@@ -48,7 +49,8 @@ struct Exporter {
 struct Heartbeat {
     content: Arc<ExporterHeartbeat>,
     expires_at: Instant,
-    /// The time at which NATS stored a heartbeat that a new watch repeated; None for one that arrived live.
+    /// The time at which NATS stored the heartbeat, if a new watch repeated it; None for a heartbeat that was not
+    /// repeated.
     repeated_from: Option<i64>,
 }
 
@@ -70,8 +72,8 @@ pub(super) enum Completeness {
 }
 
 impl Heartbeat {
-    /// Whether the exporter has written this heartbeat within its lifetime. A repeated heartbeat is compared with newer
-    /// messages by the server's clock, because it may come from an exporter that died long ago.
+    /// Whether the heartbeat is still valid. A repeated heartbeat may come from an exporter that died long ago. It is
+    /// valid only if NATS stored it at most its lifetime before the newest message.
     fn is_live(&self, last_stored_at: i64) -> bool {
         let is_outdated = self.repeated_from.is_some_and(|stored_at| {
             last_stored_at.saturating_sub(stored_at) > i64::try_from(self.content.ttl_ms).unwrap_or(i64::MAX)
@@ -110,7 +112,8 @@ impl Exporter {
 }
 
 impl State {
-    /// Stores the newest heartbeat of an exporter.
+    /// Stores the newest heartbeat of an exporter, and returns whether its entries have arrived. Removes every exporter
+    /// whose heartbeat and entries are too old.
     pub(super) fn put_heartbeat(&mut self, content: ExporterHeartbeat, arrival: Arrival) -> Completeness {
         self.last_stored_at = arrival.stored_at;
         let last = self.last_stored_at;
@@ -133,14 +136,14 @@ impl State {
         exporter.completeness()
     }
 
-    /// The description of a dataset key and revision that some exporter has already sent, so that exporters with equal
+    /// Returns the description with this key and revision, if an exporter has already sent it. So exporters with equal
     /// entries share one description.
     pub(super) fn known_dataset(&self, key: &EntryKey) -> Option<Arc<CatalogDataset>> {
         self.exporters.values().find_map(|known| known.entries.get(key).cloned().flatten())
     }
 
-    /// Stores the entry of a dataset. None stands for an entry that can't be read: it counts as received, and its dataset
-    /// is not offered.
+    /// Stores the entry of a dataset. None stands for an entry that can't be read. Such an entry counts as received,
+    /// and its dataset is not offered.
     pub(super) fn put_dataset(
         &mut self,
         exporter: &str,
@@ -183,8 +186,8 @@ impl State {
         self.exporters.values().filter_map(|known| known.heartbeat.as_ref()).map(|known| known.expires_at).max()
     }
 
-    /// The offered datasets whose names are wanted. If two pools offer the same name, the result has the pool that
-    /// sorts first.
+    /// Returns the offered datasets whose names satisfy `is_wanted`. If two pools offer the same name, the result has
+    /// the dataset of the pool that sorts first.
     pub(super) fn offered(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Offered> {
         let mut live: Vec<_> = self.live_exporters().collect();
         live.sort_by_key(|(heartbeat, _)| (&heartbeat.pool, &heartbeat.instance));

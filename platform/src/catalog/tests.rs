@@ -28,7 +28,7 @@ fn named(dataset: &CatalogDataset) -> DatasetRef {
     DatasetRef { name: dataset.info.name.clone(), revision, rows: Some(5), rows_hidden: false }
 }
 
-/// A heartbeat of an exporter in a pool of the same name. `second` makes heartbeats differ, as their time does.
+/// A heartbeat of an exporter in a pool of the same name, written in this `second`. The second makes heartbeats differ.
 fn heartbeat(instance: &str, ttl_ms: u64, second: u32, datasets: &[&CatalogDataset]) -> ExporterHeartbeat {
     let at = format!("2026-11-22T00:00:{second:02}Z").parse::<chrono::DateTime<chrono::Utc>>().unwrap().into();
     ExporterHeartbeat {

@@ -70,7 +70,8 @@ pub fn load<T: DeserializeOwned>(file: Option<&Path>) -> Result<T, ConfigError> 
 
 /// Reads settings as [`load`] does, from any number of files. Later files override earlier files.
 ///
-/// Defaults are no layer of the library, because serialised defaults would hide their secrets.
+/// The defaults come from the type and are not a layer: a layer would hold them serialised, and a serialised secret is
+/// hidden.
 ///
 /// # Errors
 /// When a file can't be read, a key is unknown, or a value has the wrong type.

@@ -17,9 +17,9 @@ pub struct NatsConfig {
     pub password: Secret,
     /// The path of a credentials file, which replaces `user` and `password`.
     pub credentials_file: String,
-    /// The path of the certificate authority, in PEM, that signed the server's certificate; with it this process
-    /// refuses unencrypted connections. Empty: a `tls://` URL encrypts the connection, and the authorities of the
-    /// machine are trusted.
+    /// The path of the certificate, in PEM, of the authority that signed the server's certificate. With this setting,
+    /// the process refuses unencrypted connections. Empty: a `tls://` URL encrypts the connection, and the process
+    /// trusts the authorities of the machine.
     pub tls_ca_file: String,
     /// The path of this process's certificate, in PEM, for servers that require one. Set `tls_key_file` as well.
     pub tls_cert_file: String,

@@ -25,7 +25,7 @@ impl<S> IdleTimeout<S> {
         Self { stream, timeout, deadline: Box::pin(tokio::time::sleep(timeout)) }
     }
 
-    /// Extends the deadline after a completed read or write. For a pending one, fails if the deadline has passed.
+    /// Extends the deadline after a completed read or write. Fails a pending read or write if the deadline has passed.
     fn check<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.deadline.as_mut().reset(Instant::now() + self.timeout);

@@ -1,4 +1,4 @@
-//! Accepts connections up to a limit, serves their requests and drains them at the stop.
+//! Accepts connections up to a limit and serves their requests. After the stop, running requests may finish.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 

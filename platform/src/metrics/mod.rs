@@ -134,7 +134,7 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// The handle of the process's only recorder.
+/// The handle that renders the metrics of the process. A process has one.
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Aggregates the samples of histograms. Without this call samples accumulate in memory until a scraper requests

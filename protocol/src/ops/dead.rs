@@ -54,7 +54,8 @@ pub enum DeadLettersReply {
         items: Vec<DeadLetter>,
         /// The number of all dead letters.
         total: u64,
-        /// The cursor of the next page; absent on the last page. After many requeues, an earlier page may be empty.
+        /// The cursor of the next page; absent on the last page. After many requeues, a page before the last one may be
+        /// empty.
         next_cursor: Option<u64>,
     },
     /// The notifier refused the request.

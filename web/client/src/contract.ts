@@ -16,8 +16,8 @@ export interface Column {
   /** The label of the column for users, if the column has one. */
   label?: string | null;
   /**
-   * Whether the moments of a `datetime` column have no time zone. Files and filters then write a moment without an
-   * offset, such as `2026-03-29T02:30:00.500`.
+   * Whether the moments of a `datetime` column have no time zone. Files and filters write such a moment without an
+   * offset, as in `2026-03-29T02:30:00.500`.
    */
   local?: boolean;
   /** Whether the caller sees masked values only. A filter on a masked column is refused. */
@@ -84,7 +84,7 @@ export interface CreditsView {
 export interface DatasetInfo {
   /** The columns, in the order of the dataset. */
   columns: Column[];
-  /** The compressions of all formats together. */
+  /** Every compression that at least one format supports. */
   compressions: string[];
   /** The price of one export, in credits. */
   credits: number;
@@ -128,8 +128,8 @@ export interface ErrorMessage {
 }
 
 /**
- * The estimated size, duration and price of an export. The exporter reads statistics and a few rows. An estimate costs
- * no credits.
+ * The estimated size, duration and price of an export. The exporter calculates it from statistics and from a few rows
+ * that it reads. An estimate costs no credits.
  */
 export interface Estimate {
   /** The approximate size of the file, in bytes; null when unknown. */
@@ -584,8 +584,8 @@ export interface TemplateColumn {
   /** The label of the column for users, if the column has one. */
   label?: string | null;
   /**
-   * Whether the moments of a `datetime` column have no time zone. Files and filters then write a moment without an
-   * offset, such as `2026-03-29T02:30:00.500`.
+   * Whether the moments of a `datetime` column have no time zone. Files and filters write such a moment without an
+   * offset, as in `2026-03-29T02:30:00.500`.
    */
   local?: boolean;
   /** Whether the caller sees masked values only. A filter on a masked column is refused. */

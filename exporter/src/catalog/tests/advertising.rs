@@ -1,4 +1,4 @@
-//! Exporters advertise to a real NATS server with its default limits, and a gateway's catalog reads it.
+//! Exporters advertise to a real NATS server with its default limits, and the catalog of a gateway reads the entries.
 
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ fn registry(datasets: Vec<Arc<dyn Dataset>>) -> Registry {
     Registry { datasets, ..Registry::built_in() }
 }
 
-/// Returns a dataset with this number of columns, whose labels have `label` characters that compress badly.
+/// Returns a dataset with this number of columns. Each label has `label` characters, which compress badly.
 fn wide(fixture: &Fixture, name: &str, columns: usize, label: usize) -> Arc<dyn Dataset> {
     let columns = (0..columns).map(|n| {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, format!("{name}{n}").as_bytes());

@@ -84,7 +84,7 @@ fn begins_like_a_formula(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'))
 }
 
-/// Whether a field needs quotes:
+/// Whether a field needs quotes. These fields need them:
 /// - an empty field, because an empty field without quotes is NULL;
 /// - a field with a special byte ([`has_special`]);
 /// - a field that begins or ends with white space, which many readers remove from fields without quotes;

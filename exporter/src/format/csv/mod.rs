@@ -6,7 +6,7 @@
 //!   would skip an empty line and lose the row.
 //! - A field or title with a `#` is quoted, because some readers would start a comment at the `#`.
 //! - A field or title that begins or ends with white space is quoted, because some readers would remove the white
-//!   space. So are `\.` and `\N`, which some readers take for the end of the input or for NULL.
+//!   space. `\.` and `\N` are quoted too, because some readers take them for the end of the input or for NULL.
 //! - Timestamps with a time zone are written in UTC, and timestamps without a time zone have no offset, as in ISO 8601.
 //!   Numbers are never rounded.
 //! - Comment lines state the times of the export and its row count, as in the W3C's CSV on the Web: `#

@@ -22,10 +22,11 @@ const MAX_CELL_LENGTH: &str = "32767 characters";
 /// support ZIP64, so smaller workbooks do without.
 const ZIP64_SIZE: u64 = 3 << 30;
 
-/// The key of the line on the sheet `Export` that names the columns of numbers, dates or times whose cells are text.
+/// The key of a row on the sheet `Export`. The row names the columns of numbers, dates or times that are written as
+/// text.
 const TEXT_COLUMNS: &str = "text_columns";
 
-/// A workbook. It spools its rows until it is saved, because the last row may decide that the cells of a column are text.
+/// A workbook. It spools its rows until it is saved, because even the last row may decide that a column has text cells.
 pub(in crate::format) struct Book {
     rows: FrameSpool,
     sheets: Sheets,
@@ -100,7 +101,8 @@ impl Sheets {
         })
     }
 
-    /// Sets `is_text` of each column that has a value in this frame for which a workbook has no number.
+    /// Sets `is_text` of each column whose cells must be text, because a workbook has no number for a value in this
+    /// frame.
     fn choose_cells(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         if frame.width() != self.columns.len() {
             return Err(FormatError::Width { got: frame.width(), wanted: self.columns.len() });

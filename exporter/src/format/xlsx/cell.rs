@@ -81,8 +81,8 @@ impl Column {
         }
     }
 
-    /// Whether the value in `row` forces the column to text cells: the column has numbers, dates or times, and a
-    /// workbook has no number for this value.
+    /// Whether the value in `row` forces the whole column to text cells. This is so if the column has numbers, dates or
+    /// times, and a workbook has no number for the value.
     pub(super) fn needs_text(&self, cells: &Cells<'_>, row: usize, scratch: &mut Vec<u8>) -> bool {
         !matches!(self.kind, ColumnType::String | ColumnType::Bool)
             && self.value(cells, row, scratch).is_some_and(|value| value.number.is_none())

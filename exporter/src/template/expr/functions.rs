@@ -144,8 +144,8 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
     })
 }
 
-/// Returns an expression that gives NULL for an infinite date or timestamp, and for one that is more than [`MAX_DAYS`]
-/// from 1970-01-01. Other values stay unchanged.
+/// Returns an expression that gives NULL for an infinite date or timestamp. It also gives NULL for a date or timestamp
+/// more than [`MAX_DAYS`] from 1970-01-01. Other values stay unchanged.
 fn within_calendar(value: &Typed) -> Expr {
     let limit = match value.kind {
         Some(ColumnType::Date) => i64::from(MAX_DAYS),

@@ -49,8 +49,8 @@ impl Node {
 
 /// The binary operators by precedence, lowest first.
 const LEVELS: [&[&str]; 5] = [&["or"], &["and"], &["=", "<>", "!=", "<", "<=", ">", ">="], &["+", "-"], &["*", "/"]];
-/// The index of the comparison operators in [`LEVELS`]. The parser handles `not` at this level, so that `not` binds
-/// more tightly than `and`, and its operand may be a comparison.
+/// The index of the comparison operators in [`LEVELS`]. The parser handles `not` at this level. So `not` binds more
+/// tightly than `and`, and the operand of `not` may be a comparison.
 const NOT_LEVEL: usize = 2;
 
 struct Parser {

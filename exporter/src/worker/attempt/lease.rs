@@ -1,4 +1,4 @@
-//! The timers of a running attempt, which send progress acknowledgements to NATS, renew the lease in the database, and
+//! The timers of a running attempt. They send progress acknowledgements to NATS, renew the lease in the database, and
 //! report progress to the owner of the export.
 
 use std::{sync::PoisonError, time::Duration};

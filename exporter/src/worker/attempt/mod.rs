@@ -37,7 +37,7 @@ pub(super) struct Attempt<'a> {
     id: ExportId,
     owner: Owner,
     pub(super) number: u32,
-    /// The number of earlier attempts at the export that failed.
+    /// The number of earlier attempts at the export that failed or whose lease expired.
     pub(super) failures: u32,
     /// The W3C trace context of the attempt's span, which messages of the attempt carry.
     traceparent: String,

@@ -43,8 +43,8 @@ impl Attempt<'_> {
     }
 
     /// Stores the job as a dead letter, and reports that the export failed. After the report the export has ended, and
-    /// no later attempt could store the dead letter. So the dead letter comes first, and an error of either step lets the
-    /// job be retried.
+    /// no later attempt could store the dead letter. So the dead letter comes first. If either step fails, the job is
+    /// retried.
     pub(in crate::worker) async fn report_failure(
         &self,
         job: &Envelope<Job>,
@@ -64,8 +64,8 @@ impl Attempt<'_> {
         self.context.bus.publish_durable(subject::outcome(self.id), &message_id, &envelope).await
     }
 
-    /// Publishes the job and the reason of its failure to the stream of dead letters. The stream keeps the first dead
-    /// letter of an export, and drops those of its retries.
+    /// Publishes the job and the reason of its failure to the stream of dead letters. A retry publishes the same
+    /// message id, so the stream drops a second dead letter of an export within its deduplication window.
     async fn publish_dead_letter(&self, job: &Envelope<Job>, error: &JobError) -> Result<(), BusError> {
         let reason = error.label();
         let message_id = format!("{}:dead", self.id);

@@ -1,5 +1,5 @@
-//! The child process of an export that is set apart: reads its job from the parent process, and stops when the parent
-//! closes the child's standard input or dies.
+//! The child process of an export that is set apart. It reads its job from the parent process. It stops when the parent
+//! dies or closes the child's standard input.
 
 use std::{
     env,
@@ -28,7 +28,8 @@ pub(crate) fn is_child() -> bool {
     env::var_os(VARIABLE).is_some()
 }
 
-/// The child's connection to its parent process, which passes the job and shows when the parent is gone.
+/// The connection to the parent process: the job that the parent passed, and a token that is canceled when the parent
+/// is gone.
 pub(crate) struct Parent {
     /// The name under which this process holds the lease of its export.
     pub(crate) instance: String,

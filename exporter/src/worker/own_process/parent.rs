@@ -31,9 +31,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pauses before the next attempt after the death of a child. They grow with each death, from about 0.5 s to 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
 
-/// Runs the job of an export that is set apart, if possible in a child process, and otherwise in this process. Fails
-/// the export instead if too many of its attempts have ended without an outcome. Returns the acknowledgement for the
-/// job; None if the child has acknowledged the job.
+/// Runs the job of an export that is set apart: in a child process if possible, and otherwise in this process. If too
+/// many attempts at the export have ended without an outcome, fails the export instead. Returns the acknowledgement for
+/// the job; None if the child has acknowledged the job.
 pub(in crate::worker) async fn handle(
     context: &WorkerContext,
     message: &Message,

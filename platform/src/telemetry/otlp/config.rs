@@ -55,7 +55,7 @@ impl OtlpConfig {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// Reads variables with this function, so that tests need no environment.
+    /// Reads the variables through the function `variable`, so that tests need no environment.
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TelemetryError> {
         let variables = Variables(|name: &str| variable(name).filter(|text| !text.trim().is_empty()));
         variables.check_protocol()?;
@@ -150,7 +150,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     }
 
     /// The ratio of traces to record. Only parent-based samplers are allowed, because the gateway decides for all
-    /// services.
+    /// services whether a trace is recorded.
     fn sample_ratio(&self) -> Result<f64, TelemetryError> {
         let sampler = self.0(SAMPLER);
         match sampler.as_deref().map(str::trim) {

@@ -9,8 +9,8 @@ use opentelemetry_sdk::trace::{Sampler, SamplingResult, ShouldSample};
 /// The attribute by which the sampler recognises the span of an HTTP request.
 const HTTP_METHOD: &str = "http.request.method";
 
-/// Samples the spans of HTTP requests by trace id, and every other span like its parent, so that a trace is recorded
-/// completely or not at all.
+/// Decides by the trace id whether the span of an HTTP request is recorded. Every other span follows its parent, so a
+/// trace is recorded completely or not at all.
 ///
 /// The sampler ignores the sampled flag of HTTP clients, so that a client cannot force the recording of its traces.
 #[derive(Clone, Debug)]
