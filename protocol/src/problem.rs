@@ -161,8 +161,8 @@ impl Slug {
                  names each one by its JSON pointer."
             }
             Self::CreditsExhausted => {
-                "Each export holds one credit, and none is left. A credit comes back when an export fails or is \
-                 canceled. `Retry-After` says when the next one is granted."
+                "An export holds credits until it ends, and you have too few left. The credits of an export come back \
+                 when it fails or is canceled. `Retry-After` says when the next credit is granted."
             }
             Self::TooManyExports => "Wait until one of your unfinished exports ends, or cancel one.",
             Self::IdempotencyConflict => {
@@ -179,9 +179,9 @@ impl Slug {
             Self::Expired => {
                 "The file was deleted at the end of its retention. Request the export again for a new file."
             }
-            Self::Canceled => "The export was canceled, so it has no file. Its credit was returned.",
+            Self::Canceled => "The export was canceled, so it has no file. Its credits were returned.",
             Self::ExportFailed => {
-                "The exporter could not create the file. `detail` states the cause, and the credit was returned. Retry \
+                "The exporter could not create the file. `detail` states the cause, and the credits were returned. Retry \
                  only after the cause is removed."
             }
             Self::TooLarge => {
