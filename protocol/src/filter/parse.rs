@@ -442,7 +442,7 @@ mod tests {
         assert_eq!(error_pointers(json!({"or": [{"x": {"eq": 1}}]})), ["/filter/or/0/x"]);
         assert_eq!(error_pointers(json!({"delay": {"eq": null}})), ["/filter/delay/eq"]);
         assert_eq!(error_pointers(json!({"late": {"lt": true}})), ["/filter/late/lt"]);
-        assert_eq!(error_pointers(json!({"price": {"eq": "1e5"}})), ["/filter/price/eq"]);
+        assert_eq!(error_pointers(json!({"price": {"eq": "1e5 EUR"}})), ["/filter/price/eq"]);
         assert_eq!(error_pointers(json!({"day": {"eq": "2026-02-30"}})), ["/filter/day/eq"]);
         assert_eq!(error_pointers(json!({"origin": {"eq": "a\0"}})), ["/filter/origin/eq"]);
         assert_eq!(error_pointers(json!({"origin": {"like": "\0%"}})), ["/filter/origin/like"]);

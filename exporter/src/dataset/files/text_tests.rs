@@ -245,9 +245,9 @@ async fn faults_of_text_files_name_the_file_and_the_line() {
         ("a.csv", "n\r1\rx\r", 3, "column `n`"),
         ("a.csv", "n,s\n1,x\n2,\"y\n3,z\n", 3, "a quote is not closed"),
         ("a.ndjson", "{\"n\": 1}\n\n{\"n\": \"x\"}\n", 3, "column `n`"),
-        ("a.ndjson", "{\"n\": 1}\n{\"n\": \n", 2, "no JSON object"),
+        ("a.ndjson", "{\"n\": 1}\n{\"n\": \n", 2, "does not end on its line"),
         ("a.ndjson", "{\"n\": 1}\n{\"n\": 1, \"n\": 2}\n", 2, "column `n`: an object has this member twice"),
-        ("a.ndjson", "{\"n\": \"\\ud800\"}\n", 1, "no JSON object"),
+        ("a.ndjson", "{\"n\": \"\\ud800\"}\n", 1, "a mistake"),
     ] {
         write(dir.path(), name, text);
         let error = match open_declared(dir.path(), name, &n).await {
@@ -455,7 +455,8 @@ async fn partition_folders_are_noted() {
     // the note leaves out a partition column that the files themselves have
     write(&dir.path().join("year=2026/month=1"), "a.csv", "n,month\n1,1\n");
     let files = open(dir.path(), "year=*/month=*/a.csv").await.unwrap();
-    assert!(files.info().notes[0].contains("values of `year` that"), "{:?}", files.info().notes);
+    let notes = &files.info().notes;
+    assert!(notes[0].contains("lack `month`") && notes[1].contains("values of `year` that"), "{notes:?}");
     write(dir.path(), "plain.csv", "n\n1\n");
     assert!(open(dir.path(), "plain.csv").await.unwrap().info().notes.is_empty());
 }

@@ -74,7 +74,13 @@ async fn a_zone_that_comes_later_is_refused() {
 
     write_parquet(&path("a.parquet"), vec![moment("at", None)]);
     write_parquet(&path("b.parquet"), vec![moment("at", Some(TimeZone::UTC))]);
-    let files = opened("t", Location::Local(path("*.parquet")), FileKind::Parquet, &[]).await.unwrap();
+    let open = || opened("t", Location::Local(path("*.parquet")), FileKind::Parquet, &[]);
+    let error = open().await.unwrap_err();
+    assert!(error.to_string().contains("`b.parquet` has another type"), "{error}");
+    // also if the file comes after the catalog was loaded
+    std::fs::remove_file(path("b.parquet")).unwrap();
+    let files = open().await.unwrap();
+    write_parquet(&path("b.parquet"), vec![moment("at", Some(TimeZone::UTC))]);
     let error = read(&files, "at", Filter::all()).await.unwrap_err();
-    assert!(error.to_string().contains("changed its type"), "{error}");
+    assert!(error.to_string().contains("another type than in the first file"), "{error}");
 }
