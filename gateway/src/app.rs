@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::{
-    auth::{IdentityError, OidcError, Tickets, Verifier, local},
+    auth::{self, IdentityError, OidcError, Tickets, Verifier, local},
     config::GatewayConfig,
     credits::Credits,
     delivery::Source,
@@ -121,8 +121,7 @@ pub async fn start(
 
 async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result<AppState, StartError> {
     let Deps { bus, db, clock, credit_policy, .. } = deps;
-    let http = reqwest::Client::builder().build()?;
-    let verifier = Verifier::new(config.identity.clone(), http, clock.clone())?;
+    let verifier = Verifier::new(config.identity.clone(), auth::jwks_client()?, clock.clone())?;
     let tickets = Tickets::new(bus.tickets().await?, clock.clone());
     let catalog = Catalog::default();
     let credits = Credits::new(credit_policy, db.clone(), clock.clone());

@@ -9,7 +9,7 @@ use axum::{
     http::{Method, StatusCode, header},
     middleware,
     response::IntoResponse,
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, any, get},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use protocol::problem::{Problem, Slug};
@@ -23,7 +23,7 @@ use crate::{
     http::{
         self,
         extract::MAX_BODY_SIZE,
-        middleware::{cors, request_metrics, security_headers},
+        middleware::{cors, host, request_metrics, security_headers},
         problems,
     },
     state::AppState,
@@ -50,7 +50,9 @@ pub(crate) fn public_router(app: AppState) -> Router {
         }
     }
     let api = api.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
-    root.nest(API_PREFIX, api)
+    root.method_not_allowed_fallback(method_not_allowed_outside)
+        .nest(API_PREFIX, api)
+        .route("/v1/", any(not_found))
         .route("/v1/openapi.json", json_document(&openapi()))
         .route("/v1/asyncapi.json", json_document(&contract::asyncapi()))
         .fallback_service(web::service(&app.config))
@@ -58,12 +60,13 @@ pub(crate) fn public_router(app: AppState) -> Router {
         .layer(CatchPanicLayer::custom(|_: Box<dyn Any + Send>| {
             Refusal::new(Slug::Internal, "The server failed to process this request.").into_response()
         }))
+        .layer(middleware::from_fn(host::require))
         .layer(middleware::from_fn(problems::finish))
+        .layer(cors::layer(&app.config.allowed_origins))
         .layer(middleware::from_fn_with_state(
             security_headers::Hsts::new(app.config.hsts_max_age.get()),
             security_headers::set,
         ))
-        .layer(cors::layer(&app.config.allowed_origins))
         .layer(middleware::from_fn(request_metrics::record))
         .with_state(app)
 }
@@ -92,6 +95,11 @@ async fn not_found(_caller: Caller) -> Refusal {
 }
 
 async fn method_not_allowed(_caller: Caller, method: Method) -> Refusal {
+    method_not_allowed_outside(method).await
+}
+
+/// Answers `405` for a path outside of `/v1`, which needs no token.
+async fn method_not_allowed_outside(method: Method) -> Refusal {
     let detail = format!("This path does not support {method}.");
     Problem::new(Slug::InvalidRequest, detail).with_status(StatusCode::METHOD_NOT_ALLOWED.as_u16()).into()
 }

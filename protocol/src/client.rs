@@ -202,12 +202,14 @@ pub enum ParseError {
 /// # Errors
 /// When the frame is not a valid message; see [`ParseError`].
 pub fn parse(text: &str) -> Result<(Option<String>, ClientMessage), ParseError> {
-    let Ok(Value::Object(mut members)) = json::parse(text.as_bytes()) else {
-        return Err(ParseError::NotAnObject);
-    };
     let invalid = |reference: Option<String>, error: FieldError| ParseError::Invalid {
         reference,
         problem: Box::new(Problem::invalid(Slug::InvalidRequest, vec![error])),
+    };
+    let mut members = match json::parse(text.as_bytes()) {
+        Ok(Value::Object(members)) => members,
+        Err(e) if e.is_data() => return Err(invalid(None, FieldError::new("", e.to_string()))),
+        _ => return Err(ParseError::NotAnObject),
     };
     let reference = match members.remove("ref") {
         None | Some(Value::Null) => None,
@@ -309,6 +311,7 @@ mod tests {
         assert_eq!(invalid(r#"{"type":"nope","ref":"a"}"#), (Some("a".into()), "/type".into()));
         assert_eq!(invalid(r#"{"ref":"a"}"#), (Some("a".into()), "/type".into()));
         assert_eq!(invalid(r#"{"type":"ping","x":1}"#), (None, "/x".into()));
+        assert_eq!(invalid(r#"{"type":"ping","type":"ping"}"#), (None, String::new()));
         assert_eq!(invalid(r#"{"type":"ping","ref":1}"#), (None, "/ref".into()));
         assert_eq!(invalid(r#"{"type":"file.open","export_id":"x"}"#).1, "/export_id");
         assert_eq!(invalid(r#"{"type":"file.window","stream":1,"bytes":-1}"#).1, "/bytes");

@@ -1,9 +1,12 @@
 //! Parses and decodes JSON from clients. Every error of [`decode`] has a JSON pointer to the invalid member.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
-use serde::de::DeserializeOwned;
-use serde_json::{Value, value::RawValue};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{decimal, problem::FieldError};
 
@@ -11,9 +14,10 @@ use crate::{decimal, problem::FieldError};
 /// with the digits of the text, so that a filter on a decimal column compares all digits.
 ///
 /// # Errors
-/// When the text is not JSON.
+/// When the text is not JSON. An error for which [`serde_json::Error::is_data`] is true if an object of the text has two
+/// members of the same name: programs differ in which of them they read.
 pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
-    let mut parsed: Value = serde_json::from_slice(text)?;
+    let Unique(mut parsed) = serde_json::from_slice(text)?;
     if let Some(filter) = parsed.get_mut("filter") {
         let mut members: HashMap<String, &RawValue> = serde_json::from_slice(text)?;
         if let Some(Cow::Owned(quoted)) = members.remove("filter").map(|filter| quote_long_numbers(filter.get())) {
@@ -21,6 +25,77 @@ pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
         }
     }
     Ok(parsed)
+}
+
+/// The maximum length of a member's name in an error text, in characters.
+const MAX_NAME: usize = 64;
+
+/// A JSON value in which no object has two members of the same name.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Self)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, is: bool) -> Result<Value, E> {
+        Ok(is.into())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Unique(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(list.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if object.contains_key(&name) {
+                let shown: String = name.chars().take(MAX_NAME).collect();
+                return Err(A::Error::custom(format!("the member `{shown}` occurs twice")));
+            }
+            let Unique(value) = members.next_value()?;
+            object.insert(name, value);
+        }
+        Ok(object.into())
+    }
 }
 
 /// Returns a JSON text in which each number that a [`Value`] would round is a string with the digits of the number.
@@ -173,11 +248,26 @@ mod tests {
                 );
             }
         }
-        // the last of two members counts, and other members have the numbers of JSON libraries
-        let text = br#"{"filter": {"p": {"eq": 1}}, "filter": {"p": {"eq": 0.1000000000000000055}}, "n": 0.1000000000000000055}"#;
+        // other members have the numbers of JSON libraries
+        let text = br#"{"filter": {"p": {"eq": 0.1000000000000000055}}, "n": 0.1000000000000000055}"#;
         assert_eq!(parse(text).unwrap(), json!({"filter": {"p": {"eq": "0.1000000000000000055"}}, "n": 0.1}));
         assert!(parse(b"{\"filter\": 1e999}").is_err() && parse(b"[1").is_err());
         assert_eq!(parse(b"[0.1]").unwrap(), json!([0.1]));
+    }
+
+    #[test]
+    fn a_member_that_occurs_twice_is_refused_wherever_it_stands() {
+        for text in [
+            r#"{"a": 1, "a": 1}"#,
+            r#"{"filter": {"a": {"eq": 1}, "\u0061": {"eq": 2}}}"#,
+            r#"{"params": {"b": [{"a": null, "c": true, "a": "x"}]}}"#,
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(error.is_data() && error.to_string().starts_with("the member `a` occurs twice"), "{error}");
+        }
+        let text = r#"{"a": {"a": [1, -1, 1.5, "a", null, true, {}, []]}, "b": {"a": 18446744073709551615}}"#;
+        assert_eq!(parse(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
+        assert!(parse(b"{\"a\": 1").unwrap_err().is_eof());
     }
 
     #[test]

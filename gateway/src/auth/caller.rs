@@ -48,6 +48,8 @@ pub(crate) enum AuthError {
     Audience,
     #[error("The token has no subject or no tenant, or one of more than 255 bytes, or an impossible time of expiry.")]
     Claims,
+    #[error("A claim of the token has the character U+0000.")]
+    Nul,
     /// The issuer's keys or the ticket bucket cannot be read; the caller did nothing wrong.
     #[error("Tokens and tickets cannot be verified at the moment. Retry shortly.")]
     Unavailable,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
+use reqwest::redirect::Policy;
 use tokio::{sync::Mutex, time::Instant};
 use tracing::warn;
 
@@ -13,6 +14,10 @@ use super::caller::AuthError;
 
 /// The timeout of one request to the issuer.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The maximum size of a key set, in bytes: 1 MiB.
+const MAX_BYTES: usize = 1 << 20;
+/// The maximum number of redirects of one request.
+const MAX_REDIRECTS: usize = 5;
 /// The age of the cached keys after which the next token causes a new fetch.
 const MAX_AGE: Duration = Duration::from_secs(300);
 /// The minimum time between two fetches, so that tokens with invented key ids cannot flood the issuer with requests.
@@ -96,9 +101,48 @@ impl Jwks {
         }
     }
 
-    async fn fetch(&self) -> Result<JwkSet, reqwest::Error> {
-        self.http.get(&self.url).timeout(FETCH_TIMEOUT).send().await?.error_for_status()?.json().await
+    async fn fetch(&self) -> Result<JwkSet, FetchError> {
+        let mut response = self.http.get(&self.url).timeout(FETCH_TIMEOUT).send().await?.error_for_status()?;
+        if !response.status().is_success() {
+            return Err(FetchError::Status(response.status()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_BYTES {
+                return Err(FetchError::TooLarge);
+            }
+        }
+        Ok(serde_json::from_slice(&body)?)
     }
+}
+
+/// The reason why a key set could not be fetched.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+    /// The issuer redirects to another origin, or its answer has no content.
+    #[error("the issuer answered {0}: jwks_url must be the address of the key set itself")]
+    Status(reqwest::StatusCode),
+    #[error("the key set has more than {MAX_BYTES} bytes")]
+    TooLarge,
+    #[error("the answer is no key set: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Returns the client that fetches key sets. It follows redirects within the origin of a URL, and no others: the keys
+/// of another origin would sign tokens for this installation.
+///
+/// # Errors
+/// When the system's certificates can't be read.
+pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    let same_origin = Policy::custom(|attempt| {
+        let first = attempt.previous().first();
+        let is_same = first.is_some_and(|first| first.origin() == attempt.url().origin());
+        if is_same && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
+    });
+    reqwest::Client::builder().redirect(same_origin).build()
 }
 
 fn find_key(keys: &JwkSet, kid: Option<&str>) -> Option<Jwk> {

@@ -10,6 +10,7 @@ mod verify;
 
 pub(crate) use self::{
     caller::{AuthError, Caller},
+    jwks::client as jwks_client,
     tickets::{Ticket, Tickets},
     verify::Verifier,
 };

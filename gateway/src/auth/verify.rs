@@ -105,6 +105,10 @@ impl Verifier {
     pub(crate) async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
         let inner = &*self.inner;
         let header = decode_header(token).map_err(|_| AuthError::Signature)?;
+        // RFC 7515, section 4.1.11: a recipient refuses extensions that it does not know, and this one knows none
+        if header.crit.is_some() {
+            return Err(AuthError::Signature);
+        }
         // RFC 8725, section 3.1: the algorithm selects the kind of key, so that a public key never serves as an HMAC
         // secret
         let claims = match (header.alg, &inner.local, &inner.jwks) {
@@ -141,6 +145,13 @@ impl Inner {
     }
 
     fn caller(&self, claims: Map<String, Value>) -> Result<Caller, AuthError> {
+        // the library accepts a list of issuers, but a token has one (RFC 7519, section 4.1.1)
+        if !claims.get("iss").is_some_and(Value::is_string) {
+            return Err(AuthError::Audience);
+        }
+        if claims.iter().any(|(name, value)| name.contains('\0') || has_nul(value)) {
+            return Err(AuthError::Nul);
+        }
         let leeway = i64::try_from(self.config.clock_leeway.as_millis()).unwrap_or(0);
         let now = self.clock.now().timestamp_millis();
         let seconds = |name: &str| claims.get(name).and_then(Value::as_f64).map(|s| s as i64);
@@ -163,6 +174,16 @@ impl Inner {
         let mut claims = claims;
         claims.insert("tenant".into(), tenant.clone().into());
         Ok(Caller { owner: Owner::new(tenant, user), scopes, claims, expires_at })
+    }
+}
+
+/// Whether a text or the name of a member in a claim has the character U+0000, which PostgreSQL refuses.
+fn has_nul(claim: &Value) -> bool {
+    match claim {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
     }
 }
 

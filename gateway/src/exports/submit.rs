@@ -103,9 +103,9 @@ impl Submit {
         key: Option<&str>,
         trace: TraceContext,
     ) -> Outcome<Export> {
-        if key.is_some_and(|key| key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY_BYTES) {
-            let fault =
-                FieldError::new("/idempotency_key", format!("must have 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes"));
+        if key.is_some_and(|key| !is_valid_key(key)) {
+            let detail = format!("must have 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters, without spaces");
+            let fault = FieldError::new("/idempotency_key", detail);
             return Err(Problem::invalid(Slug::InvalidRequest, vec![fault]).into());
         }
         // search before validation, so that a repeated request gets its export even when no exporter offers the dataset
@@ -276,4 +276,9 @@ impl From<entity::StoreError> for CommitError {
 
 fn is_unique_violation(e: &DbErr) -> bool {
     matches!(e.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+}
+
+/// Whether a text is 1 to [`MAX_IDEMPOTENCY_KEY_BYTES`] visible ASCII characters.
+fn is_valid_key(key: &str) -> bool {
+    (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }

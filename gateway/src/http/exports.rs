@@ -85,7 +85,7 @@ async fn create(
     let key = match headers.get("idempotency-key").map(HeaderValue::to_str) {
         None => None,
         Some(Ok(key)) => Some(key),
-        Some(Err(_)) => return Err(invalid("/idempotency_key", "`Idempotency-Key` must be visible ASCII")),
+        Some(Err(_)) => return Err(invalid("/idempotency_key", "must have visible ASCII characters only")),
     };
     let span = Submit::span("internal");
     let trace = traces::context(&span).unwrap_or(trace);
@@ -138,6 +138,9 @@ async fn list(
     let limit = params.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(invalid("/limit", &format!("must be between 1 and {MAX_LIMIT}")));
+    }
+    if params.dataset.as_ref().is_some_and(|name| name.contains('\0')) {
+        return Err(invalid("/dataset", "expected a text without the character U+0000"));
     }
     let query = ListQuery { status, dataset: params.dataset, before, limit };
     Ok(Json(app.exports.list(&caller.owner, query).await?))

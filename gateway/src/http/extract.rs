@@ -84,7 +84,10 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
             }
             _ => invalid("", "the body cannot be read"),
         })?;
-        let value = json::parse(&bytes).map_err(|e| invalid("", &format!("not JSON: {e}")))?;
+        let value = json::parse(&bytes).map_err(|e| {
+            let detail = if e.is_data() { e.to_string() } else { format!("not JSON: {e}") };
+            invalid("", &detail)
+        })?;
         if !value.is_object() {
             return Err(invalid("", "expected a JSON object"));
         }

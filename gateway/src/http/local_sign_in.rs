@@ -1,11 +1,12 @@
 //! `/local`: sign-in without a password as a configured user, for a trial on one machine. Without
 //! `gateway.identity.local.passwordless_sign_in` these endpoints answer `404`.
 
-use axum::{Json, extract::State, http::HeaderMap};
+use axum::{Json, extract::State, http::HeaderMap, response::IntoResponse};
 use protocol::{problem::Slug, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    NO_STORE,
     endpoint::Endpoint,
     extract::{Body, invalid},
 };
@@ -48,7 +49,7 @@ async fn sign_in(
     State(app): State<AppState>,
     headers: HeaderMap,
     Body(request): Body<SignIn>,
-) -> Outcome<Json<SignedIn>> {
+) -> Outcome<impl IntoResponse> {
     check_enabled(&app, &headers)?;
     if !origin::is_allowed(&headers, &app.config.allowed_origins) {
         return Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not sign in."));
@@ -60,7 +61,7 @@ async fn sign_in(
     let (tenant, sub) = (person.tenant.clone(), person.sub.clone());
     let (token, expires_at) = local::sign(&app.config.identity, &tenant, &sub, "export:*", ttl, app.clock.now())
         .map_err(|e| Refusal::new(Slug::Internal, e.to_string()))?;
-    Ok(Json(SignedIn { token, expires_at: expires_at.into(), sub, tenant }))
+    Ok((NO_STORE, Json(SignedIn { token, expires_at: expires_at.into(), sub, tenant })))
 }
 
 /// Refuses a request if local sign-in is off, or if the `Host` header is not a loopback address. Sign-in requires no

@@ -1,8 +1,8 @@
 //! `/v1/tickets`: creates single-use tickets for WebSocket handshakes of browsers.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
 
-use super::endpoint::Endpoint;
+use super::{NO_STORE, endpoint::Endpoint};
 use crate::{
     auth::{Caller, Ticket},
     error::Outcome,
@@ -17,6 +17,6 @@ pub(super) fn endpoints() -> [Endpoint; 1] {
     )]
 }
 
-async fn create(State(app): State<AppState>, caller: Caller) -> Outcome<(StatusCode, Json<Ticket>)> {
-    Ok((StatusCode::CREATED, Json(app.tickets.issue(&caller).await?)))
+async fn create(State(app): State<AppState>, caller: Caller) -> Outcome<impl IntoResponse> {
+    Ok((StatusCode::CREATED, NO_STORE, Json(app.tickets.issue(&caller).await?)))
 }

@@ -5,6 +5,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use protocol::{
@@ -32,6 +33,8 @@ use crate::{
     state::AppState,
 };
 
+/// The size of the decoded `Sec-WebSocket-Key`, in bytes.
+const NONCE_BYTES: usize = 16;
 /// The size of a session's read buffer, in bytes.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
@@ -118,8 +121,13 @@ fn check_handshake(headers: &HeaderMap) -> Outcome<HeaderValue> {
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
     let key = key.ok_or_else(|| not_a_handshake("`Sec-WebSocket-Key` is missing."))?;
-    HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
-        .map_err(|_| not_a_handshake("`Sec-WebSocket-Key` is not valid."))
+    // RFC 6455, section 4.1: 16 bytes in Base64
+    let is_nonce = BASE64_STANDARD.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == NONCE_BYTES);
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()));
+    accept
+        .ok()
+        .filter(|_| is_nonce)
+        .ok_or_else(|| Problem::new(Slug::InvalidRequest, "`Sec-WebSocket-Key` is not valid.").with_status(400).into())
 }
 
 fn not_a_handshake(detail: &str) -> Refusal {

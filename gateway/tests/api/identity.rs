@@ -26,6 +26,7 @@ fn routes() -> Vec<(Method, String)> {
         (Method::POST, "/v1/tickets".into()),
         (Method::GET, "/v1/events".into()),
         (Method::GET, "/v1/nothing-here".into()),
+        (Method::GET, "/v1/".into()),
         (Method::GET, "/v1/ws".into()),
     ]
 }
@@ -50,6 +51,10 @@ async fn invalid_tokens_are_refused_at_every_route_and_before_the_upgrade() {
             token.clone().without("iss"),
             token.clone().without("sub"),
             token.clone().without("tenant"),
+            token.clone().critical(),
+            token.clone().claim("iss", json!(["sluice"])),
+            token.clone().claim("sub", "ali\0ce"),
+            token.clone().claim("groups", json!([{"name": "a\0"}])),
         ] {
             invalid.push(changed.sign());
         }
@@ -123,6 +128,33 @@ async fn a_ticket_works_once_and_for_thirty_seconds() {
         Client::connect(&gateway.url, Credential::Ticket(&contested)),
     );
     assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|ok| **ok).count(), 1);
+}
+
+#[tokio::test]
+async fn the_keys_of_another_origin_and_a_huge_key_set_are_not_accepted() {
+    let gateway = Gateway::start().await;
+    let provider = |route: axum::routing::MethodRouter| async move {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let router = axum::Router::new().route("/keys", route).route("/moved", axum::routing::get(|| async { "{}" }));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    };
+    let keys = gateway.jwks.url().to_owned();
+    let redirect = axum::routing::get(move || {
+        let keys = keys.clone();
+        async move { axum::response::Redirect::temporary(&keys) }
+    });
+    let huge = format!("{{\"keys\": [], \"x\": \"{}\"}}", "x".repeat(2 << 20));
+    let huge = axum::routing::get(move || std::future::ready(huge));
+    let token = gateway.issuers[0].token("alice", "acme").sign();
+    assert_eq!(gateway.rest(&token).get("/v1/credits").await.status, StatusCode::OK);
+    for url in [provider(redirect).await, provider(huge).await] {
+        let other = gateway.another(|config| config.identity.jwks_url = url).await;
+        let answer = Rest::new(&other, Some(&token)).get("/v1/credits").await;
+        // no key is known, so no token can be called wrong
+        assert_eq!(answer.problem().slug(), Slug::Unavailable);
+    }
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn rest_reports_every_fault_and_holds_no_credit() {
         assert_eq!((answer.status.as_u16(), problem.slug()), (422, slug), "{body}");
         assert_eq!(problem.errors[0].pointer, pointer, "{body}");
     }
-    for text in ["", "{", "[]", "\"x\"", "\u{0}"] {
+    for text in ["", "{", "[]", "\"x\"", "\u{0}", r#"{"dataset": "flights", "dataset": "counts"}"#] {
         let answer = rest.send(rest.request(Method::POST, "/v1/exports").body(text)).await;
         assert_eq!(answer.problem().slug(), Slug::InvalidRequest, "{text:?}");
     }
@@ -49,9 +49,14 @@ async fn rest_reports_every_fault_and_holds_no_credit() {
     let answer = rest.send(rest.request(Method::POST, "/v1/exports").body(huge)).await;
     assert_eq!((answer.status.as_u16(), answer.problem().slug()), (413, Slug::TooLarge));
     assert_eq!(rest.send(rest.request(Method::PUT, "/v1/exports")).await.status, StatusCode::METHOD_NOT_ALLOWED);
-    for query in ["status=nope", "limit=0", "limit=x", "cursor=x", "nope=1"] {
+    for query in ["status=nope", "limit=0", "limit=x", "cursor=x", "nope=1", "dataset=%00"] {
         let answer = rest.get(&format!("/v1/exports?{query}")).await;
         assert_eq!(answer.problem().slug(), Slug::InvalidRequest, "{query}");
+    }
+    for key in ["", "a b", "a\tb", "\u{e4}"] {
+        let request = rest.request(Method::POST, "/v1/exports").json(&json!({"dataset": "flights"}));
+        let answer = rest.send(request.header("idempotency-key", key.as_bytes())).await;
+        assert_eq!(answer.problem().errors[0].pointer, "/idempotency_key", "{key:?}");
     }
     let credits: Value = rest.get("/v1/credits").await.json();
     assert_eq!((&credits["balance"], &credits["held"]), (&json!(5), &json!(0)));
@@ -71,6 +76,13 @@ async fn the_socket_reports_the_same_faults_and_stays_open() {
         let problem = client.expect_error(Some(&reference)).await;
         assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (slug, pointer), "{body}");
     }
+    for key in ["", "a b", "a\n", "a\0", "ä"] {
+        let create = json!({"type": "export.create", "ref": "k", "dataset": "flights", "idempotency_key": key});
+        client.send_text(&create.to_string()).await;
+        assert_eq!(client.expect_error(Some("k")).await.errors[0].pointer, "/idempotency_key", "{key:?}");
+    }
+    client.send_text(r#"{"type":"ping","type":"ping","ref":"x"}"#).await;
+    assert!(client.expect_error(None).await.errors[0].detail.contains("`type` occurs twice"));
     client.send_text(r#"{"type":"no.such","ref":"x"}"#).await;
     assert_eq!(client.expect_error(Some("x")).await.errors[0].pointer, "/type");
     let unknown = uuid();

@@ -36,6 +36,48 @@ async fn every_response_has_a_content_policy_and_security_headers() {
 }
 
 #[tokio::test]
+async fn preflights_and_refused_methods_have_the_headers_too_and_tickets_are_not_stored() {
+    let app = "https://app.example.com";
+    let gateway = Gateway::start_with(|config| config.allowed_origins = vec![app.to_owned()]).await;
+    let http = reqwest::Client::new();
+    let preflight = http.request(reqwest::Method::OPTIONS, format!("{}/v1/exports", gateway.url));
+    let preflight = preflight.header("origin", app).header("access-control-request-method", "POST");
+    let refused = http.delete(format!("{}/healthz", gateway.url));
+    for (request, status) in [(preflight, 200), (refused, 405)] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        for (name, value) in FOR_ALL {
+            assert_eq!(answer.headers()[name], value);
+        }
+        if status == 405 {
+            assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        }
+    }
+    let ticket = http.post(format!("{}/v1/tickets", gateway.url)).bearer_auth(gateway.token("alice", "acme"));
+    assert_eq!(ticket.send().await.unwrap().headers()["cache-control"], "no-store");
+}
+
+#[tokio::test]
+async fn a_request_without_a_host_and_a_handshake_without_a_nonce_are_refused() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let gateway = Gateway::start().await;
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    let token = gateway.token("alice", "acme");
+    let handshake = format!(
+        "GET /v1/ws HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\nUpgrade: \
+         websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: YWJj\r\n\r\n"
+    );
+    for request in ["GET /healthz HTTP/1.1\r\n\r\n", &handshake] {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 400", "{request}");
+    }
+}
+
+#[tokio::test]
 async fn only_responses_over_https_have_strict_transport_security() {
     let gateway = Gateway::start_with(|config| config.hsts_max_age = HumanDuration::from_secs(600)).await;
     let http = reqwest::Client::new();

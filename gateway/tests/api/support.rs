@@ -97,9 +97,16 @@ impl Gateway {
 
     /// Starts one more gateway with the same settings and dependencies, and returns its URL.
     pub(crate) async fn start_another(&self) -> String {
+        self.another(|_| {}).await
+    }
+
+    /// Starts one more gateway with the same dependencies and changed settings, and returns its URL.
+    pub(crate) async fn another(&self, change: impl FnOnce(&mut GatewayConfig)) -> String {
+        let mut config = self.config.clone();
+        change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let url = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
-        gateway::start(self.config.clone(), self.deps().await, listener, &self.life).await.expect("the gateway starts");
+        gateway::start(config, self.deps().await, listener, &self.life).await.expect("the gateway starts");
         let rest = Rest::new(&url, Some(&self.token("probe", "probe")));
         testkit::eventually("the catalog is read", async || {
             rest.get("/v1/datasets").await.text().contains("flights").then_some(())

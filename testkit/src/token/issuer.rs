@@ -146,6 +146,7 @@ impl Issuer {
 #[derive(Clone, Copy)]
 enum Fault {
     AlgNone,
+    Critical,
     BadSignature,
     Unsigned,
 }
@@ -202,6 +203,13 @@ impl TokenBuilder<'_> {
         self
     }
 
+    /// Signs a header that requires an extension (`crit`, RFC 7515), which no recipient knows.
+    #[must_use]
+    pub fn critical(mut self) -> Self {
+        self.fault = Some(Fault::Critical);
+        self
+    }
+
     /// Flips one bit of the signature.
     #[must_use]
     pub fn bad_signature(mut self) -> Self {
@@ -236,11 +244,15 @@ impl TokenBuilder<'_> {
     /// When the key can't sign.
     #[must_use]
     pub fn sign(&self) -> String {
-        let token = jsonwebtoken::encode(&self.issuer.header(), &self.claims, &self.issuer.key);
+        let mut header = self.issuer.header();
+        if matches!(self.fault, Some(Fault::Critical)) {
+            header.crit = Some(vec!["unknown".into()]);
+        }
+        let token = jsonwebtoken::encode(&header, &self.claims, &self.issuer.key);
         let token = token.expect("the key fits its algorithm");
         let (signed, signature) = token.rsplit_once('.').expect("a token has three parts");
         match self.fault {
-            None => token,
+            None | Some(Fault::Critical) => token,
             Some(Fault::Unsigned) => format!("{signed}."),
             Some(Fault::BadSignature) => {
                 let mut bytes = URL_SAFE_NO_PAD.decode(signature).expect("the signature was just encoded");
