@@ -26,6 +26,7 @@ pub(super) const fn code_of(error: &Error) -> CloseCode {
         Error::Protocol(violation) if !is_end_of_connection(violation) => CloseCode::ProtocolError,
         Error::Utf8(_) => CloseCode::InvalidText,
         Error::Capacity(_) => CloseCode::TooBig,
+        Error::WriteBufferFull(_) => CloseCode::TooSlow,
         _ => CloseCode::GoingAway,
     }
 }

@@ -129,7 +129,8 @@ impl Driver {
     /// - `session_close`: the gateway drains, and the client must reconnect to another gateway. The drain assigns each
     ///   session its own time.
     /// - `write_failure`: the writer task failed to write, or a write exceeded the write timeout.
-    /// - `stream`: a frame of the client, or its disconnect.
+    /// - `stream`: a frame of the client, or its disconnect. The driver reads no frame while the outbox has no room for
+    ///   the answers, so that a burst of messages does not count as a slow client.
     /// - `mailbox`: the next event of this owner. Events wait in the session's mailbox until the driver sends them.
     ///   While the session resumes, the driver does not read the mailbox, because missed events come first. The mailbox
     ///   closes when it overflows and when the event stream is recreated.
@@ -160,10 +161,12 @@ impl Driver {
         let mut has_progress = true;
         loop {
             let expiry = time_until(self.session.caller.expires_at, self.app.clock.now());
+            let has_room = self.outbox.has_room();
             let actions = tokio::select! {
                 () = &mut session_close => return CloseCode::GoingAway,
                 code = &mut *write_failure => return code.unwrap_or(CloseCode::GoingAway),
-                message = stream.next() => match self.on_frame(message) {
+                () = self.outbox.room(), if !has_room => vec![],
+                message = stream.next(), if has_room => match self.on_frame(message) {
                     Ok(actions) => actions,
                     Err(code) => return code,
                 },
@@ -240,7 +243,9 @@ impl Driver {
         self.session.on_activity();
         match message {
             Some(Ok(Message::Text(text))) => Ok(self.session.on_text(&text, Instant::now())),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(vec![]),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                Ok(self.session.on_control_frame(Instant::now()))
+            }
             Some(Ok(Message::Binary(_))) => Err(CloseCode::BadMessage),
             Some(Err(e)) => {
                 debug!(session.id = %self.id, error = %e, "failed to read a frame");

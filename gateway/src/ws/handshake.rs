@@ -35,6 +35,9 @@ use crate::{
 
 /// The size of the decoded `Sec-WebSocket-Key`, in bytes.
 const NONCE_BYTES: usize = 16;
+/// The maximum size of a session's write buffer, in bytes. It exceeds the largest message, an event of at most 1 MiB, and
+/// holds the answers to pings of a client that reads slowly.
+const WRITE_BUFFER_BYTES: usize = 2 << 20;
 /// The size of a session's read buffer, in bytes.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
@@ -66,6 +69,7 @@ async fn upgrade(State(app): State<AppState>, mut request: Request) -> Outcome<R
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
     let (life, drain) = (app.life.clone(), app.drain.clone());

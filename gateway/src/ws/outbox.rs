@@ -32,6 +32,9 @@ const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 const MAX_QUEUED_BEFORE_PROGRESS: usize = 4;
 /// A replay queues an event only while at least this many queue places are free, so that other messages find a place.
 const REPLAY_RESERVE: usize = 64;
+/// The driver reads the client's messages only while at least this many queue places are free, because each message may
+/// have an answer. A client that sends faster than it reads is thereby slowed down, and its session goes on.
+const READ_RESERVE: usize = 64;
 /// The maximum number of queued file frames, each of at most 256 KiB. While the queue is full, the
 /// [pumps](super::pump), which fill it, wait.
 const MAX_FRAMES: usize = 2;
@@ -85,6 +88,17 @@ impl Outbox {
             return Err(TooSlow);
         }
         Ok(())
+    }
+
+    /// Whether at least [`READ_RESERVE`] places are free, so that the driver may read a message of the client.
+    pub(super) fn has_room(&self) -> bool {
+        self.messages.capacity() >= READ_RESERVE
+    }
+
+    /// Waits until at least [`READ_RESERVE`] places are free, or the writer has ended. Cancel safe.
+    pub(super) async fn room(&self) {
+        // an error means that the writer has ended, which the driver learns by itself
+        let _ = self.messages.reserve_many(READ_RESERVE).await;
     }
 
     /// Queues a progress message. Drops it instead while [`MAX_QUEUED_BEFORE_PROGRESS`] or more other messages wait.

@@ -117,6 +117,15 @@ impl Session {
         }
     }
 
+    /// Counts a ping or pong of the WebSocket protocol as a message.
+    pub(super) fn on_control_frame(&mut self, now: Instant) -> Vec<Action> {
+        if self.rate.take(rate_limit::MESSAGE_COST, now) {
+            vec![]
+        } else {
+            vec![Action::Close(CloseCode::TooManyMessages)]
+        }
+    }
+
     fn on_message(&mut self, reference: Option<String>, message: ClientMessage) -> Vec<Action> {
         match message {
             ClientMessage::Ping(_) => vec![Action::Send(ServerMessage::Pong { reference })],

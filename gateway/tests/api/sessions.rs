@@ -1,7 +1,10 @@
 //! The lifetime of WebSocket sessions: invalid frames, heartbeats and the session limit.
 
 use platform::units::HumanDuration;
-use protocol::server::ServerMessage;
+use protocol::{
+    client::{ClientMessage, Ping},
+    server::ServerMessage,
+};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use testkit::client::{Client, Credential};
@@ -28,6 +31,37 @@ async fn an_invalid_frame_closes_the_session_with_its_code() {
 
     // the server accepts further sessions
     connect().await;
+}
+
+#[tokio::test]
+async fn a_burst_within_the_limit_is_answered_and_a_longer_one_closes_with_4429() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token("alice", "acme");
+    let mut client = Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("the session starts");
+    let ping = ClientMessage::Ping(Ping {});
+    // the answers exceed the outbox, so the gateway reads on only when the client does
+    for number in 0..450 {
+        client.send(&ping, Some(&number.to_string())).await;
+    }
+    for number in 0..450 {
+        let pong = |message: &ServerMessage| match message {
+            ServerMessage::Pong { reference } => (*reference == Some(number.to_string())).then_some(()),
+            _ => None,
+        };
+        client.expect_text("pong", pong).await;
+    }
+
+    let slow = gateway.another(|config| config.ws.messages_per_second = 1).await;
+    for is_control in [false, true] {
+        let mut client = Client::connect(&slow, Credential::Bearer(&token)).await.expect("the session starts");
+        for _ in 0..1_000 {
+            let sent = if is_control { client.try_ping().await } else { client.try_send(&ping, None).await };
+            if !sent {
+                break;
+            }
+        }
+        assert_eq!(client.expect_close().await, Some(4429), "{is_control}");
+    }
 }
 
 #[tokio::test]

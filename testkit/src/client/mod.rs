@@ -205,6 +205,14 @@ impl Client {
         sent.expect("the connection is up");
     }
 
+    /// Sends a ping of the WebSocket protocol (RFC 6455, section 5.5.2). Returns false when the connection is closed.
+    ///
+    /// # Panics
+    /// When the connection takes no more bytes in time.
+    pub async fn try_ping(&mut self) -> bool {
+        with_deadline("sending", self.socket.send(Message::Ping(Default::default()))).await.is_ok()
+    }
+
     /// Sends a binary message with these bytes.
     ///
     /// # Panics
