@@ -23,7 +23,7 @@ use crate::{
     http::{
         self,
         extract::MAX_BODY_SIZE,
-        middleware::{cors, host, request_metrics, security_headers},
+        middleware::{cors, host, request_metrics, security_headers, unread_body},
         problems,
     },
     state::AppState,
@@ -62,6 +62,7 @@ pub(crate) fn public_router(app: AppState) -> Router {
         }))
         .layer(middleware::from_fn(host::require))
         .layer(middleware::from_fn(problems::finish))
+        .layer(middleware::from_fn(unread_body::drain))
         .layer(cors::layer(&app.config.allowed_origins))
         .layer(middleware::from_fn_with_state(
             security_headers::Hsts::new(app.config.hsts_max_age.get()),

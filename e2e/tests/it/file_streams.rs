@@ -93,16 +93,21 @@ async fn a_second_session_that_joins_a_running_export_receives_the_whole_file() 
     let plan = Plan { postgres: true, settings: ExportPause::settings(), ..Plan::default() };
     let fleet = Fleet::start(plan).await;
     let pause = ExportPause::begin(&fleet).await;
-    let (mut first, mut second) = (fleet.client().await, fleet.client().await);
+    let (mut first, mut second, mut third) = (fleet.client().await, fleet.client().await, fleet.client().await);
     let export = first.create(all_flights(MIB)).await;
     first.opened(export.id, MIB).await;
     assert_eq!(second.create(all_flights(4 * MIB)).await.id, export.id);
     let opened = second.opened(export.id, 4 * MIB).await;
+    let beyond = third.open(export.id, 1 << 40, 0).await;
     pause.end().await;
     let collected = second.collect(opened, false).await;
     assert_eq!(collected.seal().rows, 3_000_000);
     let done = second.ended(export.id).await;
     assert_eq!(done.file.map(|file| file.sha256), Some(collected.sha256));
+    // an offset after the end of the file was unknown as such while the export ran
+    let end = third.read_frame(&mut Collector::new(beyond, false)).await.expect("the end of the stream");
+    let problem = end.expect_err("no seal").expect("a problem");
+    assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (Slug::InvalidRequest, "/offset"));
 }
 
 #[tokio::test]

@@ -13,13 +13,15 @@ use platform::backoff::Backoff;
 use protocol::{
     delivery::{Announcement, Grant, GrantReply, Seal},
     id::{ExportId, Owner},
-    problem::{Problem, Slug},
+    problem::{FieldError, Problem, Slug},
 };
 use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, warn};
 
 use super::{segment::Fetch, source::Source};
 
+/// The number of the first attempt of an export.
+const FIRST_ATTEMPT: u32 = 1;
 /// The pause before the first retry after a failure.
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// The maximum pause between two retries.
@@ -68,7 +70,8 @@ pub(crate) struct Reader {
     attempt: Option<u32>,
     grants: VecDeque<Grant>,
     fetch: Option<Fetch>,
-    seal: Option<Seal>,
+    /// The seal of the file, and the attempt that wrote the file.
+    seal: Option<(Seal, u32)>,
     announcements: Option<Subscriber>,
     /// The time of the first failure since the last successful read; None after a success.
     failing_since: Option<Instant>,
@@ -124,7 +127,7 @@ impl Reader {
     /// The file's size in bytes; None until the notifier has sent the seal of the file.
     #[must_use]
     pub(crate) fn size(&self) -> Option<u64> {
-        self.seal.as_ref().map(|seal| seal.size)
+        self.seal.as_ref().map(|(seal, _)| seal.size)
     }
 
     /// Waits until the next byte can be read, or until it is certain that no byte follows. Cancel safe.
@@ -133,13 +136,15 @@ impl Reader {
             if self.fetch.is_some() || self.grants.front().is_some_and(|g| self.covers(g)) {
                 return ReadStatus::Ready;
             }
-            if let Some(seal) = &self.seal {
+            if let Some((seal, attempt)) = &self.seal {
                 if self.offset == seal.size {
                     return ReadStatus::Sealed(seal.clone());
                 }
                 if self.offset > seal.size {
-                    // the client's bytes come from an earlier attempt with a longer file
-                    return ReadStatus::Ended(Box::new(restarted()));
+                    // without the number of an attempt, the client's bytes may come from an earlier one
+                    let is_same_file = *attempt == FIRST_ATTEMPT || self.attempt == Some(*attempt);
+                    let problem = if is_same_file { beyond(seal.size) } else { restarted() };
+                    return ReadStatus::Ended(Box::new(problem));
                 }
             }
             self.grants.clear();
@@ -223,7 +228,7 @@ impl Reader {
                     return self.back_off("the grant has expired or does not cover the offset").await.err().map(|p| *p);
                 }
                 let is_empty = grants.is_empty() && seal.is_none();
-                self.seal = seal;
+                self.seal = seal.map(|seal| (seal, attempt));
                 if !grants.is_empty() {
                     self.attempt = Some(attempt);
                 }
@@ -231,7 +236,8 @@ impl Reader {
                 if is_empty {
                     self.on_success();
                     self.await_announcement().await;
-                } else if self.grants.is_empty() && self.seal.as_ref().is_some_and(|s| self.offset < s.size) {
+                } else if self.grants.is_empty() && self.seal.as_ref().is_some_and(|(seal, _)| self.offset < seal.size)
+                {
                     return self.back_off("the file is sealed but a segment is missing").await.err().map(|p| *p);
                 }
                 None
@@ -317,6 +323,11 @@ impl Drop for Reader {
         // the telemetry library ends a span at the last exit of the span; `in_scope` makes this line the last exit
         self.span.in_scope(|| self.span.record("file.bytes", self.offset - self.start));
     }
+}
+
+/// The problem of a client that opens the file at an offset after its end.
+fn beyond(size: u64) -> Problem {
+    Problem::invalid(Slug::InvalidRequest, vec![FieldError::new("/offset", format!("the file has {size} bytes"))])
 }
 
 fn restarted() -> Problem {

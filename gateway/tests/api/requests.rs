@@ -13,6 +13,10 @@ use testkit::{
     client::{Client, Credential},
     rest::{Answer, Rest},
 };
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 fn bad_requests() -> Vec<(Value, Slug, &'static str)> {
     vec![
@@ -61,6 +65,34 @@ async fn rest_reports_every_fault_and_holds_no_credit() {
     let credits: Value = rest.get("/v1/credits").await.json();
     assert_eq!((&credits["balance"], &credits["held"]), (&json!(5), &json!(0)));
     assert_eq!(rest.get("/v1/exports").await.json::<ExportPage>().items.len(), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_reads_the_rest_of_the_body_or_says_that_the_connection_closes() {
+    let gateway = Gateway::start().await;
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    let head =
+        |length: usize| format!("POST /v1/exports HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n");
+    let answer = async |socket: &mut TcpStream| {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let read = socket.read_buf(&mut answer).await.unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+        }
+        String::from_utf8(answer).unwrap().to_ascii_lowercase()
+    };
+    // the body of a request without a token, which comes after its head
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    for _ in 0..3 {
+        socket.write_all(head(100_000).as_bytes()).await.unwrap();
+        socket.write_all(&vec![b' '; 100_000]).await.unwrap();
+        let answer = answer(&mut socket).await;
+        assert!(answer.starts_with("http/1.1 401") && !answer.contains("connection: close"), "{answer}");
+    }
+    // a body that never comes
+    socket.write_all(head(10).as_bytes()).await.unwrap();
+    let answer = answer(&mut socket).await;
+    assert!(answer.starts_with("http/1.1 401") && answer.contains("connection: close"), "{answer}");
 }
 
 #[tokio::test]
