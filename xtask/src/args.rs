@@ -42,8 +42,8 @@ cargo xtask: builds, starts, checks and measures Sluice
       every value with pyarrow, Python and DuckDB, and counts the files that are right, wrong, refused or end the process.
 
   cargo xtask loaders
-      Loads real exports with pandas, DuckDB, PostgreSQL, Node, R, LibreOffice and others, compares every cell with the
-      truth, and writes the table of docs/loading.md. Installs what it runs.
+      Loads real exports with pandas, DuckDB, Spark, PostgreSQL, Node, R, Go, LibreOffice and others, compares every cell
+      with the truth, and writes the table of docs/loading.md. Installs what it runs.
 
 Exit codes: 0 done, 1 a check failed, 2 something is missing or wrong, and the line after `error:` says what to do.";
 

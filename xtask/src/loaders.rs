@@ -12,12 +12,26 @@ use crate::tools::python::{self, Packages};
 use crate::tools::{apt, node, postgres};
 
 /// The programs of Debian's packages, each with the package that has it. A program that can't be had is left out of the table.
-const PROGRAMS: [(&str, &str); 5] =
-    [("sqlite3", "sqlite3"), ("mlr", "miller"), ("jq", "jq"), ("gawk", "gawk"), ("soffice", "libreoffice-calc-nogui")];
-/// The packages of R that the calls use.
-const R_PACKAGES: [&str; 5] = ["r-base-core", "r-cran-readr", "r-cran-data.table", "r-cran-readxl", "r-cran-jsonlite"];
+const PROGRAMS: [(&str, &str); 7] = [
+    ("sqlite3", "sqlite3"),
+    ("mlr", "miller"),
+    ("jq", "jq"),
+    ("gawk", "gawk"),
+    ("soffice", "libreoffice-calc-nogui"),
+    ("java", "default-jre-headless"),
+    ("go", "golang-go"),
+];
+/// The packages of R and Go that the calls use.
+const LIBRARIES: [&str; 6] = [
+    "r-base-core",
+    "r-cran-readr",
+    "r-cran-data.table",
+    "r-cran-readxl",
+    "r-cran-jsonlite",
+    "golang-github-tealeg-xlsx-dev",
+];
 
-/// Installs the programs, builds sluice, and runs each call of `xtask/python/loaders/calls.toml`.
+/// Installs the programs, builds sluice, and runs each call of `xtask/python/loaders/calls/`.
 ///
 /// # Errors
 /// When sluice, Python, Node or PostgreSQL is missing, or the files can't be made.
@@ -71,8 +85,8 @@ fn node_modules(layout: &Layout) -> Result<PathBuf> {
 fn debian(layout: &Layout) {
     let missing_programs =
         PROGRAMS.iter().filter(|(program, _)| run::on_path(program).is_none()).map(|(_, name)| *name);
-    let missing_r = R_PACKAGES.into_iter().filter(|name| !is_installed(name));
-    for package in missing_programs.chain(missing_r).collect::<Vec<_>>() {
+    let missing_libraries = LIBRARIES.into_iter().filter(|name| !is_installed(name));
+    for package in missing_programs.chain(missing_libraries).collect::<Vec<_>>() {
         if !apt::can_install() {
             println!("{package} is missing, and its calls are left out");
         } else if let Err(problem) = apt::install(layout, package) {

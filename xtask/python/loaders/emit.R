@@ -1,4 +1,4 @@
-# Gives the cells of an R reader as texts; a call of calls.toml stands before these lines and sets `df`.
+# Gives the cells of an R reader as texts; a call of calls/r.toml stands before these lines and sets `df`.
 cell <- function(value) {
   if (is.list(value)) return(vapply(value, function(v) { t <- as.character(cell(v)); if (length(t) == 0) NA_character_ else t[[1]] }, ""))
   if (inherits(value, "POSIXct")) return(ifelse(is.na(value), NA, format(value, "%Y-%m-%dT%H:%M:%OS6", tz = "UTC")))

@@ -1,4 +1,4 @@
-// Gives the cells of a Node reader as texts. A call of calls.toml is appended to this module and sets `rows`.
+// Gives the cells of a Node reader as texts. A call of calls/node.toml is appended to this module and sets `rows`.
 import fs from "node:fs";
 
 const COLUMNS = ["id", "code", "account", "qty", "amount", "ratio", "active", "day", "moment", "wall", "word", "note"];

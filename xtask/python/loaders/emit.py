@@ -1,4 +1,4 @@
-"""Gives the cells of a Python reader as texts; a call of calls.toml runs in this module's process."""
+"""Gives the cells of a Python reader as texts; a call of calls/ runs in this module's process."""
 
 import datetime as dt
 import json
@@ -47,3 +47,10 @@ def pandas_rows(frame):
 def clickhouse_rows(answer):
     """The rows of an answer in the format JSONCompactEachRow."""
     return [json.loads(line) for line in str(answer).splitlines()]
+
+
+def spark_rows(frame):
+    """The rows of a frame of Spark, read in the zone of the machine, as texts that Spark prints in UTC."""
+    read = frame.localCheckpoint()
+    read.sparkSession.conf.set("spark.sql.session.timeZone", "UTC")
+    return read.select([read[name].cast("string") for name in COLUMNS]).collect()

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 
 from truth import COLUMNS, TEXTS
 
-MOMENT = re.compile(r"(\d{1,5})-(\d\d?)-(\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d)(\.\d+)?)?)?\s*(Z|UTC|[+-]\d\d(?::?\d\d)?)?")
+MOMENT = re.compile(r"\+?(\d{1,5})-(\d\d?)-(\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d)(\.\d+)?)?)?\s*(Z|UTC|[+-]\d\d(?::?\d\d)?)?")
 # The number of distinct differences that one line of the table names.
 MOST_NAMED = 6
 # Each decimal of so many digits has a double of its own, from which it can be told.
@@ -80,10 +80,14 @@ def differing_number(value, cell):
         return None if same else "rounded" if math.isfinite(value) and math.isclose(number, value, rel_tol=1e-9) else "another number"
     if not got.is_finite():
         return "another number"
-    short = isinstance(value, Decimal) and len(value.normalize().as_tuple().digits) <= DOUBLE_DIGITS
-    if short and float(got) == float(value):
+    if isinstance(value, Decimal) and significant_digits(value) <= DOUBLE_DIGITS and float(got) == float(value):
         return None
     return None if got == value else "rounded" if math.isclose(float(got), float(value), rel_tol=1e-6, abs_tol=1e-9) else "another number"
+
+
+def significant_digits(value):
+    """The number of digits of a decimal without zeros at the ends. `normalize` would round a decimal of more than 28 digits."""
+    return len("".join(map(str, value.as_tuple().digits)).strip("0"))
 
 
 def differing_moment(value, cell, form):

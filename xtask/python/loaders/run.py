@@ -1,4 +1,4 @@
-"""Runs each call of calls.toml on real exports, compares the cells with the truth, and writes the table of docs/loading.md."""
+"""Runs each call of calls/ on real exports, compares the cells with the truth, and writes the table of docs/loading.md."""
 
 import argparse
 import csv
@@ -20,7 +20,10 @@ import servers  # noqa: E402
 import truth  # noqa: E402
 
 BEGIN, END = "<!-- loaders: begin -->", "<!-- loaders: end -->"
+# The files of calls/, in the order of the table.
+CALLS = ["python", "programs", "node", "r", "go"]
 DEADLINE_S = 200
+RIGHT = "**every value**"
 # Programs run in a zone with an offset, so that a moment that is shifted differs.
 ZONE = "America/New_York"
 FORMATS = {"data.csv": "CSV", "data.tsv": "TSV", "data.ndjson": "NDJSON", "data.parquet": "Parquet", "data.xlsx": "XLSX",
@@ -45,22 +48,22 @@ def main():
     if not options.keep:
         shutil.rmtree(options.folder, ignore_errors=True)
         truth.export(options.sluice, options.folder)
-    tools = tomllib.loads((HERE / "calls.toml").read_text())["tool"]
+    tools = [tool for name in CALLS for tool in tomllib.loads((HERE / f"calls/{name}.toml").read_text())["tool"]]
     for tool in tools:
         for call in tool["call"]:
             call["run"] = call["code"].replace("{types}", tool.get("types", "")).replace("{print}", tool.get("print", ""))
     tools = [tool for tool in tools if options.tool in (None, tool["name"])]
     wanted = any(tool["language"] == "psql" for tool in tools)
     with servers.postgres(options.postgres if wanted else None) as port:
-        machine = Machine(options.folder.resolve(), options.node_modules, port)
-        lines = table(machine, tools)
+        machine, typed = (Machine(folder.resolve(), options.node_modules, port) for folder in (options.folder, options.folder / truth.TYPED))
+        lines = table(machine, typed, tools)
     print("\n".join(lines))
     if options.page and not options.tool:
         put(options.page, lines)
 
 
-def table(machine, tools):
-    """The lines of the Markdown table; tools that are not on the machine are left out."""
+def table(machine, typed, tools):
+    """The lines of the Markdown table; tools that are not on the machine are left out. `typed` runs calls of XLSX on the plain rows."""
     expected = truth.rows()
     lines = ["| tool | file | call | what the program gets |", "|---|---|---|---|"]
     for tool in tools:
@@ -68,19 +71,27 @@ def table(machine, tools):
             print(f"{tool['name']} is not on this machine and is left out", file=sys.stderr)
             continue
         for call in sorted(tool["call"], key=lambda call: (list(FORMATS).index(call["file"]), not call.get("advice", True))):
-            try:
-                got = machine.cells(tool, call)
-                form = FORMATS[call["file"]].lower()
-                verdict = judge.compare(expected, got, form) or "**every value**"
-            except Failed as failed:
-                verdict = f"fails: {escape(str(failed))}"
-            except subprocess.TimeoutExpired:
-                verdict = f"no end after {DEADLINE_S} s"
+            verdict = judged(machine, tool, call, expected)
+            if call["file"] == "data.xlsx":
+                in_types = judged(typed, tool, call, expected[: truth.FIRST_QUOTE - 1])
+                if in_types not in (verdict, RIGHT):
+                    verdict = f"{'every value in text cells' if verdict == RIGHT else verdict}; in typed cells: {in_types}"
             name = f"{tool['name']} {version}"
             line = f"| {name} | {FORMATS[call['file']]} | {shown(call)} | {verdict} |"
             print(line, file=sys.stderr, flush=True)
             lines.append(line)
     return lines
+
+
+def judged(machine, tool, call, expected):
+    """What the call gives in place of the expected rows, in words."""
+    try:
+        got = machine.cells(tool, call)
+    except Failed as failed:
+        return f"fails: {escape(str(failed))}"
+    except subprocess.TimeoutExpired:
+        return f"no end after {DEADLINE_S} s"
+    return judge.compare(expected, got, FORMATS[call["file"]].lower()) or RIGHT
 
 
 def shown(call):
@@ -119,6 +130,8 @@ class Machine:
     def run(self, command, **options):
         """Runs a command and returns its standard output."""
         env = os.environ | {"PYTHONPATH": str(HERE), "LOADERS_OUT": str(self.out), "LC_ALL": "C.UTF-8", "TZ": ZONE, "PYTHONWARNINGS": "ignore"}
+        # Go finds the packages of Debian, and asks no other computer for packages or for another Go.
+        env |= {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOTOOLCHAIN": "local", "GOCACHE": str(self.folder / "go-cache")}
         env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
         try:
             done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, timeout=DEADLINE_S, **options)
@@ -179,6 +192,13 @@ class Machine:
         self.run(["Rscript", str(program)])
         return arrays(self.out.read_text())
 
+    def go(self, tool, call):
+        imports = "".join(f'import "{path}"\n' for path in tool["imports"] if path.split("/")[-1] + "." in call["run"])
+        (self.folder / "call.go").write_text(f"package main\n\n{imports}\nfunc main() {{\n{call['run']}\nemit(rows, err)\n}}\n")
+        shutil.copy(HERE / "emit.go", self.folder)
+        self.run(["go", "run", "call.go", "emit.go"])
+        return arrays(self.out.read_text())
+
     def shell(self, tool, call):
         printed = self.run(["bash", "-c", "set -o pipefail; " + call["run"]])
         if call.get("prints") == "ndjson":
@@ -223,7 +243,7 @@ def plain(value):
 def cause(said):
     """The line of an error output that names the cause, without paths of the machine."""
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("    at ") and "Node.js v" not in line]
-    named = [line for line in lines if re.search(r"(Error|ERROR|Exception|error)\b", line)]
+    named = [line for line in lines if re.search(r"(Error|ERROR|Exception|error|ArrowInvalid)\b", line) and not line.startswith("File ")]
     text = (named or lines or ["it printed nothing"])[-1 if not named or "Traceback" in said else 0]
     return re.sub(r"(/[\w.+@-]+){2,}/?", "…", text)[:160].replace("`", "'")
 

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 
 # The first field with a quote stands in this row: readers that look at the first rows alone miss it.
 FIRST_QUOTE = 30_000
+# The folder of the workbook of the rows before it. The workbook of all rows has only text in most columns.
+TYPED = "typed"
 COLUMNS = ["id", "code", "account", "qty", "amount", "ratio", "active", "day", "moment", "wall", "word", "note"]
 TEXTS = ["code", "account", "word", "note"]
 UTC = dt.timezone.utc
@@ -62,24 +64,27 @@ def rows():
     return [row(number) for number in range(1, FIRST_QUOTE + 400)]
 
 
-def write_source(path):
+def write_source(path, rows):
     """Writes the rows as a Parquet file, from which Sluice exports them."""
     kinds = [pa.int64(), pa.string(), pa.string(), pa.int64(), pa.decimal128(38, 18), pa.float64(), pa.bool_(), pa.date32(),
              pa.timestamp("us", tz="UTC"), pa.timestamp("us"), pa.string(), pa.string()]
     schema = pa.schema(list(zip(COLUMNS, kinds)))
-    pq.write_table(pa.Table.from_pylist(rows(), schema=schema), path)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
 def export(sluice, folder):
-    """Makes one file for each format, and the CSV file with the envelope."""
+    """Makes one file for each format, the CSV file with the envelope, and the workbook of the plain rows."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_source(folder / "source.parquet")
-    (folder / "catalog.toml").write_text('[[dataset]]\nname = "loaders"\nfiles = "source.parquet"\n')
-    for name, template, form in [("data.csv", "plain", "csv"), ("data.tsv", "plain", "tsv"), ("data.ndjson", "plain", "ndjson"),
-                                 ("data.parquet", "plain", "parquet"), ("data.xlsx", "plain", "xlsx"), ("envelope.csv", "default", "csv"),
-                                 ("spreadsheet.csv", "spreadsheet", "csv")]:
+    (folder / TYPED).mkdir(parents=True, exist_ok=True)
+    write_source(folder / "source.parquet", rows())
+    write_source(folder / "plain.parquet", rows()[: FIRST_QUOTE - 1])
+    (folder / "catalog.toml").write_text('[[dataset]]\nname = "loaders"\nfiles = "source.parquet"\n[[dataset]]\nname = "plain"\nfiles = "plain.parquet"\n')
+    for name, dataset, template, form in [
+        ("data.csv", "loaders", "plain", "csv"), ("data.tsv", "loaders", "plain", "tsv"), ("data.ndjson", "loaders", "plain", "ndjson"),
+        ("data.parquet", "loaders", "plain", "parquet"), ("data.xlsx", "loaders", "plain", "xlsx"), (f"{TYPED}/data.xlsx", "plain", "plain", "xlsx"),
+        ("envelope.csv", "loaders", "default", "csv"), ("spreadsheet.csv", "loaders", "spreadsheet", "csv"),
+    ]:
         with open(folder / name, "wb") as out:
-            subprocess.run([sluice, "catalog", "preview", "loaders", "--all", "--file", "catalog.toml", "--template", template,
+            subprocess.run([sluice, "catalog", "preview", dataset, "--all", "--file", "catalog.toml", "--template", template,
                             "--format", form], cwd=folder, stdout=out, check=True, timeout=300,
                            env=os.environ | {"SLUICE_EXPORTER__DATASETS_DIR": str(folder)})
