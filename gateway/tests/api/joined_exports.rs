@@ -150,13 +150,13 @@ async fn submit_concurrently(gateway: &Gateway) {
     let clients = [gateway.rest(&token), Rest::new(&gateway.start_another().await, Some(&token))];
     let submit = |i: usize| {
         let client = clients[i % 2].clone();
-        async move { with_key(&client, &format!("key {i}"), &flights()).await.id }
+        async move { with_key(&client, &format!("key-{i}"), &flights()).await.id }
     };
     let ids = join_all((0..20).map(submit)).await;
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     assert_eq!(account(gateway).await, (4, 1));
     for (i, id) in ids.iter().enumerate() {
-        assert_eq!(with_key(&clients[0], &format!("key {i}"), &flights()).await.id, *id);
+        assert_eq!(with_key(&clients[0], &format!("key-{i}"), &flights()).await.id, *id);
     }
 }
 
