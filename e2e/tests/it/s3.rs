@@ -145,7 +145,7 @@ async fn the_gateway_reads_by_presigned_urls_and_resumes_after_a_cut_connection(
     assert_grant_is_bucket_url(&fixture, &done, &whole).await;
     // No byte of the file passed through the notifier.
     let metrics = fixture.notifier.get("/metrics").await.text();
-    assert!(metrics.lines().any(|line| line == "sluice_notifier_segment_bytes_requested_total 0"), "{metrics}");
+    assert!(metrics.lines().any(|line| line == "sluice_notifier_gateway_requested_segment_bytes_total 0"), "{metrics}");
 }
 
 /// Requests a grant as a gateway does, and checks its URL.

@@ -112,7 +112,7 @@ async fn open_segment(port: &PortState, claims: &Claims, range: std::ops::Range<
         );
         return Err(refuse(Slug::Internal, "The segment does not have its recorded size."));
     }
-    metrics::counter!("sluice_notifier_segment_bytes_requested_total").increment(length);
+    metrics::counter!("sluice_notifier_gateway_requested_segment_bytes_total").increment(length);
     let mut response = Response::new(segment_body::body(reading, path.to_owned()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
