@@ -31,7 +31,8 @@ use crate::{
 
 /// The maximum number of open connections on the internal listener.
 const INTERNAL_CONNECTIONS: usize = 64;
-/// How long a request on the internal listener may continue after the drain has ended.
+/// How long a request on the internal listener may continue after the drain, the graceful stop of the gateway, has
+/// ended.
 const INTERNAL_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The connections and services that a gateway shares with the other services of its process.
@@ -76,7 +77,8 @@ pub enum StartError {
 }
 
 /// Starts a gateway that accepts clients on `listener`, and returns as soon as the gateway runs. The listener must be
-/// bound already. At the soft stop of `life` the gateway drains (see the module `drain`) and ends.
+/// bound already. When the soft stop of `life` begins, the gateway closes its sessions, lets requests finish for a
+/// limited time (see the module `drain`), and ends.
 ///
 /// # Errors
 /// When a setting is invalid, NATS does not answer or lacks a stream or bucket, or the internal listener can't be

@@ -33,9 +33,9 @@ pub struct GatewayConfig {
     pub hsts_max_age: HumanDuration,
     /// The maximum number of unfinished exports of one user. Lower it to keep one user from filling the queue.
     pub max_unfinished_per_user: u64,
-    /// The largest number of rows of a dataset whose exports take the interactive lane. Exports of larger datasets, and
-    /// of datasets of unknown size, take the bulk lane. Raise the limit when exporters finish larger datasets within
-    /// seconds.
+    /// The largest number of rows of a dataset whose exports take the interactive lane, the queue for small exports.
+    /// Exports of larger datasets, and of datasets of unknown size, take the bulk lane. Raise the limit when exporters
+    /// finish larger datasets within seconds.
     pub interactive_max_dataset_rows: u64,
     /// How long a stopping gateway still serves all requests, while `/readyz` already answers `503`. Set it to twice
     /// the interval of the load balancer's health check.
@@ -43,9 +43,9 @@ pub struct GatewayConfig {
     /// The period over which a stopping gateway closes its sessions. Each session closes at a random time within the
     /// period. Raise it when thousands of reconnects at once overload the remaining gateways.
     pub session_close_spread: HumanDuration,
-    /// How long downloads over HTTP and other requests may continue after `shutdown_delay`. WebSocket sessions end
-    /// within `session_close_spread` instead. `shutdown_grace` must be at least `shutdown_delay` plus the longer of
-    /// these two.
+    /// How long downloads over HTTP and other requests may continue after `shutdown_delay`. This setting does not apply
+    /// to WebSocket sessions, which end within `session_close_spread`. `shutdown_grace` must be at least
+    /// `shutdown_delay` plus the longer of `http_drain_timeout` and `session_close_spread`.
     pub http_drain_timeout: HumanDuration,
     /// `[gateway.identity]`: how the gateway verifies tokens.
     pub identity: IdentityConfig,
@@ -84,12 +84,13 @@ impl Default for GatewayConfig {
 /// Limits that operators cannot set; in-process tests lower them.
 #[derive(Clone, Debug)]
 pub struct GatewayTuning {
-    /// The maximum number of events in one replay; default 1000. A client that missed more events fetches its state by
-    /// REST.
+    /// The maximum number of missed events that the gateway sends to a client that reconnects; default 1000. A client
+    /// that missed more events fetches its state by REST.
     pub max_replay_events: u64,
-    /// The maximum total size of the events in one replay; default 4 MiB.
+    /// The maximum total size of the missed events that the gateway sends to a client that reconnects; default 4 MiB.
     pub max_replay_size: ByteSize,
-    /// The maximum number of replays that one gateway reads at the same time; default 32. Further replays wait.
+    /// The maximum number of reconnecting clients whose missed events one gateway reads at the same time; default 32.
+    /// Further clients wait.
     pub max_concurrent_replays: usize,
     /// The time between two checks whether the event stream in NATS was deleted and created again; default 2 s.
     pub epoch_check_interval: HumanDuration,
@@ -118,8 +119,8 @@ pub struct IdentityConfig {
     pub tenant_claim: String,
     /// The URL of the issuer's key set (RFC 7517). Empty: only tokens that this installation signs are accepted.
     pub jwks_url: String,
-    /// The signature algorithms accepted from the issuer: a subset of RS256, ES256 and EdDSA. Restrict it to the
-    /// algorithms that the issuer uses.
+    /// The signature algorithms accepted from the issuer: a subset of RS256, ES256 and EdDSA. Remove the algorithms
+    /// that the issuer does not use.
     pub algorithms: Vec<String>,
     /// The clock difference tolerated when checking `exp` and `nbf`. Raise it only when the issuer's clock is known to
     /// be off.
@@ -180,7 +181,8 @@ impl Default for OidcConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalIdentityConfig {
-    /// The HS256 secret of at least 32 bytes with which this installation signs tokens. Empty: it signs none.
+    /// The HS256 secret of at least 32 bytes with which this installation signs tokens. Empty: this installation signs
+    /// no tokens.
     pub secret: Secret,
     /// Whether anyone may sign in as one of `sign_in_users` on the sign-in page, without a password. For a trial on one
     /// machine only.
@@ -231,16 +233,16 @@ pub struct WsConfig {
     pub heartbeat_interval: HumanDuration,
     /// The maximum size of a text message from a client. Raise it for requests with very long filters.
     pub max_message_size: ByteSize,
-    /// The maximum number of open file streams of one session. Each stream holds one connection to a notifier or the
-    /// file store while it transfers bytes.
+    /// The maximum number of open file streams of one session; each stream sends one file. Each stream holds one
+    /// connection to a notifier or the file store while it transfers bytes.
     pub max_streams: u32,
     /// How long one write to a client may take. After that, the gateway closes the WebSocket session with the code
     /// 4408, or ends the event stream. Raise it for clients on very slow links.
     pub write_timeout: HumanDuration,
     /// The maximum number of sessions of one user on one gateway; each `GET /v1/events` counts as one.
     pub max_sessions_per_user: usize,
-    /// The number of messages that a client may send per second on average; a `file.window` counts as one twentieth of a
-    /// message. A burst may contain the messages of five seconds.
+    /// The number of messages that a client may send per second on average; a `file.window` message, which permits
+    /// further bytes of a file, counts as one twentieth of a message. A burst may contain the messages of five seconds.
     pub messages_per_second: u32,
 }
 
@@ -261,8 +263,8 @@ impl Default for WsConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryConfig {
-    /// The time for which the gateway retries a failing read. If no byte arrives in this time, the gateway closes the
-    /// stream. Raise it when restarts of the file store take longer.
+    /// The time for which the gateway retries a failing read of file bytes. If no byte arrives in this time, the
+    /// gateway ends the file stream or HTTP download. Raise it when restarts of the file store take longer.
     pub read_retry_timeout: HumanDuration,
 }
 

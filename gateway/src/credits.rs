@@ -17,7 +17,7 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 
 use crate::error::{Outcome, Refusal};
 
-/// The maximum number of ledger entries in a response of `GET /v1/credits`.
+/// The maximum number of ledger entries, the changes of an account, in a response of `GET /v1/credits`.
 const MAX_ENTRIES: u64 = 50;
 
 /// Reads credit accounts and applies the installation's credit policy.
@@ -39,14 +39,14 @@ impl Credits {
         &self.policy
     }
 
-    /// The time of the next daily grant.
+    /// The time at which accounts get their daily credits next.
     #[must_use]
     pub(crate) fn next_grant_at(&self) -> DateTime<Utc> {
         self.policy.next_midnight(self.clock.now())
     }
 
-    /// Returns the credits of the owner's account. First opens the account if the owner is new, adds all missing daily
-    /// grants, and records that the owner was active today.
+    /// Returns the credits of the owner's account. First opens the account if the owner is new, adds the daily credits
+    /// that the account has not received yet, and records that the owner was active today.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -63,7 +63,7 @@ impl Credits {
         Ok(accrued.balance)
     }
 
-    /// Reads the account in the form that `session.ready` contains.
+    /// Reads the account in the form that `session.ready`, the first message of a session, contains.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -72,7 +72,8 @@ impl Credits {
         Ok(CreditsSummary { balance, next_grant_at: self.next_grant_at().into() })
     }
 
-    /// Reads the account with its latest ledger entries, for the response of `GET /v1/credits`.
+    /// Reads the account with its latest ledger entries, the changes of the account, for the response of `GET
+    /// /v1/credits`.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -112,7 +113,8 @@ impl Credits {
     }
 }
 
-/// Updates the metrics of granted credits. Call this function after the transaction that granted them was committed.
+/// Updates the metrics of granted credits, such as daily credits. Call this function after the commit of the
+/// transaction that added the credits to the account.
 pub(crate) fn count_grants(granted: GrantTotals) {
     metrics::counter!("sluice_credits_granted_total").increment(granted.credits.unsigned_abs());
     metrics::counter!("sluice_credit_events_total", "kind" => "grant").increment(granted.entries);

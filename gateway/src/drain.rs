@@ -9,7 +9,7 @@
 //!    another gateway with `Range`.
 //!
 //! The internal listener and the task that reads the event stream continue until the last session and request have
-//! ended, or the drain's deadline has passed.
+//! ended, or a deadline has passed.
 
 use std::{future::Future, time::Duration};
 
@@ -24,9 +24,9 @@ use uuid::Uuid;
 
 use crate::config::GatewayConfig;
 
-/// The time that the drain adds to the longer of `http_drain_timeout` and `session_close_spread`. The sum is the
-/// drain's deadline, until which the drain waits for open sessions and requests. The added time allows the last
-/// sessions to complete their closing handshakes.
+/// A stopping gateway waits for open sessions and requests until a deadline: the longer of `http_drain_timeout` and
+/// `session_close_spread`, plus this time. The added time allows the last sessions to complete their closing
+/// handshakes.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The graceful stop of one gateway. Clones share the state.
@@ -40,7 +40,7 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Spawns a task that runs the drain when the process begins to stop.
+    /// Spawns a task that runs the graceful stop when the process begins to stop.
     #[must_use]
     pub(crate) fn spawn(config: &GatewayConfig, life: &Lifecycle) -> Self {
         let drain = Self {
@@ -73,12 +73,12 @@ impl Drain {
         self.ended.cancel();
     }
 
-    /// Wraps the future of a session, so that the drain waits until the session has ended.
+    /// Wraps the future of a session, so that the graceful stop waits until the session has ended.
     pub(crate) fn track<F: Future>(&self, task: F) -> TrackedFuture<F> {
         self.open_tasks.track_future(task)
     }
 
-    /// The tracker of open connections and sessions. The drain waits until the tracker is empty, but not past its
+    /// The tracker of open connections and sessions. The graceful stop waits until the tracker is empty, but not past a
     /// deadline.
     pub(crate) fn tracker(&self) -> TaskTracker {
         self.open_tasks.clone()
@@ -89,7 +89,7 @@ impl Drain {
         &self.closing
     }
 
-    /// A token that is cancelled at the end of the drain: when all connections and sessions have ended, or the drain's
+    /// A token that is cancelled at the end of the graceful stop: when all connections and sessions have ended, or a
     /// deadline has passed.
     pub(crate) fn ended(&self) -> &CancellationToken {
         &self.ended
@@ -100,8 +100,8 @@ impl Drain {
         self.timeout
     }
 
-    /// Waits until this session must close. Create one future for each session, and poll that future until it
-    /// completes: a second future would wait for the session's delay from the start.
+    /// Waits until the gateway stops and this session must close. Create one future for each session, and poll that
+    /// future until it completes. A second future would wait for the whole delay of the session again.
     pub(crate) async fn session_close(&self, session: Uuid) {
         self.closing.cancelled().await;
         tokio::time::sleep(close_delay(self.spread, session)).await;

@@ -9,7 +9,7 @@ use platform::bus::BusError;
 use protocol::problem::{Problem, Slug};
 use tracing::error;
 
-/// A refused request: the problem and its response headers, such as `Retry-After`.
+/// A refused request: the problem document (RFC 9457) for the caller, and response headers such as `Retry-After`.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) problem: Problem,

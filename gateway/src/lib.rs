@@ -1,6 +1,6 @@
 //! The gateway: the only service that clients reach. It authenticates callers, and serves REST, WebSocket sessions,
-//! SSE, the web page and the API descriptions. It stores each requested export with its credit hold, and forwards the
-//! bytes of files to clients.
+//! SSE, the web page and the API descriptions. It stores each requested export together with a hold on the credits that
+//! the export costs. It forwards the bytes of files to clients.
 //!
 //! The gateway has no credentials for data sources or the file store. The notifier gives it grants: short-lived URLs,
 //! each of which gives access to the bytes of one segment of a file. The gateway fetches bytes only as fast as the

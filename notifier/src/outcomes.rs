@@ -64,8 +64,8 @@ impl OutcomeConsumer {
         Self { bus, settler, permits, max_attempts: config.tuning.max_outcome_attempts.into() }
     }
 
-    /// Consumes outcomes until shutdown begins. Tasks on `life` settle the pulled outcomes, also after shutdown has
-    /// begun.
+    /// Pulls outcomes, the messages about ended attempts, until shutdown begins. A task on `life` settles each pulled
+    /// outcome: it records the end of the export and its credits. These tasks may continue after shutdown has begun.
     ///
     /// # Errors
     /// Never: the consumer retries every failure.

@@ -154,9 +154,10 @@ pub(crate) struct DatasetSpec {
     #[schemars(with = "Option<String>")]
     pub(crate) delimiter: Option<Spanned<String>>,
     /// The character at the start of comment lines before the header of a CSV file: `#`, or an empty text if the files
-    /// have no comments. By default, all lines at the start of a file that begin with `#` are comments. The last of
-    /// these lines is an exception if it has as many fields as the line below it. Without a space after its `#`, it is
-    /// the header. With a space and several fields, the exporter refuses the file until this key is set.
+    /// have no comments. By default, the lines at the start of a file that begin with `#` are comments, but the last of
+    /// these lines may be the header. The exporter compares the number of its fields with the line below. If the
+    /// numbers are equal and no space follows the `#`, the line is the header. If the numbers are equal and above 1,
+    /// and a space follows the `#`, the exporter refuses the file until this key is set.
     #[schemars(with = "Option<String>")]
     pub(crate) comment: Option<Spanned<String>>,
     /// The character around fields of CSV files: `"`, the default, or an empty text for files in which quotes are

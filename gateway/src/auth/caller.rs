@@ -15,7 +15,8 @@ pub(crate) struct Caller {
     pub(crate) owner: Owner,
     /// The entries of the token's `scope` claim.
     pub(crate) scopes: Vec<String>,
-    /// All claims of the token, for row policies; `tenant` and `sub` are always present.
+    /// All claims of the token; `tenant` and `sub` are always present. Row policies, the filters that a dataset applies
+    /// to every export, use these claims.
     pub(crate) claims: Map<String, Value>,
     /// The expiry time of the token, its `exp` claim.
     pub(crate) expires_at: DateTime<Utc>,
@@ -50,7 +51,8 @@ pub(crate) enum AuthError {
     Claims,
     #[error("A claim of the token has the character U+0000.")]
     Nul,
-    /// The issuer's keys or the ticket bucket cannot be read; the caller did nothing wrong.
+    /// The gateway cannot read the issuer's keys, or the NATS key-value bucket that stores tickets for WebSocket
+    /// handshakes. The caller did nothing wrong.
     #[error("Tokens and tickets cannot be verified at the moment. Retry shortly.")]
     Unavailable,
     #[error("The ticket is unknown, used or expired; a ticket works once, for 30 seconds.")]

@@ -131,8 +131,8 @@ enum FetchError {
     Json(#[from] serde_json::Error),
 }
 
-/// Returns the client that fetches key sets. It follows redirects within the origin of a URL, and no others: the keys
-/// of another origin would sign tokens for this installation.
+/// Returns the client that fetches key sets. The client follows a redirect only within the origin of the URL. Otherwise
+/// another origin could supply keys, and the gateway would accept the tokens that these keys sign.
 ///
 /// # Errors
 /// When the system's certificates can't be read.

@@ -1,4 +1,5 @@
-//! Authentication: bearer tokens, WebSocket tickets, tokens that this installation signs itself, and allowed origins.
+//! Authentication: bearer tokens, single-use tickets for WebSocket handshakes, tokens that this installation signs
+//! itself, and allowed origins.
 
 mod caller;
 mod jwks;

@@ -18,8 +18,8 @@ pub(crate) fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     own || allowed.iter().any(|a| a.eq_ignore_ascii_case(origin))
 }
 
-/// Whether the request's `Host` is a loopback address. The check stops DNS rebinding, in which a foreign web page
-/// resolves its own host name to this machine: the browser still sends that name as `Host`.
+/// Whether the request's `Host` is a loopback address. The check stops DNS rebinding: an attacker lets the host name of
+/// a foreign web page resolve to this machine. The browser sends this host name as `Host`, so the check returns false.
 #[must_use]
 pub(crate) fn is_loopback_request(headers: &HeaderMap) -> bool {
     headers.get(header::HOST).and_then(|h| h.to_str().ok()).is_some_and(is_loopback_address)

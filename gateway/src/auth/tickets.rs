@@ -1,7 +1,8 @@
 //! Single-use tickets, with which browsers authenticate WebSocket handshakes (protocol.md, `POST /v1/tickets`). A
 //! browser cannot send an `Authorization` header with a handshake.
 //!
-//! The NATS bucket stores only the hash of each ticket. So a person who can read the bucket cannot use the tickets.
+//! Tickets are stored in a key-value bucket of NATS, which contains only the hash of each ticket. So a person who can
+//! read the bucket cannot use the tickets.
 
 use async_nats::jetstream::kv::{DeleteErrorKind, Operation, Store};
 use aws_lc_rs::{digest, rand};
@@ -38,7 +39,7 @@ struct StoredTicket {
 }
 
 /// Issues and redeems single-use tickets. Every gateway can redeem every ticket, because all gateways share the NATS
-/// bucket.
+/// key-value bucket that stores the tickets.
 #[derive(Clone, Debug)]
 pub(crate) struct Tickets {
     bucket: Store,
@@ -51,7 +52,7 @@ impl Tickets {
         Self { bucket, clock }
     }
 
-    /// Creates a ticket, and stores the caller in the NATS bucket under the hash of the ticket.
+    /// Creates a ticket, and stores the caller under the hash of the ticket in the NATS key-value bucket for tickets.
     ///
     /// # Errors
     /// `unavailable` when NATS does not answer.

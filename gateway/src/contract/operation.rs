@@ -26,7 +26,7 @@ impl<'a> Operation<'a> {
         self.operation
     }
 
-    /// Declares that the operation requires no token and never answers with a problem.
+    /// Declares that the operation requires no token and never answers with a problem document (RFC 9457).
     pub(crate) fn public(mut self) -> Self {
         self.operation["security"] = json!([]);
         self.operation["responses"] = json!({});
@@ -72,7 +72,8 @@ impl<'a> Operation<'a> {
         self.response(status, json!({"description": description}))
     }
 
-    /// Adds a response with a problem for each of these statuses. [`Operation::new`] has already added 401.
+    /// Adds a response with a problem document (RFC 9457) for each of these statuses. [`Operation::new`] has already
+    /// added 401.
     pub(crate) fn problems(mut self, statuses: &[u16]) -> Self {
         for status in statuses {
             self = self.response(*status, problem());

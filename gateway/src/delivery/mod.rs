@@ -12,7 +12,8 @@ pub(crate) use source::Source;
 use tracing::{Span, field::Empty, info_span};
 
 /// Creates the tracing span of one file delivery. The span ends when the delivery's [`Reader`] is dropped. `over` is
-/// the transport, `socket` or `http`. A delivery's frames have no spans of their own, because they are too frequent.
+/// the transport, `socket` or `http`. The single pieces that a delivery sends have no spans of their own, because they
+/// are too frequent.
 #[must_use]
 pub(crate) fn span(over: &'static str, export: ExportId, offset: u64) -> Span {
     info_span!(

@@ -1,8 +1,11 @@
 //! Reads a file from any offset, also while the export still runs.
 //!
-//! A grant may expire, a notifier may crash, and the file store may fail. The reader then requests new grants and
-//! continues at the next unread byte. Its caller notices only a delay, unless the failure lasts longer than the setting
-//! `read_retry_timeout`. The reader fetches bytes only on demand and buffers at most one network chunk.
+//! A file is stored in segments. The notifier issues a grant for each segment, a short-lived URL from which the reader
+//! fetches the bytes. The reader fetches bytes only on demand and buffers at most one network chunk.
+//!
+//! A grant may expire, a notifier may crash, and the file store may fail. In each case the reader requests new grants
+//! and continues at the next unread byte. The caller of the reader notices only a delay, unless the failure lasts
+//! longer than the setting `read_retry_timeout`.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -20,7 +23,7 @@ use tracing::{Instrument, Span, debug, warn};
 
 use super::{segment::Fetch, source::Source};
 
-/// The number of the first attempt of an export.
+/// The number of an export's first attempt. An attempt is one try of an exporter to write the file.
 const FIRST_ATTEMPT: u32 = 1;
 /// The pause before the first retry after a failure.
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -28,8 +31,8 @@ const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(50);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How long the reader waits for the next bytes of a segment before it treats the read as failed.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// The interval at which the reader of an unfinished export requests grants while no announcement of a new segment
-/// arrives.
+/// While an export is unfinished, the notifier announces each new segment of its file. If no announcement arrives
+/// within this interval, the reader asks the notifier for new segments.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The result of [`Reader::ready`].
@@ -37,7 +40,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) enum ReadStatus {
     /// The next byte of the file can be read.
     Ready,
-    /// The file is complete, and the reader has read all its bytes.
+    /// The file is complete, and the reader has read all its bytes. The seal contains the size, the rows and the digest
+    /// of the file.
     Sealed(Seal),
     /// No further byte can be read, because of this problem.
     Ended(Box<Problem>),
@@ -48,11 +52,13 @@ pub(crate) struct ReaderRequest {
     pub(crate) owner: Owner,
     pub(crate) export: ExportId,
     pub(crate) offset: u64,
-    /// The attempt that produced the bytes that the client already has; None if the client named no attempt.
+    /// The attempt (an exporter's try at the export) that wrote the bytes that the client already has. None if the
+    /// client named no attempt.
     pub(crate) attempt: Option<u32>,
-    /// Whether the export is unfinished. If so, the reader subscribes to the announcements of the export.
+    /// Whether the export is unfinished. If so, the reader subscribes to announcements, the messages about new segments
+    /// of the file.
     pub(crate) is_unfinished: bool,
-    /// The span of the delivery, created by [`super::span`]; it ends when the reader is dropped.
+    /// The tracing span of the delivery, created by [`super::span`]. The span ends when the reader is dropped.
     pub(crate) span: Span,
 }
 
@@ -65,25 +71,27 @@ pub(crate) struct Reader {
     start: u64,
     /// The offset of the next byte to read.
     offset: u64,
-    /// The attempt whose bytes the reader reads. Before the first grant it is the attempt that the client named for an
-    /// offset above 0, else None.
+    /// The number of the attempt (an exporter's try at the export) whose bytes the reader reads. Until the notifier has
+    /// given access to a first segment, this is the number that the client named. In that phase the number is None if
+    /// the client named no attempt, or if the reader starts at offset 0.
     attempt: Option<u32>,
     grants: VecDeque<Grant>,
     fetch: Option<Fetch>,
-    /// The seal of the file, and the attempt that wrote the file.
+    /// The seal of the file (its size, rows and digest), and the number of the attempt that wrote the file. None until
+    /// the notifier has sent the seal.
     seal: Option<(Seal, u32)>,
     announcements: Option<Subscriber>,
     /// The time of the first failure since the last successful read; None after a success.
     failing_since: Option<Instant>,
     backoff: Backoff,
-    /// The span of the delivery, for grant requests and log lines. Single reads have no spans, because they are too
-    /// frequent.
+    /// The tracing span of the delivery, for requests to the notifier and for log lines. Single reads have no spans,
+    /// because they are too frequent.
     span: Span,
 }
 
 impl Reader {
-    /// Creates a reader, and subscribes to announcements if the export is unfinished. The first call of
-    /// [`Reader::ready`] requests grants.
+    /// Creates a reader. If the export is unfinished, subscribes to announcements, the messages about new segments of
+    /// the file. The first call of [`Reader::ready`] asks the notifier for access to the file.
     pub(crate) async fn open(source: Source, request: ReaderRequest) -> Self {
         let ReaderRequest { owner, export, offset, attempt, is_unfinished, span } = request;
         let announcements = if is_unfinished {
@@ -117,14 +125,16 @@ impl Reader {
         self.offset
     }
 
-    /// The attempt whose bytes the reader reads. Before the first grant it is the attempt that the client named for an
-    /// offset above 0, else None.
+    /// The number of the attempt (an exporter's try at the export) whose bytes the reader reads. Until the notifier has
+    /// given access to a first segment, this is the number that the client named. In that phase the number is None if
+    /// the client named no attempt, or if the reader starts at offset 0.
     #[must_use]
     pub(crate) fn attempt(&self) -> Option<u32> {
         self.attempt
     }
 
-    /// The file's size in bytes; None until the notifier has sent the seal of the file.
+    /// The size of the complete file in bytes. None until the reader has received the seal, with which the notifier
+    /// states the final size and digest of a file.
     #[must_use]
     pub(crate) fn size(&self) -> Option<u64> {
         self.seal.as_ref().map(|(seal, _)| seal.size)
@@ -186,8 +196,8 @@ impl Reader {
         }
     }
 
-    /// Waits for the announcement that the export ended. Never completes if the reader has no subscription to
-    /// announcements, such as for an export that ended before the reader opened.
+    /// Waits for the notifier's message that the export has ended. Never completes if the reader has not subscribed to
+    /// these messages, such as for an export that had ended before the reader was opened.
     pub(crate) async fn ended(&mut self) {
         loop {
             let Some(announcements) = &mut self.announcements else { return std::future::pending().await };
@@ -200,25 +210,26 @@ impl Reader {
         }
     }
 
-    /// Closes the connection from which the current segment is read, and drops buffered bytes and grants. The next
-    /// [`Reader::ready`] requests new grants.
+    /// Closes the connection over which the reader fetches the current segment. Drops the buffered bytes and all
+    /// grants, the short-lived URLs of segments. The next call of [`Reader::ready`] requests new grants.
     pub(crate) fn disconnect(&mut self) {
         self.fetch = None;
         self.grants.clear();
     }
 
-    /// Whether a grant has not expired and its segment contains the next byte to read.
+    /// Whether the reader can read the next byte with this grant, the short-lived URL of a segment. True if the grant
+    /// has not expired and the segment contains this byte.
     fn covers(&self, grant: &Grant) -> bool {
         let is_valid = grant.expires_at.as_datetime() > self.source.clock.now();
         is_valid && grant.segment.offset <= self.offset && self.offset < grant.segment.end()
     }
 
-    /// Requests grants from the notifier for the segment with the next byte to read and for the segments after it.
-    /// Returns None when the caller must check again whether the next byte can be read. Returns a problem when the
-    /// reader must give up.
+    /// Requests grants, the short-lived URLs of segments, from the notifier. The first grant is for the segment with
+    /// the next byte to read; further grants are for the segments after it. Returns None when the caller must check
+    /// again whether the next byte can be read. Returns a problem when the reader must give up.
     ///
-    /// Waits before it returns None in two cases. If the file does not have the next byte yet, waits for an
-    /// announcement, see [`Reader::await_announcement`]. After a temporary failure, waits before the retry, see
+    /// Waits before it returns None in two cases. If the file does not have the next byte yet, waits until the notifier
+    /// announces new bytes, see [`Reader::await_announcement`]. After a temporary failure, waits before the retry, see
     /// [`Reader::back_off`].
     async fn request_grants(&mut self) -> Option<Problem> {
         match self.source.grants(&self.owner, self.export, self.attempt, self.offset).await {
@@ -252,9 +263,9 @@ impl Reader {
         }
     }
 
-    /// Waits until a segment that ends after the reader's offset is announced, the export ends, or the next poll is
-    /// due. Keeps the grant of the announced segment if the segment contains the next byte to read and belongs to the
-    /// reader's attempt. The caller must hold no other grants.
+    /// Waits until the notifier announces a segment that ends after the reader's offset, the export ends, or
+    /// [`POLL_INTERVAL`] has passed. Keeps the grant, the URL of the announced segment, if the segment contains the
+    /// next byte to read and the attempt that the reader follows wrote it. The caller must hold no other grants.
     async fn await_announcement(&mut self) {
         let deadline = Instant::now() + POLL_INTERVAL;
         loop {
@@ -292,8 +303,8 @@ impl Reader {
         self.backoff.reset();
     }
 
-    /// Calls [`Reader::back_off`] inside the span of the delivery. After the pause, returns an empty result:
-    /// [`Reader::read`] returns it to report a failed read.
+    /// Calls [`Reader::back_off`] inside the tracing span of the delivery. Returns no bytes after the pause, which is
+    /// how [`Reader::read`] reports a failed read.
     async fn back_off_in_span(&mut self, error: &str) -> Result<Bytes, Box<Problem>> {
         let span = self.span.clone();
         self.back_off(error).instrument(span).await.map(|()| Bytes::new())
@@ -325,7 +336,7 @@ impl Drop for Reader {
     }
 }
 
-/// The problem of a client that opens the file at an offset after its end.
+/// The problem for a client that opens the file at an offset after the end of the file.
 fn beyond(size: u64) -> Problem {
     Problem::invalid(Slug::InvalidRequest, vec![FieldError::new("/offset", format!("the file has {size} bytes"))])
 }

@@ -1,4 +1,4 @@
-//! Fetches the bytes of one segment from the URL of its grant.
+//! Fetches the bytes of one segment, a stored part of a file, from the short-lived URL that the notifier has granted.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use protocol::delivery::Grant;
 use reqwest::{StatusCode, header};
 
 /// The reason why the bytes of a segment could not be fetched. The [`Reader`](super::Reader) retries after each of
-/// these failures: it requests new grants and continues at the next unread byte.
+/// these failures: it requests new grants, the URLs of segments, and continues at the next unread byte.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("request failed: {0}")]
@@ -23,25 +23,26 @@ pub(super) enum FetchError {
     Long,
 }
 
-/// A response with the bytes of one segment, from a start offset to the end of the segment.
+/// A response with the bytes of one segment, a stored part of a file, from a start offset to the end of the segment.
 pub(super) struct Fetch {
     body: BoxStream<'static, Result<Bytes, reqwest::Error>>,
     /// Received bytes that the reader has not taken: at most one network chunk.
     buffered: Bytes,
-    /// The number of bytes of the segment that have not been received.
+    /// The number of bytes of the response that have not arrived yet.
     not_received: u64,
 }
 
 impl From<reqwest::Error> for FetchError {
-    /// Drops the URL from the error. No log may contain the URL of a grant, because the URL gives access to the bytes.
+    /// Drops the URL from the error. No log may contain the URL, because the URL gives access to the bytes of a file.
     fn from(e: reqwest::Error) -> Self {
         Self::Http(e.without_url())
     }
 }
 
 impl Fetch {
-    /// Requests the bytes of the grant's segment from `offset` on. The offset counts from the start of the file and
-    /// must lie in the segment. `timeout` limits the wait for the header of the response.
+    /// Requests bytes from the URL in `grant`: from `offset` to the end of the segment, the part of the file behind
+    /// this URL. The offset counts from the start of the file and must lie in the segment. `timeout` limits the wait
+    /// for the header of the response.
     pub(super) async fn start(
         http: &reqwest::Client,
         grant: &Grant,
@@ -63,8 +64,8 @@ impl Fetch {
         })
     }
 
-    /// Returns up to `max` bytes; the result is empty at the segment's end. `timeout` limits the wait for the next
-    /// chunk from the network.
+    /// Returns up to `max` bytes. The result is empty after the last byte of the response. `timeout` limits the wait
+    /// for the next chunk from the network.
     pub(super) async fn take(&mut self, max: usize, timeout: Duration) -> Result<Bytes, FetchError> {
         while self.buffered.is_empty() {
             if self.not_received == 0 {
@@ -77,7 +78,7 @@ impl Fetch {
         Ok(self.buffered.split_to(max.min(self.buffered.len())))
     }
 
-    /// Whether the reader has taken all bytes of the segment.
+    /// Whether the reader has taken all bytes of the response.
     pub(super) fn is_finished(&self) -> bool {
         self.buffered.is_empty() && self.not_received == 0
     }

@@ -1,4 +1,5 @@
-//! Requests grants and metadata from the notifier over NATS, and subscribes to announcements.
+//! Requests grants, the short-lived URLs of file segments, and metadata documents from the notifier over NATS.
+//! Subscribes to announcements of new segments.
 
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use protocol::{
 
 /// The timeout for opening a TCP connection to a notifier or the file store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The maximum number of grants that one request asks for.
+/// The maximum number of grants, the short-lived URLs of file segments, that one request asks for.
 const MAX_GRANTS: u32 = 16;
 
-/// The NATS and HTTP clients with which readers request grants and fetch segments. Clones share the connections.
+/// The NATS client with which readers request grants, the short-lived URLs of file segments, and the HTTP client with
+/// which they fetch the bytes. Clones share the connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     bus: Bus,
@@ -29,7 +31,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Creates a source with a new HTTP client, which fetches segments.
+    /// Creates a source with a new HTTP client, which fetches the bytes of files.
     ///
     /// # Errors
     /// When the TLS setup of the HTTP client fails.
@@ -53,7 +55,7 @@ impl Source {
         self.bus.subscribe(subject::delivery_announce(id)).await
     }
 
-    /// Requests the CSVW metadata document of an export's file.
+    /// Requests the metadata document of an export's file, in the format CSVW (CSV on the Web).
     ///
     /// # Errors
     /// When no notifier replies before the request timeout.

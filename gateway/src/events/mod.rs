@@ -1,5 +1,6 @@
-//! Delivers user events to sessions. One ordered consumer reads the JetStream stream of all events, and passes each
-//! event to the sessions of its owner. The module [`replay`] reads the events that a user missed while disconnected.
+//! Delivers user events, such as `export.completed`, to sessions. One ordered consumer reads the JetStream stream of
+//! all events, and passes each event to the sessions of its owner. The module [`replay`] reads the events that a user
+//! missed while disconnected.
 
 mod replay;
 
@@ -37,12 +38,13 @@ use crate::{
 /// The maximum number of export ids that wait for a receiver of [`Events::ended_exports`]. A receiver that falls
 /// further behind loses the oldest ids and gets an error.
 const ENDED_EXPORTS_CAPACITY: usize = 1024;
-/// The lifetime of one JetStream pull request. It limits how long events pause when a NATS server crashes.
+/// The lifetime of one JetStream pull request. A short lifetime limits how long events pause when a NATS server
+/// crashes.
 const PULL_EXPIRY: Duration = Duration::from_secs(4);
 /// The pause after a failure, before the reader of the event stream creates its consumer again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Reads the event stream and replays missed events. Clones share the state.
+/// Reads the event stream, and reads again the events that a reconnecting client missed. Clones share the state.
 #[derive(Clone, Debug)]
 pub(crate) struct Events {
     bus: Bus,
@@ -52,7 +54,8 @@ pub(crate) struct Events {
     epoch_check_interval: HumanDuration,
     position: Arc<Mutex<Position>>,
     ended: broadcast::Sender<ExportId>,
-    /// One permit for each replay that may run at the same time.
+    /// Limits the number of concurrent replays. Each replay reads the events that one client missed, and takes one
+    /// permit.
     replays: Arc<Semaphore>,
 }
 
@@ -82,7 +85,7 @@ impl Events {
     }
 
     /// The position of the newest event that this gateway has read. A session that registered before this call receives
-    /// every later event in its mailbox.
+    /// every later event in its mailbox, its queue of events.
     #[must_use]
     pub(crate) fn position(&self) -> Position {
         self.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -160,8 +163,8 @@ impl Events {
     }
 
     /// Records the epoch, the identity of the event stream, and closes all sessions if the epoch has changed. Sequence
-    /// numbers start again in a new epoch, so the positions of clients are invalid. The clients reconnect and try to
-    /// resume, and the gateway answers `recovered: false`.
+    /// numbers start again in a new epoch, so the positions of clients are invalid. The clients reconnect and request
+    /// the events after their positions. The gateway answers `recovered: false`, because it cannot find these events.
     fn enter_epoch(&self, epoch: &Arc<str>) {
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
@@ -210,8 +213,8 @@ impl Events {
     }
 }
 
-/// Returns the epoch of the event stream: its creation time in milliseconds, in hex. A recreated stream needs a new
-/// epoch, because its sequence numbers start again.
+/// Returns the epoch, the identity of the event stream: the creation time of the stream in milliseconds, in hex. A
+/// recreated stream needs a new epoch, because sequence numbers start again in the new stream.
 fn epoch(info: &stream::Info) -> Arc<str> {
     format!("{:x}", info.created.unix_timestamp_nanos() / 1_000_000).into()
 }

@@ -10,14 +10,14 @@ use tracing::{debug, warn};
 use super::{Events, epoch, read_event};
 use crate::sessions::{Position, RenderedEvent};
 
-/// The timeout of one replay, including the wait for a permit to run.
+/// The timeout for reading all events that one client missed, including the wait for a permit to read.
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The maximum number of events in one fetch from the consumer.
+/// The maximum number of events in one fetch from the NATS consumer.
 const FETCH_SIZE: u64 = 32;
-/// How long NATS keeps an unused consumer, such as that of a gateway that crashed during a replay.
+/// How long NATS keeps an unused consumer, such as the consumer of a gateway that crashed while it read missed events.
 const CONSUMER_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The reason why the gateway does not replay missed events.
+/// The reason why the gateway does not send the events that a client missed.
 #[derive(Debug, thiserror::Error)]
 enum ReplayError {
     #[error("the position is of another epoch")]
@@ -39,8 +39,9 @@ impl ReplayError {
 }
 
 impl Events {
-    /// Returns this owner's events after the position `after`, up to and including `until`. Returns None if it can't
-    /// return all of these events; the client must then fetch its state by REST.
+    /// Returns this owner's events after the position `after`, up to and including the last event before the position
+    /// `until`. Returns None if the gateway can't read all of these events. In that case the client must fetch its
+    /// state by REST.
     pub(crate) async fn replay(&self, owner: &Owner, after: &Position, until: &Position) -> Option<Vec<RenderedEvent>> {
         let read = tokio::time::timeout(REPLAY_TIMEOUT, self.read_missed(owner, after, until)).await;
         let result = read.unwrap_or_else(|_| Err(ReplayError::read("timed out")));

@@ -1,5 +1,5 @@
 //! The join key of an export. Two requests of one user with the same join key produce the same file. If the export of
-//! the earlier request is unfinished, the later request joins that export.
+//! the earlier request is unfinished, the later request gets that export and costs no credits.
 
 use aws_lc_rs::digest;
 use protocol::{access::TOKEN_CLAIMS, export::ExportRequest, problem::Slug};
@@ -13,8 +13,9 @@ use crate::{
 };
 
 /// Returns the join key: a hash of the request, with its defaults filled in, and of the caller's claims. The hash
-/// leaves out [`TOKEN_CLAIMS`], because they differ between two tokens of one user. It includes every claim that a row
-/// policy or a column rule may use. So a request never joins an export that was requested with other rights.
+/// leaves out [`TOKEN_CLAIMS`], because they differ between two tokens of one user. The hash includes every claim that
+/// a row policy (a filter on rows) or a column rule (a limit on who sees a column) may use. So a request never gets an
+/// export that was requested with other rights.
 ///
 /// # Errors
 /// Never: parsed JSON can be serialised.

@@ -159,8 +159,9 @@ impl Exports {
         self.cancel(owner, id).await
     }
 
-    /// Publishes a command to the notifier. The row already records the caller's request, so the reconciler publishes
-    /// the command again if this message is lost.
+    /// Publishes a command, such as to cancel an export, to the notifier. The row already records the caller's request.
+    /// If this message is lost, the reconciler, a regular job of the notifier, finds the row and publishes the command
+    /// again.
     async fn publish_command(&self, row: &export::Model, result: OutcomeResult, command: &str) {
         let id = row.export_id();
         let message_id = format!("{id}:{command}");

@@ -18,7 +18,7 @@ impl Presenter {
         Self { queue }
     }
 
-    /// Converts a row, and adds the queue position of a waiting export.
+    /// Converts a row, and adds the queue position of a waiting export: the number of exports that start before it.
     ///
     /// # Errors
     /// `unavailable` when the database fails.

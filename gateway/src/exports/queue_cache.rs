@@ -19,7 +19,7 @@ use crate::error::Outcome;
 /// The age of the cached queue snapshot after which the next request reads a new one.
 const MAX_SNAPSHOT_AGE: Duration = Duration::from_millis(500);
 /// The maximum number of waiting exports in a snapshot, counted from the front of the dispatch order. An export that is
-/// not in the snapshot counts as the last export of its lane.
+/// not in the snapshot counts as the last export of its lane, the queue for small or for large exports.
 const MAX_SNAPSHOT_EXPORTS: u64 = 10_000;
 
 /// A cached snapshot of the dispatch queue. Clones share the cache.

@@ -1,4 +1,5 @@
-//! Submits an export: stores the row and its credit hold in one transaction, then notifies the dispatcher.
+//! Submits an export. Stores the export's row and a hold on the credits that the export costs in one transaction. Then
+//! notifies the dispatcher, the task of the notifier that passes waiting exports to exporters.
 //!
 //! A committed export runs even if the notification is lost or a process crashes, because the dispatcher also polls the
 //! export table.
@@ -48,7 +49,7 @@ pub(crate) struct Submit {
     pub(crate) clock: SharedClock,
     /// The maximum number of unfinished exports of one user.
     pub(crate) max_unfinished: u64,
-    /// Exports of datasets with at most this many rows take the interactive lane.
+    /// Exports of datasets with at most this many rows take the interactive lane, the queue for small exports.
     pub(crate) interactive_max_dataset_rows: u64,
 }
 
@@ -77,7 +78,7 @@ impl Submit {
     /// idempotency key, or when the user has an unfinished export that produces the same file.
     ///
     /// # Errors
-    /// The refusal for the caller. After a refusal the database holds no new export and no new credit hold.
+    /// The refusal for the caller. After a refusal the database has no new export and no new hold on credits.
     pub(crate) async fn submit(
         &self,
         caller: &Caller,
@@ -164,8 +165,9 @@ impl Submit {
         }
     }
 
-    /// Finds the export that an earlier request with this idempotency key submitted. `key` holds the idempotency key
-    /// and the hash of the current request. Returns None without a key, and for a key that no request has used.
+    /// Finds the export of an earlier request with this idempotency key, the client's name for a request. `key` holds
+    /// the idempotency key and the hash of the current request. Returns None without a key, and for a key that no
+    /// request has used.
     async fn find_by_key(&self, caller: &Caller, key: Option<(&str, &str)>) -> Outcome<Option<Export>> {
         let Some((key, hash)) = key else { return Ok(None) };
         let Some(stored) = idempotency_key::find(&self.db, &caller.owner, key).await? else { return Ok(None) };
@@ -179,8 +181,8 @@ impl Submit {
         self.presenter.export(&row).await.map(Some)
     }
 
-    /// Stores the row, its credit hold and its idempotency key in one transaction, and returns None. If the owner has
-    /// an unfinished export that produces the same file, stores only the key and returns that export.
+    /// Stores the export's row, the hold on its credits and its idempotency key in one transaction, and returns None.
+    /// If the owner has an unfinished export that produces the same file, stores only the key and returns that export.
     async fn commit(
         &self,
         caller: &Caller,

@@ -1,4 +1,5 @@
-//! Validates export requests against the catalog, and reports every fault with its JSON pointer.
+//! Validates export requests against the catalog, the list of offered datasets, and reports every fault with its JSON
+//! pointer.
 
 use axum::http::header;
 use chrono::{DateTime, Utc};
@@ -23,9 +24,9 @@ use crate::{
 /// The maximum number of faults that one problem lists.
 const MAX_FAULTS: usize = 20;
 
-/// Checks that the caller may export the requested dataset, and validates every member of the request. The returned
-/// offer has only the columns that the caller may see. Relative times in the request, such as `now-1d`, count from
-/// `now`.
+/// Checks that the caller may export the requested dataset, and validates every member of the request. Returns the
+/// dataset with its pool of exporters, and the validated request. The returned dataset has only the columns that the
+/// caller may see. Relative times in the request, such as `now-1d`, count from `now`.
 ///
 /// # Errors
 /// `forbidden` without the required scope, `unavailable` when no running exporter offers any dataset, `unknown-dataset`
@@ -76,8 +77,8 @@ pub(crate) struct ValidRequest {
 /// `now-1d`, count from `now`.
 ///
 /// # Errors
-/// One problem that lists up to [`MAX_FAULTS`] faults: `unknown-template` or `invalid-filter` when all faults are of
-/// that kind, else `invalid-request`.
+/// One problem that lists up to [`MAX_FAULTS`] faults: `unknown-template` if all faults concern the template,
+/// `invalid-filter` if all concern the filter, and otherwise `invalid-request`.
 fn validate(request: &ExportRequest, dataset: &CatalogDataset, now: DateTime<Utc>) -> Result<ValidRequest, Problem> {
     let info = &dataset.info;
     let mut faults: Vec<(Slug, FieldError)> = Vec::new();

@@ -35,8 +35,8 @@ use crate::{
     state::AppState,
 };
 
-/// The maximum number of queued frames of an SSE stream. While the queue is full, events wait in the session's mailbox.
-/// While any frame waits in the queue, the stream drops progress messages.
+/// The maximum number of queued frames of an SSE stream. While the queue is full, events wait in the session's mailbox,
+/// its queue of events. While any frame waits in the queue, the stream drops progress messages.
 const MAX_QUEUED_FRAMES: usize = 16;
 /// The shortest reconnect delay that the gateway tells a client.
 const MIN_RECONNECT_DELAY: Duration = Duration::from_secs(1);
@@ -123,8 +123,8 @@ async fn follow(
     Ok((StatusCode::OK, headers, Body::from_stream(body)).into_response())
 }
 
-/// One SSE stream. The stream ends when its token expires, the gateway drains, the event stream in NATS is recreated,
-/// or the client disconnects or reads too slowly.
+/// One SSE stream. The stream ends when its token expires, the gateway stops, the event stream in NATS is recreated, or
+/// the client disconnects or reads too slowly.
 struct EventStream {
     id: Uuid,
     start: Position,
@@ -150,10 +150,11 @@ impl EventStream {
     /// Sends the frames in `first`, then handles the inputs of the stream one at a time, until an input ends the
     /// stream. Returns the reason for the end. The inputs:
     ///
-    /// - `session_close`: the gateway drains. Ends the stream.
+    /// - `session_close`: the gateway stops. Ends the stream.
     /// - `out.closed()`: the client has disconnected. Ends the stream.
-    /// - `mailbox`: the next event of the owner, which the stream must send. A closed mailbox ends the stream, so that
-    ///   the client resumes and loses no event.
+    /// - `mailbox`: the next event from the session's queue of events, which the stream must send. The queue is closed
+    ///   after an overflow, and when the event stream in NATS is recreated. A closed queue ends the stream, so that the
+    ///   client reconnects and requests the events that it missed.
     /// - `progress`: a progress report about an export of the owner. The stream may drop a report.
     /// - `heartbeat`: the time of the next comment, which keeps proxies from closing the connection.
     /// - `expiry`: the token may have expired. An expired token ends the stream.

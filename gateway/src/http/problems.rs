@@ -1,4 +1,5 @@
-//! Writes every error response as a problem document (RFC 9457), and serves a web page that explains each slug.
+//! Writes every error response as a problem document (RFC 9457), and serves a web page that explains each kind of
+//! problem.
 
 use std::fmt::Write;
 

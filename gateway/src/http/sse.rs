@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::sessions::{Position, RenderedEvent};
 
-/// An empty SSE comment. A stream sends it at each heartbeat interval, so that proxies do not close an idle connection.
+/// An empty SSE comment. A stream sends this comment at each heartbeat interval, so that proxies do not close an idle
+/// connection.
 pub(super) const HEARTBEAT: &[u8] = b":\n\n";
 
 /// Formats the `retry` field, the delay before the client reconnects. The delay is between `base` and twice `base`, and
@@ -22,13 +23,14 @@ pub(super) fn retry(base: Duration, session: Uuid) -> Bytes {
     format!("retry: {}\n\n", base_ms.saturating_add(spread)).into()
 }
 
-/// Formats an event as an SSE frame with the id `<epoch>:<sequence number>`.
+/// Formats an event as an SSE frame with the id `<epoch>:<sequence number>`. The epoch is the identity of the event
+/// stream.
 pub(super) fn event(epoch: &str, event: &RenderedEvent) -> Bytes {
     frame(Some((epoch, event.seq)), event.kind, &event.text)
 }
 
-/// Formats a message without a sequence number as an SSE frame. If `position` is given, the frame's `id` names the
-/// position from which the client resumes.
+/// Formats a message without a sequence number as an SSE frame. If `position` is given, the frame's `id` names this
+/// position. When the client reconnects, it requests the events after the position.
 pub(super) fn message(position: Option<&Position>, message: &ServerMessage) -> Bytes {
     frame(position.map(|position| (&*position.epoch, position.seq)), message.kind(), &message.to_text())
 }
@@ -39,7 +41,8 @@ fn frame(id: Option<(&str, u64)>, kind: &str, data: &str) -> Bytes {
     format!("{id}event: {kind}\ndata: {data}\n\n").into()
 }
 
-/// Parses a `Last-Event-ID` of the form `<epoch>:<seq>`.
+/// Parses a `Last-Event-ID` of the form `<epoch>:<seq>`: the identity of the event stream, and a sequence number.
+/// Returns None for any other text.
 pub(super) fn parse_position(last_event_id: &HeaderValue) -> Option<Position> {
     let (epoch, seq) = last_event_id.to_str().ok()?.trim().split_once(':')?;
     Some(Position { epoch: epoch.into(), seq: seq.parse().ok()? })

@@ -1,5 +1,5 @@
 //! Code that WebSocket sessions and SSE streams share: the registry of open sessions, positions in the event stream,
-//! the message `session.ready` and the progress throttle.
+//! the message `session.ready`, and the limit on progress messages.
 
 mod position;
 mod progress_throttle;

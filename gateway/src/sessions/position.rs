@@ -1,4 +1,4 @@
-//! Positions in the event stream, from which clients resume.
+//! Positions in the event stream. A client that reconnects requests the events after its position.
 
 use std::sync::Arc;
 

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 /// The minimum time between two progress messages of one export.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
-/// An export is stale if the session has sent no progress message of this export for this time.
+/// If the session has sent no progress message of an export for this time, the export is stale: the throttle may forget
+/// it.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 /// If the throttle holds at least this many exports, it forgets the stale ones before it records the next message.
 const CLEANUP_THRESHOLD: usize = 64;

@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 /// The maximum number of events in a mailbox, the queue of events that wait for one session. If an event arrives while
-/// the mailbox is full, the session closes as too slow. The client then reconnects and resumes, so that it loses no
-/// event.
+/// the mailbox is full, the session closes as too slow. The client reconnects and requests the events that it missed,
+/// so that it loses no event.
 const MAILBOX_CAPACITY: usize = 256;
 
-/// A user event, rendered as the message that sessions send. All sessions of its owner share the text.
+/// A user event, rendered as the message that sessions send. All sessions of the event's owner share the text.
 #[derive(Clone, Debug)]
 pub(crate) struct RenderedEvent {
     /// The sequence number of the event.
@@ -75,8 +75,8 @@ impl Registry {
         Self { sessions: Arc::default(), max_per_user }
     }
 
-    /// Registers a session. Returns its guard and its mailbox; None when the owner already has the maximum number of
-    /// sessions.
+    /// Registers a session. Returns the guard that keeps the session registered, and the mailbox, the queue of events
+    /// for the session. Returns None if the owner already has the maximum number of sessions.
     #[must_use]
     pub(crate) fn register(
         &self,
@@ -101,8 +101,8 @@ impl Registry {
         self.sessions.read().is_ok_and(|sessions| sessions.contains_key(owner))
     }
 
-    /// Puts an event into the mailbox of each of the owner's sessions. If a mailbox is full, removes it from the
-    /// registry; its session then ends.
+    /// Puts an event into the mailbox, the queue of events, of each of the owner's sessions. If a mailbox is full,
+    /// removes the mailbox from the registry, which ends its session.
     pub(crate) fn notify(&self, owner: &Owner, seq: u64, message: &ServerMessage) {
         if !self.contains(owner) {
             return;
@@ -115,7 +115,8 @@ impl Registry {
         }
     }
 
-    /// Removes all sessions from the registry. Each session still reads the events in its mailbox and then ends.
+    /// Removes all sessions from the registry. Each session still sends the events in its mailbox, its queue of events,
+    /// and then ends.
     pub(crate) fn clear(&self) {
         if let Ok(mut sessions) = self.sessions.write() {
             sessions.clear();

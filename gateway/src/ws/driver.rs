@@ -72,10 +72,10 @@ struct Driver {
     outbox: Outbox,
     mailbox: mpsc::Receiver<RenderedEvent>,
     progress: Subscriber,
-    /// The driver skips events in the session's mailbox up to this sequence number, because they precede the start of
-    /// the session or the client already has them.
+    /// The driver skips events up to this sequence number in the session's mailbox, its queue of events. These events
+    /// precede the start of the session, or the client already has them.
     seq: u64,
-    /// Missed events that the session sends before newer events.
+    /// Events that the client missed, which the session sends before newer events.
     missed: VecDeque<RenderedEvent>,
     trace: SessionTrace,
     requests: JoinSet<(Option<String>, Reply)>,
@@ -85,7 +85,7 @@ struct Driver {
 }
 
 impl Driver {
-    /// Registers the session and sends `session.ready`.
+    /// Registers the session and sends `session.ready`, the first message of every session.
     async fn start(
         app: AppState,
         caller: Caller,
@@ -126,16 +126,17 @@ impl Driver {
 
     /// Handles the session's inputs one at a time, until an input ends the session. Returns the close code. The inputs:
     ///
-    /// - `session_close`: the gateway drains, and the client must reconnect to another gateway. The drain assigns each
-    ///   session its own time.
+    /// - `session_close`: the gateway stops, and the client must reconnect to another gateway. Each session closes at
+    ///   its own random time.
     /// - `write_failure`: the writer task failed to write, or a write exceeded the write timeout.
-    /// - `stream`: a frame of the client, or its disconnect. The driver reads no frame while the outbox has no room for
-    ///   the answers, so that a burst of messages does not count as a slow client.
+    /// - `stream`: a frame of the client, or its disconnect. The driver reads no frame while the outbox, the queue of
+    ///   outgoing messages, has no room for the answers, so that a burst of messages does not count as a slow client.
     /// - `mailbox`: the next event of this owner. Events wait in the session's mailbox until the driver sends them.
-    ///   While the session resumes, the driver does not read the mailbox, because missed events come first. The mailbox
-    ///   closes when it overflows and when the event stream is recreated.
-    /// - `missed`: the missed events of a resume. The driver sends them only as fast as the client reads, so that a
-    ///   long replay does not count as a slow client.
+    ///   After a `session.resume` of the client, the driver first sends all events that the client missed, and does not
+    ///   read the mailbox meanwhile. The mailbox is closed when it overflows, and when the event stream in NATS is
+    ///   recreated.
+    /// - `missed`: the events that the client missed before it reconnected. The driver sends them only as fast as the
+    ///   client reads, so that a client with many missed events does not count as slow.
     /// - `progress`: progress reports of exporters and notifiers about this owner's exports. The driver limits their
     ///   rate.
     /// - `requests`: the reply to a request. Requests run as tasks, so that a slow request delays neither pings nor
@@ -143,7 +144,8 @@ impl Driver {
     /// - `pumps`: the end of a file stream. A [pump](super::pump) is the task that sends the bytes of one file stream
     ///   to the outbox.
     /// - `heartbeat`: the time of the next ping. Pings detect a dead client sooner than TCP does.
-    /// - `expiry`: the token may have expired. The wall clock decides, because it may change during the sleep.
+    /// - `expiry`: the token may have expired. The driver compares the expiry with the wall clock, because somebody may
+    ///   set this clock during the sleep.
     async fn drive<S>(
         &mut self,
         stream: &mut SplitStream<WebSocketStream<S>>,
@@ -221,8 +223,9 @@ impl Driver {
         }
     }
 
-    /// Returns the close code for a closed mailbox. If the epoch has changed, the event stream was recreated. Otherwise
-    /// the mailbox overflowed, because the client reads too slowly.
+    /// Returns the close code after the session's mailbox, its queue of events, was closed. If the epoch, the identity
+    /// of the event stream, has changed, the stream was recreated. Otherwise the mailbox overflowed, because the client
+    /// reads too slowly.
     fn on_closed_mailbox(&self) -> CloseCode {
         let is_same_epoch = *self.app.events.position().epoch == *self.session.epoch();
         if is_same_epoch { CloseCode::TooSlow } else { CloseCode::GoingAway }

@@ -35,8 +35,8 @@ use crate::{
 
 /// The size of the decoded `Sec-WebSocket-Key`, in bytes.
 const NONCE_BYTES: usize = 16;
-/// The maximum size of a session's write buffer, in bytes. It exceeds the largest message, an event of at most 1 MiB, and
-/// holds the answers to pings of a client that reads slowly.
+/// The maximum size of a session's write buffer, in bytes. This size exceeds the largest message, an event of at most 1
+/// MiB. The buffer also holds the answers to pings of a client that reads slowly.
 const WRITE_BUFFER_BYTES: usize = 2 << 20;
 /// The size of a session's read buffer, in bytes.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
@@ -48,7 +48,7 @@ pub(crate) fn endpoint() -> Endpoint {
 }
 
 /// Validates the handshake and upgrades the connection. Answers `401` if the request has no valid token or ticket,
-/// `403` if it comes from a web page of a foreign origin, and `400` or `426` if the handshake is invalid.
+/// `403` if the request comes from a web page of a foreign origin, and `400` or `426` if the handshake is invalid.
 async fn upgrade(State(app): State<AppState>, mut request: Request) -> Outcome<Response> {
     let offered = subprotocols(request.headers());
     let caller = authenticate(&app, request.headers(), &offered).await?;

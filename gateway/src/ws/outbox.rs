@@ -3,7 +3,7 @@
 //! This outbox is not the outbox of the database, in which rows wait for the dispatcher.
 //!
 //! Messages have priority over file bytes, so that pings and the close frame do not wait behind a file. A slow client
-//! fills the frame queue first; its pumps then wait and fetch no further bytes.
+//! fills the frame queue first. The pumps of its session wait while the queue is full, and fetch no further bytes.
 
 use std::{
     sync::{
@@ -27,16 +27,18 @@ const MAX_MESSAGES: usize = 256;
 /// The maximum total size of queued messages, in bytes. A message that would exceed this size closes the session with
 /// the close code 4408.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// While this many messages or more wait, the outbox drops a progress message, so that no client receives outdated
-/// progress.
+/// While this many messages or more wait to be sent, the gateway drops a progress message, so that no client receives
+/// outdated progress.
 const MAX_QUEUED_BEFORE_PROGRESS: usize = 4;
-/// A replay queues an event only while at least this many queue places are free, so that other messages find a place.
+/// An event that the client missed earlier enters the message queue only while at least this many places are free. The
+/// free places remain for other messages.
 const REPLAY_RESERVE: usize = 64;
-/// The driver reads the client's messages only while at least this many queue places are free, because each message may
-/// have an answer. A client that sends faster than it reads is thereby slowed down, and its session goes on.
+/// The gateway reads the client's messages only while at least this many places of the message queue are free, because
+/// each message may have an answer. A client that sends faster than it reads is thereby slowed down, and its session
+/// goes on.
 const READ_RESERVE: usize = 64;
 /// The maximum number of queued file frames, each of at most 256 KiB. While the queue is full, the
-/// [pumps](super::pump), which fill it, wait.
+/// [pumps](super::pump), the tasks that send the bytes of files, wait.
 const MAX_FRAMES: usize = 2;
 /// The timeout for writing the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -45,8 +47,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) enum OutgoingMessage {
     Text(Arc<str>),
-    /// A replayed event. Its bytes do not count against [`MAX_MESSAGE_BYTES`], because
-    /// [`crate::events::Events::replay`] limits the size of a replay.
+    /// An event that the client missed earlier. The bytes of such an event do not count against [`MAX_MESSAGE_BYTES`],
+    /// because [`crate::events::Events::replay`] limits the total size of missed events.
     Replayed(Arc<str>),
     Frame(Bytes),
     Ping,
@@ -90,18 +92,21 @@ impl Outbox {
         Ok(())
     }
 
-    /// Whether at least [`READ_RESERVE`] places are free, so that the driver may read a message of the client.
+    /// Whether at least [`READ_RESERVE`] places in the message queue are free. If so, the gateway may read the next
+    /// message of the client.
     pub(super) fn has_room(&self) -> bool {
         self.messages.capacity() >= READ_RESERVE
     }
 
-    /// Waits until at least [`READ_RESERVE`] places are free, or the writer has ended. Cancel safe.
+    /// Waits until at least [`READ_RESERVE`] places in the message queue are free, or the writer has ended. Cancel
+    /// safe.
     pub(super) async fn room(&self) {
         // an error means that the writer has ended, which the driver learns by itself
         let _ = self.messages.reserve_many(READ_RESERVE).await;
     }
 
-    /// Queues a progress message. Drops it instead while [`MAX_QUEUED_BEFORE_PROGRESS`] or more other messages wait.
+    /// Queues a progress message. Drops the message instead if [`MAX_QUEUED_BEFORE_PROGRESS`] or more other messages
+    /// wait.
     pub(super) fn send_lossy(&self, message: &ServerMessage) {
         if self.messages.capacity() + MAX_QUEUED_BEFORE_PROGRESS > MAX_MESSAGES {
             // an error means that the byte limit is reached or the writer has ended; a progress message may be lost
@@ -109,8 +114,8 @@ impl Outbox {
         }
     }
 
-    /// Queues a missed event as soon as at least [`REPLAY_RESERVE`] places are free. Cancel safe: a dropped future has
-    /// queued nothing.
+    /// Queues an event that the client missed, as soon as at least [`REPLAY_RESERVE`] places in the message queue are
+    /// free. Cancel safe: a dropped future has queued nothing.
     ///
     /// # Errors
     /// [`TooSlow`] when the writer has ended.
@@ -120,14 +125,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// Returns the sender of the frame queue, for a [pump](super::pump). A pump may put both frames and messages into
-    /// this queue; the writer sends them in the order in which they were queued.
+    /// Returns the sender of the frame queue, for a [pump](super::pump), the task that sends the bytes of one file. A
+    /// pump may put both file frames and messages into this queue. The writer sends the frames and messages in the
+    /// order of the queue.
     pub(super) fn frames(&self) -> mpsc::Sender<OutgoingMessage> {
         self.frames.clone()
     }
 }
 
-/// The receiving half of the outbox, which writes to the socket.
+/// The receiving half of the outbox, which takes messages from the queues and writes them to the socket.
 pub(super) struct Writer {
     messages: mpsc::Receiver<OutgoingMessage>,
     queued_bytes: Arc<AtomicUsize>,
@@ -135,7 +141,8 @@ pub(super) struct Writer {
     timeout: Duration,
 }
 
-/// Creates both halves of an outbox. `timeout` limits each write.
+/// Creates both halves of an outbox: the senders of the queues, and the writer that empties the queues into a socket.
+/// `timeout` limits each write.
 pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
     let (messages, from_session) = mpsc::channel(MAX_MESSAGES);
     let (frames, from_pumps) = mpsc::channel(MAX_FRAMES);

@@ -1,5 +1,6 @@
-//! The pump of one file stream: sends the bytes of a file to a session's outbox, never more than the client permits.
-//! The stream's [`Window`] counts the bytes that the client still permits.
+//! The pump of one file stream: the task that sends the bytes of a file to a session's outbox, the queues of outgoing
+//! messages. The pump never sends more bytes than the client permits. The stream's [`Window`] counts the bytes that the
+//! client still permits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,19 +21,22 @@ use super::{
 };
 use crate::delivery::{self, ReadStatus, Reader, ReaderRequest, Source};
 
-/// If the client permits no further bytes for this time, the pump closes the connection from which it reads the file,
-/// and drops buffered bytes.
+/// If the client permits no further bytes for this time, the gateway closes the connection over which it reads the
+/// file, and drops buffered bytes.
 const DISCONNECT_AFTER: Duration = Duration::from_secs(1);
-/// If the client permits no further bytes for this time, the pump ends the stream (protocol.md, WebSocket).
+/// If the client permits no further bytes for this time, the gateway ends the file stream (protocol.md, WebSocket).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// While the client permits no further bytes, the pump checks at this interval whether the export has ended. An
-/// announcement reports the end too, but it may be lost.
+/// While the client permits no further bytes, the gateway checks at this interval whether the export has ended. The
+/// notifier also sends a message at the end, but this message may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Opens the reader of a new stream, and spawns its pump as a task in `pumps`. The task returns the stream's number,
-/// and the flag `is_answered` for [`Session::on_stream_end`](super::session::Session::on_stream_end). The flag is true
-/// if the pump has answered the client's `file.close`, or if the session ends. It is false if the stream has ended by
-/// itself. The client may have sent `file.close` too late for the pump; the session must then answer it.
+/// Opens the reader of a new stream. Spawns the pump, the task that sends the file's bytes, in `pumps`. The task
+/// returns the stream's number, and the flag `is_answered` for
+/// [`Session::on_stream_end`](super::session::Session::on_stream_end).
+///
+/// The flag is true if the pump has sent the answer to the client's `file.close`, or if the session ends. The flag is
+/// false if the stream has ended by itself. In that case the client may have sent a `file.close` that the pump did not
+/// see. The session must send the answer to such a `file.close`.
 pub(super) async fn spawn(
     pumps: &mut JoinSet<(u32, bool)>,
     source: Source,
@@ -63,34 +67,37 @@ pub(super) async fn spawn(
     });
 }
 
-/// Sends the bytes of one file stream.
+/// The task that sends the bytes of one file stream.
 struct Pump {
     stream: u32,
     export: ExportId,
     reader: Reader,
     window: Arc<Window>,
     out: mpsc::Sender<OutgoingMessage>,
-    /// The `ref` of the `file.opened` message that the pump must send before the first byte; `Some(None)` if the
-    /// request had no `ref`. None if the pump has sent the message, or if the session sends it.
+    /// Some if the pump must still send the message `file.opened` before the first byte. The value is the `ref` of the
+    /// client's request, which is None if the request had no `ref`.
+    ///
+    /// None if the pump has sent `file.opened`, or if the session sends this message itself.
     unsent_opened: Option<Option<String>>,
     /// The session's trace id. The problems of the stream contain it, so that operators find the session in the logs.
     trace_id: String,
-    /// The time since when the client has permitted no further bytes; None while the window has bytes.
+    /// The time since when the client has permitted no further bytes; None while the client permits bytes.
     empty_since: Option<Instant>,
 }
 
-/// The error of a send after the session has ended; the pump must end as well.
+/// The error of a send after the session has ended. The file stream must end as well.
 struct SessionEnded;
 
-/// The result of [`Pump::wait_for_window`]. After `Continue` the pump checks the window and the file again. After
-/// `TimedOut` it ends the stream, because the client has permitted no further bytes for [`IDLE_TIMEOUT`].
+/// The result of [`Pump::wait_for_window`]. After `Continue`, the pump checks again whether the client permits bytes
+/// and whether the file has more bytes. After `TimedOut`, the pump ends the stream, because the client has permitted no
+/// further bytes for [`IDLE_TIMEOUT`].
 enum WindowWait {
     Continue,
     TimedOut,
 }
 
 impl Pump {
-    /// Runs until the file is complete, a problem ends the stream, or the session ends.
+    /// Sends bytes until the file is complete, a problem ends the stream, or the session ends.
     async fn run(mut self) {
         // an error means that the session has ended
         let _ = self.move_bytes().await;
@@ -133,8 +140,8 @@ impl Pump {
         }
     }
 
-    /// Closes the reader's connection, then waits until the client enlarges the window, the export ends or the next
-    /// poll is due.
+    /// Closes the reader's connection. Waits until the client permits further bytes, the export ends, or
+    /// [`POLL_INTERVAL`] has passed.
     async fn wait_for_window(&mut self) -> WindowWait {
         self.reader.disconnect();
         let since = *self.empty_since.get_or_insert_with(Instant::now);
@@ -157,7 +164,8 @@ impl Pump {
     }
 
     /// Ends the stream and sends the problem to the client. Sends nothing if the client has not received `file.opened`
-    /// and the export failed or was canceled: the event `export.failed` or `export.canceled` reports it.
+    /// and the export has failed or was canceled. In that case the client learns of the end from the event
+    /// `export.failed` or `export.canceled`.
     async fn end(&mut self, problem: Problem) -> Result<(), SessionEnded> {
         let problem = Box::new(problem.with_request(&Links::for_export(self.export).file, &self.trace_id));
         match self.unsent_opened.take() {

@@ -1,4 +1,5 @@
-//! Requests from a session to the gateway's use cases, and the replies.
+//! Performs the requests of a client that need I/O, such as to submit an export, and returns the replies to the
+//! session.
 
 use platform::telemetry::traces;
 use protocol::{
@@ -17,7 +18,7 @@ use crate::{
     state::AppState,
 };
 
-/// The path of the WebSocket endpoint, also the `instance` of problems that a session sends.
+/// The path of the WebSocket endpoint, also the `instance` of problems (RFC 9457) that a session sends.
 pub(super) const WS_PATH: &str = "/v1/ws";
 
 /// The trace context of the handshake that opened a session.
@@ -35,7 +36,7 @@ pub(super) enum Request {
     Create(Box<ExportCreate>),
     Cancel(ExportCancel),
     Refresh(SessionRefresh),
-    /// Replays missed events up to this position, at which the session started.
+    /// Read the events that the client missed, up to this position in the event stream, at which the session started.
     Resume(SessionResume, Position),
     Open(FileOpen),
 }
@@ -47,10 +48,10 @@ pub(super) enum Reply {
     Created(Box<ExportCreate>, TraceContext, Outcome<Export>),
     Canceled(Outcome<Export>),
     Refreshed(Result<Caller, AuthError>),
-    /// The missed events after this sequence number; None if the gateway cannot replay all of them.
+    /// The events after this sequence number that the client missed; None if the gateway cannot read all of them.
     Resumed(u64, Option<Vec<RenderedEvent>>),
-    /// The client's message, and the export with its trace context; a refusal if the client may not open a stream of
-    /// the file.
+    /// The client's message, and the result: the export with its trace context, or a refusal if the client may not open
+    /// a stream of the file.
     Opened(FileOpen, Outcome<(Export, TraceContext)>),
 }
 
@@ -95,8 +96,8 @@ pub(super) async fn perform(app: AppState, caller: Caller, session_trace: Sessio
     }
 }
 
-/// Finds the caller's export. Checks that the file contains the requested offset, or that the file of an unfinished
-/// export may still reach it.
+/// Finds the caller's export. For an ended export, checks that the requested offset is not after the end of the file.
+/// The file of an unfinished export may still grow to any offset.
 async fn find_readable(app: &AppState, caller: &Caller, open: &FileOpen) -> Outcome<(Export, TraceContext)> {
     let row = app.exports.row(&caller.owner, open.export_id).await?;
     if i64::try_from(open.offset).is_err() {

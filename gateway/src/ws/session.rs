@@ -21,7 +21,8 @@ use crate::{
     sessions::{MAX_WINDOW, Position, RenderedEvent},
 };
 
-/// The maximum number of requests of one session in progress; the session refuses further requests.
+/// The maximum number of requests that one session may have in progress at the same time. The session refuses further
+/// requests.
 pub(super) const MAX_REQUESTS: usize = 32;
 /// The number of unanswered pings after which the session closes.
 const MAX_UNANSWERED_PINGS: u8 = 2;
@@ -30,12 +31,12 @@ const MAX_UNANSWERED_PINGS: u8 = 2;
 #[derive(Debug)]
 pub(super) enum Action {
     Send(ServerMessage),
-    /// Perform the request and pass its reply to [`Session::on_reply`], with the message's `ref`.
+    /// Perform the request. Pass the reply to [`Session::on_reply`], together with the `ref` of the client's message.
     Request(Option<String>, Request),
     /// Start the [pump](super::pump) of this new file stream, the task that sends the bytes of the file.
     Stream(NewStream),
-    /// Send these missed events before the events in the session's mailbox. Skip events in the mailbox up to this
-    /// sequence number, because the client already has them.
+    /// Send these events, which the client missed, before the events in the session's mailbox, its queue of events.
+    /// Skip events in the mailbox up to this sequence number, because the client already has them.
     Replay(u64, Vec<RenderedEvent>),
     Ping,
     /// Close the session with this code.
@@ -54,8 +55,8 @@ pub(super) struct Session {
     /// The position in the event stream at which the session started. The session's mailbox, its queue of events,
     /// receives all later events.
     start: Position,
-    /// Whether a resume is in progress. Newer events wait in the session's mailbox until the driver has sent all missed
-    /// events.
+    /// Whether a `session.resume` is in progress, with which the client requests the events that it missed. Newer
+    /// events wait in the session's mailbox, its queue of events, until the driver has sent all missed events.
     is_resuming: bool,
 }
 
@@ -72,17 +73,18 @@ impl Session {
         }
     }
 
-    /// Whether a resume is in progress. If so, newer events must wait.
+    /// Whether a `session.resume` is in progress: the session still has to send events that the client missed. If so,
+    /// newer events must wait.
     pub(super) fn is_resuming(&self) -> bool {
         self.is_resuming
     }
 
-    /// Handles the end of a replay: the driver has sent the last missed event.
+    /// Records that the [driver](super::driver) has sent the last event that the client missed.
     pub(super) fn on_replay_end(&mut self) {
         self.is_resuming = false;
     }
 
-    /// The epoch of the event stream at the session's start.
+    /// The epoch, the identity of the event stream, at the session's start.
     pub(super) fn epoch(&self) -> &str {
         &self.start.epoch
     }
@@ -117,7 +119,8 @@ impl Session {
         }
     }
 
-    /// Counts a ping or pong of the WebSocket protocol as a message.
+    /// Counts a ping or pong of the WebSocket protocol against the rate limit of the client's messages. Closes the
+    /// session if the client exceeds the limit.
     pub(super) fn on_control_frame(&mut self, now: Instant) -> Vec<Action> {
         if self.rate.take(rate_limit::MESSAGE_COST, now) {
             vec![]
@@ -232,8 +235,8 @@ impl Session {
         }
     }
 
-    /// Handles the end of the [pump](super::pump) of a stream. If `is_answered` is false and the client has sent
-    /// `file.close`, returns the answer `file.closed`.
+    /// Handles the end of a stream's [pump](super::pump), the task that sends the file's bytes. If `is_answered` is
+    /// false and the client has sent `file.close`, returns the answer `file.closed`.
     pub(super) fn on_stream_end(&mut self, stream: u32, is_answered: bool) -> Vec<Action> {
         let unanswered = self.streams.remove(stream, is_answered);
         let closed = |reference| Action::Send(ServerMessage::FileClosed { reference, stream, problem: None });

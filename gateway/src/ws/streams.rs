@@ -1,4 +1,5 @@
-//! Tracks the file streams of one session: their numbers, limit, windows and close requests.
+//! Tracks the file streams of one session: their numbers and limit, the bytes that the client still accepts, and the
+//! close requests.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,14 +22,17 @@ pub(super) struct NewStream {
     /// The trace context of the export.
     pub(super) trace: TraceContext,
     pub(super) offset: u64,
-    /// The attempt that produced the bytes that the client already has; None if the client named no attempt.
+    /// The attempt (an exporter's try at the export) that wrote the bytes that the client already has. None if the
+    /// client named no attempt.
     pub(super) attempt: Option<u32>,
     pub(super) window: Arc<Window>,
     pub(super) stop: StopSignal,
     /// Whether the export is unfinished. If so, its file still grows.
     pub(super) is_unfinished: bool,
-    /// The `ref` of the `file.opened` that the pump sends before the first byte; `Some(None)` if the request had no
-    /// `ref`. None if the session sends `file.opened`.
+    /// Some if the pump, the task that sends the file's bytes, must send the message `file.opened` before the first
+    /// byte. The value is the `ref` of the client's request, which is None if the request had no `ref`.
+    ///
+    /// None if the session sends `file.opened` itself.
     pub(super) unsent_opened: Option<Option<String>>,
 }
 
@@ -41,9 +45,10 @@ pub(super) struct OpenStream {
 /// The result of a client's `file.close`: who sends the answer `file.closed`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CloseResult {
-    /// The stream is open; its [pump](super::pump), the task that sends the file's bytes, answers after the last frame.
+    /// The stream is still open. Its [pump](super::pump), the task that sends the file's bytes, sends `file.closed`
+    /// after its last frame of the file.
     PumpAnswers,
-    /// The stream has already ended; the session sends the answer.
+    /// The stream has already ended, so the session itself sends `file.closed`.
     SessionAnswers,
 }
 
@@ -53,11 +58,11 @@ pub(super) enum CloseResult {
 pub(super) struct Streams {
     max: u32,
     open: HashMap<u32, OpenStream>,
-    /// Streams that the client has closed and whose [pumps](super::pump) still run, with the `ref` of the close
-    /// request.
+    /// Streams that the client has closed, but whose [pumps](super::pump), the tasks that send the file's bytes, still
+    /// run. The value is the `ref` of the client's `file.close`; None if the client sent no `ref`.
     closing: HashMap<u32, Option<String>>,
-    /// The number of streams whose `file.open` or `export.create` is in progress. Reserved streams count against the
-    /// limit.
+    /// The number of streams that the session keeps free for a `file.open` or `export.create` in progress. These
+    /// streams count against the limit `max`.
     reserved: u32,
     last: u32,
 }
@@ -67,7 +72,8 @@ impl Streams {
         Self { max, open: HashMap::new(), closing: HashMap::new(), reserved: 0, last: 0 }
     }
 
-    /// Reserves one stream for a `file.open` or `export.create` in progress.
+    /// Reserves one stream for a `file.open` or `export.create` in progress, so that later requests cannot exceed the
+    /// stream limit.
     ///
     /// # Errors
     /// `rate-limited` when the session has reached its stream limit.
@@ -81,8 +87,8 @@ impl Streams {
         Ok(())
     }
 
-    /// Releases one reserved stream. The session calls this method when it answers or refuses the request that reserved
-    /// the stream.
+    /// Gives back one stream that [`Streams::reserve`] has reserved. The session calls this method when it answers or
+    /// refuses the request for which the stream was reserved.
     pub(super) fn release(&mut self) {
         self.reserved -= 1;
     }
@@ -113,8 +119,8 @@ impl Streams {
         }
     }
 
-    /// Adds the bytes of a `file.window` message to the window of the message's stream. A message for an ended stream
-    /// has no effect.
+    /// Adds the bytes of a `file.window` message to the window of the stream that the message names. The window is the
+    /// number of bytes that the client still accepts. A message for an ended stream has no effect.
     ///
     /// # Errors
     /// When the session never opened the stream.
@@ -140,8 +146,9 @@ impl Streams {
         Ok(CloseResult::PumpAnswers)
     }
 
-    /// Removes a stream whose [pump](super::pump) has ended. Returns the `ref` of the client's `file.close` if the
-    /// session must answer it: the client has closed the stream, and `is_answered` is false. Returns None otherwise.
+    /// Removes a stream whose [pump](super::pump), the task that sends the file's bytes, has ended. Returns Some if the
+    /// session must send the answer `file.closed`: the client has sent `file.close`, and `is_answered` is false. The
+    /// value is the `ref` of the client's `file.close`. Returns None if no answer is needed.
     pub(super) fn remove(&mut self, stream: u32, is_answered: bool) -> Option<Option<String>> {
         self.open.remove(&stream);
         self.closing.remove(&stream).filter(|_| !is_answered)

@@ -7,8 +7,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// The window of one file stream. The session enlarges it, and the [pump](super::pump), which sends the file's bytes,
-/// consumes it.
+/// The window of one file stream: the number of bytes that the client still accepts. The session enlarges the window.
+/// The [pump](super::pump), the task that sends the file's bytes, consumes the window.
 #[derive(Debug)]
 pub(super) struct Window {
     bytes: AtomicU64,
@@ -20,7 +20,7 @@ impl Window {
         Self { bytes: AtomicU64::new(bytes), enlarged: Notify::new() }
     }
 
-    /// Adds bytes that the client accepts in addition. The sum saturates at `u64::MAX`.
+    /// Adds to the number of bytes that the client still accepts. The sum saturates at `u64::MAX`.
     pub(super) fn grant(&self, bytes: u64) {
         let enlarge = |now: u64| Some(now.saturating_add(bytes));
         // the closure always returns a value, so the update never fails
@@ -43,7 +43,7 @@ impl Window {
         tokio::time::timeout(timeout, granted).await.unwrap_or(0)
     }
 
-    /// Subtracts sent bytes. The subtraction does not underflow, because only one pump consumes a window, and never
+    /// Subtracts sent bytes. The subtraction does not underflow, because only one task consumes a window, and never
     /// more bytes than [`Window::available`] returned.
     pub(super) fn consume(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::AcqRel);

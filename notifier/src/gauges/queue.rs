@@ -90,8 +90,10 @@ impl QueueGauges {
             for lane in Lane::ALL.map(Lane::as_str) {
                 for state in ["waiting", "dispatched", "running"] {
                     let exports = states.get(&(pool.clone(), lane, state)).copied().unwrap_or_default();
-                    metrics::gauge!("sluice_queue_exports", "pool" => pool.clone(), "lane" => lane, "state" => state)
-                        .set(exports as f64);
+                    metrics::gauge!(
+                        "sluice_unfinished_exports", "pool" => pool.clone(), "lane" => lane, "state" => state
+                    )
+                    .set(exports as f64);
                 }
             }
         }

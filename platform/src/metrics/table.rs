@@ -116,7 +116,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_exporter_datasets_unavailable", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of datasets of the catalog file whose source is unavailable." },
 
     // notifiers: the queue
-    Metric { name: "sluice_queue_exports", kind: Gauge, unit: Count, scope: Notifier, labels: &[POOL, LANE, Label("state", Known(&["waiting", "dispatched", "running"]))], help: "Number of unfinished exports." },
+    Metric { name: "sluice_unfinished_exports", kind: Gauge, unit: Count, scope: Notifier, labels: &[POOL, LANE, Label("state", Known(&["waiting", "dispatched", "running"]))], help: "Number of unfinished exports." },
     Metric { name: "sluice_queue_waiting", kind: Gauge, unit: Count, scope: Notifier, labels: &[LANE, CLASS], help: "Number of exports that wait for dispatch: at the limit of their tenant (`tenant_limit`), at the limit of their user only (`user_limit`), or for an exporter (`capacity`)." },
     Metric { name: "sluice_queue_oldest_age_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[LANE, CLASS], help: "Age of the oldest export that waits for dispatch, in seconds." },
     Metric { name: "sluice_queue_dispatch_wait_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[LANE], help: "Time from the request of an export to its dispatch, in seconds." },

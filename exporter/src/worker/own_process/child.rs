@@ -1,5 +1,6 @@
-//! The child process of an export that is set apart. It reads its job from the parent process. It stops when the parent
-//! dies or closes the child's standard input.
+//! The child process that runs one export alone. An export is set apart in this way after a process died during an
+//! earlier attempt at the export. The child reads its job from the parent process, an exporter. The child stops when
+//! the parent dies or closes the child's standard input.
 
 use std::{
     env,

@@ -8,7 +8,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 /// How long a browser may cache the response of a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Builds the CORS layer for these origins. It permits no cookies, because requests carry bearer tokens instead.
+/// Builds the CORS layer for these origins. The layer permits no cookies, because requests carry bearer tokens instead.
 pub(crate) fn layer(origins: &[String]) -> CorsLayer {
     let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
     let name = HeaderName::from_static;

@@ -1,6 +1,6 @@
 //! Reads the rest of a request's body that a refusal left unread.
 //!
-//! A server that answers before it has read the body, and then closes the connection, resets the connection while the
+//! If a server answers before it has read the whole body and closes the connection, the connection is reset while the
 //! client still sends. Many clients then report a broken connection instead of the answer (RFC 9112, section 9.6).
 
 use std::{
@@ -48,8 +48,8 @@ impl HttpBody for SharedBody {
     }
 }
 
-/// Middleware that reads what the handler has left of a body, at most [`MAX_BODY_SIZE`]. If more is left, or the rest
-/// does not arrive in time, the response announces that the connection closes.
+/// Middleware that reads the part of a body that the handler has not read, at most [`MAX_BODY_SIZE`]. If more is left,
+/// or the rest does not arrive in time, the response announces that the connection closes.
 pub(crate) async fn drain(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -63,7 +63,8 @@ pub(crate) async fn drain(request: Request, next: Next) -> Response {
     response
 }
 
-/// Reads a body to its end. Returns false if the body has more than [`MAX_BODY_SIZE`], or the client has disconnected.
+/// Reads a body to its end, and returns true. Returns false if the body has more than [`MAX_BODY_SIZE`], or the client
+/// has disconnected.
 async fn is_drained(mut body: SharedBody) -> bool {
     let mut left = MAX_BODY_SIZE.as_usize();
     while !body.is_end_stream() {

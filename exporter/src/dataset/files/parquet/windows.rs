@@ -247,8 +247,9 @@ impl Windows {
         Ok(true)
     }
 
-    /// Reads the first chunk of a window. If the texts of this chunk exceed their [`TextBudget`], reads only the first
-    /// part of the chunk whose texts do not exceed it.
+    /// Reads the first chunk of a window, and returns the rows of the chunk. If the texts of the chunk exceed their
+    /// [`TextBudget`], the limit on their size, reads only the first half of the chunk. Halves this part again until
+    /// its texts fit.
     pub(super) fn first(&self, window: Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let mut first = None;
         self.each(window, columns, &mut |part| {

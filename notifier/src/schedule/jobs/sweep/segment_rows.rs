@@ -1,4 +1,5 @@
-//! Deletes the database rows of segments that no grant request needs any more.
+//! Deletes the database rows of segments, the parts in which a file is stored, that no client can read any more. The
+//! notifier reads such a row when a gateway requests access to the bytes of a file.
 
 use chrono::TimeDelta;
 use entity::maintenance;
