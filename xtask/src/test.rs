@@ -75,7 +75,7 @@ impl Suites<'_> {
             if let Some((_, newest)) = env.iter().find(|(name, _)| *name == postgres::NEWEST_NAMED_BY) {
                 steps.run(&name("Rust tests on the newest PostgreSQL"), || {
                     let tests = nextest(self.layout, env).env(postgres::NAMED_BY, newest);
-                    tests.args(["-E", ON_EACH_POSTGRES]).live()
+                    tests.args(["-E", if self.full { ON_EACH_POSTGRES } else { TYPES_OF_POSTGRES }]).live()
                 });
             }
             steps.run(&name("doc tests"), || {
@@ -143,7 +143,10 @@ impl Suites<'_> {
     }
 }
 
-/// The tests that run on the installed PostgreSQL, and again on the newest one, which is built without the library for
+/// The tests that always run on the installed PostgreSQL and on the newest one: those of its types.
+const TYPES_OF_POSTGRES: &str =
+    "package(exporter) & test(/^dataset::postgres::tests::(types|type_values|printed|natives)/)";
+/// The tests that `--full` runs on the installed PostgreSQL, and again on the newest one, which is built without the library for
 /// collations that the excluded test creates.
 const ON_EACH_POSTGRES: &str =
     "package(exporter) & test(/^dataset::postgres::/) & not test(/only_the_same_bytes_are_the_same_tenant/)";
