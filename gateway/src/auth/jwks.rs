@@ -122,7 +122,7 @@ impl Jwks {
 enum FetchError {
     #[error(transparent)]
     Http(#[from] reqwest::Error),
-    /// The issuer redirects to another origin, or its answer has no content.
+    /// The issuer answered with a status that delivers no keys, such as a redirect to another origin.
     #[error("the issuer answered {0}: jwks_url must be the address of the key set itself")]
     Status(reqwest::StatusCode),
     #[error("the key set has more than {MAX_BYTES} bytes")]

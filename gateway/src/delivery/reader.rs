@@ -71,9 +71,9 @@ pub(crate) struct Reader {
     start: u64,
     /// The offset of the next byte to read.
     offset: u64,
-    /// The number of the attempt (an exporter's try at the export) whose bytes the reader reads. Until the notifier has
-    /// given access to a first segment, this is the number that the client named. In that phase the number is None if
-    /// the client named no attempt, or if the reader starts at offset 0.
+    /// The number of the attempt (an exporter's try at the export) whose bytes the reader reads. The first grant fixes
+    /// it. Before that, a reader that starts after offset 0 has the number that the client named, if any. A reader that
+    /// starts at offset 0 has None.
     attempt: Option<u32>,
     grants: VecDeque<Grant>,
     fetch: Option<Fetch>,
@@ -263,9 +263,10 @@ impl Reader {
         }
     }
 
-    /// Waits until the notifier announces a segment that ends after the reader's offset, the export ends, or
-    /// [`POLL_INTERVAL`] has passed. Keeps the grant, the URL of the announced segment, if the segment contains the
-    /// next byte to read and the attempt that the reader follows wrote it. The caller must hold no other grants.
+    /// Waits for the first of three events: the notifier announces a segment that reaches past the reader's offset, the
+    /// export ends, or [`POLL_INTERVAL`] passes. An announcement carries a grant, the URL of the segment. The reader
+    /// keeps the grant if the segment contains the next byte to read and was written by the attempt that the reader
+    /// follows. The caller must hold no other grants.
     async fn await_announcement(&mut self) {
         let deadline = Instant::now() + POLL_INTERVAL;
         loop {
