@@ -17,14 +17,28 @@ use crate::{decimal, problem::FieldError};
 /// When the text is not JSON. An error for which [`serde_json::Error::is_data`] is true if an object of the text has two
 /// members of the same name: programs differ in which of them they read.
 pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
-    let Unique(mut parsed) = serde_json::from_slice(text)?;
-    if let Some(filter) = parsed.get_mut("filter") {
-        let mut members: HashMap<String, &RawValue> = serde_json::from_slice(text)?;
-        if let Some(Cow::Owned(quoted)) = members.remove("filter").map(|filter| quote_long_numbers(filter.get())) {
-            *filter = serde_json::from_str(&quoted)?;
-        }
+    let filter = serde_json::from_slice::<HashMap<String, &RawValue>>(text);
+    let filter = filter.ok().and_then(|mut members| members.remove("filter")).map(RawValue::get);
+    if let Some(filter) = filter
+        && let Cow::Owned(quoted) = quote_long_numbers(filter)
+        // the filter is a part of the text, because the parser copies no raw value
+        && let Some(at) = (filter.as_ptr() as usize).checked_sub(text.as_ptr() as usize)
+        && let (Some(before), Some(after)) = (text.get(..at), text.get(at + filter.len()..))
+    {
+        let replaced = [before, quoted.as_bytes(), after].concat();
+        return serde_json::from_slice(&replaced).map(|Unique(parsed)| parsed);
     }
-    Ok(parsed)
+    serde_json::from_slice(text).map(|Unique(parsed)| parsed)
+}
+
+/// Parses the JSON text of a filter as [`parse`] does.
+///
+/// # Errors
+/// The same as of [`parse`].
+pub fn parse_filter(text: &str) -> Result<Value, serde_json::Error> {
+    // numbers are only found in valid JSON
+    let raw: &RawValue = serde_json::from_str(text)?;
+    serde_json::from_str(&quote_long_numbers(raw.get())).map(|Unique(filter)| filter)
 }
 
 /// The maximum length of a member's name in an error text, in characters.
@@ -251,7 +265,9 @@ mod tests {
         // other members have the numbers of JSON libraries
         let text = br#"{"filter": {"p": {"eq": 0.1000000000000000055}}, "n": 0.1000000000000000055}"#;
         assert_eq!(parse(text).unwrap(), json!({"filter": {"p": {"eq": "0.1000000000000000055"}}, "n": 0.1}));
-        assert!(parse(b"{\"filter\": 1e999}").is_err() && parse(b"[1").is_err());
+        assert_eq!(parse(b"{\"filter\": 1e999}").unwrap(), json!({"filter": "1e999"}));
+        assert!(parse(b"{\"n\": 1e999}").is_err() && parse(b"[1").is_err() && parse_filter("{").is_err());
+        assert_eq!(parse_filter(r#"{"p": {"eq": 1e400}}"#).unwrap(), json!({"p": {"eq": "1e400"}}));
         assert_eq!(parse(b"[0.1]").unwrap(), json!([0.1]));
     }
 

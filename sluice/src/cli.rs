@@ -298,7 +298,7 @@ pub struct ExportOptions {
     /// The name of the dataset
     pub dataset: String,
     /// Export the rows that match this filter, such as '{"origin": {"eq": "SEA"}}'
-    #[arg(long, value_name = "JSON", value_parser = json)]
+    #[arg(long, value_name = "JSON", value_parser = filter)]
     pub filter: Option<Value>,
     /// Export these columns in this order, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -401,7 +401,7 @@ pub struct CatalogPreviewOptions {
     #[arg(long, conflicts_with = "limit")]
     pub all: bool,
     /// Print the rows that match this filter, such as '{"origin": {"eq": "SEA"}}'
-    #[arg(long, value_name = "JSON", value_parser = json)]
+    #[arg(long, value_name = "JSON", value_parser = filter)]
     pub filter: Option<Value>,
     /// Print these columns in this order, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -441,8 +441,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// before it expires.
 const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
 
-fn json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))
+fn filter(text: &str) -> Result<Value, String> {
+    protocol::json::parse_filter(text).map_err(|e| format!("not JSON: {e}"))
 }
 
 fn object(text: &str) -> Result<Map<String, Value>, String> {

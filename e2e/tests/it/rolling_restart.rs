@@ -1,6 +1,8 @@
 //! A rolling restart of gateways and notifiers under load: sessions continue at the other gateway, downloads complete, and
 //! no request fails.
 
+#![expect(clippy::print_stdout, reason = "prints the measured times")]
+
 use std::{
     sync::{
         Arc,

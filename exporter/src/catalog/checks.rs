@@ -1,6 +1,6 @@
 //! Checks a dataset of the catalog file against the source that it reads.
 
-use protocol::catalog::Column;
+use protocol::catalog::{Column, ColumnType};
 
 use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS};
@@ -25,6 +25,49 @@ pub(super) fn check_tenant_columns<'a>(
                  to hide it from every user, give it a `scope` instead of leaving it out"
             ),
         )),
+    }
+}
+
+/// Returns a refusal if a column is declared with a type that may change values of its type in the source. `found` are
+/// the columns of the source. Files in Parquet and Arrow IPC (`is_file`) keep their own types.
+pub(super) fn check_declared_types(spec: &DatasetSpec, found: &[Column], is_file: bool) -> Result<(), Refusal> {
+    for declared in &spec.columns {
+        let (at, declared) = (declared.span().start, declared.get_ref());
+        let Some(source) = found.iter().find(|column| column.name == declared.name) else { continue };
+        let Some(kind) = declared.kind.filter(|kind| *kind != source.kind) else {
+            if declared.local && is_file && !source.local {
+                let detail = format!("the values of column `{}` have a time zone: leave out `local`", declared.name);
+                return Err(Refusal::Differs(at, detail));
+            }
+            continue;
+        };
+        let is_exact = kind == ColumnType::String || (source.kind, kind) == (ColumnType::Int, ColumnType::Decimal);
+        if is_file || !is_exact {
+            let advice =
+                if is_file { "leave out `type`" } else { "leave out `type`, or convert the column in a `query`" };
+            let detail = format!(
+                "column `{}` is of the type `{}` in its source, and values may change in the declared type `{}`: {advice}",
+                declared.name,
+                name_of(source.kind),
+                name_of(kind),
+            );
+            return Err(Refusal::Differs(at, detail));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the name of a column type, as catalog files spell it.
+const fn name_of(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::String => "string",
+        ColumnType::Int => "int",
+        ColumnType::Float => "float",
+        ColumnType::Decimal => "decimal",
+        ColumnType::Bool => "bool",
+        ColumnType::Date => "date",
+        ColumnType::Datetime => "datetime",
+        ColumnType::Time => "time",
     }
 }
 

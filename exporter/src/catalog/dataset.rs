@@ -6,7 +6,10 @@ use protocol::{access::Access, catalog::Column};
 use tracing::warn;
 
 use super::{
-    checks::{check_postgres_keys, check_rights, check_tenant_columns, classify_probe_error, differing_rows},
+    checks::{
+        check_declared_types, check_postgres_keys, check_rights, check_tenant_columns, classify_probe_error,
+        differing_rows,
+    },
     fault::Refusal,
     rules,
     source::{LoadContext, OpenSource},
@@ -14,7 +17,7 @@ use super::{
 };
 use crate::{
     dataset::{
-        Dataset, DatasetError, DatasetInfo, Files, Key, PostgresRows, PostgresServer, SqlRows,
+        Dataset, DatasetError, DatasetInfo, FileKind, Files, Key, PostgresRows, PostgresServer, SqlRows,
         sql::{Source, SqlDialect, SqliteFile, named_table, table_columns, with_zones},
     },
     template,
@@ -53,6 +56,9 @@ pub(super) async fn make(
             let declared = DatasetInfo::new(spec.name.get_ref(), spec.columns());
             let files = Files::open(location, kind, declared).await.map_err(|e| classify_probe_error(at, spec, &e))?;
             check_tenant_columns(at, spec, files.column_names())?;
+            if matches!(kind, FileKind::Parquet | FileKind::Arrow) {
+                check_declared_types(spec, &files.info().columns, true)?;
+            }
             let info = info(spec, &files.info().columns)?;
             for note in &files.info().notes {
                 warn!(dataset.name = info.name, note, "a dataset differs from its files");
@@ -93,6 +99,7 @@ async fn postgres(
     // describe the source even if every type is declared, so that a missing table is found now
     let (rows, found, unreadable) = PostgresRows::resolve(&server, rows).await.map_err(failed)?;
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
+    check_declared_types(spec, &found, false)?;
     let info = info(spec, &merged(spec, found).map_err(failed)?)?;
     check_rights(at, spec, &info.columns, &unreadable)?;
     let key = match &spec.split_by {

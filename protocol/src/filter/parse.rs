@@ -246,6 +246,7 @@ impl Parser<'_> {
             }
             ColumnType::Time if text == Some(END_OF_DAY) => Some(Literal::EndOfDay),
             ColumnType::Date => text.and_then(|t| NaiveDate::parse_from_str(t, "%Y-%m-%d").ok()).map(Literal::Date),
+            ColumnType::Datetime | ColumnType::Time if text.is_some_and(is_too_fine) => None,
             ColumnType::Datetime if column.local => text.and_then(local_datetime).map(Literal::Datetime),
             ColumnType::Datetime => text.and_then(datetime).map(Literal::Datetime),
             ColumnType::Time => text.and_then(|t| NaiveTime::parse_from_str(t, "%H:%M:%S%.f").ok()).map(Literal::Time),
@@ -255,11 +256,14 @@ impl Parser<'_> {
         }
         let wanted = match kind {
             ColumnType::String => "a string",
-            ColumnType::Int => "a whole number",
+            ColumnType::Int => "a whole number from -9223372036854775808 to 9223372036854775807",
             ColumnType::Float => "a number, or one of the strings \"NaN\", \"INF\" and \"-INF\"",
             ColumnType::Decimal => "a decimal number of at most 1,000 digits, as a number or a string",
             ColumnType::Bool => "true or false",
             ColumnType::Date => "a date such as \"2026-11-22\"",
+            ColumnType::Datetime | ColumnType::Time if text.is_some_and(is_too_fine) => {
+                "at most nine digits after the second"
+            }
             ColumnType::Datetime if column.local => {
                 "a time without an offset such as \"2026-11-22T15:26:01\", because this column has no time zone"
             }
@@ -321,6 +325,12 @@ fn datetime(text: &str) -> Option<DateTime<Utc>> {
 const MAX_DECIMAL: usize = 1_001;
 /// The time of day after the last one of a day (ISO 8601).
 const END_OF_DAY: &str = "24:00:00";
+
+/// Whether a time is finer than a nanosecond, which is the finest unit of a column.
+fn is_too_fine(text: &str) -> bool {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    fraction.bytes().take_while(u8::is_ascii_digit).skip(9).any(|digit| digit != b'0')
+}
 
 /// Parses a number, or a string with a number. The special values are spelled as files show them.
 fn float(value: &Value) -> Option<f64> {
@@ -494,6 +504,8 @@ mod tests {
             ("d", json!("1e401")),
             ("d", json!("1".repeat(1_002))),
             ("t", json!("24:00:01")),
+            ("t", json!("10:00:00.0000000001")),
+            ("at", json!("2026-11-22T10:00:00.1234567891Z")),
             ("day", json!("INF")),
         ] {
             assert!(literal(name, value.clone()).unwrap_err().starts_with("expected "), "{name} {value}");

@@ -46,7 +46,7 @@ pub async fn check(options: &CatalogCheckOptions, settings: &Settings) -> Result
     let file = options.file.as_ref().or(configured).ok_or(CommandError::NoCatalog)?;
     let mut report = Report { file: file.display().to_string(), ..Report::default() };
     let loaded = load(file, &LoadContext::new(&settings.exporter), &Registry::built_in()).await;
-    match loaded.and_then(|loaded| loaded.as_written(file)) {
+    match loaded {
         Ok(loaded) => fill(&mut report, loaded).await,
         Err(invalid) => report.faults = invalid.faults,
     }
@@ -77,7 +77,11 @@ async fn fill(report: &mut Report, loaded: Loaded) {
         });
     }
     report.templates = loaded.templates.iter().map(|template| template.info().name.clone()).collect();
-    report.unavailable = loaded.unavailable.into_iter().map(|(name, reason)| Unavailable { name, reason }).collect();
+    let differs = |name: &str| loaded.differing.iter().any(|fault| fault.what == format!("dataset {name}"));
+    let unavailable = loaded.unavailable.into_iter().filter(|(name, _)| !differs(name));
+    report.unavailable = unavailable.map(|(name, reason)| Unavailable { name, reason }).collect();
+    report.faults = loaded.differing;
+    report.faults.sort_by_key(|fault| fault.line);
 }
 
 fn text(report: &Report) -> String {
