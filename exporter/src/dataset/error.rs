@@ -77,7 +77,7 @@ pub enum DatasetError {
         depth: usize,
     },
     /// The source sent malformed bytes, such as a damaged page of a Parquet file; the text names the damage.
-    #[error("the source sent malformed data: {0}")]
+    #[error("malformed data: {0}")]
     Garbled(&'static str),
     /// A file uses a feature of its format that Sluice does not read; the text names the feature.
     #[error("{0}")]
@@ -279,7 +279,7 @@ impl DatasetError {
                 source.is_newer()
             }
             Self::Shared(error) => error.is_newer(),
-            Self::NewColumn(_) | Self::BrokenGuess(_) => true,
+            Self::NewColumn(_) | Self::BrokenGuess(_) | Self::Changed(_) | Self::MissingColumn(_) => true,
             _ => false,
         }
     }
@@ -292,12 +292,12 @@ impl DatasetError {
                 source.is_transient()
             }
             Self::Shared(error) => error.is_transient(),
-            Self::NoTable(_) | Self::NoFile(_) | Self::Changed(_) | Self::TooLarge(_) => false,
+            Self::NoTable(_) | Self::NoFile(_) | Self::TooLarge(_) => false,
             Self::Lacking(_) | Self::Limit(_) | Self::Fields { .. } | Self::Empty | Self::Undeclared(_) => false,
             Self::Csv(e) => e.is_io_error(),
             Self::Objects(e) => !matches!(e, object_store::Error::NotFound { .. }),
             Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),
-            Self::NoColumn(_) | Self::MissingColumn(_) | Self::Unsupported { .. } => false,
+            Self::NoColumn(_) | Self::Unsupported { .. } => false,
             Self::Param(_) | Self::Value { .. } => false,
             Self::Stored { .. } | Self::Unsorted(_) => false,
             Self::TooDeep { .. } => false,
@@ -305,6 +305,7 @@ impl DatasetError {
             Self::Garbled(_) | Self::Rewritten | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
             // the next attempt may find a newer catalog
             Self::Scanning | Self::NewColumn(_) | Self::BrokenGuess(_) => true,
+            Self::Changed(_) | Self::MissingColumn(_) => true,
         }
     }
 }

@@ -73,6 +73,12 @@ impl Projection {
         frame.lazy().select(all).collect()?.drop("height")
     }
 
+    /// Returns the index of the first column of the file whose expression fails for these rows; None if a sort key fails.
+    pub(crate) fn failing_output(&self, frame: &DataFrame) -> Option<usize> {
+        let outputs = self.outputs.as_ref()?;
+        outputs.iter().position(|value| frame.clone().lazy().select([value.clone()]).collect().is_err())
+    }
+
     /// Sorts the rows of a file, and drops the columns of the sort keys. `frame` contains all rows of the file, as
     /// [`Projection::apply`] returned them. The sort is stable, with NULL last.
     ///

@@ -13,7 +13,7 @@ use crate::{
     error::JobError,
     format::FormatError,
     layout::Layout,
-    template::TemplateError,
+    template::{TemplateError, expr},
 };
 
 /// Applies the projection of the layout to up to `max_concurrent` data frames at once. If the layout has sort keys,
@@ -33,9 +33,15 @@ pub(super) async fn projected(
             let layout = Arc::clone(&frame_layout);
             async move {
                 let frame = frame?;
-                let projected = spawn_blocking(move || layout.projection.apply(frame)).await?;
                 // not retried, because the same rows would fail again
-                projected.map_err(|e| TemplateError::Value(e.to_string()).into())
+                let project = move || {
+                    layout.projection.apply(frame.clone()).map_err(|e| {
+                        let column =
+                            layout.projection.failing_output(&frame).and_then(|index| layout.columns.get(index));
+                        TemplateError::Value(expr::failure(&e, column.map(|column| column.title.as_str())))
+                    })
+                };
+                Ok(spawn_blocking(project).await??)
             }
         })
         .buffered(max_concurrent)

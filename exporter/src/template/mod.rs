@@ -7,7 +7,7 @@
 mod builtin;
 mod declared;
 mod error;
-mod expr;
+pub(crate) mod expr;
 mod resolve;
 mod spec;
 #[cfg(test)]

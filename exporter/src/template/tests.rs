@@ -259,3 +259,17 @@ fn an_unknown_key_is_refused() {
     assert!(toml::from_str::<TemplateSpec>("name = \"a\"\ncolour = \"red\"").is_err());
     assert!(toml::from_str::<TemplateSpec>("name = \"a\"\ncolumn = [{ source = \"a\", wide = true }]").is_err());
 }
+
+#[test]
+fn a_failed_calculation_names_its_column_and_no_value() {
+    let template = DeclaredTemplate::new(spec(
+        "name = \"t\"\n[[column]]\nsource = \"id\"\n[[column]]\nname = \"next\"\nvalue = \"quantity + 1\"\n",
+    ));
+    let layout = template.layout(&orders(), &[]).unwrap();
+    let frame = df!("id" => [1], "quantity" => [i64::MAX]).unwrap();
+    let error = layout.projection.apply(frame.clone()).unwrap_err();
+    let column = layout.projection.failing_output(&frame).unwrap();
+    assert_eq!(column, 1);
+    let text = super::expr::failure(&error, Some(&layout.columns[column].title));
+    assert_eq!(text, "column `next`: a result is beyond whole numbers of 64 bits, or decimals of 38 digits");
+}

@@ -27,6 +27,56 @@ fn with_a_union(path: &Path) {
 }
 
 #[tokio::test]
+async fn a_declared_type_that_would_change_values_is_refused_at_its_line() {
+    let fixture = Fixture::new().await;
+    let mut frame =
+        DataFrame::new_infer_height(vec![PolarsColumn::new("a".into(), [1]), PolarsColumn::new("b".into(), ["x"])])
+            .unwrap();
+    IpcWriter::new(std::fs::File::create(fixture.path("t.arrow")).unwrap()).finish(&mut frame).unwrap();
+    for (declared, expected) in [
+        ("name = \"a\"\ntype = \"string\"", Some("column `a` is of the type `int` in its source")),
+        ("name = \"a\"\ntype = \"decimal\"", Some("column `a` is of the type `int` in its source")),
+        ("name = \"a\"\ntype = \"int\"", None),
+        ("name = \"a\"", None),
+    ] {
+        let faults = fixture
+            .faults(&format!("[[dataset]]\nname = \"t\"\nfiles = \"t.arrow\"\n[[dataset.column]]\n{declared}\n"))
+            .await;
+        match expected {
+            None => assert_eq!(faults, [], "{declared}"),
+            Some(words) => assert!(faults[0].0 == Some(4) && faults[0].1.starts_with(words), "{faults:?}"),
+        }
+    }
+
+    // the server stops when this is dropped
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    let ddl = "CREATE TABLE typed (n numeric, f float8, b bigint, at timestamptz, t text)";
+    database.db.execute_unprepared(ddl).await.unwrap();
+    std::fs::write(fixture.path("url"), database.url()).unwrap();
+    for (column, kind, is_exact) in [
+        ("n", "int", false),
+        ("n", "float", false),
+        ("n", "string", true),
+        ("f", "decimal", false),
+        ("b", "float", false),
+        ("b", "decimal", true),
+        ("b", "int", true),
+        ("at", "date", false),
+        ("at", "string", true),
+        ("t", "int", false),
+    ] {
+        let text = format!(
+            "[source.pg]\nkind = \"postgres\"\nurl = {{ file = \"url\" }}\n[[dataset]]\nname = \"t\"\nfrom = \"pg\"\ntable = \"typed\"\n\
+             [[dataset.column]]\nname = \"{column}\"\ntype = \"{kind}\"\n"
+        );
+        let faults = fixture.faults(&text).await;
+        assert_eq!(faults.is_empty(), is_exact, "{column} {kind}: {faults:?}");
+        assert!(faults.iter().all(|(line, text)| *line == Some(8) && text.contains("values may change")), "{faults:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_missing_or_unsupported_column_is_reported_at_its_line() {
     let fixture = Fixture::new().await;
     parquet(&fixture.path("people1.parquet"));

@@ -3,11 +3,11 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Read, Seek},
+    io::{BufReader, ErrorKind, Read, Seek},
     sync::Arc,
 };
 
-use polars::prelude::{DataFrame, polars_err};
+use polars::prelude::{DataFrame, PolarsError, polars_err};
 use polars_arrow::{
     datatypes::ArrowSchema,
     io::ipc::IpcSchema,
@@ -27,6 +27,8 @@ use super::{
 const MAGIC: &[u8] = b"ARROW1";
 /// The first bytes of a file in Feather version 1. This format is not Arrow IPC, and is not supported.
 const FEATHER_1: &[u8] = b"FEA1";
+/// The error for a file that ends too early, or whose lengths contradict each other.
+const DAMAGED: DatasetError = DatasetError::Garbled("the file is cut off or damaged");
 /// The maximum number of rows in a frame. The reader splits larger record batches.
 const FRAME_ROWS: usize = 1 << 16;
 /// The approximate maximum size of a frame, in bytes. The reader splits larger record batches.
@@ -73,6 +75,10 @@ fn readable_schema(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSche
 
 /// Returns the names and types of the columns of an Arrow IPC file.
 pub(super) fn schema(file: File) -> Result<TypeMapping, DatasetError> {
+    mapped(file).map_err(damage)
+}
+
+fn mapped(file: File) -> Result<TypeMapping, DatasetError> {
     let (mut input, is_file) = input(file)?;
     let schema = type_mapping::catch_damage(|| {
         Ok(if is_file {
@@ -93,6 +99,10 @@ pub(super) fn schema(file: File) -> Result<TypeMapping, DatasetError> {
 /// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
 /// `handle` returns false.
 pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
+    frames(file, selected, handle).map_err(damage)
+}
+
+fn frames(file: File, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let same = file.try_clone()?;
     let (mut input, is_file) = input(file)?;
     if is_file {
@@ -129,6 +139,20 @@ pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) ->
             // a truncated stream has no end marker
             Some(StreamState::Waiting) => return Err(DatasetError::Garbled("the stream has no end")),
         }
+    }
+}
+
+/// Returns the error of a file that is cut off or damaged in place of an input error that only such a file causes, and
+/// any other error unchanged.
+fn damage(error: DatasetError) -> DatasetError {
+    let kind = match &error {
+        DatasetError::Io(error) => error.kind(),
+        DatasetError::Polars(PolarsError::IO { error, .. }) => error.kind(),
+        _ => return error,
+    };
+    match kind {
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::Other => DAMAGED,
+        _ => error,
     }
 }
 

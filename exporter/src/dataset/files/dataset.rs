@@ -19,7 +19,7 @@ use super::{
         Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, frame_builder::dtype,
         frame_channel, frame_channel::LimitedSender,
     },
-    FileKind, Location, RowFilter, arrow,
+    CsvDialect, FileKind, Location, RowFilter, arrow,
     column_types::column_type,
     columns::columns,
     csv,
@@ -49,6 +49,9 @@ pub struct Files {
     /// For text files without declared columns: the names of the columns that some of the files lack. None for all
     /// other datasets.
     optional: Option<Arc<BTreeSet<String>>>,
+    /// For Parquet and Arrow IPC without declared columns: the names of all columns of all files at the load of the
+    /// catalog. None for all other datasets, and for several remote files, of which only the first one was read.
+    known: Option<Arc<BTreeSet<String>>>,
     /// The number of rows. None if the dataset has several files, or if its file does not record the number.
     rows: Option<u64>,
     /// True once an export has found a column that this dataset lacks, or a value that does not fit its guessed type:
@@ -83,6 +86,7 @@ impl Files {
                 kind,
                 schema: Arc::new(schema),
                 text_forms: Arc::default(),
+                known: None,
                 optional: Some(Arc::new(optional)),
                 rows: None,
                 outdated: Arc::default(),
@@ -96,6 +100,12 @@ impl Files {
         let is_declared = !info.columns.is_empty();
         info.columns = columns;
         let nulls = mapping.nulls.clone();
+        if let FileKind::Csv(dialect) = kind
+            && location.is_local()
+        {
+            let (columns, others) = (info.columns.clone(), names[1..].to_vec());
+            tokio::task::spawn_blocking(move || check_headers(&columns, &others, dialect)).await??;
+        }
         let mut widened = Widened::new(mapping.clone());
         if !kind.is_text() && location.is_local() && names.len() > 1 {
             let others = names[1..].to_vec();
@@ -111,10 +121,13 @@ impl Files {
             // an operator who declares columns leaves the others out on purpose, and needs no note
             info.notes.extend(widened.note().filter(|_| !is_declared));
         }
+        let has_all = !is_declared && !kind.is_text() && (location.is_local() || names.len() == 1);
+        let known = has_all.then(|| widened.schema.iter_names().map(ToString::to_string).chain(widened.late).collect());
         Ok(Self {
             info,
             location,
             kind,
+            known: known.map(Arc::new),
             schema: Arc::new(widened.schema),
             text_forms: Arc::new(widened.text_forms),
             optional: None,
@@ -252,9 +265,15 @@ impl Files {
         Ok(frame)
     }
 
-    /// Returns an error if a file lacks a needed column, or has values of another kind whose texts would mix with those
+    /// Returns an error if a file has a column that is newer than the load of the catalog, lacks a needed column, or has
+    /// values of another kind whose texts would mix with those
     /// of the other files, such as bytes in a column of texts.
     fn check_forms(&self, file: &TypeMapping, needed: &[String]) -> Result<(), DatasetError> {
+        if let Some(known) = &self.known
+            && let Some(new) = file.schema.iter_names().find(|name| !known.contains(name.as_str()))
+        {
+            return Err(DatasetError::NewColumn(new.to_string()));
+        }
         for name in needed {
             if !file.schema.contains(name) {
                 return Err(DatasetError::MissingColumn(name.clone()));
@@ -295,8 +314,7 @@ impl Files {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
             let Some(cast) = widen::cast_exactly(column, dtype)? else {
                 // the error must not show the value
-                let detail = "a value does not fit the type that the column has in other files";
-                return Err(DatasetError::Value { column: name.to_string(), detail });
+                return Err(DatasetError::Changed(name.to_string()));
             };
             frame.replace(name, cast)?;
         }
@@ -389,6 +407,24 @@ fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -
     };
     let (columns, notes) = columns(dataset, &mapping, declared)?;
     Ok(FirstFile { columns, mapping, rows, notes })
+}
+
+/// Checks that the headers of these CSV files have the declared columns. Skips a file that is empty or can't be opened,
+/// because an export reports the error.
+fn check_headers(declared: &[Column], files: &[ListedFile], dialect: CsvDialect) -> Result<(), DatasetError> {
+    for ListedFile { name, .. } in files {
+        let Ok(file) = File::open(name) else { continue };
+        let checked = match csv::header(file, dialect) {
+            Ok(header) => declared
+                .iter()
+                .find(|column| !header.names.contains(&column.name))
+                .map_or(Ok(()), |missing| Err(DatasetError::MissingColumn(missing.name.clone()))),
+            Err(e @ DatasetError::Undeclared(_)) => Err(e),
+            Err(_) => Ok(()),
+        };
+        checked.map_err(|e| e.in_file(name))?;
+    }
+    Ok(())
 }
 
 /// Returns the declared columns of a text file, and marks those whose timestamps have no time zone. `naive` gets the

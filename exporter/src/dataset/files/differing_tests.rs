@@ -52,7 +52,11 @@ async fn columns_that_not_all_files_can_show_are_left_out_with_a_note() {
         let files = open(dir.path(), &format!("*.{extension}"), &[]).await.unwrap();
         assert_eq!(names(&files), ["s"]);
         let notes = files.info().notes.join("\n");
-        for (column, why) in [("n", "another type"), ("gone", "no such column"), ("bytes", "another type")] {
+        for (column, why) in [
+            ("n", "i64 in the first file, and str in"),
+            ("gone", "no such column"),
+            ("bytes", "str in the first file, and bytes in"),
+        ] {
             let note = notes.lines().find(|note| note.contains(&format!("column `{column}`"))).unwrap();
             assert!(note.contains(&second) && note.contains(why) && note.contains("not offered"), "{note}");
         }
@@ -75,6 +79,63 @@ async fn columns_that_not_all_files_can_show_are_left_out_with_a_note() {
             assert!(error.contains(&second) && error.contains(why), "{error}");
             write(dir.path(), &second, vec![text("s", "two")]);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_column_that_comes_after_the_load_is_not_lost() {
+    for extension in ["parquet", "arrow"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (format!("a.{extension}"), format!("b.{extension}"));
+        write(dir.path(), &first, vec![text("a", "x")]);
+        let pattern = format!("*.{extension}");
+        let files = open(dir.path(), &pattern, &[]).await.unwrap();
+        let declared = open(dir.path(), &pattern, &[Column::new("a", ColumnType::String)]).await.unwrap();
+        for name in [&first, &second] {
+            write(dir.path(), name, vec![text("a", "x"), text("b", "y")]);
+            let error = csv(&files).await.unwrap_err();
+            assert!(error.contains("new column `b`") && files.is_outdated(), "{error}");
+            assert!(csv(&declared).await.is_ok(), "declared columns leave the others out on purpose");
+        }
+        assert_eq!(names(&open(dir.path(), &pattern, &[]).await.unwrap()), ["a", "b"]);
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_utf8_is_found_at_the_load() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.csv"), b"a,b\nx,y\nx,\xff\n").unwrap();
+    std::fs::write(dir.path().join("a.ndjson"), b"{\"a\": \"\xff\"}\n").unwrap();
+    for (name, line) in [("a.csv", 3), ("a.ndjson", 1)] {
+        let error = open(dir.path(), name, &[]).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("{name}: line {line}: ")) && error.contains("not UTF-8"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_headers_of_all_files_have_the_declared_columns() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.csv"), "a,b\n1,2\n").unwrap();
+    std::fs::write(dir.path().join("b.csv"), "a\n1\n").unwrap();
+    std::fs::write(dir.path().join("c.csv"), "").unwrap();
+    let declared = [Column::new("b", ColumnType::String)];
+    let error = open(dir.path(), "*.csv", &declared).await.unwrap_err().to_string();
+    assert!(error.contains("b.csv: it has no column `b`"), "{error}");
+    std::fs::write(dir.path().join("b.csv"), "b;a\n1;2\n").unwrap();
+    let error = open(dir.path(), "*.csv", &declared).await.unwrap_err().to_string();
+    assert!(error.contains("b.csv: it looks as if"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cut_arrow_file_is_called_so() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.arrow", vec![text("a", "x")]);
+    let whole = std::fs::read(dir.path().join("a.arrow")).unwrap();
+    for length in [0, 6, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(dir.path().join("a.arrow"), &whole[..length]).unwrap();
+        let error = open(dir.path(), "a.arrow", &[]).await.unwrap_err().user_message();
+        let is_clear = ["cut off", "damaged", "specification"].iter().any(|words| error.contains(words));
+        assert!(is_clear, "{length}: {error}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     fs::File,
 };
 
-use polars::prelude::{Column, DataType, Schema, TimeUnit};
+use polars::prelude::{Column, DataType, Schema, TimeUnit, TimeZone};
 
 use super::{
     super::DatasetError,
@@ -40,6 +40,10 @@ fn widened(left: &DataType, right: &DataType) -> Option<DataType> {
         }
         (DataType::Datetime(left, zone), DataType::Datetime(right, other)) if zone == other => {
             DataType::Datetime(finer(*left, *right), zone.clone())
+        }
+        // timestamps of two time zones are compared and written in UTC
+        (DataType::Datetime(left, Some(_)), DataType::Datetime(right, Some(_))) => {
+            DataType::Datetime(finer(*left, *right), Some(TimeZone::UTC))
         }
         (left, right) if left.is_integer() && right.is_integer() => DataType::Int64,
         _ => return None,
@@ -121,11 +125,12 @@ impl Widened {
                 Some(wide) => drop(self.schema.insert(name.clone(), wide)),
                 // the file has another reason not to offer a column of an unsupported type
                 None if column_type(known).is_none() => {}
-                None => self.differs(name, || {
-                    format!(
-                        "`{file}` has another type for it than the first file, and no type holds the values of both"
-                    )
-                }),
+                None => {
+                    let known = type_name(known, self.text_forms.get(name.as_str()));
+                    let found = type_name(dtype, form);
+                    let detail = format!("it is of the type {known} in the first file, and {found} in `{file}`");
+                    self.differs(name, || detail);
+                }
             }
         }
         let missing: Vec<_> = self.schema.iter_names().filter(|name| !other.schema.contains(name)).cloned().collect();
@@ -153,6 +158,20 @@ pub(super) fn by_all_footers(first: TypeMapping, others: &[ListedFile], kind: Fi
     widened
 }
 
+/// Returns the name of a type in the terms of polars. Values with a text form come from a type without a column type.
+fn type_name(dtype: &DataType, form: Option<&TextForm>) -> String {
+    match (form, dtype) {
+        (Some(TextForm::Bytes), _) => "bytes".into(),
+        (Some(TextForm::Uuid), _) => "uuid".into(),
+        (Some(TextForm::Duration), _) => "duration".into(),
+        (Some(TextForm::Json), _) => "list or record".into(),
+        (None, DataType::Datetime(_, None)) => "timestamp without a time zone".into(),
+        (None, DataType::Datetime(_, Some(_))) => "timestamp with a time zone".into(),
+        (None, DataType::Unknown(_)) => "that is not supported".into(),
+        (None, dtype) => dtype.to_string(),
+    }
+}
+
 fn mapping(path: &str, kind: FileKind) -> Result<TypeMapping, DatasetError> {
     let file = File::open(path)?;
     if kind == FileKind::Parquet { Ok(parquet::Windows::open(file)?.mapping().clone()) } else { arrow::schema(file) }
@@ -163,6 +182,13 @@ mod tests {
     use super::*;
 
     const NANOS: DataType = DataType::Datetime(TimeUnit::Nanoseconds, None);
+    const UTC_NANOS: DataType = DataType::Datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC));
+
+    fn berlin() -> DataType {
+        let zone = TimeZone::opt_try_new(Some("Europe/Berlin")).unwrap();
+        DataType::Datetime(TimeUnit::Nanoseconds, zone)
+    }
+
     const MILLIS: DataType = DataType::Datetime(TimeUnit::Milliseconds, None);
 
     #[test]
@@ -175,6 +201,8 @@ mod tests {
             (Decimal(10, 2), Decimal(10, 4), Some(Decimal(12, 4))),
             (Decimal(38, 0), Decimal(38, 10), None),
             (NANOS, MILLIS, Some(NANOS)),
+            (berlin(), DataType::Datetime(TimeUnit::Milliseconds, Some(TimeZone::UTC)), Some(UTC_NANOS)),
+            (berlin(), NANOS, None),
             (Int64, Float64, None),
             (Int64, String, None),
         ] {

@@ -76,7 +76,7 @@ async fn a_zone_that_comes_later_is_refused() {
     write_parquet(&path("b.parquet"), vec![moment("at", Some(TimeZone::UTC))]);
     let open = || opened("t", Location::Local(path("*.parquet")), FileKind::Parquet, &[]);
     let error = open().await.unwrap_err();
-    assert!(error.to_string().contains("`b.parquet` has another type"), "{error}");
+    assert!(error.to_string().contains("timestamp with a time zone in `b.parquet`"), "{error}");
     // also if the file comes after the catalog was loaded
     std::fs::remove_file(path("b.parquet")).unwrap();
     let files = open().await.unwrap();

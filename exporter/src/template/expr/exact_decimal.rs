@@ -6,6 +6,9 @@ use polars::prelude::{
 
 use super::typed::{PRECISION, SCALE};
 
+/// The error for a decimal with more digits before its point than [`PRECISION`] minus [`SCALE`].
+pub(super) const TOO_LONG: &str = "a decimal has more than 28 digits before its point";
+
 /// Converts a text column to decimals with [`SCALE`] digits after the point. Other columns stay unchanged.
 pub(super) fn from_text(column: Expr) -> Expr {
     column.map(read, |_, field| {
@@ -42,9 +45,7 @@ fn unscaled(text: &str) -> PolarsResult<Option<i128>> {
         sum.checked_mul(10)?.checked_add(digit)
     });
     let value = value.map(|value| value + i128::from(round)).filter(|value| *value < 10_i128.pow(PRECISION as u32));
-    let value = value.ok_or_else(
-        || polars_err!(InvalidOperation: "a decimal has more than {} digits before its point", PRECISION - SCALE),
-    )?;
+    let value = value.ok_or_else(|| polars_err!(InvalidOperation: "{}", TOO_LONG))?;
     Ok(Some(if negative { -value } else { value }))
 }
 

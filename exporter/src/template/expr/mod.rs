@@ -20,10 +20,11 @@ mod parse;
 mod tests;
 mod typed;
 
-use polars::prelude::Expr;
+use polars::prelude::{Expr, PolarsError};
 use protocol::catalog::{Column, ColumnType};
 
 pub(super) use self::error::ExprError;
+use crate::dataset::redact;
 
 /// A compiled expression, which calculates a value from the columns of a dataset.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +49,20 @@ pub(super) fn compile(text: &str, columns: &[Column]) -> Result<Computed, ExprEr
     let typed = compiler.node(&node)?;
     let kind = typed.kind.ok_or_else(|| ExprError::at(0, "this is always NULL"))?;
     Ok(Computed { expr: typed.expr, kind, local: typed.local, columns: compiler.into_columns() })
+}
+
+/// Returns the text for a calculation that failed. `column` is the title of the calculated column. The text contains no
+/// value of a row, unlike the texts of polars.
+pub(crate) fn failure(error: &PolarsError, column: Option<&str>) -> String {
+    let text = error.to_string();
+    let cause = if text.contains(exact_decimal::TOO_LONG) {
+        exact_decimal::TOO_LONG.to_owned()
+    } else if text.contains("conversion from") {
+        "a result is beyond whole numbers of 64 bits, or decimals of 38 digits".to_owned()
+    } else {
+        redact::polars(error)
+    };
+    column.map_or_else(|| cause.clone(), |column| format!("column `{column}`: {cause}"))
 }
 
 /// Returns the names of the columns that an expression reads, with duplicates. Returns no names for a malformed

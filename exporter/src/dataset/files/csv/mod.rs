@@ -37,7 +37,7 @@ pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileS
     let seems_undelimited = records.header.names.len() == 1 && records.seems_to_have_another_delimiter();
     let mut candidates = vec![Candidates::UNSEEN; records.header.names.len()];
     let mut open: Vec<_> = (0..candidates.len()).collect();
-    while !open.is_empty() && records.next()? {
+    while records.next()? {
         stop.check()?;
         let mut ended = false;
         for index in &open {
@@ -48,6 +48,12 @@ pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileS
         }
         if ended {
             open.retain(|index| !candidates[*index].is_text());
+        }
+        let broken = (0..candidates.len())
+            .find(|index| records.field(*index).is_some_and(|field| std::str::from_utf8(field).is_err()));
+        if let Some(index) = broken {
+            let column = records.header.names[index].clone();
+            return Err(records.at_line(DatasetError::Value { column, detail: NOT_UTF8 }));
         }
     }
     let Header { names, notes } = records.header;

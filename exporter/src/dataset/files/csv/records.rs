@@ -106,7 +106,8 @@ impl Records {
             return Err(DatasetError::Empty);
         }
         let titles: Result<Vec<_>, _> = titles.iter().map(std::str::from_utf8).collect();
-        let titles = titles.map_err(|_| self.at_line(DatasetError::Garbled("its header is not UTF-8")))?;
+        let titles = titles
+            .map_err(|_| self.at_line(DatasetError::Garbled("its header is not UTF-8: convert the file to UTF-8")))?;
         self.header = Header::of(titles.iter().copied());
         Ok(())
     }

@@ -18,6 +18,8 @@ const LINE_BYTES: usize = 64 << 20;
 const NO_OBJECT: DatasetError = DatasetError::Garbled(
     "a line is no JSON object: NDJSON has one whole object on each line, without a list around the objects",
 );
+/// The error for a line whose bytes are not UTF-8.
+const NOT_UTF8: DatasetError = DatasetError::Garbled("a line is not UTF-8: convert the file to UTF-8");
 /// The error for a line that ends within a JSON object.
 const CUT_OBJECT: DatasetError =
     DatasetError::Garbled("a JSON object does not end on its line: NDJSON has one whole object on each line");
@@ -78,6 +80,7 @@ fn members(line: &[u8], member: impl FnMut(&str, &RawValue) -> Result<(), Datase
     match (refused, read) {
         (Some(error), _) => Err(error),
         (None, Ok(())) => Ok(()),
+        (None, Err(_)) if std::str::from_utf8(line).is_err() => Err(NOT_UTF8),
         (None, Err(_)) if !line.trim_ascii_start().starts_with(b"{") => Err(NO_OBJECT),
         (None, Err(e)) if e.is_eof() => Err(CUT_OBJECT),
         (None, Err(_)) => Err(BROKEN_OBJECT),
