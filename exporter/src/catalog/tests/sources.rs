@@ -49,7 +49,7 @@ async fn a_declared_type_that_would_change_values_is_refused_at_its_line() {
     }
 
     // the server stops when this is dropped
-    let postgres = Postgres::start().await;
+    let postgres = testkit::db::Postgres::start().await;
     let database = postgres.database().await;
     let ddl = "CREATE TABLE typed (n numeric, f float8, b bigint, at timestamptz, t text)";
     database.db.execute_unprepared(ddl).await.unwrap();
