@@ -202,3 +202,16 @@ async fn a_declared_member_that_no_object_has_is_noted() {
     assert_eq!(files.info().notes, ["no object on the first lines has `m`, which is NULL where it is missing"]);
     assert!(csv(&files).await.unwrap().contains("\n2,\n"));
 }
+
+#[tokio::test]
+async fn an_empty_text_between_quotes_is_not_null() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = "s,n,t\n\"\",\"\",x\n,1,\"\"\"\"\n\"\n\",\"2\",\"\"\r\n\n\"a\"\"\",3,\"\"";
+    std::fs::write(dir.path().join("a.csv"), rows).unwrap();
+    let files = open(dir.path(), "a.csv", &[]).await.unwrap();
+    let kinds: Vec<_> = files.info().columns.iter().map(|column| column.kind).collect();
+    assert_eq!(kinds, [ColumnType::String, ColumnType::Int, ColumnType::String]);
+    let shown = csv(&files).await.unwrap();
+    let expected = "\n\"\",,x\n,1,\"\"\"\"\n\"\n\",2,\"\"\n\"a\"\"\",3,\"\"\n";
+    assert!(shown.contains(expected), "{shown:?}");
+}

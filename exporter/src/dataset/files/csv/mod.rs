@@ -8,7 +8,7 @@ mod records;
 
 use std::fs::File;
 
-use protocol::catalog::Column;
+use protocol::catalog::{Column, ColumnType};
 
 pub(super) use self::header::Header;
 use self::records::{NOT_UTF8, Records};
@@ -104,8 +104,12 @@ pub(super) fn read(
     let mut frame = FrameBuilder::new(columns.iter().cloned());
     while records.next()? {
         let field = |index: usize| {
-            let Some(field) = indexes[index].and_then(|at| records.field(at)) else { return Ok(None) };
             let column @ Column { name, .. } = &columns[index];
+            let Some(field) = indexes[index].and_then(|at| records.field(at)) else {
+                let is_empty_text =
+                    column.kind == ColumnType::String && indexes[index].is_some_and(|at| records.is_quoted_empty(at));
+                return Ok(is_empty_text.then_some(""));
+            };
             if offered.is_guessed() && !guess::fits(column, field) {
                 return Err(DatasetError::BrokenGuess(name.clone()));
             }

@@ -1,16 +1,28 @@
-//! Finds fields that go on after their closing quote, such as `"a\"b"` or `"a" b`.
+//! Finds fields that go on after their closing quote, such as `"a\"b"` or `"a" b`, and fields that are empty between
+//! quotes, which the CSV parser does not tell from fields without a text.
 //!
 //! The CSV parser would join the text in the quotes and the text after them to one field. But such a file follows other
 //! rules: its quotes are escaped in another way, or they are ordinary characters.
 
-/// Searches the bytes of a file for the first field that goes on after its closing quote. The search must start at the
-/// beginning of a record.
+use std::collections::VecDeque;
+
+/// Searches the bytes of a file for the first field that goes on after its closing quote, and for all fields that are
+/// empty between quotes. The search must start at the beginning of a record.
 pub(super) struct QuoteCheck {
     delimiter: u8,
     state: State,
     /// The file offset of the next byte.
     seen: u64,
     fault: Option<u64>,
+    /// The index of the current field in its record.
+    field: usize,
+    /// The file offset after the opening quote of the current or last quoted field.
+    opened: u64,
+    /// Whether the current field has two quotes so far, and nothing between them.
+    is_empty: bool,
+    /// The file offset and the index of each field that is empty between quotes, until [`QuoteCheck::take_empty`] takes
+    /// the field.
+    empty: VecDeque<(u64, usize)>,
 }
 
 /// The position within a field.
@@ -29,7 +41,16 @@ enum State {
 impl QuoteCheck {
     /// Starts the search at the offset `begin` of a file.
     pub(super) const fn new(delimiter: u8, begin: u64) -> Self {
-        Self { delimiter, state: State::Begin, seen: begin, fault: None }
+        Self {
+            delimiter,
+            state: State::Begin,
+            seen: begin,
+            fault: None,
+            field: 0,
+            opened: 0,
+            is_empty: false,
+            empty: VecDeque::new(),
+        }
     }
 
     /// Searches the next bytes of the file.
@@ -41,10 +62,23 @@ impl QuoteCheck {
         for (at, byte) in bytes.iter().enumerate() {
             let ends_field = *byte == self.delimiter || matches!(byte, b'\n' | b'\r');
             state = match (state, byte) {
-                (State::Begin | State::Quote, b'"') => State::Quoted,
-                (State::Quoted, b'"') => State::Quote,
+                (State::Begin, b'"') => {
+                    self.opened = self.seen + at as u64 + 1;
+                    State::Quoted
+                }
+                (State::Quote, b'"') => {
+                    self.is_empty = false;
+                    State::Quoted
+                }
+                (State::Quoted, b'"') => {
+                    self.is_empty = self.opened == self.seen + at as u64;
+                    State::Quote
+                }
                 (State::Quoted, _) => State::Quoted,
-                _ if ends_field => State::Begin,
+                _ if ends_field => {
+                    self.end_field(state, *byte);
+                    State::Begin
+                }
                 (State::Quote, _) => {
                     self.fault = Some(self.seen + at as u64);
                     return;
@@ -54,6 +88,28 @@ impl QuoteCheck {
         }
         self.state = state;
         self.seen += bytes.len() as u64;
+    }
+
+    /// Ends the current field, which the byte `end` follows.
+    fn end_field(&mut self, state: State, end: u8) {
+        if state == State::Quote && std::mem::take(&mut self.is_empty) {
+            self.empty.push_back((self.opened, self.field));
+        }
+        self.field = if end == self.delimiter { self.field + 1 } else { 0 };
+    }
+
+    /// Takes the fields that are empty between quotes and begin before this offset. Replaces the content of `indexes` by
+    /// their indexes in their record.
+    pub(super) fn take_empty(&mut self, offset: u64, indexes: &mut Vec<usize>) {
+        indexes.clear();
+        while let Some((_, index)) = self.empty.pop_front_if(|(at, _)| *at < offset) {
+            indexes.push(index);
+        }
+    }
+
+    /// Ends the last field of a file that has no line end.
+    pub(super) fn end(&mut self) {
+        self.end_field(self.state, b'\n');
     }
 
     /// Whether a field before this offset goes on after its closing quote.

@@ -49,6 +49,9 @@ impl Read for Bounded {
         self.read += read as u64;
         if let Some(quotes) = &mut self.quotes {
             quotes.pass(&into[..read]);
+            if read == 0 && !into.is_empty() {
+                quotes.end();
+            }
         }
         Ok(read)
     }
@@ -64,6 +67,8 @@ pub(super) struct Records {
     before: u64,
     record_start: Rc<Cell<u64>>,
     record: ByteRecord,
+    /// The indexes of the fields of the current record that are empty between quotes.
+    quoted_empty: Vec<usize>,
     /// The unique names of the columns, and the notes about renamed columns.
     pub(super) header: Header,
 }
@@ -91,7 +96,8 @@ impl Records {
             .buffer_capacity(READ_BUFFER)
             .from_reader(bounded);
         let (record, header) = (ByteRecord::new(), Header::default());
-        let mut records = Self { reader, file: again, dialect, before, record_start, record, header };
+        let quoted_empty = Vec::new();
+        let mut records = Self { reader, file: again, dialect, before, record_start, record, quoted_empty, header };
         records.read_header()?;
         Ok(records)
     }
@@ -99,6 +105,7 @@ impl Records {
     fn read_header(&mut self) -> Result<(), DatasetError> {
         let read = self.reader.byte_headers().cloned();
         let titles = read.map_err(|e| self.fault(e))?;
+        self.take_quoted_empty();
         if self.goes_on_after_quote() {
             return Err(self.at_line(AFTER_QUOTE));
         }
@@ -121,10 +128,23 @@ impl Records {
         }
         let offset = self.record.position().map_or(0, csv::Position::byte);
         self.record_start.set(self.before + offset);
+        self.take_quoted_empty();
         if self.goes_on_after_quote() {
             return Err(self.at_line(AFTER_QUOTE));
         }
         Ok(true)
+    }
+
+    fn take_quoted_empty(&mut self) {
+        let end = self.before + self.reader.position().byte();
+        if let Some(quotes) = &mut self.reader.get_mut().quotes {
+            quotes.take_empty(end, &mut self.quoted_empty);
+        }
+    }
+
+    /// Whether the field of the current record at this index is empty between quotes.
+    pub(super) fn is_quoted_empty(&self, index: usize) -> bool {
+        self.quoted_empty.contains(&index)
     }
 
     /// Whether a field of the current record has text after its closing quote.
