@@ -244,6 +244,7 @@ async fn faults_of_text_files_name_the_file_and_the_line() {
         ("a.csv", "\u{feff}# made: today\n\nn,s\n1,\"a\nb\"\n\n2,x\ny,x\n", 8, "column `n`"),
         ("a.csv", "n\r1\rx\r", 3, "column `n`"),
         ("a.csv", "n,s\n1,x\n2,\"y\n3,z\n", 3, "a quote is not closed"),
+        ("a.csv", "n,s\n1,x\n\"2,y\n3,z\n", 3, "a quote is not closed"),
         ("a.ndjson", "{\"n\": 1}\n\n{\"n\": \"x\"}\n", 3, "column `n`"),
         ("a.ndjson", "{\"n\": 1}\n{\"n\": \n", 2, "does not end on its line"),
         ("a.ndjson", "{\"n\": 1}\n{\"n\": 1, \"n\": 2}\n", 2, "column `n`: an object has this member twice"),

@@ -14,6 +14,8 @@ pub(super) struct QuoteCheck {
     /// The file offset of the next byte.
     seen: u64,
     fault: Option<u64>,
+    /// Whether the file has ended within a quoted field.
+    pub(super) is_open_at_end: bool,
     /// The index of the current field in its record.
     field: usize,
     /// The file offset after the opening quote of the current or last quoted field.
@@ -46,6 +48,7 @@ impl QuoteCheck {
             state: State::Begin,
             seen: begin,
             fault: None,
+            is_open_at_end: false,
             field: 0,
             opened: 0,
             is_empty: false,
@@ -109,6 +112,7 @@ impl QuoteCheck {
 
     /// Ends the last field of a file that has no line end.
     pub(super) fn end(&mut self) {
+        self.is_open_at_end = self.state == State::Quoted;
         self.end_field(self.state, b'\n');
     }
 

@@ -29,6 +29,11 @@ const AFTER_QUOTE: DatasetError = DatasetError::Garbled(
      after the closing quote, or declare `quote = \"\"` if quotes are ordinary characters of the file",
 );
 
+/// The error for a quoted field that has no end.
+const OPEN_QUOTE: DatasetError = DatasetError::Garbled(
+    "a quote is not closed: close it, or declare `quote = \"\"` if quotes are ordinary characters of the file",
+);
+
 /// Reads a file for the CSV parser, and fails when the current record exceeds [`RECORD_BYTES`].
 struct Bounded {
     file: File,
@@ -153,6 +158,11 @@ impl Records {
         self.reader.get_ref().quotes.as_ref().is_some_and(|quotes| quotes.has_fault_before(end))
     }
 
+    /// Whether the file has ended within a quoted field.
+    fn ends_in_quote(&self) -> bool {
+        self.reader.get_ref().quotes.as_ref().is_some_and(|quotes| quotes.is_open_at_end)
+    }
+
     /// Returns the field of the current record at this index; None if the field is empty.
     pub(super) fn field(&self, index: usize) -> Option<&[u8]> {
         self.record.get(index).filter(|field| !field.is_empty())
@@ -176,6 +186,7 @@ impl Records {
         let error = match error.into_kind() {
             // text after a closing quote may be the cause of a wrong number of fields
             csv::ErrorKind::UnequalLengths { .. } if self.goes_on_after_quote() => AFTER_QUOTE,
+            csv::ErrorKind::UnequalLengths { .. } if self.ends_in_quote() => OPEN_QUOTE,
             csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
                 DatasetError::Garbled("a record has more than 64 MiB, or a quote is not closed")
             }
@@ -210,7 +221,7 @@ impl Records {
         let with_a_line = [last.as_slice(), b"\nx\n"].concat();
         let records = count(last);
         if count(with_a_line) == records {
-            return Err(self.at_line(DatasetError::Garbled("a quote is not closed")));
+            return Err(self.at_line(OPEN_QUOTE));
         }
         Ok(())
     }
