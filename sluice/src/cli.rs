@@ -446,9 +446,10 @@ fn filter(text: &str) -> Result<Value, String> {
 }
 
 fn object(text: &str) -> Result<Map<String, Value>, String> {
-    match json(text)? {
-        Value::Object(members) => Ok(members),
-        _ => Err("expected a JSON object".to_owned()),
+    match serde_json::from_str(text) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err("expected a JSON object".to_owned()),
+        Err(e) => Err(format!("not JSON: {e}")),
     }
 }
 
