@@ -279,7 +279,7 @@ impl DatasetError {
                 source.is_newer()
             }
             Self::Shared(error) => error.is_newer(),
-            Self::NewColumn(_) | Self::BrokenGuess(_) | Self::Changed(_) | Self::MissingColumn(_) => true,
+            Self::NewColumn(_) | Self::BrokenGuess(_) | Self::Changed(_) => true,
             _ => false,
         }
     }

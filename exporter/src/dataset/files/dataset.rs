@@ -173,7 +173,9 @@ impl Files {
                 // one of several text files may be empty, but a dataset whose files were emptied must not look empty
                 Err(DatasetError::Empty) if self.kind.is_text() && empty + 1 < names.len() => empty += 1,
                 Err(e) => {
-                    if e.is_newer() {
+                    // a new load can't help a dataset whose declared column is missing
+                    let is_lost = matches!(e, DatasetError::MissingColumn(_)) && self.known.is_some();
+                    if e.is_newer() || is_lost {
                         self.outdated.store(true, Relaxed);
                     }
                     return Err(e.in_file(name));

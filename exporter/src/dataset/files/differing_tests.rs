@@ -72,7 +72,7 @@ async fn columns_that_not_all_files_can_show_are_left_out_with_a_note() {
 
         // the files change after the catalog was loaded
         write(dir.path(), &second, vec![text("s", "two")]);
-        for (changed, why) in [(bytes.with_name("s".into()), "another type"), (text("t", "two"), "no column `s`")] {
+        for (changed, why) in [(bytes.with_name("s".into()), "another type"), (text("t", "two"), "new column `t`")] {
             let files = open(dir.path(), &format!("*.{extension}"), &[]).await.unwrap();
             write(dir.path(), &second, vec![changed]);
             let error = csv(&files).await.unwrap_err();

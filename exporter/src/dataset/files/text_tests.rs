@@ -259,8 +259,10 @@ async fn faults_of_text_files_name_the_file_and_the_line() {
         assert!(error.contains(&format!("{name}: line {line}: ")) && error.contains(words), "{text:?}: {error}");
     }
     write(dir.path(), "a.csv", b"n,s\n1,\xff\n");
-    let files = open(dir.path(), "a.csv").await.unwrap();
-    let error = table(&files).await.unwrap_err();
+    let error = open(dir.path(), "a.csv").await.unwrap_err().to_string();
+    assert!(error.contains("a.csv: line 2: column `s`: a text is not UTF-8"), "{error}");
+    let declared = ["n", "s"].map(|name| Column::new(name, ColumnType::String));
+    let error = table(&open_declared(dir.path(), "a.csv", &declared).await.unwrap()).await.unwrap_err();
     assert!(error.contains("a.csv: line 2: column `s`: a text is not UTF-8"), "{error}");
     for name in ["a.csv", "a.ndjson"] {
         write(dir.path(), name, b"\xff\xfen\x00\n\x00");
