@@ -18,9 +18,6 @@ const DATE: u8 = 1 << 4;
 const DATETIME: u8 = 1 << 5;
 /// The bit of [`Candidates`] for timestamps without a time zone.
 const LOCAL: u8 = 1 << 6;
-/// The bit of [`Candidates`] for timestamps without a time zone, in any spelling that a declared column accepts.
-/// Guesses ignore this bit; only [`Candidates::is_naive`] reads it.
-const NAIVE: u8 = 1 << 7;
 /// The bits of all types that may be guessed.
 const GUESSES: u8 = INT | FLOAT | DECIMAL | BOOL | DATE | DATETIME | LOCAL;
 
@@ -43,16 +40,11 @@ pub(super) struct Candidates(u8);
 impl Candidates {
     /// All bits: the candidates of a column before its first value. Every value other than NULL removes at least one
     /// bit.
-    pub(super) const UNSEEN: Self = Self(GUESSES | NAIVE);
+    pub(super) const UNSEEN: Self = Self(GUESSES);
 
     /// Whether no type other than text is possible.
     pub(super) const fn is_text(self) -> bool {
-        self.0 & GUESSES == 0
-    }
-
-    /// Whether the column has values, and all of them are timestamps without a time zone.
-    pub(super) fn is_naive(self) -> bool {
-        self != Self::UNSEEN && self.0 & NAIVE != 0
+        self.0 == 0
     }
 
     /// Removes the types that do not fit this CSV field. A type fits if an export writes the field in this type as the
@@ -171,7 +163,7 @@ fn boolean(text: &[u8]) -> u8 {
 
 /// Returns the bits of a date such as `2026-11-22`, or of a timestamp such as `2026-11-22T15:26:01.500Z` or
 /// `2026-11-22T15:26:01`. Such a timestamp may have a fraction of 3 or 6 digits that does not end in `000`. Returns
-/// only [`NAIVE`] for other spellings without a time zone, such as `2026-11-22 15:26:01`, and 0 for any other text.
+/// 0 for any other text.
 fn moment(text: &[u8]) -> u8 {
     let Some((date, clock)) = text.split_at_checked(10).filter(|(date, _)| is_date(date)) else { return 0 };
     let [separator @ (b'T' | b' '), h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = clock else {
@@ -195,8 +187,8 @@ fn moment(text: &[u8]) -> u8 {
     match (zoned, is_exact) {
         (true, true) => DATETIME,
         (true, false) => 0,
-        (false, true) => LOCAL | NAIVE,
-        (false, false) => NAIVE,
+        (false, true) => LOCAL,
+        (false, false) => 0,
     }
 }
 
@@ -333,17 +325,5 @@ mod tests {
         let (zoned, local) = (of(ColumnType::Datetime), of(ColumnType::Datetime).typed(ColumnType::Datetime, true));
         assert!(fits(&zoned, b"2026-11-22T00:00:00Z") && !fits(&zoned, b"2026-11-22T00:00:00"));
         assert!(fits(&local, b"2026-11-22T00:00:00") && !fits(&local, b"2026-11-22T00:00:00Z"));
-    }
-
-    #[test]
-    fn moments_without_a_time_zone_are_known_in_every_spelling() {
-        let is_naive = |fields: &[&str]| {
-            let mut candidates = Candidates::UNSEEN;
-            fields.iter().for_each(|field| candidates.restrict(field.as_bytes()));
-            candidates.is_naive()
-        };
-        assert!(is_naive(&["2026-11-22 10:00:00", "2026-11-22T10:00:00.5", "2026-11-22T10:00:00"]));
-        assert!(!is_naive(&[]) && !is_naive(&["2026-11-22"]) && !is_naive(&["2026-11-22 10:00:00", "x"]));
-        assert!(!is_naive(&["2026-11-22 10:00:00", "2026-11-22 10:00:00Z"]));
     }
 }

@@ -116,6 +116,28 @@ fn local_datetime(text: &str) -> Result<i64, &'static str> {
     })
 }
 
+/// The time zones of the first values of a declared column of timestamps.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ZoneSample {
+    has_naive: bool,
+    has_other: bool,
+}
+
+impl ZoneSample {
+    /// Adds a value that is not NULL.
+    pub(super) fn add(&mut self, text: &str) {
+        match naive_datetime(text.trim()) {
+            Some(_) => self.has_naive = true,
+            None => self.has_other = true,
+        }
+    }
+
+    /// Whether the column has values, and all of them are timestamps without a time zone.
+    pub(super) const fn is_naive(self) -> bool {
+        self.has_naive && !self.has_other
+    }
+}
+
 /// Parses a timestamp without an offset to microseconds since 1970-01-01T00:00:00.
 fn naive_datetime(text: &str) -> Option<i64> {
     let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
@@ -164,6 +186,21 @@ mod tests {
         assert!(local_datetime(zoned).unwrap_err().contains("time zone"));
         assert!(local_datetime("tomorrow").unwrap_err().contains("no time"));
         assert!(local_datetime("2026-03-29 02:30:00.1234567").unwrap_err().contains("no time"));
+    }
+
+    #[test]
+    fn timestamps_without_a_time_zone_are_known_in_every_spelling() {
+        let is_naive = |fields: &[&str]| {
+            let mut sample = ZoneSample::default();
+            fields.iter().for_each(|field| sample.add(field));
+            sample.is_naive()
+        };
+        let spellings = ["2026-11-22 10:00:00", "2026-11-22T10:00:00.5", " 2026-11-22T10:00:00 "];
+        assert!(
+            is_naive(&spellings) && is_naive(&["2026-11-22T10:00:00", "+10000-01-01T00:00:00", "-0001-01-01T00:00:00"])
+        );
+        assert!(!is_naive(&[]) && !is_naive(&["2026-11-22"]) && !is_naive(&["2026-11-22 10:00:00", "x"]));
+        assert!(!is_naive(&["2026-11-22 10:00:00", "2026-11-22 10:00:00Z"]));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
     guess::{self, Candidates},
     kind::CsvDialect,
     offered::Offered,
-    parse,
+    parse::{self, ZoneSample},
     reader::FrameHandler,
     scan::{FileScan, ScannedColumn, Stop},
 };
@@ -66,19 +66,19 @@ pub(super) fn naive(file: File, dialect: CsvDialect, columns: &[&str]) -> Result
     let mut records = Records::of(file, dialect)?;
     let names = &records.header.names;
     let indexes: Vec<_> = columns.iter().map(|column| names.iter().position(|name| name == column)).collect();
-    let mut candidates = vec![Candidates::UNSEEN; columns.len()];
+    let mut samples = vec![ZoneSample::default(); columns.len()];
     let mut read = 0;
     while read < SAMPLED_ROWS && !columns.is_empty() && records.next()? {
         read += 1;
-        for (index, candidates) in indexes.iter().zip(&mut candidates) {
+        for (index, sample) in indexes.iter().zip(&mut samples) {
             if let Some(field) = index.and_then(|index| records.field(index)).map(<[u8]>::trim_ascii)
                 && !field.is_empty()
             {
-                candidates.restrict(field);
+                sample.add(&String::from_utf8_lossy(field));
             }
         }
     }
-    Ok(candidates.into_iter().map(Candidates::is_naive).collect())
+    Ok(samples.into_iter().map(ZoneSample::is_naive).collect())
 }
 
 /// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when

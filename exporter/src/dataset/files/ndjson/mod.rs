@@ -12,7 +12,7 @@ use super::{
     super::{DatasetError, frame_builder::FrameBuilder},
     guess::{self, Candidates},
     offered::Offered,
-    parse,
+    parse::{self, ZoneSample},
     reader::FrameHandler,
     scan::{FileScan, ScannedColumn, Stop},
 };
@@ -69,15 +69,17 @@ pub(super) fn sample(file: File) -> Result<Vec<String>, DatasetError> {
 /// Returns for each of these columns whether its values on the first lines are timestamps without a time zone.
 pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetError> {
     let mut lines = Lines::of(file)?;
-    let mut candidates = vec![Candidates::UNSEEN; columns.len()];
+    let mut samples = vec![ZoneSample::default(); columns.len()];
     let mut member = |name: &str, value: &RawValue| {
         if let Some(index) = columns.iter().position(|column| *column == name) {
-            candidates[index].restrict_json(value.get().as_bytes());
+            if let Some(text) = text(value.get()).ok_or(lines::BROKEN_OBJECT)? {
+                samples[index].add(&text);
+            }
         }
         Ok(())
     };
     while lines.number < SAMPLED_LINES && !columns.is_empty() && lines.next(&mut member)? {}
-    Ok(candidates.into_iter().map(Candidates::is_naive).collect())
+    Ok(samples.into_iter().map(ZoneSample::is_naive).collect())
 }
 
 /// Finds all members of a file. For each member, also finds the types in which all its values can be written back as
