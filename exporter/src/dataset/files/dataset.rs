@@ -11,7 +11,6 @@ use std::{
 
 use async_trait::async_trait;
 use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, Schema, SchemaRef};
-use protocol::catalog::{Column, ColumnType};
 use tokio::runtime::Handle;
 
 use super::{
@@ -19,11 +18,11 @@ use super::{
         Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, frame_builder::dtype,
         frame_channel, frame_channel::LimitedSender,
     },
-    CsvDialect, FileKind, Location, RowFilter, arrow,
+    FileKind, Location, RowFilter, arrow,
     column_types::column_type,
-    columns::columns,
     csv,
     file_version::FileVersion,
+    first_file::{FirstFile, check_headers, leave_out_differing, read_schema},
     location::ListedFile,
     ndjson,
     offered::Offered,
@@ -342,125 +341,6 @@ async fn unless_closed<T>(
         biased;
         () = sender.closed() => Ok(None),
         done = work => done.map(Some),
-    }
-}
-
-/// Leaves out the columns that can't be read from all files, with a note about each.
-///
-/// # Errors
-/// When such a column is declared, or no other column is left.
-fn leave_out_differing(info: &mut DatasetInfo, widened: &Widened, is_declared: bool) -> Result<(), DatasetError> {
-    let (kept, differing): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut info.columns).into_iter().partition(|column| !widened.differing.contains_key(&column.name));
-    let mut reasons = differing.iter().filter_map(|column| {
-        let reason = widened.differing.get(&column.name)?;
-        Some(format!("column `{}`: {reason}", column.name))
-    });
-    if (is_declared || kept.is_empty())
-        && let Some(reason) = reasons.next()
-    {
-        let detail = "write the column with one type in all files, or declare only the other columns";
-        return Err(DatasetError::Undeclared(format!("{reason}: {detail}")));
-    }
-    info.notes.extend(reasons.map(|reason| format!("{reason}, and so it is not offered")));
-    info.columns = kept;
-    Ok(())
-}
-
-/// The columns of the first file of a dataset.
-struct FirstFile {
-    columns: Vec<Column>,
-    mapping: TypeMapping,
-    /// The number of rows; None if the file does not record the number.
-    rows: Option<u64>,
-    /// Human-readable notes about columns that are not offered.
-    notes: Vec<String>,
-}
-
-/// Reads the columns of the first file of a dataset. `declared` must not be empty for a text file, because a text file
-/// stores no types.
-fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -> Result<FirstFile, DatasetError> {
-    let (mapping, rows) = match kind {
-        FileKind::Parquet => {
-            let file = parquet::Windows::open(file)?;
-            (file.mapping().clone(), Some(file.rows()))
-        }
-        FileKind::Arrow => (arrow::schema(file)?, None),
-        FileKind::Csv(dialect) => {
-            let same = file.try_clone()?;
-            let names = csv::header(file, dialect)?.names;
-            if let Some(missing) = declared.iter().find(|column| !names.contains(&column.name)) {
-                return Err(DatasetError::MissingColumn(missing.name.clone()));
-            }
-            let declared = with_zones(declared, |columns| csv::naive(same, dialect, columns))?;
-            return Ok(FirstFile::of_text(names, declared, Vec::new()));
-        }
-        FileKind::Ndjson => {
-            let same = file.try_clone()?;
-            let names = ndjson::sample(file)?;
-            let declared = with_zones(declared, |columns| ndjson::naive(same, columns))?;
-            let unseen = declared.iter().filter(|column| !names.contains(&column.name));
-            let notes = unseen.map(|column| {
-                format!("no object on the first lines has `{}`, which is NULL where it is missing", column.name)
-            });
-            let notes = notes.collect();
-            return Ok(FirstFile::of_text(names, declared, notes));
-        }
-    };
-    let (columns, notes) = columns(dataset, &mapping, declared)?;
-    Ok(FirstFile { columns, mapping, rows, notes })
-}
-
-/// Checks that the headers of these CSV files have the declared columns. Skips a file that is empty or can't be opened,
-/// because an export reports the error.
-fn check_headers(declared: &[Column], files: &[ListedFile], dialect: CsvDialect) -> Result<(), DatasetError> {
-    for ListedFile { name, .. } in files {
-        let Ok(file) = File::open(name) else { continue };
-        let checked = match csv::header(file, dialect) {
-            Ok(header) => declared
-                .iter()
-                .find(|column| !header.names.contains(&column.name))
-                .map_or(Ok(()), |missing| Err(DatasetError::MissingColumn(missing.name.clone()))),
-            Err(e @ DatasetError::Undeclared(_)) => Err(e),
-            Err(_) => Ok(()),
-        };
-        checked.map_err(|e| e.in_file(name))?;
-    }
-    Ok(())
-}
-
-/// Returns the declared columns of a text file, and marks those whose timestamps have no time zone. `naive` gets the
-/// names of the columns with timestamps. For each name, it returns whether the first values of the column have no time
-/// zone.
-fn with_zones(
-    declared: &[Column],
-    naive: impl FnOnce(&[&str]) -> Result<Vec<bool>, DatasetError>,
-) -> Result<Vec<Column>, DatasetError> {
-    let mut columns = declared.to_vec();
-    let moments = || declared.iter().filter(|column| column.kind == ColumnType::Datetime && !column.local);
-    let names: Vec<_> = moments().map(|column| column.name.as_str()).collect();
-    let local = naive(&names)?;
-    for column in &mut columns {
-        if let Some(index) = names.iter().position(|name| *name == column.name) {
-            column.local = local[index];
-        }
-    }
-    Ok(columns)
-}
-
-impl FirstFile {
-    /// Describes a text file with columns of these names. Columns that are not declared have the type text, and are not
-    /// offered.
-    fn of_text(names: Vec<String>, declared: Vec<Column>, notes: Vec<String>) -> Self {
-        let mut schema: Schema =
-            declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();
-        for name in names {
-            if !schema.contains(&name) {
-                schema.insert(name.into(), DataType::String);
-            }
-        }
-        let mapping = TypeMapping { schema: Arc::new(schema), ..TypeMapping::default() };
-        Self { columns: declared, mapping, rows: None, notes }
     }
 }
 

@@ -14,6 +14,7 @@ mod decimal_bytes;
 #[cfg(test)]
 mod differing_tests;
 mod file_version;
+mod first_file;
 mod guess;
 mod kind;
 mod location;

@@ -71,10 +71,10 @@ pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetEr
     let mut lines = Lines::of(file)?;
     let mut samples = vec![ZoneSample::default(); columns.len()];
     let mut member = |name: &str, value: &RawValue| {
-        if let Some(index) = columns.iter().position(|column| *column == name) {
-            if let Some(text) = text(value.get()).ok_or(lines::BROKEN_OBJECT)? {
-                samples[index].add(&text);
-            }
+        if let Some(index) = columns.iter().position(|column| *column == name)
+            && let Some(text) = text(value.get()).ok_or(lines::BROKEN_OBJECT)?
+        {
+            samples[index].add(&text);
         }
         Ok(())
     };
