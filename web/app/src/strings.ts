@@ -185,7 +185,7 @@ export const strings = {
   exports: {
     title: "Your exports",
     emptyTitle: "No exports yet",
-    empty: "Choose a dataset and press Export. Progress shows here, and the file savesToDownloads itself.",
+    empty: "Choose a dataset and press Export. Progress shows here, and the file is saved by itself.",
     all: "History",
     more: "Show older ones",
     again: "Export again",
