@@ -3,13 +3,13 @@
 //! The exporter polls the file because file system notifications miss changes on mounts and behind symbolic links. If
 //! the file is invalid, the exporter keeps the last valid registry, and reports the fault in a log line and a metric.
 //!
-//! The exporter also loads an unchanged file again: at every fifth poll if a dataset is unavailable, at the next poll if
-//! an export has found that a dataset's files have changed since the last load, and every five minutes.
+//! The exporter also loads an unchanged file again: at every fifth poll if a dataset is unavailable, and at the next poll
+//! if an export has found that a dataset's files have changed since the last load.
 
 use std::{path::PathBuf, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -18,9 +18,6 @@ use crate::Registry;
 
 /// The number of polls of the catalog file between two retries of unavailable datasets.
 const RETRY_POLLS: u32 = 5;
-/// The time after which the exporter loads an unchanged catalog file again, because columns may have been added to its
-/// sources.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Reloads the registry when the catalog file changes.
 pub(crate) struct Reloader {
@@ -49,7 +46,7 @@ impl Reloader {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut polls: u32 = 0;
-        let (mut refused, mut loaded_at) = (false, Instant::now());
+        let mut refused = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -60,11 +57,9 @@ impl Reloader {
             let changed = current != self.fingerprint;
             let is_outdated = self.replace.borrow().datasets.iter().any(|dataset| dataset.is_outdated());
             let retry = is_outdated || (self.has_unavailable && polls.is_multiple_of(RETRY_POLLS));
-            let refresh = loaded_at.elapsed() >= REFRESH_INTERVAL;
-            if !changed && !retry && !refresh {
+            if !changed && !retry {
                 continue;
             }
-            loaded_at = Instant::now();
             // an invalid file is reported once, not at every poll
             self.fingerprint = current;
             // a file that was refused after a change stays refused: a retry must be as strict as that load

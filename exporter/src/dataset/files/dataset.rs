@@ -172,9 +172,11 @@ impl Files {
                 // one of several text files may be empty, but a dataset whose files were emptied must not look empty
                 Err(DatasetError::Empty) if self.kind.is_text() && empty + 1 < names.len() => empty += 1,
                 Err(e) => {
+                    // a load reads only the first of several remote files, unless they are text
+                    let reads_all = self.kind.is_text() || self.location.is_local() || names.len() == 1;
                     // a new load can't help a dataset whose declared column is missing
                     let is_lost = matches!(e, DatasetError::MissingColumn(_)) && self.known.is_some();
-                    if e.is_newer() || is_lost {
+                    if reads_all && (e.is_newer() || is_lost) {
                         self.outdated.store(true, Relaxed);
                     }
                     return Err(e.in_file(name));

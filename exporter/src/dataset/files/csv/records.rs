@@ -72,7 +72,7 @@ pub(super) struct Records {
     before: u64,
     record_start: Rc<Cell<u64>>,
     record: ByteRecord,
-    /// The indexes of the fields of the current record that are empty between quotes.
+    /// The indexes of the fields of the current record that are empty between quotes, in ascending order.
     quoted_empty: Vec<usize>,
     /// The unique names of the columns, and the notes about renamed columns.
     pub(super) header: Header,
@@ -149,7 +149,7 @@ impl Records {
 
     /// Whether the field of the current record at this index is empty between quotes.
     pub(super) fn is_quoted_empty(&self, index: usize) -> bool {
-        self.quoted_empty.contains(&index)
+        self.quoted_empty.binary_search(&index).is_ok()
     }
 
     /// Whether a field of the current record has text after its closing quote.
