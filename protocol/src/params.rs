@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    filter::literal::is_finer_than,
     json::child,
     problem::FieldError,
     relative::{self, Reference},
@@ -176,18 +177,12 @@ pub fn value_error(spec: &ParamSpec, value: &Value) -> Option<String> {
         };
         return Some(format!("expected {wanted}"));
     }
-    if spec.kind == ParamType::Datetime && value.as_str().is_some_and(is_too_fine) {
+    if spec.kind == ParamType::Datetime && value.as_str().is_some_and(|text| is_finer_than(text, 6)) {
         return Some("expected at most six digits after the second: databases store microseconds".to_owned());
     }
     let max = spec.max_items?;
     let count = value.as_array()?.len();
     (count > max).then(|| format!("{count} values are too many; at most {max}"))
-}
-
-/// Whether an RFC 3339 time is finer than a microsecond.
-fn is_too_fine(text: &str) -> bool {
-    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
-    fraction.chars().take_while(char::is_ascii_digit).skip(6).any(|digit| digit != '0')
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     dataset::{
         Dataset, DatasetError, DatasetInfo, FileKind, Files, Key, PostgresRows, PostgresServer, SqlRows,
-        sql::{Source, SqlDialect, SqliteFile, named_table, table_columns, with_zones},
+        sql::{KnownColumns, Source, SqlDialect, SqliteFile, named_table, table_columns, with_zones},
     },
     template,
 };
@@ -82,11 +82,14 @@ async fn sqlite(at: usize, spec: &DatasetSpec, rows: Source, file: Arc<SqliteFil
     let rows = named_table(&db, rows).await.map_err(failed)?;
     let found = table_columns(&db, &rows).await.map_err(failed)?;
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
+    let is_table = matches!(rows, Source::Table(_));
+    let known = KnownColumns::new(&found, spec.columns.is_empty());
     // the columns of a query are unknown to SQLite: their types must be declared
     let columns = if all_typed(spec) { spec.columns() } else { merged(spec, found).map_err(failed)? };
     // time zones are detected from values, and a query with parameters has no values before a request
     let columns = if spec.params.is_empty() { with_zones(&db, &rows, columns).await.map_err(failed)? } else { columns };
-    Ok(SqlRows::new(file, rows, info(spec, &columns)?).ordered_by(spec.order()))
+    let made = SqlRows::new(file, rows, info(spec, &columns)?).ordered_by(spec.order());
+    Ok(if is_table { made.with_known(known) } else { made })
 }
 
 async fn postgres(
@@ -100,6 +103,7 @@ async fn postgres(
     let (rows, found, unreadable) = PostgresRows::resolve(&server, rows).await.map_err(failed)?;
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
     check_declared_types(spec, &found, false)?;
+    let known = KnownColumns::new(&found, spec.columns.is_empty());
     let info = info(spec, &merged(spec, found).map_err(failed)?)?;
     check_rights(at, spec, &info.columns, &unreadable)?;
     let key = match &spec.split_by {
@@ -109,7 +113,10 @@ async fn postgres(
             Some(key.map_err(|detail| Refusal::Fault(name.span().start, detail))?)
         }
     };
-    let rows = PostgresRows::new(server, rows, info).ordered_by(spec.order());
+    let mut rows = PostgresRows::new(server, rows, info).ordered_by(spec.order());
+    if spec.params.is_empty() {
+        rows = rows.with_known(known);
+    }
     let (Some(key), Some(name)) = (key, &spec.split_by) else { return Ok(rows) };
     match rows.split_doubt().await.map_err(failed)? {
         Some(doubt) if doubt.is_written => Err(Refusal::Fault(name.span().start, differing_rows(&doubt.reason))),

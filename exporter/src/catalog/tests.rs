@@ -1,6 +1,7 @@
 //! Valid and invalid catalog files on real sources.
 
 mod advertising;
+mod altered;
 mod declarations;
 mod sources;
 

@@ -104,7 +104,7 @@ pub enum DatasetError {
     /// A CSV or TSV file has no header line, or the NDJSON files of a dataset have no rows.
     #[error("it is empty")]
     Empty,
-    /// A file has a column that the dataset does not offer, because the file is newer than the loaded catalog.
+    /// A file or table has a column that the dataset does not offer, because the column is newer than the loaded catalog.
     #[error("it has the new column `{0}`, which is offered after the next load of the catalog; or declare the columns")]
     NewColumn(String),
     /// A value does not fit the type that the exporter inferred for the column when it loaded the catalog. The file is
@@ -148,6 +148,11 @@ pub enum DatasetError {
         "column `{0}` is of another type than in the first file, or than when the catalog was loaded: write the column with one type in all files"
     )]
     Changed(String),
+    /// A column of a table is gone or has another type than when the catalog was loaded.
+    #[error(
+        "column `{0}` of its table was dropped or has another type than when the catalog was loaded, and the catalog is loaded again"
+    )]
+    Altered(String),
     /// A remote file is too large to be copied. The number is the maximum size of the local copy, in bytes.
     #[error("a file has more than {0} bytes, which is the most that is copied")]
     TooLarge(u64),
@@ -265,6 +270,7 @@ impl DatasetError {
             | Self::Scanning
             | Self::Slow(_)
             | Self::Changed(_)
+            | Self::Altered(_)
             | Self::Rewritten
             | Self::TooLarge(_)
             | Self::Csv(_) => return self.to_string(),
@@ -305,7 +311,7 @@ impl DatasetError {
             Self::Garbled(_) | Self::Rewritten | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
             // the next attempt may find a newer catalog
             Self::Scanning | Self::NewColumn(_) | Self::BrokenGuess(_) => true,
-            Self::Changed(_) | Self::MissingColumn(_) => true,
+            Self::Changed(_) | Self::Altered(_) | Self::MissingColumn(_) => true,
         }
     }
 }

@@ -3,12 +3,15 @@
 //! An object is true when all its members are true. The gateway checks a filter against the columns of the dataset. The
 //! exporter parses the filter again, and translates it into polars expressions or into SQL with bound parameters.
 
+pub(crate) mod literal;
 mod parse;
+mod policy;
 mod resolve;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
-pub use parse::{bind_claims, check_policy, parse};
+pub use parse::{check_policy, parse};
+pub use policy::bind_claims;
 pub use resolve::resolve;
 
 /// A checked filter: each column exists, and each value has the type of its column.

@@ -36,7 +36,7 @@ pub use self::server::{PostgresServer, PostgresSettings};
 use self::{describe::Described, plan::Plan, ranges::Ranged};
 use super::{
     Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, Snapshot,
-    sql::{self, Natives, OrderBy, Source},
+    sql::{self, KnownColumns, Natives, OrderBy, Source},
 };
 
 /// The cost, in the units of the planner, above which a query is not counted exactly. Reading 400 MB of pages
@@ -54,6 +54,9 @@ pub struct PostgresRows {
     /// The column whose values split a source without pages into ranges for several connections. Without a key, one
     /// statement reads such a source.
     key: Option<Key>,
+    /// The columns of the source when the catalog was loaded. None for a query with parameters, because the types of its
+    /// columns may depend on their values.
+    known: Option<KnownColumns>,
 }
 
 impl PostgresRows {
@@ -62,13 +65,20 @@ impl PostgresRows {
     pub fn new(server: Arc<PostgresServer>, source: Source, info: DatasetInfo) -> Self {
         // the planner's statistics are about all rows of a table
         let info = DatasetInfo { estimates_from_all_rows: true, ..info };
-        Self { server, source, info, order: Vec::new(), key: None }
+        Self { server, source, info, order: Vec::new(), key: None, known: None }
     }
 
     /// Sorts the rows by these columns. A single statement reads a sorted dataset, which is never split into ranges.
     #[must_use]
     pub fn ordered_by(mut self, order: Vec<OrderBy>) -> Self {
         self.order = order;
+        self
+    }
+
+    /// Lets each export check that the source still has these columns.
+    #[must_use]
+    pub(crate) fn with_known(mut self, known: KnownColumns) -> Self {
+        self.known = Some(known);
         self
     }
 
@@ -203,6 +213,10 @@ impl PostgresRows {
 impl Dataset for PostgresRows {
     fn info(&self) -> &DatasetInfo {
         &self.info
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.known.as_ref().is_some_and(KnownColumns::are_outdated)
     }
 
     async fn open(&self, query: &Query) -> Result<OpenedQuery, DatasetError> {

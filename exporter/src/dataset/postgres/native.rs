@@ -1,5 +1,5 @@
 //! Finds the native types of columns, that is, their types in PostgreSQL, before each read. A column may have changed
-//! its type or collation since the catalog was loaded.
+//! its collation since the catalog was loaded, and the table may have other columns now.
 //!
 //! A filter may compare a text column with `=`, without a cast to the collation `C`, only if the collation of the
 //! column is deterministic. Under a nondeterministic collation, different texts can be equal, and rows of other tenants
@@ -22,16 +22,22 @@ use super::{
 
 /// Returns the native types of the columns of a source, that is, their types in PostgreSQL; empty if the query needs
 /// none of them. Locks keep the types unchanged until the transaction ends.
+///
+/// # Errors
+/// When the server fails, or when the columns have changed since the catalog was loaded.
 pub(super) async fn natives(
     server: &PostgresServer,
     conn: &mut PgConnection,
     rows: &PostgresRows,
     query: &Query,
 ) -> Result<Natives, DatasetError> {
-    if !is_useful(rows, query) {
+    if rows.known.is_none() && !is_useful(rows, query) {
         return Ok(Natives::default());
     }
     let found = describe::describe(server, conn, &rows.source, Some(query)).await?;
+    if let Some(known) = &rows.known {
+        known.check(&rows.info, &found.iter().map(Described::column).collect::<Vec<_>>())?;
+    }
     Ok(found.into_iter().filter_map(native).collect())
 }
 

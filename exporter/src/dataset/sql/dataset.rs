@@ -16,6 +16,7 @@ use super::{
         frame_channel,
     },
     expressions::{find, readable, sortable},
+    known_columns::KnownColumns,
     select::filtered,
     source::{OrderBy, Source},
     sqlite::{self, SqliteFile},
@@ -34,6 +35,8 @@ pub struct SqlRows {
     pub(super) source: Source,
     pub(super) info: DatasetInfo,
     pub(super) order: Vec<OrderBy>,
+    /// The columns of the table when the catalog was loaded; None for a query, whose columns the catalog declares.
+    pub(super) known: Option<KnownColumns>,
 }
 
 /// The database of a dataset.
@@ -78,13 +81,20 @@ impl SqlRows {
     /// Creates a dataset that reads `source`. The columns of `info` must be columns of the source.
     #[must_use]
     pub fn new(database: impl Into<SqlDatabase>, source: Source, info: DatasetInfo) -> Self {
-        Self { database: database.into(), source, info, order: Vec::new() }
+        Self { database: database.into(), source, info, order: Vec::new(), known: None }
     }
 
     /// Sorts the rows by these columns. Without any column, the database decides the order of the rows.
     #[must_use]
     pub fn ordered_by(mut self, order: Vec<OrderBy>) -> Self {
         self.order = order;
+        self
+    }
+
+    /// Lets each export check that the table still has these columns.
+    #[must_use]
+    pub(crate) fn with_known(mut self, known: KnownColumns) -> Self {
+        self.known = Some(known);
         self
     }
 
@@ -119,6 +129,10 @@ impl SqlRows {
 impl Dataset for SqlRows {
     fn info(&self) -> &DatasetInfo {
         &self.info
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.known.as_ref().is_some_and(KnownColumns::are_outdated)
     }
 
     async fn open(&self, query: &Query) -> Result<OpenedQuery, DatasetError> {

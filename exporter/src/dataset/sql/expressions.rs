@@ -53,6 +53,16 @@ fn printed(value: &Expr) -> Expr {
     Expr::cust_with_exprs(text, [value.clone(), value.clone()])
 }
 
+/// Returns the expression in which `LIKE` and `strpos` search a text. PostgreSQL before version 18 does not search under a
+/// nondeterministic collation, so a column whose collation may be one is searched under the collation `C`. Any other
+/// column keeps its collation, for which an index may exist.
+pub(in crate::dataset) fn searchable(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
+    match (backend, native) {
+        (DbBackend::Postgres, Some(Native::Text)) => as_text(column, backend, native),
+        _ => sortable(column, backend, native),
+    }
+}
+
 /// Returns the expression by which rows are sorted and compared by a column. Text sorts by its bytes, independent of
 /// the locale of the database.
 pub(in crate::dataset) fn sortable(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {

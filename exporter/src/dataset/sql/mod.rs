@@ -4,6 +4,7 @@
 mod dataset;
 mod expressions;
 mod failure;
+mod known_columns;
 mod native;
 mod predicate;
 mod query_text;
@@ -27,6 +28,7 @@ pub(super) use self::{
     select::{filtered, filtered_as},
 };
 pub(crate) use self::{
+    known_columns::KnownColumns,
     query_text::SqlDialect,
     sqlite::{named_table, table_columns},
     zones::with_zones,

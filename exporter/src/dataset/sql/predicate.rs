@@ -15,7 +15,7 @@ use sea_orm::{
 
 use super::{
     super::{DatasetError, balanced},
-    expressions::{as_text, col, find, sortable},
+    expressions::{col, find, searchable, sortable},
     native::{self, Native, Natives},
     spelling,
 };
@@ -54,8 +54,7 @@ impl Predicate<'_> {
             Filter::IsNull(name, false) => self.is_null(&known(name)?).not(),
             Filter::Like(name, pattern) => like(&known(name)?, &like_parts(pattern), backend, self.natives.of(name)),
             Filter::Contains(name, text) => {
-                let column = as_text(&known(name)?, backend, self.natives.of(name));
-                let args = [column, Expr::val(text.as_str())];
+                let args = [searchable(&known(name)?, backend, self.natives.of(name)), Expr::val(text.as_str())];
                 Expr::from(Func::cust(Alias::new("strpos")).args(args)).gt(0)
             }
         })
@@ -214,7 +213,7 @@ fn value(literal: &Literal) -> Expr {
 }
 
 fn like(column: &Column, parts: &[LikePart], backend: DbBackend, native: Option<Native>) -> Expr {
-    as_text(column, backend, native).like(LikeExpr::new(pattern(parts)).escape('\\'))
+    searchable(column, backend, native).like(LikeExpr::new(pattern(parts)).escape('\\'))
 }
 
 fn pattern(parts: &[LikePart]) -> String {

@@ -1,26 +1,31 @@
 //! Reads Parquet files in windows. A window is a range of rows that is read at once (see `windows`). The needed memory
 //! depends neither on the size of a file nor on the sizes of its row groups.
 
+mod annotations;
 #[cfg(test)]
 mod checksum_tests;
+mod columns;
+mod extras;
 mod footer;
 #[cfg(test)]
 mod footer_tests;
 mod logical;
 mod nested;
 mod pages;
+mod plan;
 mod repack;
 #[cfg(test)]
 mod repack_tests;
 #[cfg(test)]
 mod tests;
+mod thrift_fields;
 mod windows;
 
 use std::time::{Duration, Instant};
 
 use polars::prelude::{BooleanChunked, DataFrame};
 
-use self::windows::Window;
+use self::plan::Window;
 pub(in crate::dataset::files) use self::windows::Windows;
 use super::{
     super::{DatasetError, RowCount, frame_channel::LimitedSender},

@@ -5,7 +5,10 @@
 
 use std::{fs::File, io::Cursor, ops::Range, os::unix::fs::FileExt};
 
-use polars_parquet::parquet::metadata::Descriptor;
+use polars_parquet::{
+    parquet::{metadata::Descriptor, schema::types::PhysicalType},
+    read::ColumnChunkMetadata,
+};
 use polars_parquet_format::{PageHeader, PageType, thrift::protocol::TCompactInputProtocol};
 
 use super::{super::super::DatasetError, repack};
@@ -184,5 +187,17 @@ fn header(file: &File, range: Range<u64>) -> Result<(PageHeader, u64), DatasetEr
             Err(_) if bytes.len() < most => bytes.resize((bytes.len() * 8).min(most), 0),
             Err(_) => return Err(BROKEN),
         }
+    }
+}
+
+/// Returns the size of a decoded value of a leaf column, in bytes. The size of a text excludes its characters, because
+/// several values may share one copy of them.
+pub(super) fn width(leaf: &ColumnChunkMetadata) -> usize {
+    match leaf.physical_type() {
+        PhysicalType::Boolean => 1,
+        PhysicalType::Int32 | PhysicalType::Float => 4,
+        PhysicalType::Int64 | PhysicalType::Double | PhysicalType::Int96 => 8,
+        PhysicalType::ByteArray => 16,
+        PhysicalType::FixedLenByteArray(size) => size,
     }
 }

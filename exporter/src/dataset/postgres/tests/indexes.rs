@@ -126,10 +126,12 @@ async fn only_the_same_bytes_are_the_same_tenant_after_any_change_of_the_column(
     ] {
         run(&database.db, change).await;
         for rows in &all {
-            for test in [json!({"eq": tenant}), json!({"in": [tenant, "x"]})] {
+            for test in [json!({"eq": tenant}), json!({"in": [tenant, "x"]}), json!({"like": tenant})] {
                 let asked = filter::parse(&json!({"tenant": test}), &rows.info().columns).unwrap();
                 assert_eq!(ids(rows, &query(&["id"], asked)).await, [1], "{change}: {rows:?}");
             }
+            let contains = filter::parse(&json!({"tenant": {"contains": "CM"}}), &rows.info().columns).unwrap();
+            assert_eq!(ids(rows, &query(&["id"], contains)).await, [2], "{change}: {rows:?}");
             let not = filter::parse(&json!({"not": {"tenant": {"eq": tenant}}}), &rows.info().columns).unwrap();
             assert_eq!(ids(rows, &query(&["id"], not)).await, [2, 3], "{change}: {rows:?}");
         }

@@ -25,7 +25,7 @@ use super::{
     cell::Cell,
     prefilter::Prefilter,
     row_test::RowTest,
-    schema::Affinities,
+    schema::{Affinities, table_columns},
     sorting::{OrderCheck, sort_keys},
     stored::Stored,
 };
@@ -46,6 +46,9 @@ pub(in crate::dataset::sql) async fn open(rows: &SqlRows, query: &Query) -> Resu
     let shown = query.columns.iter().map(|name| find(columns, name)).collect::<Result<Vec<_>, _>>()?;
     let sorted = rows.order.iter().map(|key| find(columns, &key.column)).collect::<Result<Vec<_>, _>>()?;
     let db = rows.database.connection().await?;
+    if let Some(known) = &rows.known {
+        known.check(&rows.info, &table_columns(&db, &rows.source).await?)?;
+    }
     let affinities = Affinities::of(&db, &rows.source).await?;
     let mut reader = Reader::new(&rows.info, &shown, &query.filter)?;
     let mut select = reader.select(rows, query, &affinities);

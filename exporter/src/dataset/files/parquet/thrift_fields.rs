@@ -1,0 +1,131 @@
+//! Reads and writes single fields of the Thrift compact protocol, in which the footer of a Parquet file is encoded.
+//!
+//! The library `polars_parquet_format` decodes whole structs only, and loses fields that it does not know.
+
+use std::{cell::Cell, io::Read, rc::Rc};
+
+use polars_parquet_format::thrift::{
+    self,
+    protocol::{TCompactInputProtocol, TInputProtocol, TType},
+};
+
+/// The maximum depth of nested structs and lists at which [`skip`] accepts bytes that are not UTF-8. Footers are less
+/// deep.
+pub(super) const SKIPPED_LEVELS: u8 = 16;
+
+pub(super) type Input<'a> = TCompactInputProtocol<Counted<'a>>;
+
+/// A reader that counts the bytes that have been read from it.
+pub(super) struct Counted<'a> {
+    left: &'a [u8],
+    read: Rc<Cell<usize>>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.left.read(out)?;
+        self.read.set(self.read.get() + count);
+        Ok(count)
+    }
+}
+
+/// Returns a Thrift reader of `metadata`, and the counter of the bytes that the reader has read.
+pub(super) fn input(metadata: &[u8]) -> (Input<'_>, Rc<Cell<usize>>) {
+    let read = Rc::new(Cell::new(0));
+    let reader = Counted { left: metadata, read: Rc::clone(&read) };
+    // the limit exceeds the length, because the protocol counts more bytes for the items of a list than they take
+    (TCompactInputProtocol::new(reader, metadata.len().saturating_mul(16)), read)
+}
+
+/// Skips the fields of a struct up to the field with this type and number. The next value of `input` is then the value
+/// of that field. Returns false if the struct does not have that field.
+pub(super) fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, thrift::Error> {
+    loop {
+        let field = input.read_field_begin()?;
+        if field.field_type == TType::Stop {
+            return Ok(false);
+        }
+        if field.field_type == kind && field.id == Some(id) {
+            return Ok(true);
+        }
+        skip(input, field.field_type, SKIPPED_LEVELS)?;
+        input.read_field_end()?;
+    }
+}
+
+/// Skips a value. The library's own function expects all bytes to be UTF-8, but the bytes of statistics and of
+/// encrypted metadata need not be.
+pub(super) fn skip(input: &mut Input<'_>, kind: TType, levels: u8) -> Result<(), thrift::Error> {
+    match kind {
+        TType::String => input.read_bytes().map(drop),
+        TType::Struct if levels > 0 => {
+            input.read_struct_begin()?;
+            loop {
+                let field = input.read_field_begin()?;
+                if field.field_type == TType::Stop {
+                    return input.read_struct_end();
+                }
+                skip(input, field.field_type, levels - 1)?;
+                input.read_field_end()?;
+            }
+        }
+        TType::List if levels > 0 => {
+            let list = input.read_list_begin()?;
+            for _ in 0..list.size {
+                skip(input, list.element_type, levels - 1)?;
+            }
+            input.read_list_end()
+        }
+        other => input.skip(other),
+    }
+}
+
+/// Appends a field in the Thrift compact protocol, in which a field header states the difference from the number of the
+/// previous field. `last` holds that number, and is then set to `id`.
+pub(super) fn write_field(out: &mut Vec<u8>, last: &mut i16, id: i16, kind: u8, value: &[u8]) {
+    match u8::try_from(id.wrapping_sub(*last)) {
+        Ok(delta @ 1..=14) => out.push(delta << 4 | kind),
+        _ => {
+            out.push(kind);
+            varint(out, u32::from((id << 1 ^ id >> 15) as u16));
+        }
+    }
+    out.extend_from_slice(value);
+    *last = id;
+}
+
+/// Appends a number as a varint of the Thrift compact protocol.
+fn varint(out: &mut Vec<u8>, mut number: u32) {
+    while number > 0x7f {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use polars_parquet_format::thrift::protocol::{
+        TCompactOutputProtocol, TFieldIdentifier, TOutputProtocol, TStructIdentifier,
+    };
+
+    use super::*;
+
+    #[test]
+    fn long_distances_between_fields_are_written_as_the_library_writes_them() {
+        for id in [15, 16, 100, 300] {
+            let mut expected = Vec::new();
+            let mut output = TCompactOutputProtocol::new(&mut expected);
+            output.write_struct_begin(&TStructIdentifier::new("s")).unwrap();
+            output.write_field_begin(&TFieldIdentifier::new("f", TType::I32, id)).unwrap();
+            output.write_i32(-1).unwrap();
+            output.write_field_end().unwrap();
+            output.write_field_stop().unwrap();
+            output.write_struct_end().unwrap();
+            let mut written = Vec::new();
+            write_field(&mut written, &mut 0, id, 5, &[1]);
+            written.push(0);
+            assert_eq!(written, expected, "{id}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Compares the columns of a source with those at the last load of the catalog.
+//!
+//! A table may get a column, lose one, or change a type while the exporter runs. The dataset then no longer fits the
+//! table, so an export fails, the catalog is loaded again, and the next attempt of the export reads the new columns.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use protocol::catalog::Column;
+
+use super::super::{DatasetError, DatasetInfo};
+
+/// The columns of a source at the last load of the catalog.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownColumns {
+    columns: Arc<[Column]>,
+    /// Whether the dataset offers all columns of its source, because the catalog file declares none.
+    offers_all: bool,
+    /// True once a difference was found.
+    outdated: Arc<AtomicBool>,
+}
+
+impl KnownColumns {
+    /// Remembers the columns of a source.
+    pub(crate) fn new(columns: &[Column], offers_all: bool) -> Self {
+        Self { columns: columns.into(), offers_all, outdated: Arc::default() }
+    }
+
+    /// Whether a difference was found since the catalog was loaded.
+    pub(in crate::dataset) fn are_outdated(&self) -> bool {
+        self.outdated.load(Relaxed)
+    }
+
+    /// Compares the columns that the dataset offers with the `current` columns of its source.
+    ///
+    /// # Errors
+    /// [`DatasetError::Altered`] for an offered column that the source lacks, or has with another type.
+    /// [`DatasetError::NewColumn`] for a new column, if the dataset offers all columns.
+    pub(in crate::dataset) fn check(&self, info: &DatasetInfo, current: &[Column]) -> Result<(), DatasetError> {
+        let found = self.difference(info, current);
+        if found.is_some() {
+            self.outdated.store(true, Relaxed);
+        }
+        found.map_or(Ok(()), Err)
+    }
+
+    fn difference(&self, info: &DatasetInfo, current: &[Column]) -> Option<DatasetError> {
+        let find = |columns: &[Column], name: &str| {
+            columns.iter().find(|column| column.name == name).map(|column| (column.kind, column.local))
+        };
+        let offered = info.columns.iter().map(|column| &column.name);
+        let mut offered = offered.filter(|name| find(&self.columns, name).is_some());
+        if let Some(altered) = offered.find(|name| find(&self.columns, name) != find(current, name)) {
+            return Some(DatasetError::Altered(altered.clone()));
+        }
+        let new = current.iter().find(|column| find(&self.columns, &column.name).is_none());
+        new.filter(|_| self.offers_all).map(|column| DatasetError::NewColumn(column.name.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::catalog::ColumnType::{self, Int, String};
+
+    use super::*;
+
+    fn columns(columns: &[(&str, ColumnType)]) -> Vec<Column> {
+        columns.iter().map(|(name, kind)| Column::new(*name, *kind)).collect()
+    }
+
+    #[test]
+    fn a_difference_that_changes_the_export_is_found() {
+        let at_load = columns(&[("id", Int), ("name", String)]);
+        let all = DatasetInfo::new("d", at_load.clone());
+        let one = DatasetInfo::new("d", columns(&[("id", Int)]));
+        for (current, of_all, of_one) in [
+            (&[("id", Int), ("name", String)][..], None, None),
+            (&[("name", String), ("id", Int)], None, None),
+            (&[("id", Int), ("name", String), ("late", Int)], Some("new column `late`"), None),
+            (&[("id", Int)], Some("column `name`"), None),
+            (&[("id", String), ("name", String)], Some("column `id`"), Some("column `id`")),
+            (&[("name", String)], Some("column `id`"), Some("column `id`")),
+        ] {
+            for (info, offers_all, expected) in [(&all, true, of_all), (&one, false, of_one)] {
+                let known = KnownColumns::new(&at_load, offers_all);
+                let error = known.check(info, &columns(current)).err();
+                let text = error.as_ref().map(ToString::to_string);
+                assert_eq!(text.is_some(), expected.is_some(), "{current:?}: {text:?}");
+                assert!(text.unwrap_or_default().contains(expected.unwrap_or_default()), "{current:?}");
+                assert!(error.is_none_or(|error| error.is_transient()), "{current:?}");
+                assert_eq!(known.are_outdated(), expected.is_some(), "{current:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Parses the values of a filter by the types of their columns.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use serde_json::Value;
+
+use super::Literal;
+use crate::{
+    catalog::{Column, ColumnType},
+    decimal,
+};
+
+/// The error for a text with U+0000. PostgreSQL refuses this character, and C libraries end a text at it.
+pub(super) const NUL: &str = "expected a text without the character U+0000";
+/// The maximum length of a decimal without its sign, in characters: the largest precision that a `numeric` column of
+/// PostgreSQL can declare, and a point.
+const MAX_DECIMAL: usize = 1_001;
+/// The time of day after the last one of a day (ISO 8601).
+const END_OF_DAY: &str = "24:00:00";
+
+/// Parses a value for comparison with a column.
+///
+/// # Errors
+/// Returns what is expected instead, in a sentence.
+pub(super) fn literal(column: &Column, value: &Value) -> Result<Literal, String> {
+    let kind = column.kind;
+    let text = value.as_str();
+    if text.is_some_and(|text| text.contains('\0')) {
+        return Err(NUL.to_owned());
+    }
+    let literal = match kind {
+        ColumnType::String => text.map(|t| Literal::String(t.to_owned())),
+        ColumnType::Int => value.as_i64().map(Literal::Int),
+        ColumnType::Float => float(value).map(Literal::Float),
+        ColumnType::Decimal => exact_decimal(value).map(Literal::Decimal),
+        ColumnType::Bool => value.as_bool().map(Literal::Bool),
+        ColumnType::Date | ColumnType::Datetime if matches!(text, Some("infinity" | "-infinity")) => {
+            Some(Literal::Infinity { is_negative: text == Some("-infinity") })
+        }
+        ColumnType::Time if text == Some(END_OF_DAY) => Some(Literal::EndOfDay),
+        ColumnType::Date => text.and_then(|t| NaiveDate::parse_from_str(t, "%Y-%m-%d").ok()).map(Literal::Date),
+        ColumnType::Datetime | ColumnType::Time if text.is_some_and(|text| is_finer_than(text, 9)) => None,
+        ColumnType::Datetime if column.local => text.and_then(local_datetime).map(Literal::Datetime),
+        ColumnType::Datetime => text.and_then(datetime).map(Literal::Datetime),
+        ColumnType::Time => text.and_then(|t| NaiveTime::parse_from_str(t, "%H:%M:%S%.f").ok()).map(Literal::Time),
+    };
+    if let Some(literal) = literal {
+        return Ok(literal);
+    }
+    let wanted = match kind {
+        ColumnType::String => "a string",
+        ColumnType::Int => "a whole number from -9223372036854775808 to 9223372036854775807",
+        ColumnType::Float => "a number, or one of the strings \"NaN\", \"INF\" and \"-INF\"",
+        ColumnType::Decimal => "a decimal number of at most 1,000 digits, as a number or a string",
+        ColumnType::Bool => "true or false",
+        ColumnType::Date => "a date such as \"2026-11-22\"",
+        ColumnType::Datetime | ColumnType::Time if text.is_some_and(|text| is_finer_than(text, 9)) => {
+            "at most nine digits after the second"
+        }
+        ColumnType::Datetime if column.local => {
+            "a time without an offset such as \"2026-11-22T15:26:01\", because this column has no time zone"
+        }
+        ColumnType::Datetime => "a time such as \"2026-11-22T15:26:01Z\"",
+        ColumnType::Time => "a time of day such as \"15:26:01\"",
+    };
+    Err(format!("expected {wanted}"))
+}
+
+/// Parses a time for a column without a time zone: `2026-11-22T15:26:01`, or the same with a `Z`, whose digits count.
+/// A time with any other offset has no meaning in such a column, so the function returns None.
+fn local_datetime(text: &str) -> Option<DateTime<Utc>> {
+    let offset = DateTime::parse_from_rfc3339(text).map(|time| time.offset().local_minus_utc());
+    datetime(text).filter(|_| offset.is_ok_and(|seconds| seconds == 0) || offset.is_err())
+}
+
+/// Parses an RFC 3339 time. A time or a date without an offset is in UTC. As in files, a year beyond 9999 or before 0
+/// has a sign.
+fn datetime(text: &str) -> Option<DateTime<Utc>> {
+    let zoned = DateTime::parse_from_rfc3339(text).map(|t| t.with_timezone(&Utc)).ok();
+    let naive = || {
+        NaiveDateTime::parse_from_str(text.strip_suffix('Z').unwrap_or(text), "%Y-%m-%dT%H:%M:%S%.f")
+            .ok()
+            .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))
+    };
+    zoned.or_else(|| naive().map(|t| t.and_utc()))
+}
+
+/// Whether a time has more than this number of digits after the second, zeros at the end aside.
+pub(crate) fn is_finer_than(text: &str, digits: usize) -> bool {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    fraction.bytes().take_while(u8::is_ascii_digit).skip(digits).any(|digit| digit != b'0')
+}
+
+/// Parses a number, or a string with a number. The special values are spelled as files show them.
+fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => match text.as_str() {
+            "NaN" => Some(f64::NAN),
+            "INF" | "Infinity" => Some(f64::INFINITY),
+            "-INF" | "-Infinity" => Some(f64::NEG_INFINITY),
+            text => decimal::plain(text)?.parse().ok().filter(|number: &f64| number.is_finite()),
+        },
+        other => other.as_f64(),
+    }
+}
+
+/// Parses a number, or a string with a number, to the text of a decimal without an exponent.
+fn exact_decimal(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        _ => return None,
+    };
+    let plain = match text.as_str() {
+        "INF" => "Infinity".into(),
+        "-INF" => "-Infinity".into(),
+        text => decimal::plain(text)?,
+    };
+    (plain.trim_start_matches('-').len() <= MAX_DECIMAL).then(|| plain.into_owned())
+}
