@@ -28,15 +28,17 @@ pub(crate) struct Browser<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) nats: &'a Path,
     pub(crate) chromium: &'a Path,
-    /// Whether to run the tests on a file of 1 GB too.
+    /// Whether to run the slow tests too.
     pub(crate) full: bool,
+    /// Whether to run the tests on a file of 1 GB too.
+    pub(crate) large: bool,
     /// Whether every connection to a gateway runs through a proxy that delays and stalls messages at random.
     pub(crate) jitter: bool,
 }
 
 /// Runs the SDK's tests in Node. The tests start Sluice themselves.
 pub(crate) fn check_sdk(browser: &Browser<'_>) -> Result<()> {
-    script(browser, "test:integration").live()
+    script(browser, "test:integration").quiet(&browser.layout.log("sdk-test"))
 }
 
 /// Starts Sluice, runs the page's end-to-end tests against it, and stops it.
@@ -51,7 +53,7 @@ pub(crate) fn check(browser: &Browser<'_>) -> Result<()> {
 fn with_data(browser: &Browser<'_>, data_dir: &Path) -> Result<()> {
     let layout = browser.layout;
     datasets::seed(layout, data_dir)?;
-    let heavy = if browser.full { heavy_datasets(layout)? } else { PathBuf::new() };
+    let heavy = if browser.large { heavy_datasets(layout)? } else { PathBuf::new() };
     let port = free_port()?;
     let log = layout.log("browser-sluice");
     let mut sluice = Run::new("Sluice", layout.sluice(false))
@@ -69,7 +71,7 @@ fn with_data(browser: &Browser<'_>, data_dir: &Path) -> Result<()> {
             .env("SLUICE_URL", format!("http://127.0.0.1:{port}"))
             .env("SLUICE_DATA_DIR", data_dir)
             .env("SLUICE_HEAVY_DATASETS", heavy)
-            .live()
+            .quiet(&layout.log("browser-test"))
     });
     let stopped = stop(&mut sluice);
     if tested.is_err() || stopped.is_err() {
@@ -89,6 +91,7 @@ fn script(browser: &Browser<'_>, name: &str) -> Run {
         .env("SLUICE_BIN", browser.layout.sluice(false))
         .env("SLUICE_NATS_SERVER", browser.nats)
         .env("CHROMIUM_PATH", browser.chromium);
+    let run = if browser.full { run.env("SLUICE_FULL", "1") } else { run };
     if browser.jitter { run.env("SLUICE_JITTER_MS", JITTER_MS) } else { run }
 }
 

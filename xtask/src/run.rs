@@ -191,7 +191,7 @@ pub(crate) fn is_program(path: &Path) -> bool {
 /// Prints the beginning of a log, where npm gives its reason, and the end, where tests give theirs.
 pub(crate) fn show(log: &Path) {
     let text = fs::read(log).unwrap_or_default();
-    for line in ends(&String::from_utf8_lossy(&text), 15, 25) {
+    for line in ends(&String::from_utf8_lossy(&text), 15, 100) {
         eprintln!("    {line}");
     }
 }
