@@ -30,11 +30,12 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     nats::check_named()?;
     let started = Instant::now();
     let full = options.full;
-    let (mut steps, mut beside) = (Steps::default(), Steps::default());
+    let mut steps = Steps::default();
     let (binary_sender, binary) = mpsc::channel();
     let (tools_sender, tools) = mpsc::channel();
-    let (rust, web) = thread::scope(|scope| {
-        let web = scope.spawn(|| {
+    let (rust, (web, beside)) = thread::scope(|scope| {
+        let web = scope.spawn(move || {
+            let mut beside = Steps::default();
             let Tools { rust, web } = Tools::prepare(layout, &mut beside);
             // the other end is gone only after a panic, which fails the whole check
             let _ = tools_sender.send(rust);
@@ -43,7 +44,7 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
             if !options.under_load {
                 web.run(&mut beside, "");
             }
-            web
+            (web, beside)
         });
         let built = build(layout, &mut steps, |is_built| {
             let _ = binary_sender.send(is_built);
