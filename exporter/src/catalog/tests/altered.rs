@@ -8,14 +8,12 @@ fn of_all(dataset: &dyn Dataset) -> Query {
     Query { columns, filter: Filter::all(), params: Map::new(), limit: None }
 }
 
+/// A statement that changes the table, the error of the dataset that was loaded before it, and the columns after it.
+type Step<'a> = (&'a str, Option<&'a str>, &'a [(&'a str, ColumnType)]);
+
 /// Loads `text` again after each statement, and checks the columns that the dataset offers, the error of the dataset that was
 /// loaded before the statement, and that the newly loaded dataset can be read.
-async fn check(
-    fixture: &Fixture,
-    database: &DatabaseConnection,
-    text: &str,
-    steps: &[(&str, Option<&str>, &[(&str, ColumnType)])],
-) {
+async fn check(fixture: &Fixture, database: &DatabaseConnection, text: &str, steps: &[Step<'_>]) {
     let mut before = fixture.load(text).await.unwrap().datasets.remove(0);
     for (statement, error, columns) in steps {
         database.execute_unprepared(statement).await.unwrap();
