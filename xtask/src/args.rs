@@ -15,11 +15,12 @@ cargo xtask: builds, starts, checks and measures Sluice
       --release      build with optimisations: a slower build, a faster program
       --catalog F    offer the datasets of this catalog file, in place of the demo
 
-  cargo xtask test [--full] [--under-load]
-      Runs everything that CI checks: format, clippy, Rust tests, doc tests, the page's tests, and a real browser.
+  cargo xtask test [--slow] [--full] [--under-load]
+      Runs what CI checks at each change: format, clippy, Rust tests, doc tests, the page's tests, and a real browser.
       Installs what it needs, or says in one line what is missing.
-      --full         also run the heavy tests on millions of rows, the tests under load, the browser over a slow and
-                     jittering network, and `containers`
+      --slow         also run the slow tests, which CI runs before each merge
+      --full         also run the slow tests, the heavy tests on millions of rows, the tests under load, the browser over
+                     a slow and jittering network, and `containers`
       --under-load   run all tests three times while two other processes keep both cores busy
 
   cargo xtask lint-ops
@@ -87,6 +88,7 @@ pub(crate) struct BenchOptions {
 
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct TestOptions {
+    pub(crate) slow: bool,
     pub(crate) full: bool,
     pub(crate) under_load: bool,
 }
@@ -161,6 +163,7 @@ fn test(parser: &mut Parser) -> Result<TestOptions, String> {
     let mut test = TestOptions::default();
     while let Some(arg) = parser.next().map_err(describe)? {
         match arg {
+            Arg::Long("slow") => test.slow = true,
             Arg::Long("full") => test.full = true,
             Arg::Long("under-load") => test.under_load = true,
             other => return Err(unknown("test", &other)),
@@ -271,10 +274,12 @@ mod tests {
     }
 
     #[test]
-    fn test_takes_full_and_under_load() {
-        assert_eq!(parsed("test"), Ok(Task::Test(TestOptions::default())));
-        assert_eq!(parsed("test --full"), Ok(Task::Test(TestOptions { full: true, under_load: false })));
-        assert_eq!(parsed("test --under-load"), Ok(Task::Test(TestOptions { full: false, under_load: true })));
+    fn test_takes_slow_full_and_under_load() {
+        let none = TestOptions::default;
+        assert_eq!(parsed("test"), Ok(Task::Test(none())));
+        assert_eq!(parsed("test --slow"), Ok(Task::Test(TestOptions { slow: true, ..none() })));
+        assert_eq!(parsed("test --full"), Ok(Task::Test(TestOptions { full: true, ..none() })));
+        assert_eq!(parsed("test --under-load"), Ok(Task::Test(TestOptions { under_load: true, ..none() })));
     }
 
     #[test]

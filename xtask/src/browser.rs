@@ -29,7 +29,7 @@ pub(crate) struct Browser<'a> {
     pub(crate) nats: &'a Path,
     pub(crate) chromium: &'a Path,
     /// Whether to run the slow tests too.
-    pub(crate) full: bool,
+    pub(crate) slow: bool,
     /// Whether to run the tests on a file of 1 GB too.
     pub(crate) large: bool,
     /// Whether every connection to a gateway runs through a proxy that delays and stalls messages at random.
@@ -91,7 +91,7 @@ fn script(browser: &Browser<'_>, name: &str) -> Run {
         .env("SLUICE_BIN", browser.layout.sluice(false))
         .env("SLUICE_NATS_SERVER", browser.nats)
         .env("CHROMIUM_PATH", browser.chromium);
-    let run = if browser.full { run.env("SLUICE_FULL", "1") } else { run };
+    let run = if browser.slow { run } else { run.env("SLUICE_QUICK", "1") };
     if browser.jitter { run.env("SLUICE_JITTER_MS", JITTER_MS) } else { run }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     node::check()?;
     nats::check_named()?;
     let started = Instant::now();
-    let full = options.full;
+    let slow = options.slow || options.full;
     let mut steps = Steps::default();
     let (binary_sender, binary) = mpsc::channel();
     let (tools_sender, tools) = mpsc::channel();
@@ -40,7 +40,7 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
             // the other end is gone only after a panic, which fails the whole check
             let _ = tools_sender.send(rust);
             let is_built = binary.recv().unwrap_or(false);
-            let web = WebTests { layout, tools: web.filter(|_| is_built), full };
+            let web = WebTests { layout, tools: web.filter(|_| is_built), slow, large: options.full };
             if !options.under_load {
                 web.run(&mut beside, "");
             }
@@ -51,7 +51,7 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
         });
         let tools = tools.recv().ok().flatten();
         let env = built.and(tools).map(|tools| tools::rust_env(layout, &tools));
-        let rust = RustTests { layout, env, full };
+        let rust = RustTests { layout, env, slow };
         if !options.under_load {
             rust.run(&mut steps, "");
         }
@@ -62,7 +62,7 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
         suites::run_under_load(&rust, &web, &mut steps, LOADED_RUNS);
         return Ok(steps.summary(started.elapsed()));
     }
-    if full {
+    if options.full {
         rust.run_heavy(&mut steps);
         let mut jittering = Steps::default();
         web.run_with_jitter(&mut jittering);

@@ -240,7 +240,7 @@ fn find(folder: &Path, parts: &[&str]) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn sqlite_and_a_folder_are_restored_from_a_folder_and_a_damaged_backup_is_refused() {
+async fn slow_sqlite_and_a_folder_are_restored_from_a_folder_and_a_damaged_backup_is_refused() {
     let folder = TempDir::new().unwrap();
     let to = folder.path().to_str().unwrap();
     let fleet = Fleet::start(Plan { exporters: 2, settings: settings(), ..Plan::default() }).await;
@@ -281,7 +281,7 @@ async fn sqlite_and_a_folder_are_restored_from_a_folder_and_a_damaged_backup_is_
 }
 
 #[tokio::test]
-async fn postgres_is_restored_from_an_encrypted_backup_in_a_bucket() {
+async fn slow_postgres_is_restored_from_an_encrypted_backup_in_a_bucket() {
     let bucket = S3Server::start().await.bucket().await;
     let keys = TempDir::new().unwrap();
     let identity = keys.path().join("identity.txt");

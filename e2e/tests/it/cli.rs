@@ -325,7 +325,7 @@ async fn a_second_up_and_a_port_in_use_are_refused_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn ctrl_c_ends_every_process_and_the_next_up_has_all_exports() {
+async fn slow_ctrl_c_ends_every_process_and_the_next_up_has_all_exports() {
     let work_dir = WorkDir::new().await;
     let mut up = work_dir.up().await;
     let rest = work_dir.rest(&up.url).await;

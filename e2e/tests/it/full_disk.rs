@@ -150,7 +150,7 @@ async fn an_export_fails_with_a_clear_cause_when_the_file_store_is_full() {
 }
 
 #[tokio::test]
-async fn an_export_fails_with_a_clear_cause_when_the_disk_of_temporary_files_is_full() {
+async fn slow_an_export_fails_with_a_clear_cause_when_the_disk_of_temporary_files_is_full() {
     for full_disk in FullDisk::all() {
         let spool = tempfile::tempdir().expect("the folder for temporary files is writable");
         let fixture = Fixture::start(full_disk, |_| spool.path().to_owned(), spool.path()).await;

@@ -282,7 +282,7 @@ async fn the_gateway_refuses_hostile_names_over_rest() {
 }
 
 #[tokio::test]
-async fn hostile_values_are_data_in_every_dataset() {
+async fn slow_hostile_values_are_data_in_every_dataset() {
     let fixture = Fixture::start().await;
     let before = fixture.contents().await;
     let rest = fixture.fleet.rest();

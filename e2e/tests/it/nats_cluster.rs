@@ -48,7 +48,7 @@ async fn await_replicas(operator: &Bus) -> String {
 }
 
 #[tokio::test]
-async fn an_export_continues_when_the_leader_of_its_stream_dies() {
+async fn slow_an_export_continues_when_the_leader_of_its_stream_dies() {
     install_tls_provider();
     let plan = Plan { nats_cluster: true, postgres: true, settings: ExportPause::settings(), ..Plan::default() };
     let mut fleet = Fleet::start(plan).await;

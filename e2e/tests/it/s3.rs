@@ -115,7 +115,7 @@ async fn a_canceled_export_leaves_no_object_in_the_bucket() {
 }
 
 #[tokio::test]
-async fn the_gateway_reads_by_presigned_urls_and_resumes_after_a_cut_connection() {
+async fn slow_the_gateway_reads_by_presigned_urls_and_resumes_after_a_cut_connection() {
     let fixture = Fixture::start().await;
     let Fixture { fleet, proxy, .. } = &fixture;
     let mut client = fleet.client().await;

@@ -163,7 +163,7 @@ fn assert_isolated(done: &Export, file: &str, other: &str, rows: u64, what: &Val
 }
 
 #[tokio::test]
-async fn every_range_and_window_reads_only_rows_of_one_tenant() {
+async fn slow_every_range_and_window_reads_only_rows_of_one_tenant() {
     let fixture = Fixture::start().await;
     let joined = acme_rows(ROWS) - 3;
     // No tenant sees the three orders of acme with a customer of globex in the join.
@@ -199,7 +199,7 @@ async fn every_range_and_window_reads_only_rows_of_one_tenant() {
 }
 
 #[tokio::test]
-async fn no_estimate_preview_or_count_reveals_rows_of_another_tenant() {
+async fn slow_no_estimate_preview_or_count_reveals_rows_of_another_tenant() {
     let fixture = Fixture::start().await;
     let rest = fixture.rest("acme", "alice");
     let no_filter = json!({});

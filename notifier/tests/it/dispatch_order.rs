@@ -84,7 +84,7 @@ async fn a_small_export_runs_at_once_beside_two_hundred_of_another_user() {
 }
 
 #[tokio::test]
-async fn two_hundred_exports_of_one_tenant_all_end() {
+async fn slow_two_hundred_exports_of_one_tenant_all_end() {
     let h = Harness::new().await;
     advertise(&h.bus, 5, 4).await;
     submit_many(&h, &owner("a", "ann"), Lane::Bulk, 200).await;

@@ -20,7 +20,7 @@ const BURNERS: usize = 2;
 /// The tests that always run on the installed PostgreSQL and on the newest one: those of its types.
 const TYPES_OF_POSTGRES: &str =
     "package(exporter) & test(/^dataset::postgres::tests::(types|type_values|printed|natives)/)";
-/// The tests that `--full` runs on the installed PostgreSQL, and again on the newest one, which is built without the library for
+/// The tests that `--slow` runs on the installed PostgreSQL, and again on the newest one, which is built without the library for
 /// collations that the excluded test creates.
 const ON_EACH_POSTGRES: &str =
     "package(exporter) & test(/^dataset::postgres::/) & not test(/only_the_same_bytes_are_the_same_tenant/)";
@@ -32,7 +32,7 @@ pub(super) struct RustTests<'a> {
     pub(super) layout: &'a Layout,
     pub(super) env: Option<Vec<(&'static str, PathBuf)>>,
     /// Whether to run the slow tests too.
-    pub(super) full: bool,
+    pub(super) slow: bool,
 }
 
 impl RustTests<'_> {
@@ -42,12 +42,12 @@ impl RustTests<'_> {
         let Some(env) = &self.env else {
             return ["Rust tests", "doc tests"].iter().for_each(|test| steps.skip(&name(test), PREPARATION_FAILED));
         };
-        let profile = if self.full { "full" } else { "default" };
+        let profile = if self.slow { "slow" } else { "default" };
         let nextest = || nextest(self.layout, env).args(["--profile", profile]);
         steps.run(&name("Rust tests"), || nextest().live());
         if let Some((_, newest)) = env.iter().find(|(name, _)| *name == postgres::NEWEST_NAMED_BY) {
             steps.run(&name("Rust tests on the newest PostgreSQL"), || {
-                let tests = if self.full { ON_EACH_POSTGRES } else { TYPES_OF_POSTGRES };
+                let tests = if self.slow { ON_EACH_POSTGRES } else { TYPES_OF_POSTGRES };
                 nextest().env(postgres::NAMED_BY, newest).args(["-E", tests]).live()
             });
         }
@@ -87,14 +87,16 @@ pub(super) struct WebTests<'a> {
     pub(super) layout: &'a Layout,
     pub(super) tools: Option<WebTools>,
     /// Whether to run the slow tests too.
-    pub(super) full: bool,
+    pub(super) slow: bool,
+    /// Whether to run the tests on a file of 1 GB too.
+    pub(super) large: bool,
 }
 
 impl WebTests<'_> {
     /// Runs the SDK's and the browser's tests, whose output goes to logs. `suffix` ends the name of each step.
     pub(super) fn run(&self, steps: &mut Steps, suffix: &str) {
         // a file of 1 GB needs a quiet machine and a fast connection
-        self.run_over(steps, suffix, self.full && suffix.is_empty(), false);
+        self.run_over(steps, suffix, self.large && suffix.is_empty(), false);
     }
 
     /// Runs the same tests over a network that delays and stalls messages at random.
@@ -107,7 +109,7 @@ impl WebTests<'_> {
         let Some(WebTools { nats, chromium }) = &self.tools else {
             return ["SDK test", "browser test"].iter().for_each(|test| steps.skip(&name(test), PREPARATION_FAILED));
         };
-        let browser = Browser { layout: self.layout, nats, chromium, full: self.full, large, jitter };
+        let browser = Browser { layout: self.layout, nats, chromium, slow: self.slow, large, jitter };
         steps.run_parallel(&name("SDK test"), || browser::check_sdk(&browser));
         steps.run_parallel(&name("browser test"), || browser::check(&browser));
     }

@@ -100,7 +100,7 @@ fn write_parquet(path: &Path, compression: ParquetCompression) {
 }
 
 #[tokio::test]
-async fn an_export_of_a_damaged_parquet_file_never_looks_complete() {
+async fn slow_an_export_of_a_damaged_parquet_file_never_looks_complete() {
     let catalog = CatalogFile::new("[[dataset]]\nname = \"numbers\"\nfiles = \"numbers.parquet\"\n");
     let path = catalog.dir.path().join("numbers.parquet");
     write_parquet(&path, ParquetCompression::Snappy);
@@ -381,7 +381,7 @@ async fn write_rounds(source: &SourceDatabase, from: i64) {
 }
 
 #[tokio::test]
-async fn a_lost_connection_costs_an_attempt_and_no_row() {
+async fn slow_a_lost_connection_costs_an_attempt_and_no_row() {
     let fixture = Fixture::start(ROWS).await;
     let rest = fixture.fleet.rest();
     // Three rounds before the first snapshot.

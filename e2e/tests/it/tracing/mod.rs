@@ -248,7 +248,7 @@ async fn all_exports_of_a_session_continue_the_trace_of_its_handshake() {
 }
 
 #[tokio::test]
-async fn a_collector_that_never_answers_does_not_affect_exports() {
+async fn slow_a_collector_that_never_answers_does_not_affect_exports() {
     // This listener accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", silent.local_addr().expect("bound"));
