@@ -1,77 +1,11 @@
 //! Frames that violate the WebSocket protocol (RFC 6455), as bytes on a TCP connection, and the close code of each.
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
+use tokio::io::AsyncWriteExt;
+
+use super::{
+    raw_socket::{CLOSE, FIRST_TEXT, LAST_CONTINUATION, PING, PONG, TEXT, close_code, frame, open},
+    support::Gateway,
 };
-
-use super::support::Gateway;
-
-/// The mask of every masked frame of these tests.
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-/// The first byte of a whole text frame, and of the first and the last frame of a fragmented text message.
-const TEXT: u8 = 0x81;
-const FIRST_TEXT: u8 = 0x01;
-const LAST_CONTINUATION: u8 = 0x80;
-const CLOSE: u8 = 0x88;
-const PING: u8 = 0x89;
-const PONG: u8 = 0x8a;
-
-/// A masked frame with this first byte, as clients must send it.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..=125 => bytes.push(0x80 | length as u8),
-        length => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(&MASK);
-    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    bytes
-}
-
-/// Opens a session on a new TCP connection, and reads the response to its handshake.
-async fn open(gateway: &Gateway) -> TcpStream {
-    let address = gateway.url.trim_start_matches("http://");
-    let mut socket = TcpStream::connect(address).await.expect("the gateway listens");
-    let token = gateway.token("alice", "acme");
-    let request = format!(
-        "GET /v1/ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Authorization: Bearer {token}\r\n\r\n"
-    );
-    socket.write_all(request.as_bytes()).await.expect("the request is sent");
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(socket.read_u8().await.expect("the gateway answers the handshake"));
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-    socket
-}
-
-/// Reads the server's frames until its close frame, and returns the status code of the close frame.
-async fn close_code(socket: &mut TcpStream) -> u16 {
-    let reading = async {
-        loop {
-            let (first, length) = (socket.read_u8().await?, socket.read_u8().await?);
-            assert_eq!(length & 0x80, 0, "a server masks no frame");
-            let length = match length {
-                126 => u64::from(socket.read_u16().await?),
-                127 => socket.read_u64().await?,
-                short => u64::from(short),
-            };
-            let mut payload = vec![0; length as usize];
-            socket.read_exact(&mut payload).await?;
-            if first == CLOSE {
-                return Ok::<_, std::io::Error>(u16::from_be_bytes([payload[0], payload[1]]));
-            }
-        }
-    };
-    timeout(testkit::DEADLINE, reading).await.expect("a close frame in time").expect("a close frame before the end")
-}
 
 /// Sends bytes on a new session, and returns the close code of the session.
 async fn code_after(gateway: &Gateway, bytes: &[u8]) -> u16 {

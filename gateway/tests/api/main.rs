@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod conformance;
 mod credits;
 mod dataset_access;
 mod events;
 mod frames;
 mod identity;
 mod joined_exports;
+mod raw_socket;
 mod requests;
 mod security_headers;
 mod sessions;
