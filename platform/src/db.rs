@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 use tracing::log::LevelFilter;
 
-use crate::{config::DatabaseConfig, secret::Secret};
+use crate::{config::DatabaseConfig, secret::Secret, units::HumanDuration};
 
 /// How long a SQLite writer waits for another writer to finish.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,7 +32,10 @@ pub async fn connect_read_only(
     max_connections: u32,
     lock_timeout: Duration,
 ) -> Result<DatabaseConnection, DbErr> {
-    let config = DatabaseConfig { url: sqlite_read_only(file), max_connections, ..DatabaseConfig::default() };
+    // a new connection waits for the lock too, and then says so
+    let acquire_timeout = HumanDuration::from_secs(lock_timeout.as_secs() + 10);
+    let config =
+        DatabaseConfig { url: sqlite_read_only(file), max_connections, acquire_timeout, ..DatabaseConfig::default() };
     open(&config, lock_timeout).await
 }
 

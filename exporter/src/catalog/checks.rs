@@ -28,6 +28,29 @@ pub(super) fn check_tenant_columns<'a>(
     }
 }
 
+/// Returns a fault if a query of SQLite has two columns of one name, because only the first of them could be read, or if
+/// the catalog file declares no columns for the query. `found` are the columns of the query, as `query_columns` returns
+/// them; it is empty for a table.
+pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String]) -> Result<(), Refusal> {
+    for column in found {
+        let Some((name, number)) = column.rsplit_once(':') else { continue };
+        if number.bytes().all(|byte| byte.is_ascii_digit()) && found.iter().any(|other| other == name) {
+            let detail = format!("two columns of its query are called `{name}`: give each a name of its own with AS");
+            return Err(Refusal::Fault(at, detail));
+        }
+    }
+    if spec.columns.is_empty() && !found.is_empty() {
+        let names: Vec<_> = found.iter().map(|name| format!("`{name}`")).collect();
+        let detail = format!(
+            "SQLite does not know the types of a query: declare each column with its `type` in a [[dataset.column]]; the query \
+             has {}",
+            names.join(", ")
+        );
+        return Err(Refusal::Fault(at, detail));
+    }
+    Ok(())
+}
+
 /// Returns a refusal if a column is declared with a type that may change values of its type in the source. `found` are
 /// the columns of the source. Files in Parquet and Arrow IPC (`is_file`) keep their own types.
 pub(super) fn check_declared_types(spec: &DatasetSpec, found: &[Column], is_file: bool) -> Result<(), Refusal> {

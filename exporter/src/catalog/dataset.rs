@@ -7,8 +7,8 @@ use tracing::warn;
 
 use super::{
     checks::{
-        check_declared_types, check_postgres_keys, check_rights, check_tenant_columns, classify_probe_error,
-        differing_rows,
+        check_declared_types, check_postgres_keys, check_query_columns, check_rights, check_tenant_columns,
+        classify_probe_error, differing_rows,
     },
     fault::Refusal,
     rules,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     dataset::{
         Dataset, DatasetError, DatasetInfo, FileKind, Files, Key, PostgresRows, PostgresServer, SqlRows,
-        sql::{KnownColumns, Source, SqlDialect, SqliteFile, named_table, table_columns, with_zones},
+        sql::{KnownColumns, Source, SqlDialect, SqliteFile, named_table, query_columns, table_columns, with_zones},
     },
     template,
 };
@@ -83,6 +83,7 @@ async fn sqlite(at: usize, spec: &DatasetSpec, rows: Source, file: Arc<SqliteFil
     let found = table_columns(&db, &rows).await.map_err(failed)?;
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
     let is_table = matches!(rows, Source::Table(_));
+    check_query_columns(at, spec, &query_columns(&db, &rows).await.map_err(failed)?)?;
     let known = KnownColumns::new(&found, spec.columns.is_empty());
     // the columns of a query are unknown to SQLite: their types must be declared
     let columns = if all_typed(spec) { spec.columns() } else { merged(spec, found).map_err(failed)? };

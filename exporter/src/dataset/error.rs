@@ -148,6 +148,15 @@ pub enum DatasetError {
         "column `{0}` is of another type than in the first file, or than when the catalog was loaded: write the column with one type in all files"
     )]
     Changed(String),
+    /// A value of a file is beyond the range of the column's type in the dataset.
+    #[error(
+        "column `{0}`: a value is beyond the range of the type that holds the values of the other files, or of the type when the \
+         catalog was loaded: write the column with one type in all files"
+    )]
+    OutOfRange(String),
+    /// The files that caused the dataset to leave out a column have changed since the catalog was loaded.
+    #[error("its files have changed since the catalog was loaded, and the catalog is loaded again")]
+    Repaired,
     /// A column of a table is gone or has another type than when the catalog was loaded.
     #[error(
         "column `{0}` of its table was dropped or has another type than when the catalog was loaded, and the catalog is loaded again"
@@ -271,6 +280,8 @@ impl DatasetError {
             | Self::Slow(_)
             | Self::Changed(_)
             | Self::Altered(_)
+            | Self::OutOfRange(_)
+            | Self::Repaired
             | Self::Rewritten
             | Self::TooLarge(_)
             | Self::Csv(_) => return self.to_string(),
@@ -285,7 +296,7 @@ impl DatasetError {
                 source.is_newer()
             }
             Self::Shared(error) => error.is_newer(),
-            Self::NewColumn(_) | Self::BrokenGuess(_) | Self::Changed(_) => true,
+            Self::NewColumn(_) | Self::BrokenGuess(_) | Self::Changed(_) | Self::OutOfRange(_) | Self::Repaired => true,
             _ => false,
         }
     }
@@ -311,7 +322,7 @@ impl DatasetError {
             Self::Garbled(_) | Self::Rewritten | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
             // the next attempt may find a newer catalog
             Self::Scanning | Self::NewColumn(_) | Self::BrokenGuess(_) => true,
-            Self::Changed(_) | Self::Altered(_) | Self::MissingColumn(_) => true,
+            Self::Changed(_) | Self::OutOfRange(_) | Self::Repaired | Self::Altered(_) | Self::MissingColumn(_) => true,
         }
     }
 }

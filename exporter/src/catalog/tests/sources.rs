@@ -221,3 +221,36 @@ async fn a_column_that_the_exporter_may_not_read_is_reported_at_its_line() {
     }
     database.db.execute_unprepared("DROP OWNED BY clerk; DROP ROLE clerk").await.unwrap();
 }
+
+#[tokio::test]
+async fn the_columns_of_a_query_of_sqlite_are_declared_and_have_different_names() {
+    let fixture = Fixture::new().await;
+    let dataset = |query: &str, columns: &str| {
+        format!(
+            "[source.d]\nkind = \"sqlite\"\npath = \"demo.db\"\n[[dataset]]\nname = \"m\"\nfrom = \"d\"\n\
+             query = \"{query}\"\n{columns}"
+        )
+    };
+    let n = "[[dataset.column]]\nname = \"n\"\ntype = \"int\"\n";
+    for (query, columns, expected) in [
+        ("SELECT 1 AS n, 2 AS n", n, Some("two columns of its query are called `n`")),
+        (
+            "SELECT a.id AS n, b.id AS n FROM menus AS a JOIN menus AS b USING (id)",
+            n,
+            Some("give each a name of its own"),
+        ),
+        (
+            "SELECT 1 AS n, 2 AS m",
+            "",
+            Some("declare each column with its `type` in a [[dataset.column]]; the query has `n`, `m`"),
+        ),
+        ("SELECT 1 AS n, 2 AS \\\"n:x\\\"", n, None),
+        ("SELECT 1 AS n, 2 AS m", n, None),
+    ] {
+        let faults = fixture.faults(&dataset(query, columns)).await;
+        match expected {
+            None => assert_eq!(faults, [], "{query}"),
+            Some(words) => assert!(faults[0].0 == Some(4) && faults[0].1.contains(words), "{query}: {faults:?}"),
+        }
+    }
+}

@@ -4,7 +4,7 @@
 use std::{fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
 use polars_arrow::{
-    datatypes::{ArrowDataType, ArrowSchema},
+    datatypes::{ArrowDataType, ArrowSchema, Field as ArrowField},
     io::ipc::format::ipc::{BufferRef, MessageHeaderRef, MessageRef, RecordBatchRef, planus::ReadAsRoot},
 };
 
@@ -19,12 +19,29 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// The error for bytes that are not a valid Arrow IPC message.
 const BROKEN: DatasetError = DatasetError::Garbled("a batch of rows is damaged");
+/// The error for a compressed column of views that has an empty buffer, because the reader of polars expects the size of
+/// each compressed buffer at its beginning. Writers add such a buffer if no value of a batch has more than 12 bytes.
+const EMPTY_VIEWS: DatasetError = DatasetError::Lacking(
+    "views of texts or bytes are compressed, and a batch has no value of more than 12 bytes, which is not supported: write the \
+     column as plain strings, or the file without compression",
+);
+
+/// The maximum number of buffers of a column of views that are checked for [`EMPTY_VIEWS`].
+const MAX_VIEW_BUFFERS: usize = 1 << 16;
+
+/// A column of a file, as the check of its batches needs it.
+struct Column {
+    name: String,
+    dtype: ArrowDataType,
+    /// Whether the column is read.
+    wanted: bool,
+}
 
 /// Checks the sizes of the record batches of an Arrow IPC file before they are decoded. The header of each batch states
 /// the sizes of its columns.
 pub(super) struct Batches {
     file: File,
-    columns: Vec<(ArrowDataType, bool)>,
+    columns: Vec<Column>,
     max_size: u64,
     header: Vec<u8>,
 }
@@ -33,8 +50,11 @@ impl Batches {
     /// Creates a check for a file with this schema. The check refuses a record batch whose columns at the indexes
     /// `wanted` take more than `max_size` bytes of memory in total.
     pub(super) fn new(file: File, schema: &ArrowSchema, wanted: &[usize], max_size: u64) -> Self {
-        let wanted = |at: usize| wanted.contains(&at);
-        let columns = schema.iter_values().enumerate().map(|(at, field)| (field.dtype.clone(), wanted(at)));
+        let columns = schema.iter_values().enumerate().map(|(at, field)| Column {
+            name: field.name.to_string(),
+            dtype: field.dtype.clone(),
+            wanted: wanted.contains(&at),
+        });
         Self { file, columns: columns.collect(), max_size, header: Vec::new() }
     }
 
@@ -97,15 +117,9 @@ impl Batches {
         Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
     }
 
-    /// Returns the size of a record batch in memory, in bytes. `columns` has the type of each column, and whether the
-    /// size includes the column; if `columns` is None, the size includes all columns. `body` is the file offset at
-    /// which the buffers of the batch begin.
-    fn bytes(
-        &self,
-        batch: RecordBatchRef<'_>,
-        body: u64,
-        columns: Option<&[(ArrowDataType, bool)]>,
-    ) -> Result<u64, DatasetError> {
+    /// Returns the size of a record batch in memory, in bytes. The size includes the wanted columns; if `columns` is
+    /// None, it includes all buffers. `body` is the file offset at which the buffers of the batch begin.
+    fn bytes(&self, batch: RecordBatchRef<'_>, body: u64, columns: Option<&[Column]>) -> Result<u64, DatasetError> {
         let mut buffers = batch.buffers().map_err(|_| BROKEN)?.ok_or(BROKEN)?.iter();
         let packed = batch.compression().map_err(|_| BROKEN)?.is_some();
         let mut sum = 0_u64;
@@ -118,12 +132,14 @@ impl Batches {
             return Ok(sum);
         };
         let mut variadic = batch.variadic_buffer_counts().map_err(|_| BROKEN)?.into_iter().flatten();
-        for (dtype, wanted) in columns {
-            let own = buffers_of(dtype, &mut variadic).ok_or(BROKEN)?;
-            for buffer in buffers.by_ref().take(own) {
-                if *wanted {
-                    count(buffer)?;
+        for Column { name, dtype, wanted } in columns {
+            let mut of_views = Vec::new();
+            let own = buffers_of(dtype, &mut variadic, 0, &mut of_views).ok_or(BROKEN)?;
+            for (at, buffer) in buffers.by_ref().take(own).enumerate().filter(|_| *wanted) {
+                if packed && buffer.length() == 0 && of_views.contains(&at) {
+                    return Err(EMPTY_VIEWS.in_column(name));
                 }
+                count(buffer)?;
             }
         }
         Ok(sum)
@@ -147,33 +163,40 @@ impl Batches {
     }
 }
 
-/// Returns the number of buffers that a column of this type has in a record batch. A column of a view type has two
-/// buffers, and as many further ones as the next item of `variadic` says. Returns None if `variadic` has no next item.
-fn buffers_of(dtype: &ArrowDataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
+/// Returns the number of the buffer after those of a column of this type, whose first buffer has the number `at`. Adds the
+/// numbers of the buffers that hold the values of views to `of_views`.
+///
+/// A column of a view type has two buffers, and as many further ones as the next item of `variadic` says. Returns None if
+/// `variadic` has no next item.
+fn buffers_of(
+    dtype: &ArrowDataType,
+    variadic: &mut impl Iterator<Item = i64>,
+    at: usize,
+    of_views: &mut Vec<usize>,
+) -> Option<usize> {
     use ArrowDataType as D;
-    Some(match dtype {
-        D::Null => 0,
-        D::Utf8 | D::LargeUtf8 | D::Binary | D::LargeBinary => 3,
-        D::Utf8View | D::BinaryView => 2 + usize::try_from(variadic.next()?).ok()?,
-        D::List(field) | D::LargeList(field) | D::Map(field, _) => 2 + buffers_of(&field.dtype, variadic)?,
-        D::FixedSizeList(field, _) => 1 + buffers_of(&field.dtype, variadic)?,
-        D::Struct(fields) => {
-            let mut count = 1;
-            for field in fields {
-                count += buffers_of(&field.dtype, variadic)?;
-            }
-            count
+    let mut of_all = |fields: &[ArrowField], mut at: usize| {
+        for field in fields {
+            at = buffers_of(&field.dtype, variadic, at, of_views)?;
         }
-        D::Union(union) => {
-            let mut count = if union.mode.is_sparse() { 1 } else { 2 };
-            for field in &union.fields {
-                count += buffers_of(&field.dtype, variadic)?;
-            }
-            count
+        Some(at)
+    };
+    match dtype {
+        D::Null => Some(at),
+        D::Utf8 | D::LargeUtf8 | D::Binary | D::LargeBinary => Some(at + 3),
+        D::Utf8View | D::BinaryView => {
+            let end = (at + 2).checked_add(usize::try_from(variadic.next()?).ok()?)?;
+            // a damaged count may be far beyond the buffers of the batch
+            of_views.extend((at + 2..end).take(MAX_VIEW_BUFFERS));
+            Some(end)
         }
-        D::Extension(extension) => buffers_of(&extension.inner, variadic)?,
-        _ => 2,
-    })
+        D::List(field) | D::LargeList(field) | D::Map(field, _) => of_all(std::slice::from_ref(field), at + 2),
+        D::FixedSizeList(field, _) => of_all(std::slice::from_ref(field), at + 1),
+        D::Struct(fields) => of_all(fields, at + 1),
+        D::Union(union) => of_all(&union.fields, if union.mode.is_sparse() { at + 1 } else { at + 2 }),
+        D::Extension(extension) => buffers_of(&extension.inner, variadic, at, of_views),
+        _ => Some(at + 2),
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +231,22 @@ mod tests {
             Column::new("large".into(), large),
         ];
         DataFrame::new_infer_height(columns).unwrap()
+    }
+
+    #[test]
+    fn the_buffers_of_views_are_found_at_any_depth() {
+        let field = |name: &str, dtype| ArrowField::new(name.into(), dtype, true);
+        let list = ArrowDataType::List(Box::new(field("item", ArrowDataType::BinaryView)));
+        let record = ArrowDataType::Struct(vec![
+            field("n", ArrowDataType::Int64),
+            field("l", list),
+            field("s", ArrowDataType::Utf8View),
+        ]);
+        let mut of_views = Vec::new();
+        // a bitmap; two buffers of numbers; a list with two buffers and views with three; views with four
+        let end = buffers_of(&record, &mut [1, 2].into_iter(), 0, &mut of_views);
+        assert_eq!((end, of_views), (Some(1 + 2 + 2 + 3 + 4), vec![7, 10, 11]));
+        assert_eq!(buffers_of(&ArrowDataType::Utf8View, &mut [-1].into_iter(), 0, &mut vec![]), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -51,6 +52,8 @@ pub struct Files {
     /// For Parquet and Arrow IPC without declared columns: the names of all columns of all files at the load of the
     /// catalog. None for all other datasets, and for several remote files, of which only the first one was read.
     known: Option<Arc<BTreeSet<String>>>,
+    /// The local files because of which the dataset leaves out a column, with their versions at the load of the catalog.
+    withheld_by: Arc<[(PathBuf, FileVersion)]>,
     /// The number of rows. None if the dataset has several files, or if its file does not record the number.
     rows: Option<u64>,
     /// True once an export has found a column that this dataset lacks, or a value that does not fit its guessed type:
@@ -78,7 +81,7 @@ impl Files {
             let Found { columns, optional, notes } = scan::find(&location, kind, scan::MAX_WAIT).await?;
             let schema: Schema =
                 columns.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();
-            info.notes.extend(notes.into_iter().chain(partitions::note(&names, &schema)));
+            info.notes.extend(notes.into_iter().chain(partitions::note(&location, &names, &schema)));
             return Ok(Self {
                 info: DatasetInfo { columns, ..info },
                 location,
@@ -87,18 +90,20 @@ impl Files {
                 text_forms: Arc::default(),
                 known: None,
                 optional: Some(Arc::new(optional)),
+                withheld_by: Arc::default(),
                 rows: None,
                 outdated: Arc::default(),
             });
         }
         let file = location.fetch(&first.name).await?;
+        let first_version = FileVersion::of(&file)?;
         let (dataset, declared) = (info.name.clone(), info.columns.clone());
         let reading = tokio::task::spawn_blocking(move || read_schema(&dataset, file, kind, &declared));
         let FirstFile { columns, mapping, rows, notes } = reading.await?.map_err(|e| e.in_file(&first.name))?;
-        info.notes.extend(notes.into_iter().chain(partitions::note(&names, &mapping.schema)));
+        info.notes.extend(notes.into_iter().chain(partitions::note(&location, &names, &mapping.schema)));
         let is_declared = !info.columns.is_empty();
         info.columns = columns;
-        let nulls = mapping.nulls.clone();
+        let (nulls, lacks_types) = (mapping.nulls.clone(), !mapping.unsupported.is_empty());
         if let FileKind::Csv(dialect) = kind
             && location.is_local()
         {
@@ -120,6 +125,13 @@ impl Files {
             // an operator who declares columns leaves the others out on purpose, and needs no note
             info.notes.extend(widened.note().filter(|_| !is_declared));
         }
+        let mut withheld_by = Vec::new();
+        if !is_declared && location.is_local() {
+            if lacks_types || !widened.late.is_empty() {
+                withheld_by.push((PathBuf::from(&first.name), first_version));
+            }
+            withheld_by.append(&mut widened.withheld_by);
+        }
         let has_all = !is_declared && !kind.is_text() && (location.is_local() || names.len() == 1);
         let known = has_all.then(|| widened.schema.iter_names().map(ToString::to_string).chain(widened.late).collect());
         Ok(Self {
@@ -130,6 +142,7 @@ impl Files {
             schema: Arc::new(widened.schema),
             text_forms: Arc::new(widened.text_forms),
             optional: None,
+            withheld_by: withheld_by.into(),
             // the number of rows in several files is unknown before all are read
             rows: rows.filter(|_| names.len() == 1),
             outdated: Arc::default(),
@@ -156,6 +169,10 @@ impl Files {
         if let Some(gone) = query.columns.iter().find(|name| !self.schema.contains(name)) {
             return Err(DatasetError::NoColumn(gone.clone()));
         }
+        if self.withheld_by.iter().any(|(path, version)| FileVersion::at(path) != Some(*version)) {
+            self.outdated.store(true, Relaxed);
+            return Err(DatasetError::Repaired);
+        }
         let needed = needed_columns(query, RowFilter::new(&query.filter, &self.schema)?.as_ref());
         let Some(names) = runtime.block_on(unless_closed(sender, self.location.list()))? else { return Ok(()) };
         if names.is_empty() {
@@ -175,7 +192,8 @@ impl Files {
                     // a load reads only the first of several remote files, unless they are text
                     let reads_all = self.kind.is_text() || self.location.is_local() || names.len() == 1;
                     // a new load can't help a dataset whose declared column is missing
-                    let is_lost = matches!(e, DatasetError::MissingColumn(_)) && self.known.is_some();
+                    let is_declared = self.known.is_none() && self.optional.is_none();
+                    let is_lost = matches!(e, DatasetError::MissingColumn(_)) && !is_declared;
                     if reads_all && (e.is_newer() || is_lost) {
                         self.outdated.store(true, Relaxed);
                     }
@@ -317,7 +335,7 @@ impl Files {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
             let Some(cast) = widen::cast_exactly(column, dtype)? else {
                 // the error must not show the value
-                return Err(DatasetError::Changed(name.to_string()));
+                return Err(DatasetError::OutOfRange(name.to_string()));
             };
             frame.replace(name, cast)?;
         }

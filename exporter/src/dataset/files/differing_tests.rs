@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use polars::prelude::{Column as PolarsColumn, DataFrame, IpcWriter, ParquetWriter, SerWriter};
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IpcWriter, ParquetWriter, SerWriter, TimeUnit};
 use protocol::catalog::{Column, ColumnType};
 use serde_json::json;
 
@@ -71,6 +71,7 @@ async fn columns_that_not_all_files_can_show_are_left_out_with_a_note() {
         }
 
         // the files change after the catalog was loaded
+        write(dir.path(), &first, vec![text("s", "one")]);
         write(dir.path(), &second, vec![text("s", "two")]);
         for (changed, why) in [(bytes.with_name("s".into()), "another type"), (text("t", "two"), "new column `t`")] {
             let files = open(dir.path(), &format!("*.{extension}"), &[]).await.unwrap();
@@ -99,6 +100,67 @@ async fn a_column_that_comes_after_the_load_is_not_lost() {
         }
         assert_eq!(names(&open(dir.path(), &pattern, &[]).await.unwrap()), ["a", "b"]);
     }
+}
+
+#[tokio::test]
+async fn a_column_that_was_left_out_is_offered_after_the_files_are_repaired() {
+    for extension in ["parquet", "arrow"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second, third) = (format!("a.{extension}"), format!("b.{extension}"), format!("c.{extension}"));
+        let pattern = format!("*.{extension}");
+        let both = || vec![text("a", "x"), text("b", "y")];
+        let bytes = || vec![text("a", "x"), PolarsColumn::new("b".into(), [&b"z"[..]])];
+        write(dir.path(), &third, both());
+        // the file that lacks the column or has another type of it, and its repair
+        for (name, broken, repair) in [
+            (&second, vec![text("a", "x")], None),
+            (&second, vec![text("a", "x")], Some(both())),
+            (&second, bytes(), Some(both())),
+            (&first, vec![text("a", "x")], None),
+        ] {
+            write(dir.path(), &first, both());
+            write(dir.path(), name, broken);
+            let files = open(dir.path(), &pattern, &[]).await.unwrap();
+            assert_eq!(names(&files), ["a"]);
+            assert!(csv(&files).await.is_ok() && !files.is_outdated());
+            // other new files change nothing
+            write(dir.path(), &format!("d.{extension}"), both());
+            assert!(csv(&files).await.is_ok() && !files.is_outdated());
+            match repair {
+                Some(columns) => write(dir.path(), name, columns),
+                None => std::fs::remove_file(dir.path().join(name)).unwrap(),
+            }
+            let error = exported(&files, &json!({}), &Csv).await.unwrap_err();
+            assert!(error.to_string().contains("loaded again") && files.is_outdated(), "{error}");
+            assert_eq!(names(&open(dir.path(), &pattern, &[]).await.unwrap()), ["a", "b"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_text_file_that_lacks_a_column_is_loaded_again() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.csv"), "id,v\n1,a\n").unwrap();
+    let files = open(dir.path(), "*.csv", &[]).await.unwrap();
+    std::fs::write(dir.path().join("b.csv"), "id\n7\n").unwrap();
+    let error = csv(&files).await.unwrap_err();
+    assert!(error.contains("no column `v`") && files.is_outdated(), "{error}");
+    let shown = csv(&open(dir.path(), "*.csv", &[]).await.unwrap()).await.unwrap();
+    assert!(shown.contains("\n1,a\n7,\n"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_moment_beyond_the_finest_unit_of_the_files_is_refused_with_its_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, unit, moment) in
+        [("a.parquet", TimeUnit::Milliseconds, 100_000_000_000_000_i64), ("b.parquet", TimeUnit::Nanoseconds, 1)]
+    {
+        let column = PolarsColumn::new("at".into(), [moment]).cast(&DataType::Datetime(unit, None)).unwrap();
+        write(dir.path(), name, vec![column]);
+    }
+    let files = open(dir.path(), "*.parquet", &[]).await.unwrap();
+    let error = csv(&files).await.unwrap_err();
+    assert!(error.contains("a.parquet: column `at`: a value is beyond the range"), "{error}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Detects that an open file was modified.
 
-use std::{fs::File, time::SystemTime};
+use std::{fs::File, path::Path, time::SystemTime};
 
 use super::super::DatasetError;
 
@@ -17,6 +17,11 @@ impl FileVersion {
     pub(super) fn of(file: &File) -> Result<Self, DatasetError> {
         let metadata = file.metadata()?;
         Ok(Self { bytes: metadata.len(), modified: metadata.modified()? })
+    }
+
+    /// Returns the current version of the file at a path; None if the file can't be opened.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        Self::of(&File::open(path).ok()?).ok()
     }
 
     /// Returns an error if the open file has been modified since this version was taken. Must be called after each

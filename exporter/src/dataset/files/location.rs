@@ -130,6 +130,15 @@ impl Location {
         matches!(self, Self::Local(_))
     }
 
+    /// Whether the location is a pattern, which may match any number of files.
+    pub(super) fn is_pattern(&self) -> bool {
+        match self {
+            Self::Local(path) => !path.is_file() && has_wildcard(&path.to_string_lossy()),
+            Self::Objects { pattern, .. } => has_wildcard(pattern),
+            Self::Http { .. } => false,
+        }
+    }
+
     /// Returns a text that identifies the location: a path, a source and a pattern, or a URL and a token. The text has
     /// digests instead of secrets, but must not be logged.
     pub(super) fn identity(&self) -> String {

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 
 use polars::prelude::Schema;
 
-use super::location::ListedFile;
+use super::location::{ListedFile, Location};
 
 /// The maximum number of partition columns that a note names.
 const MAX_NAMES: usize = 8;
 
 /// Returns a note that names the partition columns of the files; None if there are none. Columns in `schema` are left
 /// out, because the files themselves have them.
-pub(super) fn note(files: &[ListedFile], schema: &Schema) -> Option<String> {
-    // a single file has no partitions: the folders above it are part of its location
-    let folders = files.iter().filter(|_| files.len() > 1).filter_map(|file| file.name.rsplit_once('/'));
+pub(super) fn note(location: &Location, files: &[ListedFile], schema: &Schema) -> Option<String> {
+    // a single file without a pattern has no partitions: the folders above it are part of its location
+    let folders = files.iter().filter(|_| location.is_pattern()).filter_map(|file| file.name.rsplit_once('/'));
     let mut names = BTreeSet::new();
     for (path, _) in folders {
         names.extend(path.split('/').filter_map(|folder| folder.split_once('=')).map(|(name, _)| name));

@@ -5,7 +5,9 @@
 //! | 16-bit floats | 32-bit floats |
 //! | dates of 64 bits | dates of 32 bits |
 //! | timestamps and durations in seconds | in milliseconds |
+//! | timestamps with a time zone that polars does not know, such as `+05:30` | in UTC |
 //! | times of day | nanoseconds, where a reserved number stands for `24:00:00` |
+//! | decimals of 32 and 64 bits | decimals of 128 bits |
 //! | decimals of 39 to 76 digits | their exact text |
 //! | decimals in bytes (see `decimal_bytes`) | decimals, or their exact text |
 //! | UUIDs in lists and records | text |
@@ -14,7 +16,7 @@
 
 use std::sync::Arc;
 
-use polars::prelude::{ArrowDataType, ArrowField, ArrowTimeUnit, PlSmallStr, pf16};
+use polars::prelude::{ArrowDataType, ArrowField, ArrowTimeUnit, PlSmallStr, TimeZone, pf16};
 use polars_arrow::{
     array::{
         Array, FixedSizeBinaryArray, FixedSizeListArray, ListArray, MapArray, MutableBinaryViewArray, PrimitiveArray,
@@ -102,9 +104,13 @@ fn dtype(dtype: &ArrowDataType) -> ArrowDataType {
     match dtype {
         Type::Float16 => Type::Float32,
         Type::Date64 => Type::Date32,
-        Type::Timestamp(ArrowTimeUnit::Second, zone) => Type::Timestamp(ArrowTimeUnit::Millisecond, zone.clone()),
+        Type::Timestamp(unit, zone) => {
+            let unit = if *unit == ArrowTimeUnit::Second { ArrowTimeUnit::Millisecond } else { *unit };
+            Type::Timestamp(unit, zone.as_ref().map(known_zone))
+        }
         Type::Duration(ArrowTimeUnit::Second) => Type::Duration(ArrowTimeUnit::Millisecond),
         Type::Time32(_) | Type::Time64(_) => Type::Time64(ArrowTimeUnit::Nanosecond),
+        Type::Decimal32(digits, scale) | Type::Decimal64(digits, scale) => Type::Decimal(*digits, *scale),
         Type::Decimal256(digits, _) if *digits > MAX_DIGITS => Type::Utf8View,
         Type::List(field) => Type::List(boxed(field)),
         Type::LargeList(field) => Type::LargeList(boxed(field)),
@@ -113,6 +119,13 @@ fn dtype(dtype: &ArrowDataType) -> ArrowDataType {
         Type::Struct(fields) => Type::Struct(fields.iter().map(inner).collect()),
         other => other.clone(),
     }
+}
+
+/// Returns a time zone if polars knows it, and UTC otherwise. A timestamp with a time zone counts from the epoch in UTC, so
+/// its zone affects only how it may be shown.
+fn known_zone(zone: &PlSmallStr) -> PlSmallStr {
+    let is_known = TimeZone::opt_try_new(Some(zone.clone())).is_ok();
+    if is_known { zone.clone() } else { PlSmallStr::from_static("UTC") }
 }
 
 /// Whether a type has, at any depth, a dictionary whose values [`convert`] would have to convert, such as times of day.
@@ -160,6 +173,8 @@ fn converted(from: &ArrowField, to: &ArrowField, array: &dyn Array) -> Result<Bo
         (Type::Timestamp(ArrowTimeUnit::Second, _) | Type::Duration(ArrowTimeUnit::Second), _) => {
             map(array, target, |seconds: i64| seconds.checked_mul(MILLIS_PER_SECOND).ok_or(FAR_SECONDS))
         }
+        (Type::Timestamp(..), _) => Ok(cast::<PrimitiveArray<i64>>(array)?.clone().to(target.clone()).boxed()),
+        (Type::Decimal32(..) | Type::Decimal64(..), _) => decimals(array, target),
         (Type::Time32(unit), _) => map(array, target, |time: i32| nanos(i64::from(time), *unit)),
         (Type::Time64(unit), _) => map(array, target, |time: i64| nanos(time, *unit)),
         (Type::Decimal256(_, scale), Type::Utf8View) => Ok(decimal_bytes::texts(cast(array)?, *scale)),
@@ -215,6 +230,18 @@ fn list<O: Offset>(
     let list: &ListArray<O> = cast(array)?;
     let values = converted(from, to, &**list.values())?;
     built(ListArray::try_new(target.clone(), list.offsets().clone(), values, list.validity().cloned()))
+}
+
+/// Converts decimals of 32 or 64 bits to decimals of 128 bits. Parquet files have them as 128 bits already.
+fn decimals(array: &dyn Array, target: &ArrowDataType) -> Result<Box<dyn Array>, Cause> {
+    let any = array.as_any();
+    if any.is::<PrimitiveArray<i32>>() {
+        return map(array, target, |number: i32| Ok(i128::from(number)));
+    }
+    if any.is::<PrimitiveArray<i64>>() {
+        return map(array, target, |number: i64| Ok(i128::from(number)));
+    }
+    Ok(cast::<PrimitiveArray<i128>>(array)?.clone().to(target.clone()).boxed())
 }
 
 /// Converts milliseconds since 1970-01-01 to days. Returns an error if the milliseconds are not a whole number of days,
@@ -319,6 +346,33 @@ mod tests {
             let error = number::<i32>(single(ArrowDataType::Date64, wrong)).unwrap_err();
             assert!(error.starts_with("column `c`: a date of 64 bits"), "{error}");
         }
+    }
+
+    #[test]
+    fn zones_that_polars_does_not_know_become_utc() {
+        for unit in [ArrowTimeUnit::Second, ArrowTimeUnit::Microsecond] {
+            for (zone, known) in [("+05:30", "UTC"), ("Z", "UTC"), ("Europe/Berlin", "Europe/Berlin"), ("UTC", "UTC")] {
+                let converted = single(ArrowDataType::Timestamp(unit, Some(zone.into())), 7_i64).unwrap();
+                let (unit, moment) =
+                    if unit == ArrowTimeUnit::Second { (ArrowTimeUnit::Millisecond, 7_000) } else { (unit, 7) };
+                assert_eq!(converted.dtype(), &ArrowDataType::Timestamp(unit, Some(known.into())), "{zone}");
+                assert_eq!(number::<i64>(Ok(converted)), Ok(moment), "{zone}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_decimals_become_decimals_of_128_bits_in_lists_too() {
+        assert_eq!(number::<i128>(single(ArrowDataType::Decimal32(9, 2), -150_i32)), Ok(-150));
+        assert_eq!(number::<i128>(single(ArrowDataType::Decimal64(18, 2), 150_i64)), Ok(150));
+        assert_eq!(number::<i128>(single(ArrowDataType::Decimal64(18, 2), 150_i128)), Ok(150), "as from Parquet");
+        let item = ArrowField::new("item".into(), ArrowDataType::Decimal64(18, 2), true);
+        let list = ArrowField::new("l".into(), ArrowDataType::List(Box::new(item.clone())), true);
+        let values = PrimitiveArray::new(item.dtype, vec![150_i64].into(), None).boxed();
+        let array = ListArray::<i32>::new(list.dtype.clone(), vec![0, 1].try_into().unwrap(), values, None).boxed();
+        let converted = convert(&list, array).unwrap();
+        let items = converted.as_any().downcast_ref::<ListArray<i32>>().unwrap().value(0);
+        assert_eq!(items.dtype(), &ArrowDataType::Decimal(18, 2));
     }
 
     #[test]

@@ -248,7 +248,7 @@ async fn faults_of_text_files_name_the_file_and_the_line() {
         ("a.ndjson", "{\"n\": 1}\n\n{\"n\": \"x\"}\n", 3, "column `n`"),
         ("a.ndjson", "{\"n\": 1}\n{\"n\": \n", 2, "does not end on its line"),
         ("a.ndjson", "{\"n\": 1}\n{\"n\": 1, \"n\": 2}\n", 2, "column `n`: an object has this member twice"),
-        ("a.ndjson", "{\"n\": \"\\ud800\"}\n", 1, "a mistake"),
+        ("a.ndjson", "{\"n\": \"\\ud800\"}\n", 1, "column `n`: a text has half of a surrogate pair"),
     ] {
         write(dir.path(), name, text);
         let error = match open_declared(dir.path(), name, &n).await {
@@ -445,6 +445,18 @@ async fn empty_files_have_no_rows_and_are_named_if_there_is_no_other() {
 }
 
 #[tokio::test]
+async fn rows_of_nulls_at_the_end_are_rows_of_a_workbook() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.csv", "a,b\n1,2\n,\n,\n");
+    let files = open(dir.path(), "a.csv").await.unwrap();
+    let bytes = exported(&files, &json!({}), &Xlsx).await.unwrap();
+    let mut book = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+    let mut sheet = String::new();
+    std::io::Read::read_to_string(&mut book.by_name("xl/worksheets/sheet1.xml").unwrap(), &mut sheet).unwrap();
+    assert!(sheet.contains("<row r=\"4\"") && sheet.contains("r=\"A4\""), "{sheet}");
+}
+
+#[tokio::test]
 async fn partition_folders_are_noted() {
     let dir = tempfile::tempdir().unwrap();
     for (year, month) in [(2025, 12), (2026, 1)] {
@@ -460,6 +472,10 @@ async fn partition_folders_are_noted() {
     let files = open(dir.path(), "year=*/month=*/a.csv").await.unwrap();
     let notes = &files.info().notes;
     assert!(notes[0].contains("lack `month`") && notes[1].contains("values of `year` that"), "{notes:?}");
+    // more folders may follow the first one
+    let files = open(dir.path(), "year=2025/month=*/a.csv").await.unwrap();
+    assert!(files.info().notes[0].contains("`month`, `year`"), "{:?}", files.info().notes);
+    assert!(open(dir.path(), "year=2025/month=12/a.csv").await.unwrap().info().notes.is_empty());
     write(dir.path(), "plain.csv", "n\n1\n");
     assert!(open(dir.path(), "plain.csv").await.unwrap().info().notes.is_empty());
 }

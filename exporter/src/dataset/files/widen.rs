@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
+    path::{Path, PathBuf},
 };
 
 use polars::prelude::{Column, DataType, Schema, TimeUnit, TimeZone};
@@ -12,6 +13,7 @@ use super::{
     super::DatasetError,
     FileKind, arrow,
     column_types::column_type,
+    file_version::FileVersion,
     location::ListedFile,
     parquet,
     type_mapping::{TextForm, TypeMapping},
@@ -85,13 +87,22 @@ pub(super) struct Widened {
     pub(super) late: BTreeSet<String>,
     /// The names of the columns that can't be read from all files, each with the reason.
     pub(super) differing: BTreeMap<String, String>,
+    /// The files that [`Self::differing`] names, with their versions.
+    pub(super) withheld_by: Vec<(PathBuf, FileVersion)>,
 }
 
 impl Widened {
     /// Starts with the columns of the first file.
     pub(super) fn new(first: TypeMapping) -> Self {
         let TypeMapping { schema, nulls, text_forms, .. } = first;
-        Self { schema: schema.as_ref().clone(), nulls, text_forms, late: BTreeSet::new(), differing: BTreeMap::new() }
+        Self {
+            schema: schema.as_ref().clone(),
+            nulls,
+            text_forms,
+            late: BTreeSet::new(),
+            differing: BTreeMap::new(),
+            withheld_by: Vec::new(),
+        }
     }
 
     /// Returns a note about the columns that the first file lacks; None if it lacks none.
@@ -152,8 +163,15 @@ impl Widened {
 pub(super) fn by_all_footers(first: TypeMapping, others: &[ListedFile], kind: FileKind) -> Widened {
     let mut widened = Widened::new(first);
     for other in others {
+        let path = Path::new(&other.name);
+        // a file that changes after this has another version
+        let version = FileVersion::at(path);
         let Ok(mapping) = mapping(&other.name, kind) else { continue };
+        let differing = widened.differing.len();
         widened.add(other.name.rsplit('/').next().unwrap_or(&other.name), &mapping);
+        if widened.differing.len() > differing {
+            widened.withheld_by.extend(version.map(|version| (path.to_owned(), version)));
+        }
     }
     widened
 }

@@ -30,6 +30,6 @@ pub(super) use self::{
 pub(crate) use self::{
     known_columns::KnownColumns,
     query_text::SqlDialect,
-    sqlite::{named_table, table_columns},
+    sqlite::{named_table, query_columns, table_columns},
     zones::with_zones,
 };

@@ -8,7 +8,7 @@ use std::{
 use polars::prelude::DataFrame;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 
-use super::cell::Column;
+use super::cell::{self, Column};
 use crate::{
     format::{FormatError, FormatLimits, Head, Tail, physical::Physical},
     frame_spool::FrameSpool,
@@ -139,11 +139,16 @@ impl Sheets {
             }
             let sheet = self.book.worksheet_from_index(self.count - 1).map_err(failed)?;
             while row < physical.rows() && self.row < self.limits.max_sheet_rows {
+                let before = self.size;
                 for (index, (column, cells)) in self.columns.iter().zip(&cells).enumerate() {
                     let at = (self.row, index as u16);
                     self.size += column
                         .write(sheet, at, cells, row, self.is_text[index], &mut scratch)
                         .map_err(|e| cell_failed(e, &self.titles[index]))?;
+                }
+                if self.size == before {
+                    // a row without cells would be missing at the end of a sheet
+                    self.size += cell::write_empty(sheet, self.row).map_err(failed)?;
                 }
                 self.row += 1;
                 row += 1;

@@ -34,6 +34,13 @@ struct Value<'a> {
     number: Option<f64>,
 }
 
+/// Writes a cell without a value at the beginning of a row, in the format of text, because the workbook library leaves out
+/// a cell that has neither a value nor a format. Returns the estimated size of the cell on disk, in bytes.
+pub(super) fn write_empty(sheet: &mut Worksheet, row: u32) -> Result<u64, XlsxError> {
+    sheet.write_blank(row, 0, &Format::new().set_num_format("@"))?;
+    Ok(CELL_BYTES)
+}
+
 /// How a workbook writes the values of one column: the type, the cell format, the words for true and false, and the
 /// time zone of timestamps.
 pub(super) struct Column {

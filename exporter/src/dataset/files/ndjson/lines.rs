@@ -24,8 +24,12 @@ const NOT_UTF8: DatasetError = DatasetError::Garbled("a line is not UTF-8: conve
 const CUT_OBJECT: DatasetError =
     DatasetError::Garbled("a JSON object does not end on its line: NDJSON has one whole object on each line");
 /// The error for a line with a mistake in its JSON object.
-pub(super) const BROKEN_OBJECT: DatasetError =
+const BROKEN_OBJECT: DatasetError =
     DatasetError::Garbled("a JSON object has a mistake, or something follows it on its line: correct the line");
+/// The error for a line with an escape that is half of a surrogate pair (RFC 8259, section 8.2).
+pub(super) const HALF_SURROGATE: DatasetError = DatasetError::Garbled(
+    "a text has half of a surrogate pair, which is no character: write both halves, or the character itself",
+);
 /// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 1 << 20;
 /// The maximum length of a line end, in bytes: `\r\n` has two.
@@ -83,6 +87,7 @@ fn members(line: &[u8], member: impl FnMut(&str, &RawValue) -> Result<(), Datase
         (None, Err(_)) if std::str::from_utf8(line).is_err() => Err(NOT_UTF8),
         (None, Err(_)) if !line.trim_ascii_start().starts_with(b"{") => Err(NO_OBJECT),
         (None, Err(e)) if e.is_eof() => Err(CUT_OBJECT),
+        (None, Err(e)) if e.to_string().contains("surrogate") => Err(HALF_SURROGATE),
         (None, Err(_)) => Err(BROKEN_OBJECT),
     }
 }

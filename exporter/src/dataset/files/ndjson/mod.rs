@@ -72,7 +72,7 @@ pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetEr
     let mut samples = vec![ZoneSample::default(); columns.len()];
     let mut member = |name: &str, value: &RawValue| {
         if let Some(index) = columns.iter().position(|column| *column == name)
-            && let Some(text) = text(value.get()).ok_or(lines::BROKEN_OBJECT)?
+            && let Some(text) = text(value.get()).ok_or_else(|| lines::HALF_SURROGATE.in_column(name))?
         {
             samples[index].add(&text);
         }
@@ -105,6 +105,7 @@ pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
                 members.add(name)
             };
             members.mark(index, name, line)?;
+            text(value.get()).ok_or_else(|| lines::HALF_SURROGATE.in_column(name))?;
             columns[index].candidates.restrict_json(value.get().as_bytes());
             Ok(())
         })?;
@@ -150,7 +151,7 @@ pub(super) fn read(
             if offered.is_guessed() && !guess::fits_json(column, value.as_bytes()) {
                 return Err(DatasetError::BrokenGuess(name.to_owned()));
             }
-            let text = text(value).ok_or(lines::BROKEN_OBJECT)?;
+            let text = text(value).ok_or_else(|| lines::HALF_SURROGATE.in_column(name))?;
             texts[index] = text.map(Cow::into_owned);
             Ok(())
         })?;

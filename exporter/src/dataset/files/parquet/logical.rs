@@ -10,11 +10,16 @@ use polars_parquet::parquet::{
     schema::types::{PhysicalType, PrimitiveLogicalType, PrimitiveType},
 };
 
-use super::super::{super::DatasetError, decimal_bytes, readable};
+use super::super::{
+    super::DatasetError,
+    decimal_bytes::{self, MAX_DIGITS},
+    readable,
+};
 
 /// Gives 16-bit floats and UUIDs the types that their annotations state, because polars reads them as bytes. Gives
-/// times of day the unit in which Parquet stores them, even if the stored Arrow schema states another unit. Marks
-/// decimals of any number of bytes as bytes, because polars does not distinguish a decimal of zero bytes from NULL.
+/// times of day the unit in which Parquet stores them, even if the stored Arrow schema states another unit. Gives
+/// decimals of more than 38 digits the type of 256 bits. Marks decimals of any number of bytes as bytes, because polars
+/// does not distinguish a decimal of zero bytes from NULL.
 pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSchema {
     let annotate = |field: ArrowField| {
         let name = field.name.clone();
@@ -52,6 +57,10 @@ fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &Primitive
                 ) if is_bytes => decimal_bytes::marked(&field, Type::BinaryView, (*digits, *scale), true),
                 (Some(PrimitiveLogicalType::Float16), Type::FixedSizeBinary(2)) => readable::with_halves(field),
                 (Some(PrimitiveLogicalType::Uuid), Type::FixedSizeBinary(16)) => readable::with_uuids(field),
+                // polars reads no more than 38 digits as this type
+                (_, Type::Decimal(digits, scale)) if *digits > MAX_DIGITS => {
+                    ArrowField { dtype: Type::Decimal256(*digits, *scale), ..field.clone() }
+                }
                 (_, Type::Time32(_)) => ArrowField { dtype: Type::Time32(ArrowTimeUnit::Millisecond), ..field },
                 _ => field,
             };
@@ -106,6 +115,8 @@ mod tests {
         let field = |name: &str, dtype| ArrowField::new(name.into(), dtype, true);
         let bytes = |name: &str, width| field(name, ArrowDataType::FixedSizeBinary(width));
         let seconds = field("t", ArrowDataType::Time32(ArrowTimeUnit::Second));
+        let decimal = annotated_field(field("d", ArrowDataType::Decimal(39, 1)), &mut [].iter());
+        assert_eq!(decimal.dtype, ArrowDataType::Decimal256(39, 1));
         let item = field("item", ArrowDataType::Struct(vec![bytes("x", 2), bytes("id", 16), bytes("y", 2), seconds]));
         let list = field("l", ArrowDataType::LargeList(Box::new(item)));
         let annotations = [Some(PrimitiveLogicalType::Float16), Some(PrimitiveLogicalType::Uuid), None, None];

@@ -114,7 +114,7 @@ impl QueryText {
         self.text(params, values::literal)
     }
 
-    /// Returns this query as a common table expression with NULL for each parameter. From this text, PostgreSQL can
+    /// Returns this query as a common table expression with NULL for each parameter. From this text, a database can
     /// describe the columns of the query.
     pub(in crate::dataset) fn described(&self) -> String {
         self.unvalued(|| "NULL".to_owned())

@@ -21,7 +21,7 @@ mod stored;
 mod tests;
 
 pub use self::file::SqliteFile;
-pub(crate) use self::schema::{named_table, table_columns};
+pub(crate) use self::schema::{named_table, query_columns, table_columns};
 pub(super) use self::{
     moments::HAS_ZONE,
     reader::{count, open},

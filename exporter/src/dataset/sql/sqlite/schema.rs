@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use protocol::catalog::{Column, ColumnType};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, RuntimeErr, Statement,
+    sqlx::{AssertSqlSafe, Column as _, Executor, SqlSafeStr, Statement as _},
+};
 
 use super::super::{super::DatasetError, source::Source};
 
@@ -72,6 +75,19 @@ pub(crate) async fn table_columns(db: &DatabaseConnection, source: &Source) -> R
     let columns: Vec<_> =
         found.map(|c| Column { nullable: c.nullable, ..Column::new(c.name, kind_of(&c.declared)) }).collect();
     if columns.is_empty() { Err(DatasetError::NoTable(parts.join("."))) } else { Ok(columns) }
+}
+
+/// Returns the names of the columns of a query, in order. Of several columns with one name, all but the first have a
+/// suffix such as `:1`. Returns no names for a table.
+///
+/// # Errors
+/// When the database fails, or refuses the query.
+pub(crate) async fn query_columns(db: &DatabaseConnection, source: &Source) -> Result<Vec<String>, DatasetError> {
+    let Source::Query(text) = source else { return Ok(Vec::new()) };
+    let sql = format!("{}SELECT * FROM \"{}\"", text.described(), text.name());
+    let prepared = db.get_sqlite_connection_pool().prepare(AssertSqlSafe(sql).into_sql_str()).await;
+    let prepared = prepared.map_err(|e| DbErr::Query(RuntimeErr::SqlxError(e.into())))?;
+    Ok(prepared.columns().iter().map(|column| column.name().to_owned()).collect())
 }
 
 /// Returns the source with the name of an existing table. A name may contain a dot: `a.b` is the table `a.b` if it
