@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{tests::opened, type_tests::exported, *};
 use crate::{
     dataset::{Dataset, DatasetError},
-    format::{Csv, Ndjson},
+    format::{Csv, Ndjson, Xlsx},
 };
 
 /// Opens the files of a folder that match a pattern, without declared columns.
