@@ -40,7 +40,7 @@ SECONDS = 120
 CLEAR = re.compile(
     r"unsupported|not supported|does not match|checksum|encrypted|compress|codec|nested|deeper|more than|beyond"
     r"|damaged|malformed|truncated|no columns|empty|type|version|UTF-8|out of range|too |lies before|is no whole day"
-    r"|have one name|does not follow the specification|time of day|number of seconds|line \d+: ",
+    r"|two columns are called|does not follow the specification|time of day|number of seconds|line \d+: ",
     re.IGNORECASE,
 )
 
