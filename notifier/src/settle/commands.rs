@@ -9,10 +9,10 @@ use protocol::{
     subject,
 };
 
-use crate::{error::NotifierError, work_queue};
+use crate::{GROUP, error::NotifierError, work_queue};
 
 /// Publishes the command to cancel an export, and returns `true`. Returns `false` and publishes nothing if the row
-/// records no request to cancel, or if the outcomes stream still holds an outcome or a command of the export.
+/// records no request to cancel, or if an outcome or a command of the export still waits in the outcomes stream.
 ///
 /// The message id contains the time of the request, so the stream drops a repeated command within its deduplication
 /// window. After the window, the stream stores a repeated command, which is necessary if the first command was lost.
@@ -26,8 +26,8 @@ pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model) -> Result<boo
 
 /// Publishes the command to delete the file of an export. The caller has checked that the owner requested the deletion,
 /// or that the retention has ended. Returns `true` if the command was published. Publishes nothing and returns `false`
-/// if the row records neither a request nor an expiry time, or if the outcomes stream still holds an outcome or a
-/// command of the export. The stream drops repeated commands as for [`publish_cancel`].
+/// if the row records neither a request nor an expiry time, or if an outcome or a command of the export still waits in
+/// the outcomes stream. The stream drops repeated commands as for [`publish_cancel`].
 ///
 /// # Errors
 /// When the stream does not confirm the command.
@@ -46,7 +46,7 @@ async fn publish(
     let id = row.export_id();
     // a pending message may fail for hours; meanwhile a second command would be redundant
     for subject in [subject::outcome_command(id), subject::outcome(id)] {
-        if work_queue::has_message(bus, subject::STREAM_OUTCOMES, &subject).await? {
+        if work_queue::find(bus, subject::STREAM_OUTCOMES, GROUP, &subject).await?.is_waiting() {
             return Ok(false);
         }
     }

@@ -1,4 +1,4 @@
-//! The scheduled job `reconcile`: republishes lost messages, and deletes objects that exporters wrote after the end of
+//! The scheduled job `reconcile`: republishes lost commands, and deletes objects that exporters wrote after the end of
 //! their export.
 //!
 //! The reconciler ends no export itself. If it ended an export and crashed before it notified the owner, no later run
@@ -17,7 +17,6 @@ use uuid::Uuid;
 use crate::{
     config::NotifierConfig,
     deps::Deps,
-    dispatch::jobs,
     error::NotifierError,
     schedule::{
         job::{Job, Run},
@@ -67,11 +66,6 @@ impl Job for Reconciler {
         let deleted =
             for_each_export(run, "deleted", rows, async |row| commands::publish_delete(bus, &row).await).await?;
 
-        let rows = export::find_stale(db, time_before(now, self.config.tuning.stale_after.get()), batch).await?;
-        let republished =
-            for_each_export(run, "republished jobs", rows, async |row| jobs::republish_if_lost(bus, &row).await)
-                .await?;
-
         let mut scan: LateObjectScan = run.load_state().await?;
         let saved = scan;
         let rows = self.next_ended(&mut scan, now).await?;
@@ -79,12 +73,7 @@ impl Job for Reconciler {
         if scan != saved {
             run.save_state(&scan).await?;
         }
-        summary(&[
-            ("canceled", canceled),
-            ("deleted", deleted),
-            ("republished jobs", republished),
-            ("late objects", late),
-        ])
+        summary(&[("canceled", canceled), ("deleted", deleted), ("late objects", late)])
     }
 }
 
