@@ -3,7 +3,7 @@
 //! The stream alone can't tell. After a write to a full disk failed, the NATS server confirms acknowledgements and leaves
 //! the messages in the stream for good. So the consumer decides: a message that it has acknowledged waits no longer.
 
-use async_nats::jetstream::{context::ConsumerInfoErrorKind, stream::LastRawMessageErrorKind};
+use async_nats::jetstream::{context::ConsumerInfoErrorKind, message::StreamMessage, stream::LastRawMessageErrorKind};
 use platform::bus::Bus;
 
 use crate::error::NotifierError;
@@ -20,13 +20,6 @@ pub(crate) enum Queued {
     Delivered,
 }
 
-impl Queued {
-    /// Whether the message waits for its end.
-    pub(crate) fn is_waiting(self) -> bool {
-        self != Self::No
-    }
-}
-
 /// Returns the state of the newest message on this subject, for the durable consumer of the subject.
 ///
 /// # Errors
@@ -37,24 +30,38 @@ pub(crate) async fn find(
     consumer: &str,
     subject: &str,
 ) -> Result<Queued, NotifierError> {
+    Ok(find_message(bus, stream, consumer, subject).await?.0)
+}
+
+/// Returns the state of the newest message on this subject as [`find`] does, and the message if it waits.
+///
+/// # Errors
+/// When the stream or the consumer does not answer.
+pub(crate) async fn find_message(
+    bus: &Bus,
+    stream: &'static str,
+    consumer: &str,
+    subject: &str,
+) -> Result<(Queued, Option<StreamMessage>), NotifierError> {
     let queue = bus.jetstream().get_stream_no_info(stream).await;
     let queue = queue.map_err(NotifierError::jetstream("find a work queue"))?;
-    let sequence = match queue.get_last_raw_message_by_subject(subject).await {
-        Ok(message) => message.sequence,
-        Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(Queued::No),
+    let message = match queue.get_last_raw_message_by_subject(subject).await {
+        Ok(message) => message,
+        Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok((Queued::No, None)),
         Err(e) => return Err(NotifierError::JetStream { operation: "read a work queue", detail: e.to_string() }),
     };
+    let sequence = message.sequence;
     let info = match queue.consumer_info(consumer).await {
         Ok(info) => info,
         // the first process that pulls creates the consumer
-        Err(e) if e.kind() == ConsumerInfoErrorKind::NotFound => return Ok(Queued::Undelivered),
+        Err(e) if e.kind() == ConsumerInfoErrorKind::NotFound => return Ok((Queued::Undelivered, Some(message))),
         Err(e) => return Err(NotifierError::JetStream { operation: "read a consumer", detail: e.to_string() }),
     };
     Ok(if sequence > info.delivered.stream_sequence {
-        Queued::Undelivered
+        (Queued::Undelivered, Some(message))
     } else if sequence <= info.ack_floor.stream_sequence || info.num_ack_pending == 0 {
-        Queued::No
+        (Queued::No, None)
     } else {
-        Queued::Delivered
+        (Queued::Delivered, Some(message))
     })
 }

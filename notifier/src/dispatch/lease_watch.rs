@@ -6,7 +6,8 @@
 //! monotonic clock of this process, so no wall clock ends a lease.
 //!
 //! An export that no exporter holds has a job in the stream. The leader publishes another one if the stream has lost the
-//! job, or if a process received the job long ago and has not claimed the export.
+//! job, or if a process received the job long ago and has not claimed the export. The same holds for an outcome that a
+//! notifier received long ago.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -50,11 +51,13 @@ struct Observation {
     unchanged: Duration,
     /// The value of `unchanged` at which the job of an export without exporter is checked next.
     next_check: Duration,
+    /// The value of `unchanged` at which an outcome that a notifier received is published again. It doubles each time.
+    next_outcome: Duration,
 }
 
 impl Observation {
-    const fn new(renewals: i64) -> Self {
-        Self { renewals, unchanged: Duration::ZERO, next_check: JOB_CHECK_INTERVAL }
+    const fn new(renewals: i64, first_outcome: Duration) -> Self {
+        Self { renewals, unchanged: Duration::ZERO, next_check: JOB_CHECK_INTERVAL, next_outcome: first_outcome }
     }
 }
 
@@ -88,7 +91,8 @@ impl LeaseWatch {
         let (mut observed, mut due) = (HashMap::with_capacity(rows.len()), Vec::new());
         for row in rows {
             let last = self.observed.get(&row.id).filter(|last| last.renewals == row.renewals);
-            let mut observation = last.copied().unwrap_or_else(|| Observation::new(row.renewals));
+            let mut observation =
+                last.copied().unwrap_or_else(|| Observation::new(row.renewals, self.unclaimed_timeout));
             if last.is_some() {
                 observation.unchanged += step;
             }
@@ -102,7 +106,7 @@ impl LeaseWatch {
     }
 
     /// Ends the lease of an exporter that no longer renews it, and publishes the next job.
-    async fn replace_exporter(&self, found: &InFlight) -> Result<(), NotifierError> {
+    async fn replace_exporter(&mut self, found: &InFlight) -> Result<(), NotifierError> {
         if self.has_outcome(found.id).await? {
             return Ok(());
         }
@@ -138,8 +142,25 @@ impl LeaseWatch {
     }
 
     /// Whether an outcome of the export waits to be settled. It may complete the export without another attempt.
-    async fn has_outcome(&self, id: Uuid) -> Result<bool, NotifierError> {
-        let subject = subject::outcome(ExportId(id));
-        Ok(work_queue::find(&self.deps.bus, subject::STREAM_OUTCOMES, GROUP, &subject).await?.is_waiting())
+    ///
+    /// NATS redelivers an outcome by the wall clock of the server. So an outcome that a notifier received long ago is
+    /// published again, after pauses that double. Settling it twice is harmless.
+    async fn has_outcome(&mut self, id: Uuid) -> Result<bool, NotifierError> {
+        let (bus, subject) = (&self.deps.bus, subject::outcome(ExportId(id)));
+        let found = work_queue::find_message(bus, subject::STREAM_OUTCOMES, GROUP, &subject).await?;
+        let (Queued::Delivered, Some(message)) = found else { return Ok(found.0 != Queued::No) };
+        if let Some(observation) = self.observed.get_mut(&id)
+            && observation.unchanged >= observation.next_outcome
+        {
+            observation.next_outcome *= 2;
+            info!(export.id = %id, "publishing an outcome again that no notifier has settled");
+            let sent = bus.jetstream().publish(subject, message.payload).await;
+            let stored = match sent {
+                Ok(ack) => ack.await,
+                Err(e) => Err(e),
+            };
+            stored.map_err(NotifierError::jetstream("publish an outcome again"))?;
+        }
+        Ok(true)
     }
 }

@@ -128,6 +128,28 @@ async fn an_export_whose_outcome_waits_is_not_run_again() {
     assert_eq!(h.wait_for_status(id, Status::Completed).await.attempt, 1);
 }
 
+#[tokio::test]
+async fn an_outcome_that_nats_does_not_redeliver_is_settled() {
+    let mut h = Harness::new().await;
+    h.config.tuning.unclaimed_timeout = SHORT.into();
+    let id = h.submit().await;
+    assert!(transition::dispatched(&h.db, id, now()).await.unwrap());
+    let attempt = h.claim_with_lease(id, SHORT).await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
+    h.publish_outcome(id, "done", completed(attempt, &segments)).await;
+    // a notifier received the outcome and died, and the clock of the NATS server was set back
+    let config = pull::Config { durable_name: Some("notifier".into()), ..pull::Config::default() };
+    let stream = h.bus.jetstream().get_stream(subject::STREAM_OUTCOMES).await.unwrap();
+    let consumer: PullConsumer = stream.get_or_create_consumer("notifier", config).await.unwrap();
+    let mut batch = consumer.batch().max_messages(1).expires(testkit::DEADLINE).messages().await.unwrap();
+    let outcome = batch.next().await.unwrap().unwrap();
+    outcome.double_ack_with(AckKind::Nak(Some(Duration::from_secs(3600)))).await.unwrap();
+    h.start().await;
+    let row = h.wait_for_status(id, Status::Completed).await;
+    assert_eq!((row.attempt, row.job_number), (1, 0));
+    assert_eq!(h.balance().await, (4, 0));
+}
+
 /// Makes a stream keep acknowledged messages, as a NATS server does after a write to a full disk failed.
 async fn keep_acknowledged(h: &Harness, name: &str) {
     let jetstream = h.bus.jetstream();

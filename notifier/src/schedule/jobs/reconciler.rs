@@ -59,12 +59,12 @@ impl Job for Reconciler {
         let mut rows = export::cancel_requested(db, batch).await?;
         rows.retain(|row| row.cancel_requested_at.is_some_and(|at| at <= requested_before));
         let canceled =
-            for_each_export(run, "canceled", rows, async |row| commands::publish_cancel(bus, &row).await).await?;
+            for_each_export(run, "canceled", rows, async |row| commands::publish_cancel(bus, &row, now).await).await?;
 
         let mut rows = maintenance::delete_requested(db, batch).await?;
         rows.retain(|row| row.delete_requested_at.is_some_and(|at| at <= requested_before));
         let deleted =
-            for_each_export(run, "deleted", rows, async |row| commands::publish_delete(bus, &row).await).await?;
+            for_each_export(run, "deleted", rows, async |row| commands::publish_delete(bus, &row, now).await).await?;
 
         let mut scan: LateObjectScan = run.load_state().await?;
         let saved = scan;

@@ -91,7 +91,8 @@ impl Sweep {
             let rows = maintenance::past_retention(db, after, now, self.config.tuning.sweep_batch).await?;
             let Some(last) = last_id(&rows) else { return Ok(count) };
             after = last;
-            let step = for_each_export(run, "expired", rows, async |row| commands::publish_delete(bus, &row).await);
+            let step =
+                for_each_export(run, "expired", rows, async |row| commands::publish_delete(bus, &row, now).await);
             count.add(step.await?);
         }
     }
