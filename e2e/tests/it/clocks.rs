@@ -94,7 +94,7 @@ async fn exports_end_with_their_files_while_each_process_has_another_wrong_clock
     for service in ["gateway", "exporter", "notifier"] {
         clocks.set(service, 0);
     }
-    let own_settings = |service: &str| vec![("SLUICE_TEST_CLOCK", clocks.file(service).display().to_string())];
+    let own_settings = |service: &str| vec![("PLATFORM_TEST_CLOCK", clocks.file(service).display().to_string())];
     clocks.set("gateway", HOUR);
     clocks.set("exporter", -HOUR);
     let plan = Plan { settings, postgres: true, ..Plan::default() };
@@ -123,7 +123,7 @@ async fn exports_end_with_their_files_while_each_process_has_another_wrong_clock
 #[tokio::test]
 async fn a_step_of_a_clock_ends_no_running_export() {
     let clocks = Clocks::new();
-    let own_settings = |service: &str| vec![("SLUICE_TEST_CLOCK", clocks.file(service).display().to_string())];
+    let own_settings = |service: &str| vec![("PLATFORM_TEST_CLOCK", clocks.file(service).display().to_string())];
     // the highest compression level: the export runs longer than all steps together
     let settings = vec![("SLUICE_EXPORTER__ZSTD_LEVEL", "19".to_owned())];
     let fleet = Fleet::start_with(Plan { settings, ..Plan::default() }, own_settings).await;

@@ -48,12 +48,12 @@ impl Clock for SystemClock {
 }
 
 /// Returns the time by which a test moves the clock of this process: the seconds in the file that the environment
-/// variable `SLUICE_TEST_CLOCK` names. Tests start a process with this variable, and change the file while it runs. A
+/// variable `PLATFORM_TEST_CLOCK` names. Tests start a process with this variable, and change the file while it runs. A
 /// release build ignores the variable.
 #[cfg(debug_assertions)]
 fn test_offset() -> Duration {
     static FILE: std::sync::OnceLock<Option<std::path::PathBuf>> = std::sync::OnceLock::new();
-    let file = FILE.get_or_init(|| std::env::var_os("SLUICE_TEST_CLOCK").map(Into::into));
+    let file = FILE.get_or_init(|| std::env::var_os("PLATFORM_TEST_CLOCK").map(Into::into));
     let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
     text.and_then(|text| text.trim().parse().ok()).map_or(Duration::zero(), Duration::seconds)
 }
