@@ -1,7 +1,6 @@
 //! The contents of backups: accounts, unfinished work, messages and files.
 
 use backup::{BackupConfig, BackupError};
-use chrono::TimeDelta;
 use entity::{ledger, transition};
 use protocol::{
     delivery,
