@@ -228,6 +228,7 @@ async fn replaces_a_crashed_exporter(harness: Harness) {
     harness.running(id, 1).await;
     // a hard stop aborts all tasks, as SIGKILL does
     first.hard().cancel();
+    first.soft().cancel();
     first.shut_down(testkit::DEADLINE).await;
     harness.replace_exporter(id).await;
     let second = harness.exporter(config, Some(ControlledDataset::ticking(20, false))).await;
