@@ -84,5 +84,9 @@ pub async fn prune(destination: &FileStore, config: &BackupConfig, now: DateTime
             pruned.bytes += object.size;
         }
     }
+    // what killed processes left of pool objects in a folder
+    let partials = destination.list_partials(POOL_FOLDER).await?.into_iter().map(|partial| partial.path);
+    let old = partials.filter(|path| pool::writing_backup(path).is_some_and(is_old)).collect();
+    destination.delete_partials(old).await?;
     Ok(pruned)
 }

@@ -21,6 +21,9 @@ pub const CATALOG: &str = "catalog.toml";
 /// The secret that signs the tokens of these tests.
 const SECRET: &str = "for tests alone: thirty-two bytes or more";
 
+/// The services of a fleet.
+const SERVICES: [&str; 3] = ["gateway", "exporter", "notifier"];
+
 /// A setting of every process of a fleet, as an environment variable.
 pub type Setting = (&'static str, String);
 
@@ -92,6 +95,8 @@ pub struct Fleet {
     /// Settings of the file store, for exporters and notifiers only: a gateway has no access.
     store_env: Vec<Setting>,
     nats_users: bool,
+    /// Settings of the processes of each service.
+    service_env: [(&'static str, Vec<Setting>); 3],
     issuer: Issuer,
     _postgres: Option<Postgres>,
     _demo_dir: TempDir,
@@ -108,6 +113,15 @@ impl Fleet {
     /// # Panics
     /// When a server or a process does not start.
     pub async fn start(plan: Plan) -> Self {
+        Self::start_with(plan, |_| vec![]).await
+    }
+
+    /// Starts a plan as [`Fleet::start`] does. `settings_of` returns further settings of the processes of a service, by
+    /// its name: `gateway`, `exporter` or `notifier`.
+    ///
+    /// # Panics
+    /// When a server or a process does not start.
+    pub async fn start_with(plan: Plan, settings_of: impl Fn(&str) -> Vec<Setting>) -> Self {
         let nats_users = plan.nats_users || plan.nats_cluster;
         let nats = match (plan.nats_cluster, plan.nats_users) {
             (true, _) => NatsServer::start_as_cluster().await,
@@ -157,6 +171,7 @@ impl Fleet {
             store,
             env,
             nats_users,
+            service_env: SERVICES.map(|service| (service, settings_of(service))),
             issuer: Issuer::local(SECRET),
             _postgres: postgres,
             _demo_dir: demo_dir,
@@ -256,7 +271,9 @@ impl Fleet {
     }
 
     fn launch(&self, service: &str) -> Launch {
-        Launch::sluice([service]).envs(self.env.iter().cloned()).envs(self.nats_user(service))
+        let own =
+            self.service_env.iter().filter(|(name, _)| *name == service).flat_map(|(_, settings)| settings.clone());
+        Launch::sluice([service]).envs(self.env.iter().cloned()).envs(own).envs(self.nats_user(service))
     }
 
     /// The settings of a process that connects to NATS as this user; empty when NATS has one user.

@@ -97,8 +97,14 @@ pub struct Model {
     /// The name of the exporter that runs the attempt. None after the attempt failed or released its lease.
     #[sea_orm(column_type = "Text", nullable)]
     pub worker: Option<String>,
-    /// The time at which the lease of the attempt expires, unless the exporter sends a heartbeat before that time.
-    pub lease_expires_at: Option<DateTime<Utc>>,
+    /// The duration of the attempt's lease, in milliseconds. The lease ends when `renewals` stays the same for this
+    /// time. None before the first attempt.
+    pub lease_ms: Option<i64>,
+    /// Grows whenever an exporter takes, renews or releases the lease, and whenever a notifier ends the lease. Processes
+    /// compare this number, and no times, so that a wrong clock neither ends nor extends a lease.
+    pub renewals: i64,
+    /// The number of the newest job of the export: 0 for the job of the dispatcher, and one more for each later job.
+    pub job_number: i32,
     /// The number of rows written.
     pub rows: i64,
     /// The total number of rows, if known.
@@ -166,7 +172,9 @@ impl Model {
             cancel_requested_at: None,
             delete_requested_at: None,
             worker: None,
-            lease_expires_at: None,
+            lease_ms: None,
+            renewals: 0,
+            job_number: 0,
             rows: 0,
             rows_total: None,
             bytes: 0,
@@ -322,29 +330,6 @@ pub async fn cancel_requested(db: &impl ConnectionTrait, limit: u64) -> Result<V
         .filter(Column::CancelRequestedAt.is_not_null())
         .order_by_asc(Column::Id);
     Ok(requested.limit(limit).all(db).await?)
-}
-
-/// Dispatched exports without a change since `before`, and running exports whose lease expired before `before`. Their
-/// jobs may be lost.
-///
-/// # Errors
-/// When the database fails.
-pub async fn find_stale(
-    db: &impl ConnectionTrait,
-    before: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<Model>, StoreError> {
-    Ok(Entity::find().filter(is_stale(before)).order_by_asc(Column::Id).limit(limit).all(db).await?)
-}
-
-/// The condition for a dispatched export without a change since `before`, or a running export whose lease expired
-/// before `before`.
-pub(crate) fn is_stale(before: DateTime<Utc>) -> Condition {
-    let dispatched =
-        Condition::all().add(Column::Status.eq(Status::Dispatched.as_str())).add(Column::UpdatedAt.lt(before));
-    let running =
-        Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lt(before));
-    Condition::any().add(dispatched).add(running)
 }
 
 fn owned(owner: &Owner) -> Select<Entity> {

@@ -11,6 +11,7 @@ pub mod dispatch_queue;
 pub mod entry;
 pub mod export;
 pub mod idempotency_key;
+pub mod in_flight;
 pub mod lease;
 pub mod ledger;
 pub mod maintenance;

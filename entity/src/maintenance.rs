@@ -9,7 +9,7 @@ use sea_orm::{Condition, QueryOrder, QuerySelect, entity::prelude::*};
 
 use crate::{
     StoreError,
-    export::{Column, ENDED, Entity, Model, is_stale},
+    export::{Column, ENDED, Entity, Model},
     segment,
 };
 
@@ -43,27 +43,14 @@ pub async fn delete_requested(db: &impl ConnectionTrait, limit: u64) -> Result<V
     Ok(requested.limit(limit).all(db).await?)
 }
 
-/// Lists stale exports whose id is greater than `after`, oldest first: dispatched exports without a change since
-/// `before`, and running exports whose lease expired before `before`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn stale(
-    db: &impl ConnectionTrait,
-    after: Uuid,
-    before: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<Model>, StoreError> {
-    let stale = Entity::find().filter(is_stale(before)).filter(Column::Id.gt(after)).order_by_asc(Column::Id);
-    Ok(stale.limit(limit).all(db).await?)
-}
-
 /// The objects of an export that the file store must retain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetainedFiles {
-    /// All objects, because the export is unfinished, or ended so recently that another service may still delete
-    /// objects.
+    /// All objects, because the export ended so recently that another service may still delete objects.
     Everything,
+    /// The objects of this attempt and of later ones, because the export is unfinished. No reader needs the objects of
+    /// earlier attempts.
+    Since(u32),
     /// The objects of this attempt, because the attempt wrote the file of the completed export.
     Attempt(u32),
     /// No object, because the export has no file.
@@ -71,8 +58,8 @@ pub enum RetainedFiles {
 }
 
 /// Returns, for each of these exports, the objects that the file store must retain. The result omits exports without a
-/// row. An export that changed at `settled_before` or later retains all objects, because the service that changed the
-/// export may still delete objects.
+/// row. An export that ended at `settled_before` or later retains all objects, because the service that ended the export
+/// may still delete objects.
 ///
 /// # Errors
 /// When the database fails, or a row is damaged.
@@ -93,8 +80,8 @@ pub async fn retained_files(
         let status: Status =
             status.parse().map_err(|e| StoreError::Damaged { row: format!("export {id}"), detail: format!("{e}") })?;
         let kept = match status {
+            Status::Queued | Status::Dispatched | Status::Running => RetainedFiles::Since(attempt.unsigned_abs()),
             _ if updated_at >= settled_before => RetainedFiles::Everything,
-            Status::Queued | Status::Dispatched | Status::Running => RetainedFiles::Everything,
             Status::Completed => RetainedFiles::Attempt(attempt.unsigned_abs()),
             Status::Failed | Status::Canceled | Status::Expired => RetainedFiles::Nothing,
         };

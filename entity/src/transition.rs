@@ -4,13 +4,15 @@
 //! Each transition is one conditional update, and returns whether the update changed the row. A caller that receives
 //! `false` must stop, because another process changed the export first.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use protocol::{
     export::{FileInfo, Progress, Status},
     id::{ExportId, Owner},
     problem::Problem,
 };
-use sea_orm::{Condition, UpdateMany, entity::prelude::*, sea_query::ExprTrait};
+use sea_orm::{UpdateMany, entity::prelude::*, sea_query::ExprTrait};
 
 use crate::{
     StoreError,
@@ -36,10 +38,23 @@ pub enum Claim {
     /// The export must run in a process of its own, because the process of an earlier attempt ended without an outcome.
     /// Only [`claim_shared`] returns this value, and then claims nothing.
     SetApart(Box<Model>),
-    /// Another exporter owns the export, with a lease that expires at this time.
-    Busy(DateTime<Utc>),
+    /// Another exporter owns the export, with a lease of this duration.
+    Busy(Duration),
+    /// A notifier has published a newer job of the export. This job is no longer needed.
+    Superseded,
     /// The export ended, does not exist, or its cancellation was requested.
     Ended,
+}
+
+/// The exporter that claims an export.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    /// The name of the exporter, under which it holds the lease.
+    pub worker: &'a str,
+    /// The number of the job that the exporter received.
+    pub job_number: u32,
+    /// The duration of the lease: the exporter loses the export when it does not renew the lease for this time.
+    pub lease: Duration,
 }
 
 /// Starts the next attempt at an export as [`claim`] does, for a process that runs other exports too. Returns
@@ -50,59 +65,64 @@ pub enum Claim {
 pub async fn claim_shared(
     db: &impl ConnectionTrait,
     id: ExportId,
-    worker: &str,
+    claimant: Claimant<'_>,
     now: DateTime<Utc>,
-    lease_expires_at: DateTime<Utc>,
 ) -> Result<Claim, StoreError> {
     match find(db, id).await? {
-        Some(row) if row.is_free(now) && row.cancel_requested_at.is_none() && row.is_set_apart(now) => {
-            Ok(Claim::SetApart(Box::new(row)))
-        }
-        row => take(db, row, worker, now, lease_expires_at).await,
+        Some(row) if refusal(&row, claimant)?.is_none() && row.is_set_apart() => Ok(Claim::SetApart(Box::new(row))),
+        row => take(db, row, claimant, now).await,
     }
 }
 
-/// Starts the next attempt at an export, and gives its lease to the exporter `worker`. Succeeds for a waiting export,
-/// and for a running export whose lease has expired. `failures` and `abandoned_attempts` then count the attempt whose
-/// lease expired.
+/// Starts the next attempt at an export, and gives its lease to the claimant. Succeeds for a waiting export, and for a
+/// running export whose lease nobody holds.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn claim(
     db: &impl ConnectionTrait,
     id: ExportId,
-    worker: &str,
+    claimant: Claimant<'_>,
     now: DateTime<Utc>,
-    lease_expires_at: DateTime<Utc>,
 ) -> Result<Claim, StoreError> {
-    take(db, find(db, id).await?, worker, now, lease_expires_at).await
+    take(db, find(db, id).await?, claimant, now).await
+}
+
+/// Returns the reason why the claimant can't start an attempt; None if it can.
+fn refusal(row: &Model, claimant: Claimant<'_>) -> Result<Option<Claim>, StoreError> {
+    if !row.status()?.is_unfinished() || row.cancel_requested_at.is_some() {
+        return Ok(Some(Claim::Ended));
+    }
+    if claimant.job_number < row.job_number.unsigned_abs() {
+        return Ok(Some(Claim::Superseded));
+    }
+    if row.is_free() {
+        return Ok(None);
+    }
+    Ok(Some(Claim::Busy(Duration::from_millis(row.lease_ms.unwrap_or_default().unsigned_abs()))))
 }
 
 async fn take(
     db: &impl ConnectionTrait,
     row: Option<Model>,
-    worker: &str,
+    claimant: Claimant<'_>,
     now: DateTime<Utc>,
-    lease_expires_at: DateTime<Utc>,
 ) -> Result<Claim, StoreError> {
     let Some(row) = row else { return Ok(Claim::Ended) };
+    if let Some(refusal) = refusal(&row, claimant)? {
+        return Ok(refusal);
+    }
     let id = row.export_id();
-    let waiting = [Status::Queued.as_str(), Status::Dispatched.as_str()];
-    let free = Condition::any()
-        .add(Column::Status.is_in(waiting))
-        .add(Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lte(now)));
-    // an attempt that released its lease has no `worker`
-    let expired = Column::Status.eq(Status::Running.as_str()).and(Column::Worker.is_not_null());
-    let failure = || Expr::case(expired.clone(), 1).finally(0);
+    // each change of the lease between the read of the row and this update changes `attempt` or `renewals`
     let update = update_of(id, now)
+        .filter(Column::Status.is_in(UNFINISHED))
         .filter(Column::Attempt.eq(row.attempt))
+        .filter(Column::Renewals.eq(row.renewals))
         .filter(Column::CancelRequestedAt.is_null())
-        .filter(free)
         .col_expr(Column::Attempt, Expr::value(row.attempt + 1))
-        .col_expr(Column::Failures, Expr::col(Column::Failures).add(failure()))
-        .col_expr(Column::AbandonedAttempts, Expr::col(Column::AbandonedAttempts).add(failure()))
-        .col_expr(Column::Worker, Expr::value(worker))
-        .col_expr(Column::LeaseExpiresAt, Expr::value(lease_expires_at))
+        .col_expr(Column::Worker, Expr::value(claimant.worker))
+        .col_expr(Column::LeaseMs, Expr::value(millis(claimant.lease)))
+        .col_expr(Column::Renewals, Expr::col(Column::Renewals).add(1))
         .col_expr(Column::DispatchedAt, Expr::value(row.dispatched_at.unwrap_or(now)))
         .col_expr(Column::StartedAt, Expr::value(row.started_at.unwrap_or(now)))
         .col_expr(Column::Rows, Expr::value(0_i64))
@@ -112,14 +132,12 @@ async fn take(
     if won {
         return Ok(Claim::Won(Box::new(row)));
     }
-    if !row.status()?.is_unfinished() || row.cancel_requested_at.is_some() {
-        return Ok(Claim::Ended);
-    }
-    Ok(Claim::Busy(row.lease_expires_at.unwrap_or(now)))
+    // another process changed the row first; a free row is claimed at the next delivery
+    Ok(refusal(&row, claimant)?.unwrap_or(Claim::Busy(Duration::ZERO)))
 }
 
-/// Records the progress of an attempt and extends its lease. Returns false when the attempt no longer owns the export;
-/// the exporter must then stop the attempt.
+/// Records the progress of an attempt and renews its lease. Returns false when the attempt no longer owns the export; the
+/// exporter must then stop the attempt.
 ///
 /// # Errors
 /// When the database fails.
@@ -129,11 +147,14 @@ pub async fn heartbeat(
     attempt: u32,
     progress: &Progress,
     now: DateTime<Utc>,
-    lease_expires_at: DateTime<Utc>,
+    lease: Duration,
 ) -> Result<bool, StoreError> {
     let update = running(id, attempt, now)
         .filter(Column::CancelRequestedAt.is_null())
-        .col_expr(Column::LeaseExpiresAt, Expr::value(lease_expires_at))
+        // a notifier that ended the lease has deleted the worker
+        .filter(Column::Worker.is_not_null())
+        .col_expr(Column::LeaseMs, Expr::value(millis(lease)))
+        .col_expr(Column::Renewals, Expr::col(Column::Renewals).add(1))
         .col_expr(Column::Rows, Expr::value(progress.rows.cast_signed()))
         .col_expr(Column::RowsTotal, Expr::value(progress.rows_total.map(u64::cast_signed)))
         .col_expr(Column::Bytes, Expr::value(progress.bytes.cast_signed()));
@@ -178,7 +199,7 @@ pub async fn attempt_crashed(
     worker: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let update = without_lease(update_of(id, now), now)
+    let update = without_lease(update_of(id, now))
         .filter(Column::Status.eq(Status::Running.as_str()))
         .filter(Column::Worker.eq(worker))
         .col_expr(Column::Failures, Expr::col(Column::Failures).add(1))
@@ -287,7 +308,7 @@ pub async fn request_delete(
     applied(db, update).await
 }
 
-fn update_of(id: ExportId, now: DateTime<Utc>) -> UpdateMany<Entity> {
+pub(crate) fn update_of(id: ExportId, now: DateTime<Utc>) -> UpdateMany<Entity> {
     Entity::update_many().filter(Column::Id.eq(id.0)).col_expr(Column::UpdatedAt, Expr::value(now))
 }
 
@@ -302,19 +323,25 @@ fn running(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity>
 }
 
 fn released(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity> {
-    without_lease(running(id, attempt, now).filter(Column::Worker.is_not_null()), now)
+    without_lease(running(id, attempt, now).filter(Column::Worker.is_not_null()))
 }
 
-/// Clears `worker`, so that [`claim`] does not count the released lease as an expired lease.
-fn without_lease(update: UpdateMany<Entity>, now: DateTime<Utc>) -> UpdateMany<Entity> {
-    update.col_expr(Column::LeaseExpiresAt, Expr::value(now)).col_expr(Column::Worker, Expr::value(None::<String>))
+/// Clears `worker`, so that nobody holds the lease.
+pub(crate) fn without_lease(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
+    update
+        .col_expr(Column::Worker, Expr::value(None::<String>))
+        .col_expr(Column::Renewals, Expr::col(Column::Renewals).add(1))
 }
 
 fn with_status(update: UpdateMany<Entity>, status: Status) -> UpdateMany<Entity> {
     update.col_expr(Column::Status, Expr::value(status.as_str()))
 }
 
-async fn applied(db: &impl ConnectionTrait, update: UpdateMany<Entity>) -> Result<bool, StoreError> {
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(crate) async fn applied(db: &impl ConnectionTrait, update: UpdateMany<Entity>) -> Result<bool, StoreError> {
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 

@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
     account,
     credit_policy::{CreditPolicy, CreditsConfig},
-    export, idempotency_key, ledger, maintenance, segment, transition,
-    transition::Claim,
+    export, idempotency_key,
+    in_flight::{self, InFlight},
+    ledger, maintenance, segment,
+    transition::{self, Claim, Claimant},
 };
 use migration::{Migrator, MigratorTrait};
 use protocol::{
@@ -18,6 +22,8 @@ use protocol::{
 };
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, EntityTrait};
 use uuid::Uuid;
+
+const LEASE: Duration = Duration::from_secs(10);
 
 fn now() -> DateTime<Utc> {
     "2026-11-22T15:26:01.123Z".parse().unwrap()
@@ -42,8 +48,19 @@ async fn queued(db: &DatabaseConnection) -> ExportId {
     id
 }
 
-fn lease(seconds: i64) -> DateTime<Utc> {
+fn after(seconds: i64) -> DateTime<Utc> {
     now() + TimeDelta::seconds(seconds)
+}
+
+/// An exporter with the newest job of an export.
+fn claimant(worker: &str) -> Claimant<'_> {
+    Claimant { worker, job_number: u32::MAX, lease: LEASE }
+}
+
+/// Ends the lease of an export, as the leading notifier does.
+async fn end_lease(db: &DatabaseConnection, id: ExportId) -> Option<export::Model> {
+    let row = export::find(db, id).await.unwrap().unwrap();
+    in_flight::end_lease(db, id, row.renewals, now()).await.unwrap()
 }
 
 #[tokio::test]
@@ -52,101 +69,135 @@ async fn a_stale_attempt_cannot_change_an_export() {
     let id = queued(&db).await;
     assert!(transition::dispatched(&db, id, now()).await.unwrap());
     assert!(!transition::dispatched(&db, id, now()).await.unwrap());
+    let claim = async |worker| transition::claim(&db, id, claimant(worker), now()).await.unwrap();
 
-    let Claim::Won(first) = transition::claim(&db, id, "one", now(), lease(10)).await.unwrap() else { panic!() };
+    let Claim::Won(first) = claim("one").await else { panic!() };
     assert_eq!((first.attempt, first.worker.as_deref()), (1, Some("one")));
-    assert_eq!(transition::claim(&db, id, "two", lease(9), lease(19)).await.unwrap(), Claim::Busy(lease(10)));
-    let Claim::Won(second) = transition::claim(&db, id, "two", lease(10), lease(20)).await.unwrap() else { panic!() };
+    assert_eq!(claim("two").await, Claim::Busy(LEASE));
+    end_lease(&db, id).await.unwrap();
+    let progress = Progress { rows: 5, bytes: 50, ..Progress::default() };
+    assert!(!transition::heartbeat(&db, id, 1, &progress, now(), LEASE).await.unwrap(), "the lease has ended");
+    let Claim::Won(second) = claim("two").await else { panic!() };
     assert_eq!(second.attempt, 2);
 
-    let progress = Progress { rows: 5, bytes: 50, ..Progress::default() };
-    assert!(!transition::heartbeat(&db, id, 1, &progress, now(), lease(30)).await.unwrap());
-    assert!(transition::heartbeat(&db, id, 2, &progress, now(), lease(30)).await.unwrap());
+    assert!(!transition::heartbeat(&db, id, 1, &progress, now(), LEASE).await.unwrap());
+    assert!(transition::heartbeat(&db, id, 2, &progress, now(), LEASE).await.unwrap());
     let file = FileInfo { name: "f.csv".into(), size: 50, rows: 5, sha256: "00".into(), media_type: "text/csv".into() };
-    assert!(!transition::completed(&db, id, 1, &file, now(), lease(60), now()).await.unwrap());
-    assert!(transition::completed(&db, id, 2, &file, now(), lease(60), now()).await.unwrap());
+    assert!(!transition::completed(&db, id, 1, &file, now(), after(60), now()).await.unwrap());
+    assert!(transition::completed(&db, id, 2, &file, now(), after(60), now()).await.unwrap());
     assert!(!transition::canceled(&db, id, &Problem::new(Slug::Canceled, "x"), now()).await.unwrap());
-    assert_eq!(transition::claim(&db, id, "three", lease(99), lease(120)).await.unwrap(), Claim::Ended);
+    assert_eq!(claim("three").await, Claim::Ended);
+    assert_eq!(end_lease(&db, id).await, None);
 
     let row = export::find_owned(&db, &alice(), id).await.unwrap().unwrap();
     assert_eq!(entity::view::export(&row, None).unwrap().file, Some(file));
     assert_eq!(export::find_owned(&db, &Owner::new("globex", "alice"), id).await.unwrap(), None);
-    assert_eq!(maintenance::past_retention(&db, Uuid::nil(), lease(59), 9).await.unwrap().len(), 0);
-    assert_eq!(maintenance::past_retention(&db, Uuid::nil(), lease(60), 9).await.unwrap().len(), 1);
+    assert_eq!(maintenance::past_retention(&db, Uuid::nil(), after(59), 9).await.unwrap().len(), 0);
+    assert_eq!(maintenance::past_retention(&db, Uuid::nil(), after(60), 9).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn failed_and_expired_attempts_are_counted_and_released_ones_are_not() {
+async fn a_lease_ends_only_if_nothing_has_renewed_it() {
     let db = database().await;
     let id = queued(&db).await;
-    let claimed = |worker: &'static str, at| {
-        let db = db.clone();
-        async move {
-            let Claim::Won(row) = transition::claim(&db, id, worker, lease(at), lease(at + 10)).await.unwrap() else {
-                panic!("{worker}")
-            };
-            (row.attempt, row.failures, row.worker)
-        }
+    assert_eq!(in_flight::list(&db, 9).await.unwrap(), []);
+    assert!(transition::dispatched(&db, id, now()).await.unwrap());
+    let found = async || in_flight::list(&db, 9).await.unwrap()[0];
+    assert_eq!(found().await, InFlight { id: id.0, renewals: 0, lease: None });
+    let Claim::Won(_) = transition::claim(&db, id, claimant("one"), now()).await.unwrap() else { panic!() };
+    let seen = found().await;
+    assert_eq!(seen.lease, Some(LEASE));
+    assert!(transition::heartbeat(&db, id, 1, &Progress::default(), now(), 2 * LEASE).await.unwrap());
+    assert_eq!(in_flight::end_lease(&db, id, seen.renewals, now()).await.unwrap(), None);
+    let seen = found().await;
+    assert_eq!(seen.lease, Some(2 * LEASE));
+    let row = in_flight::end_lease(&db, id, seen.renewals, now()).await.unwrap().unwrap();
+    assert_eq!((row.worker, row.failures, row.abandoned_attempts, row.job_number), (None, 1, 1, 1));
+    assert_eq!(in_flight::end_lease(&db, id, seen.renewals, now()).await.unwrap(), None, "a lease ends once");
+    // a lost job is no failure
+    let row = end_lease(&db, id).await.unwrap();
+    assert_eq!((row.failures, row.abandoned_attempts, row.job_number), (1, 1, 2));
+
+    // an old job starts no attempt, even if it arrives first
+    let old = Claimant { job_number: 1, ..claimant("old") };
+    assert_eq!(transition::claim(&db, id, old, now()).await.unwrap(), Claim::Superseded);
+    let new = Claimant { job_number: 2, ..claimant("new") };
+    assert!(matches!(transition::claim(&db, id, new, now()).await.unwrap(), Claim::Won(_)));
+    assert_eq!(transition::claim(&db, id, old, now()).await.unwrap(), Claim::Superseded);
+    assert_eq!(transition::claim(&db, id, new, now()).await.unwrap(), Claim::Busy(LEASE));
+}
+
+#[tokio::test]
+async fn failed_and_abandoned_attempts_are_counted_and_released_ones_are_not() {
+    let db = database().await;
+    let id = queued(&db).await;
+    let claimed = async |worker: &str| {
+        let claim = transition::claim(&db, id, claimant(worker), now()).await.unwrap();
+        let Claim::Won(row) = claim else { panic!("{worker}: {claim:?}") };
+        (row.attempt, row.failures)
     };
-    assert_eq!(claimed("one", 0).await, (1, 0, Some("one".into())));
+    assert_eq!(claimed("one").await, (1, 0));
     for (attempt, worker) in [(1, "two"), (2, "three"), (3, "four")] {
-        assert!(transition::release_lease(&db, id, attempt, lease(1)).await.unwrap());
-        assert!(!transition::release_lease(&db, id, attempt, lease(1)).await.unwrap());
-        assert_eq!(claimed(worker, 1).await, (attempt.cast_signed() + 1, 0, Some(worker.into())));
+        assert!(transition::release_lease(&db, id, attempt, now()).await.unwrap());
+        assert!(!transition::release_lease(&db, id, attempt, now()).await.unwrap());
+        assert_eq!(claimed(worker).await, (attempt.cast_signed() + 1, 0));
     }
-    assert!(transition::attempt_failed(&db, id, 4, lease(2)).await.unwrap());
-    assert!(!transition::attempt_failed(&db, id, 3, lease(2)).await.unwrap());
-    assert_eq!(claimed("five", 2).await, (5, 1, Some("five".into())));
-    // the lease of the fifth attempt expired without a heartbeat
-    assert_eq!(claimed("six", 12).await, (6, 2, Some("six".into())));
+    assert!(transition::attempt_failed(&db, id, 4, now()).await.unwrap());
+    assert!(!transition::attempt_failed(&db, id, 3, now()).await.unwrap());
+    assert_eq!(claimed("five").await, (5, 1));
+    end_lease(&db, id).await.unwrap();
+    assert!(!transition::attempt_failed(&db, id, 5, now()).await.unwrap(), "the attempt counts once");
+    assert_eq!(claimed("six").await, (6, 2));
 }
 
 #[tokio::test]
 async fn an_export_is_set_apart_after_the_death_of_the_process_that_ran_it() {
     let db = database().await;
     let id = queued(&db).await;
-    let shared = async |at| transition::claim_shared(&db, id, "shared", lease(at), lease(at + 10)).await.unwrap();
-    let apart = async |worker: &str, at| {
-        let claim = transition::claim(&db, id, worker, lease(at), lease(at + 10)).await.unwrap();
+    let shared = async || transition::claim_shared(&db, id, claimant("shared"), now()).await.unwrap();
+    let apart = async |worker: &str| {
+        let claim = transition::claim(&db, id, claimant(worker), now()).await.unwrap();
         let Claim::Won(row) = claim else { panic!("{worker}: {claim:?}") };
         (row.attempt, row.failures, row.abandoned_attempts, row.crashed_attempts)
     };
     // a failure, and a hand-over by a stopping exporter, leave the export among the others
-    assert!(matches!(shared(0).await, Claim::Won(_)));
-    assert!(transition::attempt_failed(&db, id, 1, lease(1)).await.unwrap());
-    assert!(matches!(shared(1).await, Claim::Won(_)));
-    assert!(transition::release_lease(&db, id, 2, lease(2)).await.unwrap());
-    assert!(matches!(shared(2).await, Claim::Won(_)));
-    assert_eq!(shared(11).await, Claim::Busy(lease(12)), "the lease of the third attempt has not expired");
+    assert!(matches!(shared().await, Claim::Won(_)));
+    assert!(transition::attempt_failed(&db, id, 1, now()).await.unwrap());
+    assert!(matches!(shared().await, Claim::Won(_)));
+    assert!(transition::release_lease(&db, id, 2, now()).await.unwrap());
+    assert!(matches!(shared().await, Claim::Won(_)));
+    assert_eq!(shared().await, Claim::Busy(LEASE), "the lease of the third attempt has not ended");
 
-    let Claim::SetApart(row) = shared(12).await else { panic!("the exporter died") };
-    assert_eq!((row.attempt, row.abandoned(lease(11)), row.abandoned(lease(12)), row.crashed()), (3, 0, 1, 0));
-    assert_eq!(apart("child", 12).await, (4, 2, 1, 0));
-    assert_eq!(shared(13).await, Claim::Busy(lease(22)));
+    end_lease(&db, id).await.unwrap();
+    let Claim::SetApart(row) = shared().await else { panic!("the exporter died") };
+    assert_eq!((row.attempt, row.abandoned(), row.crashed()), (3, 1, 0));
+    assert_eq!(apart("child").await, (4, 2, 1, 0));
+    assert_eq!(shared().await, Claim::Busy(LEASE));
     // the export stays apart after its own process released the lease
-    assert!(transition::release_lease(&db, id, 4, lease(14)).await.unwrap());
-    assert!(matches!(shared(14).await, Claim::SetApart(_)));
+    assert!(transition::release_lease(&db, id, 4, now()).await.unwrap());
+    assert!(matches!(shared().await, Claim::SetApart(_)));
 
-    assert_eq!(apart("child", 14).await, (5, 2, 1, 0));
-    assert!(!transition::attempt_crashed(&db, id, "another", lease(15)).await.unwrap());
-    assert!(transition::attempt_crashed(&db, id, "child", lease(15)).await.unwrap());
-    assert!(!transition::attempt_crashed(&db, id, "child", lease(15)).await.unwrap(), "a death counts once");
-    let Claim::SetApart(row) = shared(15).await else { panic!("the process died") };
-    assert_eq!((row.abandoned(lease(15)), row.crashed()), (1, 1));
-    assert_eq!(apart("child", 15).await, (6, 3, 1, 1));
-    assert!(transition::request_cancel(&db, &alice(), id, lease(16)).await.unwrap());
-    assert_eq!(shared(40).await, Claim::Ended);
+    assert_eq!(apart("child").await, (5, 2, 1, 0));
+    assert!(!transition::attempt_crashed(&db, id, "another", now()).await.unwrap());
+    assert!(transition::attempt_crashed(&db, id, "child", now()).await.unwrap());
+    assert!(!transition::attempt_crashed(&db, id, "child", now()).await.unwrap(), "a death counts once");
+    let Claim::SetApart(row) = shared().await else { panic!("the process died") };
+    assert_eq!((row.abandoned(), row.crashed()), (1, 1));
+    assert_eq!(apart("child").await, (6, 3, 1, 1));
+    assert!(transition::request_cancel(&db, &alice(), id, now()).await.unwrap());
+    assert_eq!(shared().await, Claim::Ended);
 }
 
 #[tokio::test]
 async fn a_cancel_request_stops_claims_and_heartbeats() {
     let db = database().await;
     let id = queued(&db).await;
-    let Claim::Won(_) = transition::claim(&db, id, "one", now(), lease(10)).await.unwrap() else { panic!() };
+    let Claim::Won(_) = transition::claim(&db, id, claimant("one"), now()).await.unwrap() else { panic!() };
     assert!(!transition::request_cancel(&db, &Owner::new("acme", "bob"), id, now()).await.unwrap());
     assert!(transition::request_cancel(&db, &alice(), id, now()).await.unwrap());
-    assert!(!transition::heartbeat(&db, id, 1, &Progress::default(), now(), lease(30)).await.unwrap());
-    assert_eq!(transition::claim(&db, id, "two", lease(11), lease(30)).await.unwrap(), Claim::Ended);
+    assert!(!transition::heartbeat(&db, id, 1, &Progress::default(), now(), LEASE).await.unwrap());
+    assert_eq!(end_lease(&db, id).await, None);
+    assert_eq!(transition::claim(&db, id, claimant("two"), now()).await.unwrap(), Claim::Ended);
     assert_eq!(export::cancel_requested(&db, 9).await.unwrap().len(), 1);
     assert!(
         transition::canceled(&db, id, &Problem::new(Slug::Canceled, "canceled by the owner"), now()).await.unwrap()

@@ -35,6 +35,7 @@ impl Deps {
             Dependency::from_result("database", database),
             Dependency::from_result("nats", self.bus.ping()),
             Dependency::from_result("catalog", self.advertisement.check()),
+            Dependency::from_result("clock", self.clock.check()).optional(),
         ]
         .into()
     }

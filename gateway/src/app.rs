@@ -147,7 +147,7 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         presenter: presenter.clone(),
         clock: clock.clone(),
     };
-    let source = Source::new(bus.clone(), clock.clone(), config.delivery.read_retry_timeout.get())?;
+    let source = Source::new(bus.clone(), config.delivery.read_retry_timeout.get())?;
     let drain = Drain::spawn(&config, life);
     Ok(AppState {
         config,

@@ -37,7 +37,9 @@ enum Export {
     CancelRequestedAt,
     DeleteRequestedAt,
     Worker,
-    LeaseExpiresAt,
+    LeaseMs,
+    Renewals,
+    JobNumber,
     Rows,
     RowsTotal,
     Bytes,
@@ -116,7 +118,9 @@ fn export_table() -> TableCreateStatement {
         .col(optional_time(Export::CancelRequestedAt))
         .col(optional_time(Export::DeleteRequestedAt))
         .col(optional_text(Export::Worker))
-        .col(optional_time(Export::LeaseExpiresAt))
+        .col(ColumnDef::new(Export::LeaseMs).big_integer().null())
+        .col(ColumnDef::new(Export::Renewals).big_integer().not_null().default(0))
+        .col(ColumnDef::new(Export::JobNumber).integer().not_null().default(0))
         .col(number(Export::Rows))
         .col(optional_number(Export::RowsTotal))
         .col(number(Export::Bytes))
@@ -141,11 +145,12 @@ fn export_indexes() -> [IndexCreateStatement; 6] {
     [
         // the exports of one owner, newest first: `entity::export::list_owned`
         index("export_by_owner", &[Tenant, UserId, Id]),
-        // exports of one status, oldest first: `entity::maintenance::past_retention`, `entity::export::find_stale`
+        // exports of one status, oldest first: `entity::maintenance::past_retention`
         index("export_by_status", &[Status, Id]),
         // exports that ended recently, for deleting orphans: `entity::export::ended_between`
         index("export_by_update", &[UpdatedAt, Id]),
-        // the few unfinished exports: `entity::export::count_unfinished` and `find_joinable`, `entity::dispatch_queue`
+        // the few unfinished exports: `entity::export::count_unfinished` and `find_joinable`,
+        // `entity::dispatch_queue`, `entity::in_flight`
         index("export_unfinished", &[Tenant, UserId, Status])
             .and_where(Expr::col(Status).is_in(["queued", "dispatched", "running"]))
             .to_owned(),

@@ -94,10 +94,12 @@ pub struct NotifierTuning {
     /// Largest number of connections of gateways to the internal HTTP port; default 1024. Further connections wait
     /// until one ends.
     pub max_connections: usize,
-    /// Time after which an export counts as stale; default 10 min. The time begins with the last update of a dispatched
-    /// export, and with the expiry of the exporter's lease for a running export. If the stream of jobs holds no job for
-    /// a stale export, the notifier publishes a new job.
-    pub stale_after: HumanDuration,
+    /// Time after which the job of an export counts as lost if a process received the job and no exporter has claimed
+    /// the export; default 90 s, longer than any pause before NATS redelivers a job.
+    pub unclaimed_timeout: HumanDuration,
+    /// Time after the last change of an ended export from which the sweep deletes its orphans; default 10 min. Before,
+    /// another service may still delete the objects.
+    pub settled_after: HumanDuration,
     /// Time after the end of an export during which the reconciler looks for objects that a slow exporter wrote after
     /// the end; default 2 h.
     pub orphan_scan_window: HumanDuration,
@@ -127,6 +129,12 @@ pub struct NotifierTuning {
     /// Largest number of objects that one run of the sweep scans in the file store; default 50,000. The next run
     /// continues with the next object.
     pub sweep_max_objects: usize,
+    /// Time after the end of an export during which a client may resume a file stream of an older attempt; default
+    /// 10 min. A later client starts again at the first byte.
+    pub resume_grace: HumanDuration,
+    /// Age from which the sweep deletes a ticket, measured from the newest ticket; default 10 min. A ticket is valid for
+    /// 30 seconds.
+    pub ticket_retention: HumanDuration,
     /// Largest number of accounts that receive their daily grant in one transaction; default 1000.
     pub daily_grant_batch: u64,
 }
@@ -137,7 +145,8 @@ impl Default for NotifierTuning {
             prefetch: 1,
             queue_position_interval: HumanDuration::from_secs(1),
             max_connections: 1024,
-            stale_after: HumanDuration::from_secs(10 * 60),
+            unclaimed_timeout: HumanDuration::from_secs(90),
+            settled_after: HumanDuration::from_secs(10 * 60),
             orphan_scan_window: HumanDuration::from_secs(2 * 60 * 60),
             audit_schedule: "30 3 * * *",
             dispatch_poll_interval: HumanDuration::from_millis(500),
@@ -149,6 +158,8 @@ impl Default for NotifierTuning {
             schedule_poll_interval: HumanDuration::from_secs(1),
             sweep_batch: 200,
             sweep_max_objects: 50_000,
+            resume_grace: HumanDuration::from_secs(10 * 60),
+            ticket_retention: HumanDuration::from_secs(10 * 60),
             daily_grant_batch: 1000,
         }
     }

@@ -66,7 +66,9 @@ impl Deps {
             Dependency::from_result("file_store", answered)
         };
         let (database, files) = tokio::join!(database, files);
-        vec![database, Dependency::from_result("nats", self.bus.ping()), files].into()
+        let nats = Dependency::from_result("nats", self.bus.ping());
+        let clock = Dependency::from_result("clock", self.clock.check()).optional();
+        vec![database, nats, files, clock].into()
     }
 }
 

@@ -92,7 +92,9 @@ impl NotifierError {
         match self {
             Self::Bus(e) => !matches!(e, BusError::Unreadable(_) | BusError::Version(_)),
             Self::Store(StoreError::Db(e)) => !rejects_the_data(e),
-            Self::Files(e) => matches!(e, FileStoreError::Store(_) | FileStoreError::NoBucket(_)),
+            Self::Files(e) => {
+                matches!(e, FileStoreError::Store(_) | FileStoreError::NoBucket(_) | FileStoreError::Partial(_))
+            }
             Self::JetStream { .. } | Self::Timeout(_) | Self::Fenced | Self::Stopping | Self::Partial(_) => true,
             Self::Store(StoreError::Damaged { .. })
             | Self::Config(_)

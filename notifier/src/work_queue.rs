@@ -1,20 +1,67 @@
-//! Checks whether a work-queue stream still holds a message.
+//! Finds out whether a message of a work-queue stream still waits for its consumer.
+//!
+//! The stream alone can't tell. After a write to a full disk failed, the NATS server confirms acknowledgements and leaves
+//! the messages in the stream for good. So the consumer decides: a message that it has acknowledged waits no longer.
 
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::{context::ConsumerInfoErrorKind, message::StreamMessage, stream::LastRawMessageErrorKind};
 use platform::bus::Bus;
 
 use crate::error::NotifierError;
 
-/// Whether a work-queue stream holds a message on this subject that no consumer has acknowledged.
+/// The state of the newest message on a subject of a work queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queued {
+    /// The stream has no such message, or the consumer has acknowledged it.
+    No,
+    /// No process has received the message yet.
+    Undelivered,
+    /// A process received the message and has not acknowledged it. NATS redelivers the message if the process dies.
+    /// Between other messages that wait, a message that was acknowledged and not deleted counts too.
+    Delivered,
+}
+
+/// Returns the state of the newest message on this subject, for the durable consumer of the subject.
 ///
 /// # Errors
-/// When the stream does not answer.
-pub(crate) async fn has_message(bus: &Bus, stream: &'static str, subject: &str) -> Result<bool, NotifierError> {
+/// When the stream or the consumer does not answer.
+pub(crate) async fn find(
+    bus: &Bus,
+    stream: &'static str,
+    consumer: &str,
+    subject: &str,
+) -> Result<Queued, NotifierError> {
+    Ok(find_message(bus, stream, consumer, subject).await?.0)
+}
+
+/// Returns the state of the newest message on this subject as [`find`] does, and the message if it waits.
+///
+/// # Errors
+/// When the stream or the consumer does not answer.
+pub(crate) async fn find_message(
+    bus: &Bus,
+    stream: &'static str,
+    consumer: &str,
+    subject: &str,
+) -> Result<(Queued, Option<StreamMessage>), NotifierError> {
     let queue = bus.jetstream().get_stream_no_info(stream).await;
     let queue = queue.map_err(NotifierError::jetstream("find a work queue"))?;
-    match queue.get_last_raw_message_by_subject(subject).await {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
-        Err(e) => Err(NotifierError::JetStream { operation: "read a work queue", detail: e.to_string() }),
-    }
+    let message = match queue.get_last_raw_message_by_subject(subject).await {
+        Ok(message) => message,
+        Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok((Queued::No, None)),
+        Err(e) => return Err(NotifierError::JetStream { operation: "read a work queue", detail: e.to_string() }),
+    };
+    let sequence = message.sequence;
+    let info = match queue.consumer_info(consumer).await {
+        Ok(info) => info,
+        // the first process that pulls creates the consumer
+        Err(e) if e.kind() == ConsumerInfoErrorKind::NotFound => return Ok((Queued::Undelivered, Some(message))),
+        Err(e) => return Err(NotifierError::JetStream { operation: "read a consumer", detail: e.to_string() }),
+    };
+    Ok(if sequence > info.delivered.stream_sequence {
+        (Queued::Undelivered, Some(message))
+    } else if sequence <= info.ack_floor.stream_sequence || info.num_ack_pending == 0 {
+        (Queued::No, None)
+    } else {
+        (Queued::Delivered, Some(message))
+    })
 }

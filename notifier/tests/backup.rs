@@ -62,7 +62,9 @@ impl Installation {
         assert!(ledger::hold(db, &owner, id, 1, now).await.unwrap());
         export::insert(db, export::Model::queued(id, &owner, now)).await.unwrap();
         assert!(transition::dispatched(db, id, now).await.unwrap());
-        let claim = transition::claim(db, id, "worker", now, now + TimeDelta::seconds(8)).await.unwrap();
+        let lease = Duration::from_secs(8);
+        let claimant = transition::Claimant { worker: "worker", job_number: 0, lease };
+        let claim = transition::claim(db, id, claimant, now).await.unwrap();
         assert!(matches!(claim, Claim::Won(_)));
         self.store().put(&delivery::manifest_path(id, 1), "{}").await.unwrap();
         let file =

@@ -1,5 +1,7 @@
 //! The file store: a local folder or an S3 bucket.
 
+mod partial;
+
 use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -36,6 +38,9 @@ pub enum FileStoreError {
     /// Reading the bytes to write failed.
     #[error("{0}")]
     Source(#[source] std::io::Error),
+    /// The files of unfinished writes can't be listed or deleted.
+    #[error("file store: partial objects: {0}")]
+    Partial(#[source] std::io::Error),
 }
 
 impl From<object_store::Error> for FileStoreError {
@@ -308,13 +313,41 @@ impl FileStore {
         Ok(count)
     }
 
-    /// Deletes all objects below a folder whose path satisfies `predicate`. A missing object counts as deleted.
+    /// Deletes all objects below a folder whose path satisfies `predicate`, and what interrupted writes of such objects
+    /// left. A missing object counts as deleted. A running write of such an object fails.
     ///
     /// # Errors
     /// When the store fails. Some objects may be deleted then; the caller may retry.
     pub async fn delete_where(&self, prefix: &str, predicate: impl Fn(&str) -> bool) -> Result<usize, FileStoreError> {
         let paths = self.list(prefix).await?;
-        self.delete(paths.into_iter().filter(|path| predicate(path))).await
+        let deleted = self.delete(paths.into_iter().filter(|path| predicate(path))).await?;
+        let partials = self.list_partials(prefix).await?.into_iter().map(|partial| partial.path);
+        let partials = partials.filter(|partial| predicate(partial::object_path(partial))).collect();
+        Ok(deleted + self.delete_partials(partials).await?)
+    }
+
+    /// The partial objects below a folder of a local store: files that a process was writing, or left when it was
+    /// killed. Their paths are those of the objects with `#` and a number. A bucket has none, because it shows no object
+    /// before its end.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub async fn list_partials(&self, prefix: &str) -> Result<Vec<ObjectInfo>, FileStoreError> {
+        match &self.folder {
+            Some(folder) => partial::list(folder, prefix).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Deletes these partial objects and returns their number. A missing one counts as deleted.
+    ///
+    /// # Errors
+    /// When a file can't be deleted, or a path is not that of a partial object.
+    pub async fn delete_partials(&self, partials: Vec<String>) -> Result<usize, FileStoreError> {
+        match &self.folder {
+            Some(folder) if !partials.is_empty() => partial::delete(folder, partials).await,
+            _ => Ok(0),
+        }
     }
 }
 
@@ -397,6 +430,34 @@ mod tests {
         assert_eq!(paths, ["a/1/x", "a/1/y", "a/10/x", "a/2/x"]);
         assert_eq!(store.delete(["a/1/x".to_owned(), "a/missing".to_owned()]).await.unwrap(), 2);
         assert!(store.get("a/1/x").await.unwrap_err().is_not_found());
+    }
+
+    #[tokio::test]
+    async fn what_an_interrupted_write_left_is_listed_and_deleted_with_its_objects() {
+        let (dir, store) = folder();
+        for path in ["a/1/x", "a/2/x", "b/1/x"] {
+            store.put(path, Bytes::from_static(b"hello")).await.unwrap();
+        }
+        let file = |path: &str| dir.path().join("files").join(path);
+        for path in ["a/1/x#1", "a/1/y#12", "a/2/x#1", "b/1/x#1"] {
+            std::fs::write(file(path), "hel").unwrap();
+        }
+        std::fs::create_dir_all(file("a/3")).unwrap();
+        std::fs::write(file("a/3/z#1"), "").unwrap();
+        let partials = async |prefix: &str| {
+            let mut paths: Vec<_> = store.list_partials(prefix).await.unwrap().into_iter().map(|o| o.path).collect();
+            paths.sort();
+            paths
+        };
+        assert_eq!(partials("a").await, ["a/1/x#1", "a/1/y#12", "a/2/x#1", "a/3/z#1"]);
+        assert_eq!(partials("c").await, [""; 0]);
+        assert_eq!(store.delete_where("a", |path| !path.starts_with("a/2/")).await.unwrap(), 4);
+        assert_eq!(partials("").await, ["a/2/x#1", "b/1/x#1"]);
+        assert!(!file("a/1").exists() && !file("a/3").exists(), "empty folders are deleted");
+        assert_eq!(store.list("a").await.unwrap(), ["a/2/x"]);
+        assert_eq!(store.delete_partials(vec!["b/1/x#1".into(), "b/1/missing#1".into()]).await.unwrap(), 2);
+        assert!(store.delete_partials(vec!["b/1/x".into()]).await.is_err(), "an object is no partial object");
+        assert_eq!(store.list("b").await.unwrap(), ["b/1/x"]);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use crate::{
     export::Status,
     id::{ExportId, Owner},
     problem::Problem,
-    time::Timestamp,
 };
 
 /// One durable part of a file.
@@ -93,8 +92,9 @@ pub struct Grant {
     pub segment: Segment,
     /// The URL of the bytes of the segment.
     pub url: String,
-    /// The time after which the notifier refuses the URL. The gateway then requests a new grant.
-    pub expires_at: Timestamp,
+    /// How long the URL is valid from the creation of the grant, in milliseconds. Afterwards the gateway requests a new
+    /// grant. A duration, because the clocks of gateway and notifier may differ.
+    pub ttl_ms: u64,
 }
 
 /// The request on [`crate::subject::DELIVERY_GRANT`].

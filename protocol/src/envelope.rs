@@ -39,6 +39,10 @@ pub struct Job {
     /// The owner of the export.
     #[serde(flatten)]
     pub owner: Owner,
+    /// The number of the job: 0 for the first job of the export, and one more for each later job. An exporter drops a
+    /// job after a newer one was published.
+    #[serde(default)]
+    pub number: u32,
 }
 
 /// The outcome of an attempt, or a command to cancel an export or to delete its file. The notifier applies each message

@@ -10,6 +10,7 @@
 //! - [`client::Client`] and [`rest::Rest`]: clients that send single requests and check each response against the
 //!   protocol.
 //! - [`catalog`]: the advertisement of datasets, written and read as exporters and gateways do.
+//! - [`leftovers`]: compares the file store with the database.
 //! - [`fault`]: the `sluice` binary as a child process, a proxy that breaks connections, and memory measurements.
 
 pub mod catalog;
@@ -17,6 +18,7 @@ pub mod client;
 pub mod db;
 pub mod demo;
 pub mod fault;
+pub mod leftovers;
 pub mod nats;
 pub mod pgbouncer;
 pub mod rest;

@@ -18,7 +18,7 @@ pub(crate) struct Unfinished {
     pub(crate) resumed: u64,
 }
 
-/// Sets dispatched exports to queued, and ends the leases of running exports. Deletes the exporter from the row of a
+/// Sets dispatched exports to queued, and ends the leases of running exports: deletes the exporter from the row of a
 /// running export, so that the interruption does not count as a failure. Releases the leases that notifiers of the
 /// former installation held.
 pub(crate) async fn reset_unfinished(db: &DatabaseConnection) -> Result<Unfinished, BackupError> {
@@ -30,7 +30,6 @@ pub(crate) async fn reset_unfinished(db: &DatabaseConnection) -> Result<Unfinish
         .filter(Column::Status.eq(Status::Dispatched.as_str()));
     dispatched.exec(&tx).await?;
     let running = export::Entity::update_many()
-        .col_expr(Column::LeaseExpiresAt, Expr::value(DateTime::UNIX_EPOCH))
         .col_expr(Column::Worker, Expr::value(None::<String>))
         .filter(Column::Status.eq(Status::Running.as_str()));
     let resumed = running.exec(&tx).await?.rows_affected;

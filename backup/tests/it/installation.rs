@@ -1,6 +1,6 @@
 //! An installation to back up or to restore into.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use backup::{BackupConfig, KeyFiles, Report, RestorePlan, Restored, SettingsText, Source, Target, create, list};
 use bytes::Bytes;
@@ -94,7 +94,9 @@ impl Installation {
     pub(crate) async fn claim(&self, id: ExportId) {
         let now = self.now();
         assert!(transition::dispatched(self.db(), id, now).await.unwrap());
-        let claim = transition::claim(self.db(), id, "worker", now, now + TimeDelta::seconds(8)).await.unwrap();
+        let lease = Duration::from_secs(8);
+        let claimant = transition::Claimant { worker: "worker", job_number: 0, lease };
+        let claim = transition::claim(self.db(), id, claimant, now).await.unwrap();
         assert!(matches!(claim, Claim::Won(_)));
     }
 

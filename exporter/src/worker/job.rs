@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message};
-use chrono::{DateTime, Utc};
 use entity::{StoreError, export::Model, transition};
 use platform::{backoff::Schedule, bus, telemetry::traces};
 use protocol::{
@@ -24,7 +23,7 @@ use crate::error::{JobError, Verdict};
 
 /// The pauses before NATS redelivers a job after a failure. They grow with each delivery, from about 0.5 s to 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
-/// The pause between the expiry of another exporter's lease and the redelivery of the job.
+/// The pause that a job of a busy export waits beyond the duration of the other exporter's lease.
 const LEASE_SLACK: Duration = Duration::from_millis(250);
 
 /// Handles one delivery of a job. Acknowledges the delivery, positively or negatively, unless a child process has done
@@ -72,45 +71,53 @@ fn span(job: &Envelope<Job>) -> Span {
 }
 
 /// Runs an attempt at the job's export in this process, after taking the lease. An export that is set apart runs in a
-/// child process instead. Returns the acknowledgement for the job; None if the child has acknowledged the job.
+/// child process instead. Returns the acknowledgement for the job; None if the child has acknowledged the job, or if
+/// another attempt needs the job.
 async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> Option<AckKind> {
     if context.is_own_process {
-        return Some(process_here(context, message, job).await);
+        return process_here(context, message, job).await;
     }
-    let (now, expires_at) = lease(context);
-    let claim = transition::claim_shared(&context.db, job.body.export_id, &context.instance, now, expires_at).await;
-    match claim {
+    let (id, now) = (job.body.export_id, context.clock.now());
+    match transition::claim_shared(&context.db, id, claimant(context, job), now).await {
         Ok(transition::Claim::SetApart(row)) => own_process::handle(context, message, job, &row).await,
-        claim => Some(process_claim(context, message, job, claim).await),
+        claim => process_claim(context, message, job, claim).await,
     }
 }
 
 /// Takes the lease of the job's export, and runs an attempt at the export in this process. Returns the acknowledgement
-/// for the job.
-pub(super) async fn process_here(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> AckKind {
-    let (now, expires_at) = lease(context);
-    let claim = transition::claim(&context.db, job.body.export_id, &context.instance, now, expires_at).await;
+/// for the job; None if another attempt needs the job.
+pub(super) async fn process_here(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> Option<AckKind> {
+    let claim = claim(context, job).await;
     process_claim(context, message, job, claim).await
 }
 
-/// Fails an export after `died` of its attempts ended without an outcome. Returns the acknowledgement for the job.
-pub(super) async fn give_up(context: &WorkerContext, message: &Message, job: &Envelope<Job>, died: u32) -> AckKind {
-    let (now, expires_at) = lease(context);
-    let claim = transition::claim(&context.db, job.body.export_id, &context.instance, now, expires_at).await;
+/// Fails an export after `died` of its attempts ended without an outcome. Returns the acknowledgement for the job; None
+/// if another attempt needs the job.
+pub(super) async fn give_up(
+    context: &WorkerContext,
+    message: &Message,
+    job: &Envelope<Job>,
+    died: u32,
+) -> Option<AckKind> {
+    let claim = claim(context, job).await;
     let Ok(transition::Claim::Won(row)) = claim else {
-        return without_lease(context, message, claim);
+        return Some(without_lease(message, claim));
     };
     let (attempt, error) = (Attempt::new(context, &row), JobError::Died(died));
     match error.verdict() {
         Verdict::Fail(problem) => fail(&attempt, message, job, &error, problem).await,
-        _ => retry(message),
+        _ => Some(retry(message)),
     }
 }
 
-/// Returns the current time, and the expiry time of a lease that begins now.
-fn lease(context: &WorkerContext) -> (DateTime<Utc>, DateTime<Utc>) {
-    let now = context.clock.now();
-    (now, now + context.config.lease_duration.get())
+async fn claim(context: &WorkerContext, job: &Envelope<Job>) -> Result<transition::Claim, StoreError> {
+    let (id, now) = (job.body.export_id, context.clock.now());
+    transition::claim(&context.db, id, claimant(context, job), now).await
+}
+
+fn claimant<'a>(context: &'a WorkerContext, job: &Envelope<Job>) -> transition::Claimant<'a> {
+    let lease = context.config.lease_duration.get();
+    transition::Claimant { worker: &context.instance, job_number: job.body.number, lease }
 }
 
 async fn process_claim(
@@ -118,22 +125,19 @@ async fn process_claim(
     message: &Message,
     job: &Envelope<Job>,
     claim: Result<transition::Claim, StoreError>,
-) -> AckKind {
+) -> Option<AckKind> {
     match claim {
         Ok(transition::Claim::Won(row)) => run(context, message, job, &row).await,
-        claim => without_lease(context, message, claim),
+        claim => Some(without_lease(message, claim)),
     }
 }
 
 /// Returns the acknowledgement for a job whose lease this process could not take. It is positive if the export has
-/// ended. Otherwise it is negative, with a pause before NATS redelivers the job.
-fn without_lease(context: &WorkerContext, message: &Message, claim: Result<transition::Claim, StoreError>) -> AckKind {
+/// ended, or if a newer job exists. Otherwise it is negative, with a pause before NATS redelivers the job.
+fn without_lease(message: &Message, claim: Result<transition::Claim, StoreError>) -> AckKind {
     match claim {
-        Ok(transition::Claim::Ended) => AckKind::Ack,
-        Ok(transition::Claim::Busy(until)) => {
-            let remaining = (until - context.clock.now()).to_std().unwrap_or_default();
-            AckKind::Nak(Some(remaining + LEASE_SLACK))
-        }
+        Ok(transition::Claim::Ended | transition::Claim::Superseded) => AckKind::Ack,
+        Ok(transition::Claim::Busy(lease)) => AckKind::Nak(Some(lease + LEASE_SLACK)),
         Ok(transition::Claim::Won(_) | transition::Claim::SetApart(_)) => retry(message),
         Err(e) => {
             warn!(error = %e, "failed to claim an export");
@@ -143,8 +147,8 @@ fn without_lease(context: &WorkerContext, message: &Message, claim: Result<trans
 }
 
 /// Runs an attempt at an export whose lease this process holds, and acts on the result. Returns the acknowledgement for
-/// the job.
-async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, row: &Model) -> AckKind {
+/// the job; None if another attempt needs the job.
+async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, row: &Model) -> Option<AckKind> {
     let attempt = Attempt::new(context, row);
     let span = Span::current();
     span.record("export.dataset", &row.dataset).record("export.format", &row.format);
@@ -162,17 +166,16 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
             span.record("file.rows", file.rows).record("file.bytes", file.size);
             let elapsed_ms = elapsed.as_millis() as u64;
             info!(file.rows = file.rows, file.bytes = file.size, elapsed_ms, "completed an export");
-            AckKind::Ack
+            ack_unless_replaced(&attempt).await
         }
         AttemptEnd::Superseded => {
             info!("stopped an attempt: the export was canceled or another attempt replaced this one");
             attempt.discard().await;
-            AckKind::Ack
+            ack_if_over(&attempt).await
         }
         AttemptEnd::HandedOver => {
             info!("handed over an export");
-            attempt.release_lease().await;
-            AckKind::Nak(None)
+            attempt.release_lease().await.then_some(AckKind::Nak(None))
         }
         AttemptEnd::Retry(error) => {
             span.record("otel.status_code", "ERROR");
@@ -182,31 +185,42 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
                 // the partial file uses disk space that the next attempt may need
                 attempt.discard().await;
             }
-            attempt.count_failure().await;
-            retry(message)
+            attempt.count_failure().await.then(|| retry(message))
         }
         AttemptEnd::Failed(error, problem) => fail(&attempt, message, job, &error, problem).await,
     }
 }
 
+/// Acknowledges the job of an attempt whose outcome NATS has stored. After a later attempt has begun, this attempt may
+/// hold an old delivery of the message with which the later attempt began. An acknowledgement would delete that message.
+async fn ack_unless_replaced(attempt: &Attempt<'_>) -> Option<AckKind> {
+    let row = attempt.read_row().await?;
+    (row.attempt.unsigned_abs() == attempt.number || attempt.is_over(&row)).then_some(AckKind::Ack)
+}
+
+/// Acknowledges the job of a stopped attempt if the export is over. Otherwise a later attempt may need the message.
+async fn ack_if_over(attempt: &Attempt<'_>) -> Option<AckKind> {
+    let row = attempt.read_row().await?;
+    attempt.is_over(&row).then_some(AckKind::Ack)
+}
+
 /// Stores the job as a dead letter, and reports the failure of the export to the notifier. Returns the acknowledgement
-/// for the job.
+/// for the job; None if another attempt needs the job.
 async fn fail(
     attempt: &Attempt<'_>,
     message: &Message,
     job: &Envelope<Job>,
     error: &JobError,
     problem: Problem,
-) -> AckKind {
+) -> Option<AckKind> {
     Span::current().record("otel.status_code", "ERROR");
     warn!(%error, export.attempt = attempt.number, "an export failed");
     if let Err(e) = attempt.report_failure(job, error, problem).await {
         warn!(error = %e, "failed to report an outcome; the job is retried");
-        attempt.count_failure().await;
-        return retry(message);
+        return attempt.count_failure().await.then(|| retry(message));
     }
     attempt.discard().await;
-    AckKind::Ack
+    ack_unless_replaced(attempt).await
 }
 
 /// Returns a negative acknowledgement with a pause, after which NATS redelivers the job. The pause grows with the

@@ -222,13 +222,15 @@ async fn stopping_exporters_hand_over_an_export_without_a_failure() {
 }
 
 async fn replaces_a_crashed_exporter(harness: Harness) {
-    // a short lease, because the test waits for its end
-    let config = ExporterConfig { lease_duration: HumanDuration::from_secs(5), ..harness.config() };
+    let config = harness.config();
     let first = harness.exporter(config.clone(), Some(ControlledDataset::ticking(100_000, false))).await;
     let id = harness.submit("controlled", json!({})).await;
     harness.running(id, 1).await;
     // a hard stop aborts all tasks, as SIGKILL does
     first.hard().cancel();
+    first.soft().cancel();
+    first.shut_down(testkit::DEADLINE).await;
+    harness.replace_exporter(id).await;
     let second = harness.exporter(config, Some(ControlledDataset::ticking(20, false))).await;
     let outcome = harness.outcome().await;
     assert!(matches!(outcome.body.result, OutcomeResult::Completed { attempt: 2, .. }), "{:?}", outcome.body);
@@ -238,7 +240,7 @@ async fn replaces_a_crashed_exporter(harness: Harness) {
 }
 
 #[tokio::test]
-async fn a_crashed_exporter_is_replaced_after_its_lease_expires() {
+async fn a_crashed_exporter_is_replaced_after_its_lease_ended() {
     replaces_a_crashed_exporter(Harness::new().await).await;
 }
 
@@ -246,6 +248,43 @@ async fn a_crashed_exporter_is_replaced_after_its_lease_expires() {
 async fn a_crashed_exporter_is_replaced_on_postgres() {
     let postgres = testkit::db::Postgres::start().await;
     replaces_a_crashed_exporter(Harness::with_database(postgres.database().await).await).await;
+}
+
+#[tokio::test]
+async fn a_fenced_exporter_does_not_acknowledge_the_job_of_its_successor() {
+    let harness = Harness::new().await;
+    let life = harness.exporter(harness.config(), Some(ControlledDataset::ticking(100_000, false))).await;
+    let id = harness.submit("controlled", json!({})).await;
+    harness.running(id, 1).await;
+    // a notifier ends the lease, and a successor claims the export with a second delivery of the same message
+    let (db, row) = (&harness.database.db, harness.row(id).await);
+    let taken = testkit::eventually("the lease is ended", || async {
+        let renewals = harness.row(id).await.renewals;
+        entity::in_flight::end_lease(db, id, renewals, SystemClock.now()).await.unwrap()
+    })
+    .await;
+    assert_eq!((row.attempt, taken.worker, taken.abandoned_attempts), (1, None, 1));
+    assert_eq!(harness.claim(id, "successor").await, 2);
+    testkit::eventually("the first exporter deletes its objects", || async {
+        let objects = harness.folder.store().list(&delivery::attempt_prefix(id, 1)).await.unwrap();
+        objects.is_empty().then_some(())
+    })
+    .await;
+    // a stopped exporter has handled its jobs
+    stop(life).await;
+    assert_eq!(harness.messages_in(subject::STREAM_JOBS).await, 1, "the job of the successor was deleted");
+    let row = harness.row(id).await;
+    assert_eq!((row.attempt, row.worker.as_deref()), (2, Some("successor")));
+
+    // an exporter drops a job after a newer one was published
+    harness.replace_exporter(id).await;
+    assert_eq!(harness.claim(id, "third").await, 3);
+    let life = harness.exporter(harness.config(), Some(ControlledDataset::ticking(20, false))).await;
+    testkit::eventually("the old job is dropped, and the new one waits for the lease", || async {
+        (harness.messages_in(subject::STREAM_JOBS).await == 1).then_some(())
+    })
+    .await;
+    stop(life).await;
 }
 
 #[tokio::test]

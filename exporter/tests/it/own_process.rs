@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::TimeDelta;
-use entity::transition::{self, Claim};
 use exporter::{ExporterConfig, OwnProcess, config::ExporterTuning};
-use platform::clock::{Clock, SystemClock};
 use protocol::{envelope::OutcomeResult, id::ExportId, problem::Slug, subject};
 use serde_json::{Value, json};
 
@@ -33,9 +30,8 @@ fn config(harness: &Harness, script: &str, folder: &Path) -> ExporterConfig {
 /// Submits an export, and leaves it as an exporter does that died during the first attempt.
 async fn abandoned(harness: &Harness, dataset: &str) -> ExportId {
     let id = harness.submit(dataset, json!({})).await;
-    let before = SystemClock.now() - TimeDelta::minutes(2);
-    let claim = transition::claim(&harness.database.db, id, "dead", before, before + TimeDelta::minutes(1)).await;
-    assert!(matches!(claim.unwrap(), Claim::Won(_)));
+    assert_eq!(harness.claim(id, "dead").await, 1);
+    harness.replace_exporter(id).await;
     id
 }
 
@@ -48,11 +44,9 @@ async fn die(harness: &Harness, id: ExportId, folder: &Path) -> i32 {
     let job: Value = serde_json::from_str(&appeared(folder.join("job")).await).unwrap();
     std::fs::remove_file(folder.join("job")).unwrap();
     assert!(job["subject"].as_str().unwrap().ends_with(&id.to_string()), "{job}");
-    let (instance, now) = (job["instance"].as_str().unwrap(), SystemClock.now());
-    let claim = transition::claim(&harness.database.db, id, instance, now, now + TimeDelta::minutes(9)).await;
-    let Claim::Won(row) = claim.unwrap() else { panic!("the lease is free") };
+    let attempt = harness.claim(id, job["instance"].as_str().unwrap()).await;
     std::fs::write(folder.join("die"), "").unwrap();
-    row.attempt
+    attempt
 }
 
 #[tokio::test]
@@ -88,11 +82,9 @@ async fn an_export_that_dies_with_its_machine_fails_after_the_maximum_of_attempt
     let harness = Harness::new().await;
     let folder = tempfile::tempdir().unwrap();
     let id = abandoned(&harness, "controlled").await;
-    let before = SystemClock.now() - TimeDelta::seconds(30);
     for attempt in 2..=5 {
-        let expired = before + TimeDelta::seconds(attempt);
-        let claim = transition::claim(&harness.database.db, id, "dead", expired, expired).await.unwrap();
-        assert!(matches!(claim, Claim::Won(row) if i64::from(row.attempt) == attempt));
+        assert_eq!(harness.claim(id, "dead").await, attempt);
+        harness.replace_exporter(id).await;
     }
     let config = config(&harness, DYING, folder.path());
     let life = harness.exporter(config, Some(ControlledDataset::ticking(20, false))).await;

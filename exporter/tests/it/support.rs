@@ -10,7 +10,10 @@ use async_nats::jetstream::{
     stream::Config as StreamConfig,
 };
 use async_trait::async_trait;
-use entity::export;
+use entity::{
+    export, in_flight,
+    transition::{self, Claim, Claimant},
+};
 use exporter::{
     Deps, ExporterConfig, Registry,
     catalog::Advertisement,
@@ -135,11 +138,31 @@ impl Harness {
         id
     }
 
+    /// Ends the lease of an export and publishes its next job, as the leading notifier does when the exporter died.
+    pub(crate) async fn replace_exporter(&self, id: ExportId) {
+        let renewals = self.row(id).await.renewals;
+        let ended = in_flight::end_lease(&self.database.db, id, renewals, SystemClock.now()).await.unwrap();
+        assert!(ended.is_some(), "the export is in flight");
+        self.publish(id).await;
+    }
+
+    /// Publishes the newest job of an export.
     pub(crate) async fn publish(&self, id: ExportId) {
-        let job = Envelope::new(id.to_string(), "trace", Job { export_id: id, owner: Owner::new("acme", "alice") });
+        let number = self.row(id).await.job_number.unsigned_abs();
+        let job = Job { export_id: id, owner: Owner::new("acme", "alice"), number };
+        let job = Envelope::new(id.to_string(), "trace", job);
         let subject = subject::job("default", Lane::Bulk, id);
         // a new message id each time, because the stream drops duplicates
         self.bus.publish_durable(subject, &ExportId::generate().to_string(), &job).await.unwrap();
+    }
+
+    /// Takes the lease of an export for `worker`, and returns the number of the attempt.
+    pub(crate) async fn claim(&self, id: ExportId, worker: &str) -> i32 {
+        let job_number = self.row(id).await.job_number.unsigned_abs();
+        let claimant = Claimant { worker, job_number, lease: Duration::from_secs(9 * 60) };
+        let claim = transition::claim(&self.database.db, id, claimant, SystemClock.now()).await.unwrap();
+        let Claim::Won(row) = claim else { panic!("{claim:?}") };
+        row.attempt
     }
 
     pub(crate) async fn row(&self, id: ExportId) -> export::Model {

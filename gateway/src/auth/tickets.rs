@@ -4,7 +4,13 @@
 //! Tickets are stored in a key-value bucket of NATS, which contains only the hash of each ticket. So a person who can
 //! read the bucket cannot use the tickets.
 
-use async_nats::jetstream::kv::{DeleteErrorKind, Operation, Store};
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        kv::{DeleteErrorKind, Store},
+        stream::LastRawMessageErrorKind,
+    },
+};
 use aws_lc_rs::{digest, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,6 +26,8 @@ use tracing::error;
 use super::caller::{AuthError, Caller};
 use crate::error::Refusal;
 
+/// The header of a marker in a key-value bucket (NATS ADR-8).
+const KV_OPERATION: &str = "KV-Operation";
 /// How long a client may use a ticket after its creation.
 const LIFETIME: TimeDelta = TimeDelta::seconds(30);
 
@@ -78,13 +86,20 @@ impl Tickets {
     /// expired. [`AuthError::Unavailable`] when NATS does not answer.
     pub(crate) async fn redeem(&self, ticket: &str) -> Result<Caller, AuthError> {
         let key = bucket_key(ticket);
-        let entry = self.bucket.entry(&key).await.map_err(|e| {
-            error!(error = %e, "failed to read a ticket");
-            AuthError::Unavailable
-        })?;
-        let entry = entry.filter(|entry| entry.operation == Operation::Put).ok_or(AuthError::Ticket)?;
+        let subject = format!("{}{key}", self.bucket.prefix);
+        // `Store::entry` asks any replica of the bucket, and a replica that was paused does not have the newest tickets.
+        // This request asks the leader.
+        let stored = match self.bucket.stream.get_last_raw_message_by_subject(&subject).await {
+            Ok(stored) if is_deleted(&stored.headers) => return Err(AuthError::Ticket),
+            Ok(stored) => stored,
+            Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => return Err(AuthError::Ticket),
+            Err(e) => {
+                error!(error = %e, "failed to read a ticket");
+                return Err(AuthError::Unavailable);
+            }
+        };
         // the expected revision makes one of two concurrent redemptions fail
-        let deleted = self.bucket.delete_expect_revision(&key, Some(entry.revision)).await;
+        let deleted = self.bucket.delete_expect_revision(&key, Some(stored.sequence)).await;
         deleted.map_err(|e| match e.kind() {
             DeleteErrorKind::WrongLastRevision => AuthError::Ticket,
             _ => {
@@ -92,13 +107,18 @@ impl Tickets {
                 AuthError::Unavailable
             }
         })?;
-        let stored: StoredTicket = serde_json::from_slice(&entry.value).map_err(|_| AuthError::Ticket)?;
+        let stored: StoredTicket = serde_json::from_slice(&stored.payload).map_err(|_| AuthError::Ticket)?;
         let now = self.clock.now();
         if now >= stored.expires_at || now >= stored.caller.expires_at {
             return Err(AuthError::Ticket);
         }
         Ok(stored.caller)
     }
+}
+
+/// Whether a message of the bucket is the marker of a deleted entry.
+fn is_deleted(headers: &HeaderMap) -> bool {
+    headers.get(KV_OPERATION).is_some()
 }
 
 fn bucket_key(ticket: &str) -> String {

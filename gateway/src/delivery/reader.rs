@@ -23,6 +23,8 @@ use tracing::{Instrument, Span, debug, warn};
 
 use super::{segment::Fetch, source::Source};
 
+/// The longest time for which the reader uses a grant.
+const MAX_GRANT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The number of an export's first attempt. An attempt is one try of an exporter to write the file.
 const FIRST_ATTEMPT: u32 = 1;
 /// The pause before the first retry after a failure.
@@ -45,6 +47,21 @@ pub(crate) enum ReadStatus {
     Sealed(Seal),
     /// No further byte can be read, because of this problem.
     Ended(Box<Problem>),
+}
+
+/// A grant, and the time until which the reader uses it. The lifetime counts from the arrival, so the clocks of gateway
+/// and notifier may differ. The notifier or the file store refuses a grant that was on its way for long, and the reader
+/// then requests another one.
+struct HeldGrant {
+    grant: Grant,
+    expires_at: Instant,
+}
+
+impl From<Grant> for HeldGrant {
+    fn from(grant: Grant) -> Self {
+        let ttl = Duration::from_millis(grant.ttl_ms).min(MAX_GRANT_TTL);
+        Self { grant, expires_at: Instant::now() + ttl }
+    }
 }
 
 /// The file that a reader reads, and the offset at which the reader starts.
@@ -75,7 +92,7 @@ pub(crate) struct Reader {
     /// it. Before that, a reader that starts after offset 0 has the number that the client named, if any. A reader that
     /// starts at offset 0 has None.
     attempt: Option<u32>,
-    grants: VecDeque<Grant>,
+    grants: VecDeque<HeldGrant>,
     fetch: Option<Fetch>,
     /// The seal of the file (its size, rows and digest), and the number of the attempt that wrote the file. None until
     /// the notifier has sent the seal.
@@ -143,7 +160,7 @@ impl Reader {
     /// Waits until the next byte can be read, or until it is certain that no byte follows. Cancel safe.
     pub(crate) async fn ready(&mut self) -> ReadStatus {
         loop {
-            if self.fetch.is_some() || self.grants.front().is_some_and(|g| self.covers(g)) {
+            if self.fetch.is_some() || self.grants.front().is_some_and(|held| self.covers(held)) {
                 return ReadStatus::Ready;
             }
             if let Some((seal, attempt)) = &self.seal {
@@ -174,8 +191,8 @@ impl Reader {
         let mut fetch = match self.fetch.take() {
             Some(fetch) => fetch,
             None => {
-                let Some(grant) = self.grants.front() else { return Ok(Bytes::new()) };
-                match Fetch::start(&self.source.http, grant, self.offset, READ_TIMEOUT).await {
+                let Some(held) = self.grants.front() else { return Ok(Bytes::new()) };
+                match Fetch::start(&self.source.http, &held.grant, self.offset, READ_TIMEOUT).await {
                     Ok(fetch) => fetch,
                     Err(e) => return self.back_off_in_span(&e.to_string()).await,
                 }
@@ -219,8 +236,8 @@ impl Reader {
 
     /// Whether the reader can read the next byte with this grant, the short-lived URL of a segment. True if the grant
     /// has not expired and the segment contains this byte.
-    fn covers(&self, grant: &Grant) -> bool {
-        let is_valid = grant.expires_at.as_datetime() > self.source.clock.now();
+    fn covers(&self, HeldGrant { grant, expires_at }: &HeldGrant) -> bool {
+        let is_valid = *expires_at > Instant::now();
         is_valid && grant.segment.offset <= self.offset && self.offset < grant.segment.end()
     }
 
@@ -234,8 +251,9 @@ impl Reader {
     async fn request_grants(&mut self) -> Option<Problem> {
         match self.source.grants(&self.owner, self.export, self.attempt, self.offset).await {
             Ok(GrantReply::Granted { attempt, grants, seal, .. }) => {
-                if grants.first().is_some_and(|grant| !self.covers(grant)) {
-                    // the clocks differ, or the notifier is wrong: an immediate retry would return the same grant
+                let grants: VecDeque<_> = grants.into_iter().map(HeldGrant::from).collect();
+                if grants.front().is_some_and(|held| !self.covers(held)) {
+                    // the notifier is wrong: an immediate retry would return the same grant
                     return self.back_off("the grant has expired or does not cover the offset").await.err().map(|p| *p);
                 }
                 let is_empty = grants.is_empty() && seal.is_none();
@@ -243,7 +261,7 @@ impl Reader {
                 if !grants.is_empty() {
                     self.attempt = Some(attempt);
                 }
-                self.grants = grants.into();
+                self.grants = grants;
                 if is_empty {
                     self.on_success();
                     self.await_announcement().await;
@@ -280,16 +298,17 @@ impl Reader {
             };
             match serde_json::from_slice(&message.payload) {
                 Ok(Announcement::Segment { attempt, grant }) => {
-                    let is_next = self.attempt.is_none_or(|a| a == attempt) && self.covers(&grant);
+                    let held = HeldGrant::from(grant);
+                    let is_next = self.attempt.is_none_or(|a| a == attempt) && self.covers(&held);
                     let has_start = self.attempt.is_some() || self.offset == 0;
                     if is_next && has_start {
                         self.attempt = Some(attempt);
-                        self.grants.push_back(grant);
+                        self.grants.push_back(held);
                         return;
                     }
                     // the segment belongs to another attempt or starts after the next byte to read: the next grant
                     // request decides
-                    if grant.segment.end() > self.offset {
+                    if held.grant.segment.end() > self.offset {
                         return;
                     }
                 }

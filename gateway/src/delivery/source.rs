@@ -4,10 +4,7 @@
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use platform::{
-    bus::{Bus, BusError},
-    clock::SharedClock,
-};
+use platform::bus::{Bus, BusError};
 use protocol::{
     delivery::{GrantReply, GrantRequest, MetadataReply, MetadataRequest},
     id::{ExportId, Owner},
@@ -25,7 +22,6 @@ const MAX_GRANTS: u32 = 16;
 pub(crate) struct Source {
     bus: Bus,
     pub(super) http: reqwest::Client,
-    pub(super) clock: SharedClock,
     /// How long a reader retries without receiving a byte before it gives up.
     pub(super) read_retry_timeout: Duration,
 }
@@ -35,9 +31,9 @@ impl Source {
     ///
     /// # Errors
     /// When the TLS setup of the HTTP client fails.
-    pub(crate) fn new(bus: Bus, clock: SharedClock, read_retry_timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(bus: Bus, read_retry_timeout: Duration) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy().build()?;
-        Ok(Self { bus, http, clock, read_retry_timeout })
+        Ok(Self { bus, http, read_retry_timeout })
     }
 
     pub(super) async fn grants(

@@ -55,6 +55,7 @@ async fn ready(State(app): State<AppState>) -> Response {
         Dependency::from_result("database", db::ping(&app.db).await),
         Dependency::from_result("nats", app.bus.ping()),
         catalog(app.catalog.check()),
+        Dependency::from_result("clock", app.clock.check()).optional(),
     ]);
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()

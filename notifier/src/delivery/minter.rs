@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
 use chrono::TimeDelta;
-use platform::{clock::SharedClock, store::FileStore};
+use platform::{
+    clock::{Clock, SharedClock, SystemClock},
+    store::FileStore,
+};
 use protocol::{
     delivery::{self, Grant, Segment},
     id::ExportId,
@@ -17,6 +20,9 @@ use crate::error::NotifierError;
 /// The timeout of presigning a URL. Presigning sends no request, unless the machine's credentials for the file store
 /// must be refreshed.
 const PRESIGN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The largest difference of clocks for which a presigned URL is valid for longer.
+const MAX_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Creates grants and verifies their tokens. The signing key exists in this process only, so no other process can
 /// verify the tokens. After a notifier stops, gateways request new grants from another notifier.
@@ -49,15 +55,16 @@ impl Minter {
     /// When the file store fails to presign the URL.
     pub(crate) async fn mint(&self, id: ExportId, attempt: u32, segment: Segment) -> Result<Grant, NotifierError> {
         let path = delivery::segment_path(id, attempt, segment.index);
+        let ttl_ms = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
+        if self.store.can_presign() {
+            let signed = tokio::time::timeout(PRESIGN_TIMEOUT, self.store.presign(&path, self.presigned_ttl())).await;
+            if let Some(url) = signed.map_err(|_| NotifierError::Timeout("presigning"))?? {
+                return Ok(Grant { segment, url: url.into(), ttl_ms });
+            }
+        }
         let ttl = TimeDelta::from_std(self.ttl).unwrap_or(TimeDelta::MAX);
         let now = self.clock.now();
         let expires_at = now.checked_add_signed(ttl).unwrap_or(now);
-        if self.store.can_presign() {
-            let signed = tokio::time::timeout(PRESIGN_TIMEOUT, self.store.presign(&path, self.ttl)).await;
-            if let Some(url) = signed.map_err(|_| NotifierError::Timeout("presigning"))?? {
-                return Ok(Grant { segment, url: url.into(), expires_at: expires_at.into() });
-            }
-        }
         let claims = Claims {
             path,
             size: segment.size,
@@ -65,7 +72,14 @@ impl Minter {
             expires_ms: expires_at.timestamp_millis(),
         };
         let url = format!("{}/v1/segments/{}", self.base_url, token::sign(&self.key, &claims));
-        Ok(Grant { segment, url, expires_at: expires_at.into() })
+        Ok(Grant { segment, url, ttl_ms })
+    }
+
+    /// Returns the lifetime of a presigned URL. It begins at the time of this machine's clock, which the library reads.
+    /// If that clock is behind, the store would refuse the URL too early, so the lifetime is longer by the difference.
+    fn presigned_ttl(&self) -> Duration {
+        let behind = (self.clock.now() - SystemClock.now()).to_std().unwrap_or_default();
+        self.ttl + behind.min(MAX_BEHIND)
     }
 
     /// Returns the claims of a valid token.

@@ -8,13 +8,18 @@ use protocol::{
 };
 use tracing::{Instrument, field::Empty, info_span};
 
-use crate::{error::NotifierError, work_queue};
+use crate::{
+    error::NotifierError,
+    work_queue::{self, Queued},
+};
 
-/// Publishes the job of an export. The stream deduplicates jobs by `message_id`.
+/// Publishes the newest job of an export. The stream drops a job that it already holds, by the message id, within its
+/// deduplication window. A second job is harmless, because only one exporter at a time can claim an export.
 ///
 /// # Errors
 /// When the stream does not confirm the job.
-pub(super) async fn publish(bus: &Bus, row: &export::Model, message_id: String) -> Result<(), NotifierError> {
+pub(super) async fn publish(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
+    let message_id = if row.job_number == 0 { row.id.to_string() } else { format!("{}:{}", row.id, row.job_number) };
     let span = info_span!(
         parent: None,
         "dispatch",
@@ -30,7 +35,7 @@ pub(super) async fn publish(bus: &Bus, row: &export::Model, message_id: String) 
         messaging.message.id = message_id,
     );
     let context = traces::follow_text(&span, &row.traceparent);
-    let job = Job { export_id: row.export_id(), owner: row.owner() };
+    let job = Job { export_id: row.export_id(), owner: row.owner(), number: row.job_number.unsigned_abs() };
     let message = Envelope::new(message_id, context.traceparent(), job);
     let sending = bus.publish_durable(job_subject(row), &message.id, &message);
     let sent = sending.instrument(span.clone()).await;
@@ -40,19 +45,13 @@ pub(super) async fn publish(bus: &Bus, row: &export::Model, message_id: String) 
     Ok(sent?)
 }
 
-/// Publishes a new job for a stale export if the stream of jobs holds no job of this export. Returns whether a job was
-/// published.
+/// Returns the state of the newest job of an export in the stream of jobs.
 ///
 /// # Errors
 /// When the stream does not answer.
-pub(crate) async fn republish_if_lost(bus: &Bus, row: &export::Model) -> Result<bool, NotifierError> {
-    if work_queue::has_message(bus, subject::STREAM_JOBS, &job_subject(row)).await? {
-        return Ok(false);
-    }
-    // a new id, because the stream would drop a job with the id of the first job
-    let id = format!("{}:{}:{}", row.id, row.attempt, row.updated_at.timestamp_micros());
-    publish(bus, row, id).await?;
-    Ok(true)
+pub(super) async fn find(bus: &Bus, row: &export::Model) -> Result<Queued, NotifierError> {
+    let consumer = subject::job_consumer(&row.pool, Lane::from_name(&row.lane));
+    work_queue::find(bus, subject::STREAM_JOBS, &consumer, &job_subject(row)).await
 }
 
 fn job_subject(row: &export::Model) -> String {

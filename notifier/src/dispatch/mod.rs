@@ -6,12 +6,12 @@
 //! table, where their order may still change.
 //!
 //! A gateway commits the row of an export and then publishes a hint. If the hint is lost, the next poll finds the row.
-//! Publishing a job twice is harmless: the stream deduplicates jobs by message id, and only one exporter at a time can
-//! claim an export.
+//! Publishing a job twice is harmless, because only one exporter at a time can claim an export.
 
 mod capacity;
 mod credit_notifications;
-pub(crate) mod jobs;
+mod jobs;
+mod lease_watch;
 mod outage_log;
 mod queue_positions;
 
@@ -32,6 +32,7 @@ use tracing::{debug, info};
 
 use self::{
     capacity::{Capacity, Limits},
+    lease_watch::LeaseWatch,
     outage_log::OutageLog,
     queue_positions::QueuePositions,
 };
@@ -46,6 +47,8 @@ use crate::{
 const LEASE: &str = "dispatch";
 /// The timeout of one dispatch round.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
+/// Time between two rounds of the lease watch.
+const LEASE_WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// Largest number of waiting exports that one round reads, from the front of the queue.
 const MAX_WAITING: u64 = 10_000;
 
@@ -95,11 +98,12 @@ impl Dispatcher {
         }
     }
 
-    /// Runs three loops until shutdown begins or one of them fails:
-    /// - `triggering` wakes the other two loops at each message from `hints`, and after each poll interval.
+    /// Runs four loops until shutdown begins or one of them fails:
+    /// - `triggering` wakes the next two loops at each message from `hints`, and after each poll interval.
     /// - `dispatching` runs a dispatch round at each wake-up.
     /// - `notifying` publishes the pending credit notifications at each wake-up. It is a separate loop, because
     ///   thousands of daily grants take long to publish and must not delay exports.
+    /// - `watching` replaces exporters that died, and jobs that were lost.
     async fn lead(
         &self,
         lease: &HeldLease,
@@ -141,11 +145,21 @@ impl Dispatcher {
                 outage.record(credit_notifications::publish_pending(&self.deps).await);
             }
         };
+        let watching = async {
+            let mut outage = OutageLog::new("watching the leases of exports");
+            let mut watch = LeaseWatch::new(self.deps.clone(), self.config.tuning.unclaimed_timeout.get());
+            loop {
+                let round = tokio::time::timeout(ROUND_TIMEOUT, watch.round()).await;
+                outage.record(round.unwrap_or(Err(NotifierError::Timeout("a round of the lease watch"))));
+                tokio::time::sleep(LEASE_WATCH_INTERVAL).await;
+            }
+        };
         tokio::select! {
             biased;
             ended = triggering => ended,
             ended = dispatching => ended,
             ended = notifying => ended,
+            ended = watching => ended,
         }
     }
 
@@ -200,7 +214,7 @@ impl Dispatcher {
         let id = waiting.export_id();
         let Some(row) = export::find(&self.deps.db, id).await? else { return Ok(()) };
         // the job is published before the row changes, so that a crash in between repeats the job and never loses it
-        jobs::publish(&self.deps.bus, &row, id.to_string()).await?;
+        jobs::publish(&self.deps.bus, &row).await?;
         // position 0 is published before the exporter can report rows
         queue_positions::publish_front_position(&self.deps.bus, &row.owner(), id).await;
         let now = self.deps.clock.now();

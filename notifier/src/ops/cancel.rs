@@ -43,7 +43,7 @@ impl Handler for CancelHandler {
             count_request("cancel", false);
             return Ok(enveloped(CancelReply::Ended { export }));
         }
-        if let Err(e) = commands::publish_cancel(&self.deps.bus, &row).await {
+        if let Err(e) = commands::publish_cancel(&self.deps.bus, &row, now).await {
             warn!(export.id = %export_id, error = %e, "failed to publish a cancel command; the reconciler retries");
         }
         count_request("cancel", true);

@@ -1,6 +1,8 @@
 //! Publishes cancel and delete commands to the outcomes stream. NATS redelivers a command until a notifier has settled
 //! the command.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use entity::export;
 use platform::{bus::Bus, telemetry::traces};
@@ -9,31 +11,41 @@ use protocol::{
     subject,
 };
 
-use crate::{error::NotifierError, work_queue};
+use crate::{
+    GROUP,
+    error::NotifierError,
+    work_queue::{self, Queued},
+};
+
+/// Age from which a command that a notifier received counts as lost.
+const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Publishes the command to cancel an export, and returns `true`. Returns `false` and publishes nothing if the row
-/// records no request to cancel, or if the outcomes stream still holds an outcome or a command of the export.
+/// records no request to cancel, or if an outcome or a command of the export still waits in the outcomes stream.
+///
+/// A command that a notifier received and did not settle within [`STUCK_AFTER`] no longer counts as waiting, because the
+/// NATS server redelivers messages by its wall clock, which may have been set back.
 ///
 /// The message id contains the time of the request, so the stream drops a repeated command within its deduplication
-/// window. After the window, the stream stores a repeated command, which is necessary if the first command was lost.
+/// window. A second command is harmless.
 ///
 /// # Errors
 /// When the stream does not confirm the command.
-pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model) -> Result<bool, NotifierError> {
+pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model, now: DateTime<Utc>) -> Result<bool, NotifierError> {
     let Some(since) = row.cancel_requested_at else { return Ok(false) };
-    publish(bus, row, OutcomeResult::CancelRequested, "cancel", since).await
+    publish(bus, row, OutcomeResult::CancelRequested, "cancel", since, now).await
 }
 
 /// Publishes the command to delete the file of an export. The caller has checked that the owner requested the deletion,
 /// or that the retention has ended. Returns `true` if the command was published. Publishes nothing and returns `false`
-/// if the row records neither a request nor an expiry time, or if the outcomes stream still holds an outcome or a
-/// command of the export. The stream drops repeated commands as for [`publish_cancel`].
+/// if the row records neither a request nor an expiry time, or if an outcome or a command of the export still waits in
+/// the outcomes stream. The stream drops repeated commands as for [`publish_cancel`].
 ///
 /// # Errors
 /// When the stream does not confirm the command.
-pub(crate) async fn publish_delete(bus: &Bus, row: &export::Model) -> Result<bool, NotifierError> {
+pub(crate) async fn publish_delete(bus: &Bus, row: &export::Model, now: DateTime<Utc>) -> Result<bool, NotifierError> {
     let Some(since) = row.delete_requested_at.or(row.expires_at) else { return Ok(false) };
-    publish(bus, row, OutcomeResult::DeleteRequested, "expire", since).await
+    publish(bus, row, OutcomeResult::DeleteRequested, "expire", since, now).await
 }
 
 async fn publish(
@@ -42,15 +54,21 @@ async fn publish(
     result: OutcomeResult,
     kind: &str,
     since: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Result<bool, NotifierError> {
     let id = row.export_id();
     // a pending message may fail for hours; meanwhile a second command would be redundant
+    let age = (now - since).to_std().unwrap_or_default();
     for subject in [subject::outcome_command(id), subject::outcome(id)] {
-        if work_queue::has_message(bus, subject::STREAM_OUTCOMES, &subject).await? {
-            return Ok(false);
+        match work_queue::find(bus, subject::STREAM_OUTCOMES, GROUP, &subject).await? {
+            Queued::No => {}
+            Queued::Delivered if age >= STUCK_AFTER => {}
+            Queued::Undelivered | Queued::Delivered => return Ok(false),
         }
     }
-    let message_id = format!("{id}:{kind}:{}", since.timestamp_millis());
+    // a new id for each period, so that the stream holds few commands of one request
+    let period = age.as_secs() / STUCK_AFTER.as_secs();
+    let message_id = format!("{id}:{kind}:{}:{period}", since.timestamp_millis());
     let message =
         Envelope::new(message_id, traces::current_traceparent_or(&row.traceparent), Outcome { export_id: id, result });
     bus.publish_durable(subject::outcome_command(id), &message.id, &message).await?;

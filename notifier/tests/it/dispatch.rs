@@ -1,6 +1,5 @@
 //! Committed exports become jobs, with or without a hint, and the scheduled jobs repair lost messages.
 
-use chrono::TimeDelta;
 use entity::transition;
 use platform::units::HumanDuration;
 use protocol::{
@@ -23,7 +22,7 @@ async fn a_committed_export_without_a_hint_is_published_once() {
     h.wait_for_status(id, Status::Dispatched).await;
     observation_time().await;
     let jobs = h.all_jobs().await;
-    assert_eq!(jobs, [(subject::job("default", Lane::Bulk, id), Job { export_id: id, owner: alice() })]);
+    assert_eq!(jobs, [(subject::job("default", Lane::Bulk, id), Job { export_id: id, owner: alice(), number: 0 })]);
     h.wait_until_notified().await;
     assert_eq!(h.events().await, ["credits hold 4+1"]);
 }
@@ -149,23 +148,4 @@ async fn the_sweep_deletes_a_file_after_its_retention() {
     h.wait_until_settled().await;
     assert_eq!(h.events().await.last().unwrap(), "expired");
     assert!(h.store.list(&delivery::export_prefix(id)).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_lost_job_is_republished_and_a_waiting_one_is_not() {
-    let h = Harness::running().await;
-    let (waiting, lost) = (h.submit().await, h.submit().await);
-    h.wait_for_status(waiting, Status::Dispatched).await;
-    h.wait_for_status(lost, Status::Dispatched).await;
-    let jobs = h.bus.jetstream().get_stream(subject::STREAM_JOBS).await.unwrap();
-    let subject = subject::job("default", Lane::Bulk, lost);
-    let sequence = jobs.get_last_raw_message_by_subject(&subject).await.unwrap().sequence;
-    jobs.delete_message(sequence).await.unwrap();
-    h.wait_until_idle().await;
-    h.clock.advance(TimeDelta::seconds(601));
-    testkit::eventually("the lost job is republished", || async { (h.all_jobs().await.len() == 2).then_some(()) })
-        .await;
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-    let order: Vec<_> = h.all_jobs().await.into_iter().map(|(_, job)| job.export_id).collect();
-    assert_eq!(order, [waiting, lost]);
 }

@@ -6,7 +6,8 @@ use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
     credit_policy::{CreditPolicy, CreditsConfig},
-    export, ledger, scheduled_job, segment, transition,
+    export, ledger, scheduled_job, segment,
+    transition::{self, Claimant},
 };
 use futures::StreamExt;
 use notifier::{Deps, NotifierConfig, NotifierTuning, RunningNotifier};
@@ -143,9 +144,18 @@ impl Harness {
         id
     }
 
-    /// Claims an export for its next attempt, as an exporter does, and returns the number of the attempt.
+    /// Claims an export for its next attempt, as an exporter does, and returns the number of the attempt. An earlier
+    /// attempt releases its lease first.
     pub(crate) async fn claim(&self, id: ExportId) -> u32 {
-        let claim = transition::claim(&self.db, id, "worker", now(), now()).await.unwrap();
+        self.claim_with_lease(id, Duration::from_secs(3600)).await
+    }
+
+    /// Claims an export as [`Self::claim`] does, with a lease of this duration.
+    pub(crate) async fn claim_with_lease(&self, id: ExportId, lease: Duration) -> u32 {
+        let row = self.row(id).await;
+        transition::release_lease(&self.db, id, row.attempt.unsigned_abs(), now()).await.unwrap();
+        let claimant = Claimant { worker: "worker", job_number: row.job_number.unsigned_abs(), lease };
+        let claim = transition::claim(&self.db, id, claimant, now()).await.unwrap();
         let transition::Claim::Won(row) = claim else { panic!("{claim:?}") };
         row.attempt.unsigned_abs()
     }
@@ -169,6 +179,11 @@ impl Harness {
             segments.push(segment);
         }
         segments
+    }
+
+    /// The recorded segments of an attempt.
+    pub(crate) async fn segments(&self, id: ExportId, attempt: u32) -> Vec<Segment> {
+        segment::from_offset(&self.db, id, attempt, 0, 1000).await.unwrap()
     }
 
     /// Publishes an outcome, as an exporter or a gateway does.

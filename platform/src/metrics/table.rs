@@ -64,6 +64,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "process_threads", kind: Gauge, unit: Count, scope: All, labels: &[], help: "Number of threads of the process." },
     Metric { name: "process_cpu_seconds_total", kind: Counter, unit: Seconds, scope: All, labels: &[], help: "User and system CPU time of the process, in whole seconds." },
     Metric { name: "process_start_time_seconds", kind: Gauge, unit: Seconds, scope: All, labels: &[], help: "Start time of the process, in seconds since 1970." },
+    Metric { name: "sluice_clock_ahead_seconds", kind: Gauge, unit: Seconds, scope: All, labels: &[], help: "How far the clock of the machine is ahead of the database's, in seconds; negative if it is behind." },
     Metric { name: "sluice_database_connections", kind: Gauge, unit: Count, scope: All, labels: &[DATABASE, Label("state", Known(&["idle", "used"]))], help: "Number of connections in a database pool." },
     Metric { name: "sluice_database_connections_max", kind: Gauge, unit: Count, scope: All, labels: &[DATABASE], help: "Maximum number of connections in a database pool." },
     Metric { name: "sluice_database_probe_acquire_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: All, labels: &[DATABASE], help: "Time that a probe every 5 seconds waits for a connection from a database pool, in seconds." },
@@ -122,6 +123,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_queue_dispatch_wait_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[LANE], help: "Time from the request of an export to its dispatch, in seconds." },
     Metric { name: "sluice_catalog_datasets", kind: Gauge, unit: Count, scope: Notifier, labels: &[], help: "Number of datasets that running exporters offer." },
     Metric { name: "sluice_catalog_exporters", kind: Gauge, unit: Count, scope: Notifier, labels: &[Label("state", Known(&["active", "draining"]))], help: "Number of exporters that advertise themselves." },
+    Metric { name: "sluice_notifier_jobs_republished_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("reason", Known(&["lease", "lost"]))], help: "Number of jobs that the leader published again: the exporter no longer renewed its lease (`lease`), or the job was lost (`lost`)." },
     Metric { name: "sluice_notifier_dispatched_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of dispatched exports." },
 
     // notifiers: ended exports

@@ -1,7 +1,7 @@
 //! `sluice backup`: creates, lists and verifies backups.
 
 use ::backup::{BackupConfig, BackupError, KeyFiles, Report, Source};
-use platform::{bus::Bus, clock::SystemClock, store::FileStore};
+use platform::{bus::Bus, clock::DatabaseClock, store::FileStore};
 
 use super::CommandError;
 use crate::{
@@ -59,13 +59,14 @@ async fn create(options: &BackupOptions, settings: &Settings) -> Result<(), Comm
     config.open_destination()?;
     let db = platform::db::connect(&settings.database).await?;
     schema::check(&db).await?;
+    let clock = DatabaseClock::follow(&db).await;
     let source = Source {
         config,
         db,
         database: settings.database.clone(),
         bus: Bus::connect(&settings.nats, "sluice-backup").await.map_err(BackupError::from)?,
         store: FileStore::open(&settings.store).map_err(BackupError::from)?,
-        clock: SystemClock::shared(),
+        clock,
         settings: settings_text(settings)?,
     };
     // only a backup to the configured destination is recorded as a run of the scheduled job

@@ -9,7 +9,7 @@ use entity::{
 };
 use platform::{
     bus::{Bus, BusError},
-    clock::{Clock, SystemClock},
+    clock,
 };
 use protocol::{credits::CreditEntry, envelope::TraceContext, id::Owner, subject};
 use sea_orm::{DatabaseConnection, TransactionTrait};
@@ -69,7 +69,8 @@ pub async fn grant(options: &GrantOptions, settings: &Settings) -> Result<(), Co
     let db = connect(settings).await?;
     let owner = owner(&options.account);
     let credit_policy = settings.credit_policy()?;
-    add(&db, &owner, &credit_policy, options.amount, &options.reason, SystemClock.now()).await?;
+    let now = clock::read_database(&db).await?;
+    add(&db, &owner, &credit_policy, options.amount, &options.reason, now).await?;
     request_notifications(settings).await;
     print(&db, &options.account, &owner, &credit_policy, 1).await
 }
@@ -83,7 +84,8 @@ pub async fn adjust(options: &AdjustOptions, settings: &Settings) -> Result<(), 
     let db = connect(settings).await?;
     let owner = owner(&options.account);
     let credit_policy = settings.credit_policy()?;
-    correct(&db, &owner, &credit_policy, options.amount, &options.reason, SystemClock.now()).await?;
+    let now = clock::read_database(&db).await?;
+    correct(&db, &owner, &credit_policy, options.amount, &options.reason, now).await?;
     request_notifications(settings).await;
     print(&db, &options.account, &owner, &credit_policy, 1).await
 }
@@ -193,7 +195,7 @@ async fn print(
     credit_policy: &CreditPolicy,
     limit: u64,
 ) -> Result<(), CommandError> {
-    let Balance { balance, held } = ledger::read(db, owner, credit_policy, SystemClock.now()).await?;
+    let Balance { balance, held } = ledger::read(db, owner, credit_policy, clock::read_database(db).await?).await?;
     let entries = ledger::entries(db, owner, limit).await?;
     let view = View { tenant: owner.tenant.clone(), sub: owner.user.clone(), balance, held, entries };
     if account.json {
@@ -226,6 +228,8 @@ fn owner(account: &Account) -> Owner {
 #[cfg(test)]
 mod tests {
     use entity::credit_policy::CreditsConfig;
+
+    use platform::clock::{Clock, SystemClock};
 
     use super::*;
 

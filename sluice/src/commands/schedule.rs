@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use entity::scheduled_job;
-use platform::{
-    bus::Bus,
-    clock::{Clock, SystemClock},
-};
+use platform::{bus::Bus, clock};
 use protocol::{
     envelope::TraceContext,
     ops::{RunRequest, ScheduledJob},
@@ -65,7 +62,7 @@ async fn run_now(
 ) -> Result<(), CommandError> {
     let name = &options.name;
     // every database stores milliseconds exactly
-    let requested_at = SystemClock.now().trunc_subsecs(3);
+    let requested_at = clock::read_database(db).await?.trunc_subsecs(3);
     let before = scheduled_job::find(db, name).await?;
     let Some(before) = before else {
         let names: Vec<_> = scheduled_job::all(db).await?.into_iter().map(|row| row.name).collect();
@@ -156,7 +153,7 @@ mod tests {
     use std::sync::Arc;
 
     use entity::credit_policy::{CreditPolicy, CreditsConfig};
-    use platform::lifecycle::Lifecycle;
+    use platform::{clock::SystemClock, lifecycle::Lifecycle};
     use testkit::{db::TestDatabase, nats::NatsServer, store::Folder};
 
     use super::*;

@@ -10,7 +10,7 @@ use gateway::app::StartError;
 use notifier::{BackupSetup, NotifierError};
 use platform::{
     bus::{Bus, BusError},
-    clock::{SharedClock, SystemClock},
+    clock::{DatabaseClock, SharedClock},
     lifecycle::Lifecycle,
     store::{FileStore, FileStoreError},
     telemetry::{self, PrometheusHandle, TelemetryError, Traces, init_metrics},
@@ -121,7 +121,8 @@ impl Common {
         }
         let metrics = init_metrics()?;
         let db = platform::db::connect(&settings.database).await?;
-        Ok(Self { db, clock: SystemClock::shared(), metrics, traces })
+        let clock = DatabaseClock::follow(&db).await;
+        Ok(Self { db, clock, metrics, traces })
     }
 }
 

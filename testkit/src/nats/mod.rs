@@ -30,6 +30,8 @@ pub struct NatsServer {
 enum Kind {
     /// A single server with one user, who has all permissions.
     Plain,
+    /// A server as [`Kind::Plain`], whose store is a file system of this many KiB.
+    SmallDisk(u32),
     /// A single server with `nats.conf` of `ops/nats` and its users.
     OpsConfig,
     /// A cluster with `cluster.conf` of `ops/nats`, its users, and TLS with these certificates.
@@ -43,6 +45,8 @@ struct Node {
     port: u16,
     /// The port for routes between the servers of a cluster; 0 for a single server.
     route_port: u16,
+    /// The port for monitoring over HTTP; 0 for none.
+    monitor_port: u16,
     /// The running process; None while the server is stopped.
     server: Option<ServerProcess>,
 }
@@ -54,6 +58,32 @@ impl NatsServer {
     /// When nats-server is not installed or does not start.
     pub async fn start() -> Self {
         Self::begin(folder(), Kind::Plain, vec![Node::new("nats", 0)]).await
+    }
+
+    /// Starts one server whose store is a new file system of `kib` KiB, and whose monitoring answers at
+    /// [`Self::monitor_url`]. Returns None where the machine permits no mount in a new namespace.
+    ///
+    /// # Panics
+    /// When nats-server is not installed or does not start.
+    pub async fn start_with_small_disk(kib: u32) -> Option<Self> {
+        let mount = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/tmp"]).output();
+        if !mount.is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        let dir = folder();
+        // without this limit the server takes less than the whole disk
+        let limit = "jetstream { max_file_store: 1GB, max_memory_store: 64MB }\n";
+        fs::write(dir.path().join("limit.conf"), limit).expect("a new folder is writable");
+        let mut node = Node::new("nats", 0);
+        node.monitor_port = free_port();
+        fs::create_dir(dir.path().join("store-nats")).expect("a new folder is writable");
+        Some(Self::begin(dir, Kind::SmallDisk(kib), vec![node]).await)
+    }
+
+    /// The URL of the monitoring of the first server, without a trailing slash.
+    #[must_use]
+    pub fn monitor_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.nodes[0].monitor_port)
     }
 
     /// Starts one server with the configuration of `ops/nats` and new passwords.
@@ -97,10 +127,23 @@ impl NatsServer {
     }
 
     fn command(&self, node: &Node) -> Command {
-        let mut command = Command::new(program());
-        command.args(["-a", "127.0.0.1", "-p"]).arg(node.port.to_string());
         let (folder, store) = (self.dir.path(), self.store(node));
+        let mut command = match self.kind {
+            Kind::SmallDisk(kib) => {
+                let mount = format!("mount -t tmpfs -o size={kib}k none '{}' && exec \"$@\"", store.display());
+                let mut command = Command::new("unshare");
+                command.args(["-rm", "sh", "-c", &mount, "sh"]).arg(program());
+                command
+            }
+            _ => Command::new(program()),
+        };
+        command.args(["-a", "127.0.0.1", "-p"]).arg(node.port.to_string());
         match self.kind {
+            Kind::SmallDisk(_) => command
+                .args(["--user", USER, "--pass", PASSWORD, "-m", &node.monitor_port.to_string(), "-js", "-sd"])
+                .arg(store)
+                .arg("-c")
+                .arg(folder.join("limit.conf")),
             Kind::Plain => command.args(["--user", USER, "--pass", PASSWORD, "-js", "-sd"]).arg(store),
             Kind::OpsConfig => {
                 command.args(["-m", "-1", "-c"]).arg(folder.join("nats.conf")).env("SLUICE_NATS_STORE", store)
@@ -132,7 +175,7 @@ impl NatsServer {
         let plain =
             NatsConfig { url: self.url(), user: USER.into(), password: Secret::new(PASSWORD), ..NatsConfig::default() };
         match &self.kind {
-            Kind::Plain | Kind::OpsConfig => plain,
+            Kind::Plain | Kind::SmallDisk(_) | Kind::OpsConfig => plain,
             Kind::Cluster(certificates) => NatsConfig {
                 tls_ca_file: certificates.file("ca.pem"),
                 tls_cert_file: certificates.file("client.pem"),
@@ -187,6 +230,16 @@ impl NatsServer {
                 blocking(move || server.stop(Signal::SIGTERM, DEADLINE)).await;
             }
         }
+    }
+
+    /// Makes the first server read its settings again.
+    ///
+    /// # Panics
+    /// When the server does not run.
+    pub fn reload(&self) {
+        let pid = self.pid().expect("the server runs");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), Signal::SIGHUP)
+            .expect("the server exists");
     }
 
     /// Kills all servers, as in a crash. JetStream keeps its stored data.
@@ -245,7 +298,7 @@ impl NatsServer {
 
 impl Node {
     fn new(name: &str, route_port: u16) -> Self {
-        Self { name: name.to_owned(), port: free_port(), route_port, server: None }
+        Self { name: name.to_owned(), port: free_port(), route_port, monitor_port: 0, server: None }
     }
 }
 

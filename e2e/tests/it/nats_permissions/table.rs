@@ -67,7 +67,7 @@ const JETSTREAM: [Row; 34] = [
     ("$JS.API.STREAM.MSG.GET.SLUICE_EVENTS", ""),
     ("$JS.API.STREAM.MSG.GET.SLUICE_DEAD", "notifier operator backup"),
     ("$JS.API.STREAM.MSG.GET.KV_SLUICE_CATALOG", ""),
-    ("$JS.API.STREAM.MSG.GET.KV_SLUICE_TICKETS", "notifier"),
+    ("$JS.API.STREAM.MSG.GET.KV_SLUICE_TICKETS", "gateway notifier"),
     ("$JS.API.STREAM.MSG.DELETE.SLUICE_JOBS", ""),
     ("$JS.API.STREAM.MSG.DELETE.SLUICE_OUTCOMES", ""),
     ("$JS.API.STREAM.MSG.DELETE.SLUICE_DEAD", "notifier"),
@@ -77,14 +77,18 @@ const JETSTREAM: [Row; 34] = [
     ("$JS.API.DIRECT.GET.SLUICE_DEAD.sluice.v1.dead.x.x", ""),
     ("$JS.API.DIRECT.GET.KV_SLUICE_CATALOG.$KV.SLUICE_CATALOG.x", ""),
     ("$JS.API.DIRECT.GET.KV_SLUICE_TICKETS", "notifier"),
-    ("$JS.API.DIRECT.GET.KV_SLUICE_TICKETS.$KV.SLUICE_TICKETS.x", "gateway"),
+    ("$JS.API.DIRECT.GET.KV_SLUICE_TICKETS.$KV.SLUICE_TICKETS.x", ""),
 ];
 
 /// Requests of the JetStream API about consumers, and acknowledgements.
-const CONSUMERS: [Row; 30] = [
+const CONSUMERS: [Row; 34] = [
     ("$JS.API.CONSUMER.LIST.SLUICE_JOBS", "notifier operator"),
     ("$JS.API.CONSUMER.LIST.SLUICE_OUTCOMES", "notifier operator"),
     ("$JS.API.CONSUMER.LIST.SLUICE_EVENTS", "operator"),
+    ("$JS.API.CONSUMER.INFO.SLUICE_JOBS.exporters-default-bulk", "notifier operator"),
+    ("$JS.API.CONSUMER.INFO.SLUICE_OUTCOMES.notifier", "notifier operator"),
+    ("$JS.API.CONSUMER.INFO.SLUICE_OUTCOMES.other", "operator"),
+    ("$JS.API.CONSUMER.INFO.SLUICE_DEAD.x", "operator"),
     ("$JS.API.CONSUMER.CREATE.SLUICE_JOBS.exporters-default-bulk.sluice.v1.job.default.bulk.*", "exporter"),
     ("$JS.API.CONSUMER.CREATE.SLUICE_JOBS.other.sluice.v1.job.>", ""),
     ("$JS.API.CONSUMER.MSG.NEXT.SLUICE_JOBS.exporters-default-bulk", "exporter"),

@@ -76,10 +76,10 @@ impl Attempt<'_> {
     /// [`JobError::Fenced`] when the export was canceled or another attempt replaced this one.
     pub(super) async fn renew_lease(&self) -> Result<(), JobError> {
         let now = self.context.clock.now();
-        let lease_expires_at = now + self.context.config.lease_duration.get();
+        let lease = self.context.config.lease_duration.get();
         let progress = self.meter.progress();
         let db = &self.context.db;
-        let held = transition::heartbeat(db, self.id, self.number, &progress, now, lease_expires_at).await?;
+        let held = transition::heartbeat(db, self.id, self.number, &progress, now, lease).await?;
         if held { Ok(()) } else { Err(JobError::Fenced) }
     }
 

@@ -11,7 +11,11 @@ use std::sync::{
 };
 
 use async_nats::jetstream::Message;
-use entity::{StoreError, export::Model, transition};
+use entity::{
+    StoreError,
+    export::{self, Model},
+    transition,
+};
 use platform::telemetry::traces;
 use protocol::{
     delivery,
@@ -147,22 +151,40 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Releases the lease, so that another exporter can claim the export at once.
-    pub(super) async fn release_lease(&self) {
+    /// Releases the lease, so that another exporter can claim the export at once. Returns false if this attempt has
+    /// lost the lease: then its job may already belong to a later attempt.
+    pub(super) async fn release_lease(&self) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
-        log_unreleased(transition::release_lease(db, self.id, self.number, now).await);
+        is_released(transition::release_lease(db, self.id, self.number, now).await)
     }
 
     /// Increments the export's number of failed attempts and releases the lease, so that the next attempt can begin at
-    /// once.
-    pub(super) async fn count_failure(&self) {
+    /// once. Returns false if this attempt has lost the lease: then its job may already belong to a later attempt.
+    pub(super) async fn count_failure(&self) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
-        log_unreleased(transition::attempt_failed(db, self.id, self.number, now).await);
+        is_released(transition::attempt_failed(db, self.id, self.number, now).await)
+    }
+
+    /// Reads the row of the export; None if the database does not answer.
+    pub(super) async fn read_row(&self) -> Option<Model> {
+        match export::find(&self.context.db, self.id).await {
+            Ok(row) => row,
+            Err(e) => {
+                warn!(error = %e, "failed to read an export; NATS redelivers its job");
+                None
+            }
+        }
+    }
+
+    /// Whether no further attempt at the export can begin: it has ended, or its cancellation was requested.
+    pub(super) fn is_over(&self, row: &Model) -> bool {
+        row.cancel_requested_at.is_some() || row.status().is_ok_and(|status| !status.is_unfinished())
     }
 }
 
-fn log_unreleased(released: Result<bool, StoreError>) {
-    if let Err(e) = released {
-        warn!(error = %e, "failed to release a lease; the lease expires");
-    }
+fn is_released(released: Result<bool, StoreError>) -> bool {
+    released.unwrap_or_else(|e| {
+        warn!(error = %e, "failed to release a lease; a notifier ends it");
+        true
+    })
 }

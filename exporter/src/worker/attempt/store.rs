@@ -24,10 +24,10 @@ impl SegmentSink for Attempt<'_> {
         self.upload(path, chunks.into_iter().collect()).instrument(span).await?;
 
         let now = context.clock.now();
-        let lease_expires_at = now + context.config.lease_duration.get();
+        let lease = context.config.lease_duration.get();
         let progress = self.meter.progress();
         let transaction = context.db.begin().await.map_err(entity::StoreError::from)?;
-        if !transition::heartbeat(&transaction, self.id, self.number, &progress, now, lease_expires_at).await? {
+        if !transition::heartbeat(&transaction, self.id, self.number, &progress, now, lease).await? {
             return Err(JobError::Fenced);
         }
         segment::insert(&transaction, self.id, self.number, segment).await?;

@@ -33,20 +33,20 @@ const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from
 
 /// Runs the job of an export that is set apart: in a child process if possible, and otherwise in this process. If too
 /// many attempts at the export have ended without an outcome, fails the export instead. Returns the acknowledgement for
-/// the job; None if the child has acknowledged the job.
+/// the job; None if the child has acknowledged the job, or if another attempt needs the job.
 pub(in crate::worker) async fn handle(
     context: &WorkerContext,
     message: &Message,
     job: &Envelope<Job>,
     row: &Model,
 ) -> Option<AckKind> {
-    let abandoned = row.abandoned(context.clock.now());
+    let abandoned = row.abandoned();
     if row.crashed() >= MAX_CRASHES || abandoned >= context.config.max_attempts.max(MIN_ABANDONED) {
-        return Some(job::give_up(context, message, job, row.crashed() + abandoned).await);
+        return job::give_up(context, message, job, row.crashed() + abandoned).await;
     }
     let Some(command) = &context.config.tuning.own_process else {
         warn!(export.abandoned = abandoned, "this exporter can't run an export in a process of its own");
-        return Some(job::process_here(context, message, job).await);
+        return job::process_here(context, message, job).await;
     };
     let instance = format!("exporter-{}", Uuid::new_v4().simple());
     let (mut child, stdin) = match start(command, message, &instance).await {
@@ -54,7 +54,7 @@ pub(in crate::worker) async fn handle(
         Err(e) => {
             error!(error = %e, "failed to start a process for an export; running the export in this process");
             count("not_started");
-            return Some(job::process_here(context, message, job).await);
+            return job::process_here(context, message, job).await;
         }
     };
     info!(
@@ -70,7 +70,7 @@ pub(in crate::worker) async fn handle(
     };
     let crashed = transition::attempt_crashed(&context.db, row.export_id(), &instance, context.clock.now()).await;
     let crashed = crashed.unwrap_or_else(|e| {
-        warn!(error = %e, "failed to record the death of a process; its lease expires");
+        warn!(error = %e, "failed to record the death of a process; a notifier ends its lease");
         true
     });
     let ending = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
@@ -80,7 +80,7 @@ pub(in crate::worker) async fn handle(
     } else if status.is_ok_and(|status| status.code().is_some()) {
         error!(process.ending = %ending, "a process for an export did not start; running the export in this process");
         count("not_started");
-        return Some(job::process_here(context, message, job).await);
+        return job::process_here(context, message, job).await;
     } else {
         warn!(process.ending = %ending, "a process for an export was killed before or after its attempt");
         count("killed");

@@ -1,4 +1,4 @@
-//! The scheduled job `reconcile`: republishes lost messages, and deletes objects that exporters wrote after the end of
+//! The scheduled job `reconcile`: republishes lost commands, and deletes objects that exporters wrote after the end of
 //! their export.
 //!
 //! The reconciler ends no export itself. If it ended an export and crashed before it notified the owner, no later run
@@ -17,7 +17,6 @@ use uuid::Uuid;
 use crate::{
     config::NotifierConfig,
     deps::Deps,
-    dispatch::jobs,
     error::NotifierError,
     schedule::{
         job::{Job, Run},
@@ -60,17 +59,12 @@ impl Job for Reconciler {
         let mut rows = export::cancel_requested(db, batch).await?;
         rows.retain(|row| row.cancel_requested_at.is_some_and(|at| at <= requested_before));
         let canceled =
-            for_each_export(run, "canceled", rows, async |row| commands::publish_cancel(bus, &row).await).await?;
+            for_each_export(run, "canceled", rows, async |row| commands::publish_cancel(bus, &row, now).await).await?;
 
         let mut rows = maintenance::delete_requested(db, batch).await?;
         rows.retain(|row| row.delete_requested_at.is_some_and(|at| at <= requested_before));
         let deleted =
-            for_each_export(run, "deleted", rows, async |row| commands::publish_delete(bus, &row).await).await?;
-
-        let rows = export::find_stale(db, time_before(now, self.config.tuning.stale_after.get()), batch).await?;
-        let republished =
-            for_each_export(run, "republished jobs", rows, async |row| jobs::republish_if_lost(bus, &row).await)
-                .await?;
+            for_each_export(run, "deleted", rows, async |row| commands::publish_delete(bus, &row, now).await).await?;
 
         let mut scan: LateObjectScan = run.load_state().await?;
         let saved = scan;
@@ -79,12 +73,7 @@ impl Job for Reconciler {
         if scan != saved {
             run.save_state(&scan).await?;
         }
-        summary(&[
-            ("canceled", canceled),
-            ("deleted", deleted),
-            ("republished jobs", republished),
-            ("late objects", late),
-        ])
+        summary(&[("canceled", canceled), ("deleted", deleted), ("late objects", late)])
     }
 }
 

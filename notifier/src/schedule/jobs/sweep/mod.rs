@@ -1,5 +1,5 @@
-//! The scheduled job `sweep`: deletes expired files, orphans, stale tickets and old rows, and publishes lost jobs
-//! again. The sweep runs every hour by default.
+//! The scheduled job `sweep`: deletes expired files, orphans, stale tickets and old rows. The sweep runs every hour by
+//! default.
 //!
 //! A failed step does not prevent the other steps. The sweep publishes a command for each expired file, as
 //! [`super::reconciler`] does. NATS redelivers the command until the file is deleted and the owner is notified, even if
@@ -20,7 +20,6 @@ use uuid::Uuid;
 use crate::{
     config::NotifierConfig,
     deps::Deps,
-    dispatch::jobs,
     error::NotifierError,
     schedule::{
         job::{Job, Run},
@@ -59,7 +58,6 @@ impl Job for Sweep {
     async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError> {
         let steps = [
             ("expired", self.expire_files(run).await),
-            ("republished jobs", self.republish_jobs(run).await),
             ("orphaned objects", orphan_objects::delete(self, run).await),
             ("orphaned segment rows", segment_rows::delete(self, run).await),
             ("stale tickets", tickets::delete(self).await),
@@ -93,22 +91,9 @@ impl Sweep {
             let rows = maintenance::past_retention(db, after, now, self.config.tuning.sweep_batch).await?;
             let Some(last) = last_id(&rows) else { return Ok(count) };
             after = last;
-            let step = for_each_export(run, "expired", rows, async |row| commands::publish_delete(bus, &row).await);
+            let step =
+                for_each_export(run, "expired", rows, async |row| commands::publish_delete(bus, &row, now).await);
             count.add(step.await?);
-        }
-    }
-
-    /// Publishes a new job for each stale export for which the stream of jobs holds no job.
-    async fn republish_jobs(&self, run: &Run<'_>) -> Result<StepCount, NotifierError> {
-        let (db, bus) = (&self.deps.db, &self.deps.bus);
-        let stale_since = time_before(self.deps.clock.now(), self.config.tuning.stale_after.get());
-        let (mut count, mut after) = (StepCount::default(), Uuid::nil());
-        loop {
-            let rows = maintenance::stale(db, after, stale_since, self.config.tuning.sweep_batch).await?;
-            let Some(last) = last_id(&rows) else { return Ok(count) };
-            after = last;
-            let republish = async |row: export::Model| jobs::republish_if_lost(bus, &row).await;
-            count.add(for_each_export(run, "republished jobs", rows, republish).await?);
         }
     }
 }

@@ -4,6 +4,9 @@
 //! large store takes long. If the database has no row of an export, the sweep deletes the objects of the export only
 //! after a grace period: the row may be missing because an operator restored an old backup, and a newer backup that
 //! contains the row may follow.
+//!
+//! The sweep treats the files that interrupted writes left in a folder store like objects. It reads all of them in each
+//! run, because a normal listing skips them and there are few.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -25,6 +28,8 @@ use crate::{
 
 /// The folder of the files of all exports in the file store.
 const FOLDER: &str = "exports";
+/// The character in the path of a partial object, which no object has.
+const PARTIAL_MARK: char = '#';
 /// Largest number of objects that the sweep checks with one database query and deletes with one call of the file store.
 const CHUNK: usize = 500;
 
@@ -40,9 +45,10 @@ pub(super) async fn delete(sweep: &Sweep, run: &Run<'_>) -> Result<StepCount, No
     let last_scanned = objects.last().filter(|_| limited).map(|object| object.path.clone());
     let now = sweep.deps.clock.now();
     let grace_ended = time_before(now, sweep.config.orphan_object_grace.get());
-    let settled_before = time_before(now, sweep.config.tuning.stale_after.get());
+    let settled_before = time_before(now, sweep.config.tuning.settled_after.get());
+    let partials = store.list_partials(FOLDER).await?;
     let mut count = StepCount::default();
-    for chunk in objects.chunks(CHUNK) {
+    for chunk in objects.chunks(CHUNK).chain(partials.chunks(CHUNK)) {
         run.check_stop()?;
         let ids: BTreeSet<Uuid> = chunk.iter().filter_map(|object| export_id_of(&object.path)).collect();
         let ids: Vec<_> = ids.into_iter().collect();
@@ -51,7 +57,10 @@ pub(super) async fn delete(sweep: &Sweep, run: &Run<'_>) -> Result<StepCount, No
         for object in &orphans {
             info!(object.path = %object.path, object.modified = %object.modified, "deleting an orphaned object");
         }
-        count.done += store.delete(orphans.into_iter().map(|object| object.path.clone())).await? as u64;
+        let (partial, whole): (Vec<_>, Vec<_>) =
+            orphans.into_iter().map(|object| object.path.clone()).partition(|path| path.contains(PARTIAL_MARK));
+        count.done += store.delete(whole).await? as u64;
+        count.done += store.delete_partials(partial).await? as u64;
     }
     steps::record("orphaned objects", count.done);
     run.save_state(&ScanCursor { objects: last_scanned }).await?;
@@ -69,11 +78,19 @@ fn is_orphan(object: &ObjectInfo, retained: &HashMap<Uuid, RetainedFiles>, grace
     match retained.get(&id) {
         None => object.modified <= grace_ended,
         Some(RetainedFiles::Everything) => false,
+        Some(RetainedFiles::Since(first)) => attempt_of(&object.path).is_some_and(|attempt| attempt < *first),
+        // the file is complete, so no write is in progress
+        Some(RetainedFiles::Attempt(_)) if object.path.contains(PARTIAL_MARK) => true,
         Some(RetainedFiles::Attempt(attempt)) => {
             !object.path.starts_with(&format!("{}/", delivery::attempt_prefix(ExportId(id), *attempt)))
         }
         Some(RetainedFiles::Nothing) => true,
     }
+}
+
+/// Parses the number of the attempt in the path of an object.
+fn attempt_of(path: &str) -> Option<u32> {
+    path.strip_prefix(FOLDER)?.split('/').nth(2)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -82,9 +99,10 @@ mod tests {
 
     #[test]
     fn only_an_object_that_no_export_needs_is_an_orphan() {
-        let [unknown, running, completed, ended] = [(); 4].map(|()| Uuid::now_v7());
+        let [unknown, running, recent, completed, ended] = [(); 5].map(|()| Uuid::now_v7());
         let retained = HashMap::from([
-            (running, RetainedFiles::Everything),
+            (running, RetainedFiles::Since(2)),
+            (recent, RetainedFiles::Everything),
             (completed, RetainedFiles::Attempt(1)),
             (ended, RetainedFiles::Nothing),
         ]);
@@ -92,7 +110,15 @@ mod tests {
         for (path, modified, expected) in [
             (format!("exports/{unknown}/1/000000.segment"), old, true),
             (format!("exports/{unknown}/1/000000.segment"), young, false),
-            (format!("exports/{running}/1/000000.segment"), old, false),
+            (format!("exports/{unknown}/1/000000.segment#1"), old, true),
+            (format!("exports/{unknown}/1/000000.segment#1"), young, false),
+            (format!("exports/{running}/1/000000.segment"), old, true),
+            (format!("exports/{running}/1/000000.segment#1"), young, true),
+            (format!("exports/{running}/2/000000.segment"), old, false),
+            (format!("exports/{running}/2/000000.segment#1"), old, false),
+            (format!("exports/{running}/10/000000.segment"), old, false),
+            (format!("exports/{recent}/1/000000.segment"), old, false),
+            (format!("exports/{completed}/1/000001.segment#1"), young, true),
             (format!("exports/{completed}/1/manifest.json"), old, false),
             (format!("exports/{completed}/10/manifest.json"), young, true),
             (format!("exports/{completed}/2/manifest.json"), young, true),

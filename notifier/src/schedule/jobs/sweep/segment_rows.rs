@@ -1,7 +1,6 @@
 //! Deletes the database rows of segments, the parts in which a file is stored, that no client can read any more. The
 //! notifier reads such a row when a gateway requests access to the bytes of a file.
 
-use chrono::TimeDelta;
 use entity::maintenance;
 use sea_orm::TransactionTrait;
 use uuid::Uuid;
@@ -9,20 +8,21 @@ use uuid::Uuid;
 use super::Sweep;
 use crate::{
     error::NotifierError,
-    schedule::{job::Run, steps::StepCount},
+    schedule::{
+        job::Run,
+        steps::{StepCount, time_before},
+    },
 };
 
-/// Time after the end of an export during which a client may resume a file stream of an older attempt.
-const RESUME_GRACE: TimeDelta = TimeDelta::hours(1);
-
-/// Deletes segment rows of exports that ended more than [`RESUME_GRACE`] ago: all rows of an export without a file, and
-/// the rows of superseded attempts of a completed export. The sweep visits only exports with segment rows, so its work
-/// does not grow with the number of all exports.
+/// Deletes segment rows of exports that ended more than `resume_grace` ago: all rows of an export without a file, and the
+/// rows of superseded attempts of a completed export. The sweep visits only exports with segment rows, so its work does
+/// not grow with the number of all exports.
 ///
 /// # Errors
 /// When the database fails, another notifier holds the lease, or shutdown has begun.
 pub(super) async fn delete(sweep: &Sweep, run: &Run<'_>) -> Result<StepCount, NotifierError> {
-    let (db, ended_before) = (&sweep.deps.db, sweep.deps.clock.now() - RESUME_GRACE);
+    let (db, grace) = (&sweep.deps.db, sweep.config.tuning.resume_grace.get());
+    let ended_before = time_before(sweep.deps.clock.now(), grace);
     let (mut count, mut after) = (StepCount::default(), Uuid::nil());
     loop {
         run.check_stop()?;

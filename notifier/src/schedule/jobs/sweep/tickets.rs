@@ -4,20 +4,17 @@
 //! expiry, it would keep every ticket without this step of the sweep.
 
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use protocol::subject;
 
 use super::Sweep;
 use crate::{
     error::NotifierError,
-    schedule::steps::{self, StepCount},
+    schedule::steps::{self, StepCount, time_before},
 };
 
-/// Age from which a ticket is stale. A ticket is valid for 30 seconds; the rest of this age allows for clock
-/// differences between machines.
-const STALE_AFTER: TimeDelta = TimeDelta::minutes(10);
-
-/// Deletes every ticket that is older than [`STALE_AFTER`], used or unused, and returns the number of deleted entries.
+/// Deletes every ticket that is `ticket_retention` older than the newest one, used or unused, and returns the number of
+/// deleted entries. Compares times of the NATS server only, because its clock may differ from the clock of this process.
 ///
 /// # Errors
 /// When NATS fails.
@@ -25,8 +22,9 @@ pub(super) async fn delete(sweep: &Sweep) -> Result<StepCount, NotifierError> {
     let name = format!("KV_{}", subject::BUCKET_TICKETS);
     let stream = sweep.deps.bus.jetstream().get_stream(name).await;
     let stream = stream.map_err(NotifierError::jetstream("find the tickets"))?;
-    let stale_before = sweep.deps.clock.now() - STALE_AFTER;
     let state = &stream.cached_info().state;
+    let Some(newest) = stored_at(&stream, state.last_sequence).await? else { return Ok(StepCount::default()) };
+    let stale_before = time_before(newest, sweep.config.tuning.ticket_retention.get());
     let (mut low, mut high) = (state.first_sequence, state.last_sequence + 1);
     // a binary search for the first fresh message: the stream is ordered by time
     while low < high {

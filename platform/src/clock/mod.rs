@@ -1,4 +1,6 @@
-//! The wall clock as a dependency, so that tests can set the time.
+//! The wall clock as a dependency. Services use the clock of the database ([`DatabaseClock`]), and tests set the time.
+
+mod database;
 
 use std::sync::{
     Arc,
@@ -7,10 +9,20 @@ use std::sync::{
 
 use chrono::{DateTime, Duration, Utc};
 
+pub use self::database::{DatabaseClock, read as read_database};
+
 /// A source of wall-clock time. Code that measures durations uses `tokio::time::Instant` instead.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The current time in UTC.
     fn now(&self) -> DateTime<Utc>;
+
+    /// Checks that the clock of this machine agrees with the database's.
+    ///
+    /// # Errors
+    /// A text with the difference.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// A reference-counted clock, which several services share.
@@ -31,8 +43,24 @@ impl SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
     fn now(&self) -> DateTime<Utc> {
-        Utc::now()
+        Utc::now() + test_offset()
     }
+}
+
+/// Returns the time by which a test moves the clock of this process: the seconds in the file that the environment
+/// variable `PLATFORM_TEST_CLOCK` names. Tests start a process with this variable, and change the file while it runs. A
+/// release build ignores the variable.
+#[cfg(debug_assertions)]
+fn test_offset() -> Duration {
+    static FILE: std::sync::OnceLock<Option<std::path::PathBuf>> = std::sync::OnceLock::new();
+    let file = FILE.get_or_init(|| std::env::var_os("PLATFORM_TEST_CLOCK").map(Into::into));
+    let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    text.and_then(|text| text.trim().parse().ok()).map_or(Duration::zero(), Duration::seconds)
+}
+
+#[cfg(not(debug_assertions))]
+const fn test_offset() -> Duration {
+    Duration::zero()
 }
 
 /// A clock that stands still until a test advances it.

@@ -1,0 +1,166 @@
+//! Watches the exports in flight, and publishes the next job of an export whose exporter died, or whose job was lost.
+//!
+//! The leader reads the exports in flight at an interval ([`entity::in_flight`]). An export that stays unchanged for the
+//! duration of its lease has lost its exporter. The leader then ends the lease and publishes a job at once, without
+//! waiting for NATS: the server redelivers a job by its wall clock, which may be wrong. All durations here come from the
+//! monotonic clock of this process, so no wall clock ends a lease.
+//!
+//! An export that no exporter holds has a job in the stream. The leader publishes another one if the stream has lost the
+//! job, or if a process received the job long ago and has not claimed the export. The same holds for an outcome that a
+//! notifier received long ago.
+
+use std::{collections::HashMap, time::Duration};
+
+use entity::{
+    export,
+    in_flight::{self, InFlight},
+};
+use protocol::{id::ExportId, subject};
+use tokio::time::Instant;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::jobs;
+use crate::{
+    GROUP,
+    deps::Deps,
+    error::NotifierError,
+    work_queue::{self, Queued},
+};
+
+/// Largest number of exports in flight that one round reads. The limits of the dispatcher allow fewer.
+const MAX_IN_FLIGHT: u64 = 10_000;
+/// The longest time between two rounds that counts in full. A notifier that could not read the database for longer can't
+/// know whether exporters could renew their leases.
+const MAX_STEP: Duration = Duration::from_secs(2);
+/// Time between two checks whether the job of an export still waits, while no exporter holds the export.
+const JOB_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What the leader has observed of the exports in flight.
+pub(super) struct LeaseWatch {
+    deps: Deps,
+    unclaimed_timeout: Duration,
+    observed: HashMap<Uuid, Observation>,
+    read_at: Option<Instant>,
+}
+
+/// For how long an export has been unchanged.
+#[derive(Clone, Copy, Debug)]
+struct Observation {
+    renewals: i64,
+    unchanged: Duration,
+    /// The value of `unchanged` at which the job of an export without exporter is checked next.
+    next_check: Duration,
+    /// The value of `unchanged` at which an outcome that a notifier received is published again. It doubles each time.
+    next_outcome: Duration,
+}
+
+impl Observation {
+    const fn new(renewals: i64, first_outcome: Duration) -> Self {
+        Self { renewals, unchanged: Duration::ZERO, next_check: JOB_CHECK_INTERVAL, next_outcome: first_outcome }
+    }
+}
+
+impl LeaseWatch {
+    /// Creates a watch that has observed nothing. `unclaimed_timeout` is the time after which the job of an export counts
+    /// as lost if a process received it and no exporter has claimed the export.
+    pub(super) fn new(deps: Deps, unclaimed_timeout: Duration) -> Self {
+        Self { deps, unclaimed_timeout, observed: HashMap::new(), read_at: None }
+    }
+
+    /// Reads the exports in flight once, and publishes the next job of each export that has lost its exporter or its job.
+    ///
+    /// # Errors
+    /// When the database or NATS fails; the next round continues.
+    pub(super) async fn round(&mut self) -> Result<(), NotifierError> {
+        let rows = in_flight::list(&self.deps.db, MAX_IN_FLIGHT).await?;
+        let due = self.observe(&rows, Instant::now());
+        for row in due {
+            match row.lease {
+                Some(_) => self.replace_exporter(&row).await?,
+                None => self.check_job(&row).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Updates the observations from rows that were read before `now`. Returns the exports that need an action.
+    fn observe(&mut self, rows: &[InFlight], now: Instant) -> Vec<InFlight> {
+        let step = self.read_at.map_or(Duration::ZERO, |last| (now - last).min(MAX_STEP));
+        self.read_at = Some(now);
+        let (mut observed, mut due) = (HashMap::with_capacity(rows.len()), Vec::new());
+        for row in rows {
+            let last = self.observed.get(&row.id).filter(|last| last.renewals == row.renewals);
+            let mut observation =
+                last.copied().unwrap_or_else(|| Observation::new(row.renewals, self.unclaimed_timeout));
+            if last.is_some() {
+                observation.unchanged += step;
+            }
+            if observation.unchanged >= row.lease.unwrap_or(observation.next_check) {
+                due.push(*row);
+            }
+            observed.insert(row.id, observation);
+        }
+        self.observed = observed;
+        due
+    }
+
+    /// Ends the lease of an exporter that no longer renews it, and publishes the next job.
+    async fn replace_exporter(&mut self, found: &InFlight) -> Result<(), NotifierError> {
+        if self.has_outcome(found.id).await? {
+            return Ok(());
+        }
+        let id = ExportId(found.id);
+        let now = self.deps.clock.now();
+        let Some(row) = in_flight::end_lease(&self.deps.db, id, found.renewals, now).await? else { return Ok(()) };
+        warn!(export.id = %id, export.attempt = row.attempt, "an exporter no longer renews its lease; another takes over");
+        metrics::counter!("sluice_notifier_jobs_republished_total", "reason" => "lease").increment(1);
+        jobs::publish(&self.deps.bus, &row).await
+    }
+
+    /// Publishes the next job of an export that no exporter holds, if its job is lost.
+    async fn check_job(&mut self, found: &InFlight) -> Result<(), NotifierError> {
+        let id = ExportId(found.id);
+        let Some(row) = export::find(&self.deps.db, id).await? else { return Ok(()) };
+        let unchanged = self.observed.get(&found.id).map_or(Duration::ZERO, |observation| observation.unchanged);
+        let is_lost = match jobs::find(&self.deps.bus, &row).await? {
+            Queued::No => true,
+            Queued::Undelivered => false,
+            Queued::Delivered => unchanged >= self.unclaimed_timeout,
+        };
+        if !is_lost || self.has_outcome(found.id).await? {
+            if let Some(observation) = self.observed.get_mut(&found.id) {
+                observation.next_check = unchanged + JOB_CHECK_INTERVAL;
+            }
+            return Ok(());
+        }
+        let now = self.deps.clock.now();
+        let Some(row) = in_flight::end_lease(&self.deps.db, id, found.renewals, now).await? else { return Ok(()) };
+        info!(export.id = %id, export.job = row.job_number, "publishing the lost job of an export again");
+        metrics::counter!("sluice_notifier_jobs_republished_total", "reason" => "lost").increment(1);
+        jobs::publish(&self.deps.bus, &row).await
+    }
+
+    /// Whether an outcome of the export waits to be settled. It may complete the export without another attempt.
+    ///
+    /// NATS redelivers an outcome by the wall clock of the server. So an outcome that a notifier received long ago is
+    /// published again, after pauses that double. Settling it twice is harmless.
+    async fn has_outcome(&mut self, id: Uuid) -> Result<bool, NotifierError> {
+        let (bus, subject) = (&self.deps.bus, subject::outcome(ExportId(id)));
+        let found = work_queue::find_message(bus, subject::STREAM_OUTCOMES, GROUP, &subject).await?;
+        let (Queued::Delivered, Some(message)) = found else { return Ok(found.0 != Queued::No) };
+        if let Some(observation) = self.observed.get_mut(&id)
+            && observation.unchanged >= observation.next_outcome
+        {
+            observation.next_outcome *= 2;
+            info!(export.id = %id, "publishing an outcome again that no notifier has settled");
+            let sent = bus.jetstream().publish(subject, message.payload).await;
+            let stored = match sent {
+                Ok(ack) => ack.await,
+                Err(e) => Err(e),
+            };
+            stored.map_err(NotifierError::jetstream("publish an outcome again"))?;
+        }
+        Ok(true)
+    }
+}
