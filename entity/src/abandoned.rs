@@ -26,10 +26,12 @@ impl Model {
     }
 
     /// Whether the export must run in a process of its own: [`Self::abandoned`] or [`Self::crashed`] counts an earlier
-    /// attempt.
+    /// attempt. The last attempt does not count if the process `claimant` ran it, because this process lives.
     #[must_use]
-    pub(crate) fn is_set_apart(&self, now: DateTime<Utc>) -> bool {
-        self.abandoned(now) + self.crashed() > 0
+    pub(crate) fn is_set_apart(&self, claimant: &str, now: DateTime<Utc>) -> bool {
+        let is_own = self.worker.as_deref() == Some(claimant);
+        let abandoned = if is_own { self.abandoned_attempts.unsigned_abs() } else { self.abandoned(now) };
+        abandoned + self.crashed() > 0
     }
 
     /// Whether a new attempt may begin at `now`: the export is queued or dispatched, or it runs and its lease has

@@ -4,9 +4,11 @@
 //! Each transition is one conditional update, and returns whether the update changed the row. A caller that receives
 //! `false` must stop, because another process changed the export first.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use protocol::{
-    export::{FileInfo, Progress, Status},
+    export::{FileInfo, Progress, Status, WaitingFor},
     id::{ExportId, Owner},
     problem::Problem,
 };
@@ -55,7 +57,7 @@ pub async fn claim_shared(
     lease_expires_at: DateTime<Utc>,
 ) -> Result<Claim, StoreError> {
     match find(db, id).await? {
-        Some(row) if row.is_free(now) && row.cancel_requested_at.is_none() && row.is_set_apart(now) => {
+        Some(row) if row.is_free(now) && row.cancel_requested_at.is_none() && row.is_set_apart(worker, now) => {
             Ok(Claim::SetApart(Box::new(row)))
         }
         row => take(db, row, worker, now, lease_expires_at).await,
@@ -64,7 +66,8 @@ pub async fn claim_shared(
 
 /// Starts the next attempt at an export, and gives its lease to the exporter `worker`. Succeeds for a waiting export,
 /// and for a running export whose lease has expired. `failures` and `abandoned_attempts` then count the attempt whose
-/// lease expired.
+/// lease expired, unless it was an attempt of `worker` itself: that process lives, and could not renew the lease while
+/// the database was unavailable.
 ///
 /// # Errors
 /// When the database fails.
@@ -91,8 +94,8 @@ async fn take(
     let free = Condition::any()
         .add(Column::Status.is_in(waiting))
         .add(Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lte(now)));
-    // an attempt that released its lease has no `worker`
-    let expired = Column::Status.eq(Status::Running.as_str()).and(Column::Worker.is_not_null());
+    // an attempt that released its lease has no `worker`, and NULL differs from no name
+    let expired = Column::Status.eq(Status::Running.as_str()).and(Column::Worker.ne(worker));
     let failure = || Expr::case(expired.clone(), 1).finally(0);
     let update = update_of(id, now)
         .filter(Column::Attempt.eq(row.attempt))
@@ -136,7 +139,8 @@ pub async fn heartbeat(
         .col_expr(Column::LeaseExpiresAt, Expr::value(lease_expires_at))
         .col_expr(Column::Rows, Expr::value(progress.rows.cast_signed()))
         .col_expr(Column::RowsTotal, Expr::value(progress.rows_total.map(u64::cast_signed)))
-        .col_expr(Column::Bytes, Expr::value(progress.bytes.cast_signed()));
+        .col_expr(Column::Bytes, Expr::value(progress.bytes.cast_signed()))
+        .col_expr(Column::WaitingFor, Expr::value(progress.waiting_for.map(WaitingFor::as_str)));
     applied(db, update).await
 }
 
@@ -165,6 +169,27 @@ pub async fn attempt_failed(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     applied(db, released(id, attempt, now).col_expr(Column::Failures, Expr::col(Column::Failures).add(1))).await
+}
+
+/// Records that an outage of a part of the installation interrupted an attempt, and releases its lease, so that another
+/// attempt may start at once. The interruption is no failure of the export. `waited` is the time that the next attempt
+/// waits for; the row keeps the sum of these times.
+///
+/// # Errors
+/// When the database fails.
+pub async fn attempt_interrupted(
+    db: &impl ConnectionTrait,
+    id: ExportId,
+    attempt: u32,
+    part: WaitingFor,
+    waited: Duration,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let waited_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+    let update = released(id, attempt, now)
+        .col_expr(Column::WaitingFor, Expr::value(part.as_str()))
+        .col_expr(Column::WaitedMs, Expr::col(Column::WaitedMs).add(waited_ms));
+    applied(db, update).await
 }
 
 /// Records that the process `worker`, which ran only this export, died during its attempt, and releases the lease.

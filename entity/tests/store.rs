@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
     account,
@@ -12,7 +14,7 @@ use entity::{
 use migration::{Migrator, MigratorTrait};
 use protocol::{
     delivery::Segment,
-    export::{FileInfo, Progress},
+    export::{FileInfo, Progress, WaitingFor},
     id::{ExportId, Owner},
     problem::{Problem, Slug},
 };
@@ -102,21 +104,58 @@ async fn failed_and_expired_attempts_are_counted_and_released_ones_are_not() {
 }
 
 #[tokio::test]
+async fn an_outage_is_no_failure_of_the_export_that_it_interrupts() {
+    let db = database().await;
+    let id = queued(&db).await;
+    let shared = async |worker, at| {
+        let claim = transition::claim_shared(&db, id, worker, lease(at), lease(at + 10)).await.unwrap();
+        let Claim::Won(row) = claim else { panic!("{worker}: {claim:?}") };
+        row
+    };
+    shared("one", 0).await;
+    let waiting = Progress { waiting_for: Some(WaitingFor::Storage), ..Progress::default() };
+    assert!(transition::heartbeat(&db, id, 1, &waiting, lease(1), lease(11)).await.unwrap());
+    let seen = async || {
+        let row = export::find(&db, id).await.unwrap().unwrap();
+        entity::view::export(&row, None).unwrap().progress.waiting_for
+    };
+    assert_eq!(seen().await, Some(WaitingFor::Storage));
+    assert!(transition::heartbeat(&db, id, 1, &Progress::default(), lease(2), lease(12)).await.unwrap());
+    assert_eq!(seen().await, None);
+
+    for attempt in 1..=2 {
+        let pause = Duration::from_millis(700);
+        let (part, now) = (WaitingFor::Source, lease(3));
+        assert!(transition::attempt_interrupted(&db, id, attempt, part, pause, now).await.unwrap());
+        assert!(!transition::attempt_interrupted(&db, id, attempt, part, pause, now).await.unwrap());
+        assert_eq!(seen().await, Some(WaitingFor::Source));
+        shared("two", 3).await;
+    }
+    // the process lives, and its lease expired while the database was unavailable
+    let row = shared("two", 30).await;
+    assert_eq!((row.attempt, row.failures, row.abandoned_attempts, row.waited_ms), (4, 0, 0, 1_400));
+    assert!(transition::canceled(&db, id, &Problem::new(Slug::Canceled, "x"), now()).await.unwrap());
+    assert_eq!(seen().await, None);
+}
+
+#[tokio::test]
 async fn an_export_is_set_apart_after_the_death_of_the_process_that_ran_it() {
     let db = database().await;
     let id = queued(&db).await;
-    let shared = async |at| transition::claim_shared(&db, id, "shared", lease(at), lease(at + 10)).await.unwrap();
+    let shared_by =
+        async |worker, at| transition::claim_shared(&db, id, worker, lease(at), lease(at + 10)).await.unwrap();
+    let shared = async |at| shared_by("two", at).await;
     let apart = async |worker: &str, at| {
         let claim = transition::claim(&db, id, worker, lease(at), lease(at + 10)).await.unwrap();
         let Claim::Won(row) = claim else { panic!("{worker}: {claim:?}") };
         (row.attempt, row.failures, row.abandoned_attempts, row.crashed_attempts)
     };
     // a failure, and a hand-over by a stopping exporter, leave the export among the others
-    assert!(matches!(shared(0).await, Claim::Won(_)));
+    assert!(matches!(shared_by("one", 0).await, Claim::Won(_)));
     assert!(transition::attempt_failed(&db, id, 1, lease(1)).await.unwrap());
-    assert!(matches!(shared(1).await, Claim::Won(_)));
+    assert!(matches!(shared_by("one", 1).await, Claim::Won(_)));
     assert!(transition::release_lease(&db, id, 2, lease(2)).await.unwrap());
-    assert!(matches!(shared(2).await, Claim::Won(_)));
+    assert!(matches!(shared_by("one", 2).await, Claim::Won(_)));
     assert_eq!(shared(11).await, Claim::Busy(lease(12)), "the lease of the third attempt has not expired");
 
     let Claim::SetApart(row) = shared(12).await else { panic!("the exporter died") };
@@ -184,7 +223,10 @@ async fn segments_are_found_by_the_byte_they_contain() {
     let id = queued(&db).await;
     for index in 0..4_u32 {
         let segment = Segment { index, offset: u64::from(index) * 10, size: 10, rows: 1, sha256: format!("{index}") };
-        segment::insert(&db, id, 1, &segment).await.unwrap();
+        // a commit whose answer was lost is repeated
+        for _ in 0..2 {
+            segment::insert(&db, id, 1, &segment).await.unwrap();
+        }
     }
     let from = |offset| {
         let db = db.clone();
