@@ -91,7 +91,8 @@ async fn an_export_that_dies_with_its_machine_fails_after_the_maximum_of_attempt
     let before = SystemClock.now() - TimeDelta::seconds(30);
     for attempt in 2..=5 {
         let expired = before + TimeDelta::seconds(attempt);
-        let claim = transition::claim(&harness.database.db, id, "dead", expired, expired).await.unwrap();
+        let dead = format!("dead-{attempt}");
+        let claim = transition::claim(&harness.database.db, id, &dead, expired, expired).await.unwrap();
         assert!(matches!(claim, Claim::Won(row) if i64::from(row.attempt) == attempt));
     }
     let config = config(&harness, DYING, folder.path());
