@@ -61,6 +61,13 @@ pub struct Model {
     /// The number of attempts that ran in a process of their own and ended with the death of the process. `failures`
     /// includes them.
     pub crashed_attempts: i32,
+    /// The part of the installation that the last attempt waited for, as the text of
+    /// [`protocol::export::WaitingFor`]; None while the attempt waits for none.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub waiting_for: Option<String>,
+    /// The time, in milliseconds, for which interrupted attempts have waited. An outage that interrupts an attempt is
+    /// not counted in `failures`; this sum bounds the number of such attempts.
+    pub waited_ms: i64,
     /// The pool of exporters that offer the dataset.
     #[sea_orm(column_type = "Text")]
     pub pool: String,
@@ -156,6 +163,8 @@ impl Model {
             failures: 0,
             abandoned_attempts: 0,
             crashed_attempts: 0,
+            waiting_for: None,
+            waited_ms: 0,
             pool: "default".into(),
             lane: Lane::Bulk.as_str().into(),
             credits: 1,

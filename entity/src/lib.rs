@@ -16,12 +16,15 @@ pub mod lease;
 pub mod ledger;
 pub mod maintenance;
 pub mod operator;
+mod outage;
 pub mod scheduled_job;
 pub mod segment;
 pub mod transition;
 pub mod view;
 
 use sea_orm::DbErr;
+
+pub use self::outage::is_outage;
 
 /// A database error, or a row that violates an invariant.
 #[derive(Debug, thiserror::Error)]
@@ -44,5 +47,11 @@ impl StoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Db(DbErr::Conn(_) | DbErr::ConnectionAcquire(_) | DbErr::Exec(_) | DbErr::Query(_)))
+    }
+
+    /// Whether the database is unavailable or has no space, as [`is_outage`] tells.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Db(e) if is_outage(e))
     }
 }

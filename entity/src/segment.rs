@@ -1,7 +1,12 @@
 //! The `segment` table: the segments that the file store holds, for each attempt.
 
 use protocol::{delivery, id::ExportId};
-use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait};
+use sea_orm::{
+    ActiveValue::Set,
+    QueryOrder, QuerySelect,
+    entity::prelude::*,
+    sea_query::{ExprTrait, OnConflict},
+};
 
 use crate::StoreError;
 
@@ -48,10 +53,11 @@ impl From<Model> for delivery::Segment {
 }
 
 /// Records a segment that the file store holds. Call it in one transaction with [`crate::transition::heartbeat`], which
-/// returns whether the attempt still owns the export.
+/// returns whether the attempt still owns the export. A segment that is already recorded stays as it is: a commit whose
+/// answer was lost is repeated.
 ///
 /// # Errors
-/// When the database fails, or the segment is already recorded.
+/// When the database fails.
 pub async fn insert(
     db: &impl ConnectionTrait,
     id: ExportId,
@@ -67,7 +73,9 @@ pub async fn insert(
         rows: Set(segment.rows.cast_signed()),
         sha256: Set(segment.sha256.clone()),
     };
-    Entity::insert(row).exec_without_returning(db).await?;
+    let key = [Column::ExportId, Column::Attempt, Column::Index];
+    let keep = OnConflict::columns(key).do_nothing().to_owned();
+    Entity::insert(row).on_conflict(keep).exec_without_returning(db).await?;
     Ok(())
 }
 

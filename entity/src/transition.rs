@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use protocol::{
-    export::{FileInfo, Progress, Status},
+    export::{FileInfo, Progress, Status, WaitingFor},
     id::{ExportId, Owner},
     problem::Problem,
 };
@@ -157,7 +157,8 @@ pub async fn heartbeat(
         .col_expr(Column::Renewals, Expr::col(Column::Renewals).add(1))
         .col_expr(Column::Rows, Expr::value(progress.rows.cast_signed()))
         .col_expr(Column::RowsTotal, Expr::value(progress.rows_total.map(u64::cast_signed)))
-        .col_expr(Column::Bytes, Expr::value(progress.bytes.cast_signed()));
+        .col_expr(Column::Bytes, Expr::value(progress.bytes.cast_signed()))
+        .col_expr(Column::WaitingFor, Expr::value(progress.waiting_for.map(WaitingFor::as_str)));
     applied(db, update).await
 }
 
@@ -186,6 +187,27 @@ pub async fn attempt_failed(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     applied(db, released(id, attempt, now).col_expr(Column::Failures, Expr::col(Column::Failures).add(1))).await
+}
+
+/// Records that an outage of a part of the installation interrupted an attempt, and releases its lease, so that another
+/// attempt may start at once. The interruption is no failure of the export. `waited` is the time that the next attempt
+/// waits for; the row keeps the sum of these times.
+///
+/// # Errors
+/// When the database fails.
+pub async fn attempt_interrupted(
+    db: &impl ConnectionTrait,
+    id: ExportId,
+    attempt: u32,
+    part: WaitingFor,
+    waited: Duration,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let waited_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+    let update = released(id, attempt, now)
+        .col_expr(Column::WaitingFor, Expr::value(part.as_str()))
+        .col_expr(Column::WaitedMs, Expr::col(Column::WaitedMs).add(waited_ms));
+    applied(db, update).await
 }
 
 /// Records that the process `worker`, which ran only this export, died during its attempt, and releases the lease.

@@ -1,7 +1,7 @@
 //! Converts a row of `export` into the export object of the API.
 
 use protocol::{
-    export::{Export, FileInfo, Links, Progress, Status},
+    export::{Export, FileInfo, Links, Progress, Status, WaitingFor},
     problem::Problem,
 };
 use serde_json::Value;
@@ -36,6 +36,7 @@ pub fn export(row: &Model, queue: Option<QueuePosition>) -> Result<Export, Store
             bytes: row.bytes.unsigned_abs(),
             queue_position: queue.map(|queue| queue.position),
             eta_ms: queue.map_or_else(|| eta_ms(row, status), |queue| queue.eta_ms),
+            waiting_for: waiting_for(row, status),
         },
         file: file(row).filter(|_| status == Status::Completed),
         problem: problem(row)?,
@@ -68,14 +69,19 @@ fn problem(row: &Model) -> Result<Option<Problem>, StoreError> {
 }
 
 /// Returns the estimated time to completion of a running export, in milliseconds, at its mean speed so far. None for
-/// other exports, before the first row, and without a known total.
+/// other exports, before the first row, without a known total, and while the export waits for a part of the installation.
 fn eta_ms(row: &Model, status: Status) -> Option<u64> {
-    if status != Status::Running || row.rows <= 0 {
+    if status != Status::Running || row.rows <= 0 || row.waiting_for.is_some() {
         return None;
     }
     let elapsed = (row.updated_at - row.started_at?).num_milliseconds().max(0);
     let remaining = (row.rows_total? - row.rows).max(0);
     u64::try_from(i128::from(elapsed) * i128::from(remaining) / i128::from(row.rows)).ok()
+}
+
+/// Returns the part of the installation that a running export waits for; None for other exports.
+fn waiting_for(row: &Model, status: Status) -> Option<WaitingFor> {
+    row.waiting_for.as_deref().and_then(WaitingFor::from_name).filter(|_| status == Status::Running)
 }
 
 fn read<T: serde::de::DeserializeOwned>(row: &Model, column: &str, value: &Value) -> Result<T, StoreError> {

@@ -16,7 +16,7 @@ use entity::{
 use migration::{Migrator, MigratorTrait};
 use protocol::{
     delivery::Segment,
-    export::{FileInfo, Progress},
+    export::{FileInfo, Progress, WaitingFor},
     id::{ExportId, Owner},
     problem::{Problem, Slug},
 };
@@ -151,6 +151,39 @@ async fn failed_and_abandoned_attempts_are_counted_and_released_ones_are_not() {
 }
 
 #[tokio::test]
+async fn an_outage_is_no_failure_of_the_export_that_it_interrupts() {
+    let db = database().await;
+    let id = queued(&db).await;
+    let shared = async |worker| {
+        let claim = transition::claim_shared(&db, id, claimant(worker), now()).await.unwrap();
+        let Claim::Won(row) = claim else { panic!("{worker}: {claim:?}") };
+        row
+    };
+    shared("one").await;
+    let waiting = Progress { waiting_for: Some(WaitingFor::Storage), ..Progress::default() };
+    assert!(transition::heartbeat(&db, id, 1, &waiting, now(), LEASE).await.unwrap());
+    let seen = async || {
+        let row = export::find(&db, id).await.unwrap().unwrap();
+        entity::view::export(&row, None).unwrap().progress.waiting_for
+    };
+    assert_eq!(seen().await, Some(WaitingFor::Storage));
+    assert!(transition::heartbeat(&db, id, 1, &Progress::default(), now(), LEASE).await.unwrap());
+    assert_eq!(seen().await, None);
+
+    for attempt in 1..=2 {
+        let pause = Duration::from_millis(700);
+        let part = WaitingFor::Source;
+        assert!(transition::attempt_interrupted(&db, id, attempt, part, pause, now()).await.unwrap());
+        assert!(!transition::attempt_interrupted(&db, id, attempt, part, pause, now()).await.unwrap());
+        assert_eq!(seen().await, Some(WaitingFor::Source));
+        let row = shared("two").await;
+        assert_eq!((row.failures, row.abandoned_attempts, row.waited_ms), (0, 0, 700 * i64::from(attempt)));
+    }
+    assert!(transition::canceled(&db, id, &Problem::new(Slug::Canceled, "x"), now()).await.unwrap());
+    assert_eq!(seen().await, None);
+}
+
+#[tokio::test]
 async fn an_export_is_set_apart_after_the_death_of_the_process_that_ran_it() {
     let db = database().await;
     let id = queued(&db).await;
@@ -235,7 +268,10 @@ async fn segments_are_found_by_the_byte_they_contain() {
     let id = queued(&db).await;
     for index in 0..4_u32 {
         let segment = Segment { index, offset: u64::from(index) * 10, size: 10, rows: 1, sha256: format!("{index}") };
-        segment::insert(&db, id, 1, &segment).await.unwrap();
+        // a commit whose answer was lost is repeated
+        for _ in 0..2 {
+            segment::insert(&db, id, 1, &segment).await.unwrap();
+        }
     }
     let from = |offset| {
         let db = db.clone();

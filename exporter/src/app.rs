@@ -52,7 +52,7 @@ pub async fn start_with(
     life: &Lifecycle,
 ) -> Result<App, ExporterError> {
     config.validate()?;
-    if worker::is_child() {
+    if worker::is_own_process() {
         return start_one_job(config, registry, deps, life).await;
     }
     let instance = format!("exporter-{}", Uuid::new_v4().simple());

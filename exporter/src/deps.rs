@@ -3,7 +3,7 @@
 use platform::{
     bus::Bus,
     clock::SharedClock,
-    health::{Dependency, Readiness},
+    health::{self, Dependency, Readiness},
     store::FileStore,
 };
 use sea_orm::DatabaseConnection;
@@ -30,10 +30,12 @@ pub struct Deps {
 impl Deps {
     /// Returns the readiness of each dependency, and whether the datasets are advertised.
     pub async fn readiness(&self) -> Readiness {
-        let database = platform::db::ping(&self.db).await;
+        let (database, files) = tokio::join!(health::database(&self.db), health::file_store(&self.store));
         vec![
-            Dependency::from_result("database", database),
+            database,
             Dependency::from_result("nats", self.bus.ping()),
+            health::jetstream(&self.bus),
+            files,
             Dependency::from_result("catalog", self.advertisement.check()),
             Dependency::from_result("clock", self.clock.check()).optional(),
         ]

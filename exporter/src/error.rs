@@ -1,10 +1,13 @@
 //! Errors of the exporter, and how the exporter handles a job after each error.
 
-use std::{error::Error, io};
+use std::{error::Error, io, time::Duration};
 
 use entity::StoreError;
-use platform::{bus::BusError, store::FileStoreError};
-use protocol::problem::{FieldError, Problem, Slug};
+use platform::{bus::BusError, store::FileStoreError, units::HumanDuration};
+use protocol::{
+    export::WaitingFor,
+    problem::{FieldError, Problem, Slug},
+};
 
 use crate::{
     catalog::CatalogFaults,
@@ -123,8 +126,8 @@ impl JobError {
         match self {
             Self::Fenced => Verdict::Drop,
             Self::Format(FormatError::TooLarge { .. }) => Verdict::Fail(Problem::new(Slug::TooLarge, self.to_string())),
-            // a full disk may have space again at the next attempt
-            _ if self.is_full() => Verdict::Retry,
+            // an outage ends, and a full disk may have space again at the next attempt
+            _ if self.outage().is_some() => Verdict::Retry,
             Self::Format(FormatError::Spool(_)) => Verdict::Retry,
             Self::Stopping => Verdict::HandOver,
             Self::Dataset(e) if e.is_transient() => Verdict::Retry,
@@ -159,22 +162,54 @@ impl JobError {
         }
     }
 
+    /// Returns the part of the installation whose outage is the cause of this error; None for a fault of the export
+    /// itself. A full disk counts as an outage.
+    pub(crate) fn outage(&self) -> Option<WaitingFor> {
+        match self {
+            Self::Format(FormatError::TooLarge { .. }) => None,
+            _ if self.is_full() => Some(WaitingFor::Storage),
+            Self::Files(_) => Some(WaitingFor::Storage),
+            Self::Store(e) if e.is_outage() => Some(WaitingFor::Database),
+            Self::LeaseLost => Some(WaitingFor::Database),
+            Self::Bus(_) => Some(WaitingFor::Messaging),
+            Self::Dataset(e) if e.is_outage() => Some(WaitingFor::Source),
+            _ => None,
+        }
+    }
+
+    /// Returns the problem of an export that failed because an outage lasted longer than `timeout`; None if the cause
+    /// of this error is no outage.
+    pub(crate) fn outage_problem(&self, timeout: Duration) -> Option<Problem> {
+        let part = match (self.outage()?, self) {
+            (WaitingFor::Storage, Self::Files(_)) if self.is_full() => "the file store is full",
+            (WaitingFor::Storage, Self::Files(_)) => "its file could not be stored",
+            (WaitingFor::Storage, _) => "the exporter's disk for temporary files is full",
+            (WaitingFor::Database, _) => "the database could not be reached",
+            (WaitingFor::Messaging, _) => "NATS could not be reached",
+            (WaitingFor::Source, _) => "its data could not be read",
+        };
+        let cause = match self {
+            Self::Dataset(e) if !self.is_full() => format!(": {}", e.user_message()),
+            _ => String::new(),
+        };
+        let waited = HumanDuration::from(timeout);
+        Some(Problem::new(Slug::ExportFailed, format!("{part}, and the export waited for {waited}{cause}")))
+    }
+
     /// Returns how to handle a job after this error, if the export has no attempts left. An error that would otherwise
     /// cause a retry fails the export. The problem names the component that failed, without the internal error text.
+    /// An outage is no such error: see [`Self::outage`].
     pub(crate) fn last_verdict(&self, attempts: u32) -> Verdict {
         match self.verdict() {
             Verdict::Retry => {
                 let part = match self {
-                    Self::Files(_) if self.is_full() => "the file store is full",
-                    _ if self.is_full() => "the exporter's disk for temporary files is full",
                     Self::Missing { .. } => "no exporter offers its dataset, template or format any more",
                     Self::Dataset(_) => "its data could not be read",
-                    Self::Files(_) => "its file could not be stored",
-                    Self::Store(_) | Self::LeaseLost => "the database could not be reached",
+                    Self::Store(_) => "the database could not be used",
                     _ => "an internal error occurred",
                 };
                 let cause = match self {
-                    Self::Dataset(e) if !self.is_full() => format!(": {}", e.user_message()),
+                    Self::Dataset(e) => format!(": {}", e.user_message()),
                     _ => String::new(),
                 };
                 let detail = format!("{part}, {attempts} attempts in a row{cause}");
@@ -262,8 +297,9 @@ mod tests {
                 (JobError::from(DatasetError::Io(io()).in_file("a/b")), "temporary files is full"),
             ] {
                 assert_eq!((error.verdict(), error.label()), (Verdict::Retry, "full"), "{error:?}");
-                let Verdict::Fail(problem) = error.last_verdict(3) else { panic!("{error:?}") };
-                assert!(problem.detail.contains(text), "{problem}");
+                assert_eq!(error.outage(), Some(WaitingFor::Storage), "{error:?}");
+                let problem = error.outage_problem(Duration::from_secs(900)).unwrap();
+                assert!(problem.detail.contains(text) && problem.detail.contains("waited for 15m"), "{problem}");
             }
         }
         // the owner must not see the location of a file
@@ -284,6 +320,6 @@ mod tests {
             assert_eq!(problem.detail.contains("stopped"), label == "died", "{problem}");
         }
         let denied = JobError::from(FormatError::Spool(io::Error::from_raw_os_error(13)));
-        assert!(!denied.is_full() && denied.label() == "format");
+        assert!(!denied.is_full() && denied.outage().is_none() && denied.label() == "format");
     }
 }

@@ -44,4 +44,4 @@ pub use config::ExporterConfig;
 pub use deps::Deps;
 pub use error::ExporterError;
 pub use registry::Registry;
-pub use worker::OwnProcess;
+pub use worker::{OwnProcess, is_own_process};

@@ -1,8 +1,8 @@
 //! Counts the rows and bytes of an attempt, and calculates progress reports from the counters.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use protocol::export::Progress;
+use protocol::export::{Progress, WaitingFor};
 use tokio::time::Instant;
 
 /// The value of `Meter::total` while the total number of rows is unknown.
@@ -17,6 +17,8 @@ pub struct Meter {
     rows: AtomicU64,
     bytes: AtomicU64,
     total: AtomicU64,
+    /// The parts of the installation that the attempt waits for, as a set of bits.
+    waiting_for: AtomicU8,
     started: Instant,
 }
 
@@ -28,6 +30,7 @@ impl Meter {
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             total: AtomicU64::new(UNKNOWN),
+            waiting_for: AtomicU8::new(0),
             started: Instant::now(),
         }
     }
@@ -43,22 +46,41 @@ impl Meter {
         self.total.store(rows, Ordering::Relaxed);
     }
 
+    /// Records that the attempt waits for a part of the installation, or no longer waits for it.
+    pub fn set_waiting(&self, part: WaitingFor, waits: bool) {
+        let bit = 1 << part as u8;
+        if waits {
+            self.waiting_for.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            self.waiting_for.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the part of the installation that the attempt waits for; None if it waits for none.
+    #[must_use]
+    pub fn waiting_for(&self) -> Option<WaitingFor> {
+        let bits = self.waiting_for.load(Ordering::Relaxed);
+        WaitingFor::ALL.into_iter().find(|part| bits & (1 << *part as u8) != 0)
+    }
+
     /// Returns the number of rows that the pipeline has encoded so far.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Returns a progress report. The remaining time assumes that the mean speed so far stays the same.
+    /// Returns a progress report. The remaining time assumes that the mean speed so far stays the same; it is unknown
+    /// while the attempt waits for a part of the installation.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (rows, bytes) = (self.rows(), self.bytes.load(Ordering::Relaxed));
         let total = Some(self.total.load(Ordering::Relaxed)).filter(|total| *total != UNKNOWN).map(|t| t.max(rows));
         let spent = self.started.elapsed().as_millis();
+        let waiting_for = self.waiting_for();
         let eta_ms = total
-            .filter(|_| rows > 0 && spent >= MIN_MEASUREMENT_MS)
+            .filter(|_| rows > 0 && spent >= MIN_MEASUREMENT_MS && waiting_for.is_none())
             .and_then(|total| u64::try_from(spent * u128::from(total - rows) / u128::from(rows)).ok());
-        Progress { rows, rows_total: total, bytes, queue_position: None, eta_ms }
+        Progress { rows, rows_total: total, bytes, queue_position: None, eta_ms, waiting_for }
     }
 }
 
@@ -76,7 +98,16 @@ mod tests {
         meter.expect(40);
         tokio::time::advance(Duration::from_secs(1)).await;
         let expected =
-            Progress { rows: 10, rows_total: Some(40), bytes: 100, queue_position: None, eta_ms: Some(3_000) };
+            Progress { rows: 10, rows_total: Some(40), bytes: 100, eta_ms: Some(3_000), ..Progress::default() };
+        assert_eq!(meter.progress(), expected);
+        // while the attempt waits, nobody knows how long
+        for part in [WaitingFor::Source, WaitingFor::Storage] {
+            meter.set_waiting(part, true);
+            assert_eq!((meter.progress().waiting_for, meter.progress().eta_ms), (Some(part), None));
+        }
+        meter.set_waiting(WaitingFor::Storage, false);
+        assert_eq!(meter.waiting_for(), Some(WaitingFor::Source));
+        meter.set_waiting(WaitingFor::Source, false);
         assert_eq!(meter.progress(), expected);
         // a total that was too small grows with the rows
         meter.add(90, 900);

@@ -5,12 +5,13 @@ use std::{io, time::Duration};
 use entity::credit_policy::CreditPolicy;
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::{
-    bus::{Bus, BusError},
+    bus::Bus,
     catalog::Catalog,
     clock::SharedClock,
     http::Server,
     lifecycle::Lifecycle,
     metrics::{self, Pool, Service},
+    startup,
 };
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
@@ -54,9 +55,6 @@ pub struct Deps {
 /// The reason why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// NATS does not answer, or a stream or bucket is missing.
-    #[error(transparent)]
-    Bus(#[from] BusError),
     /// The settings of `[gateway.identity]` are unsafe or incomplete.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -81,8 +79,7 @@ pub enum StartError {
 /// limited time (see the module `drain`), and ends.
 ///
 /// # Errors
-/// When a setting is invalid, NATS does not answer or lacks a stream or bucket, or the internal listener can't be
-/// bound.
+/// When a setting is invalid, or the internal listener can't be bound. While NATS does not answer, this function waits.
 pub async fn start(
     config: GatewayConfig,
     deps: Deps,
@@ -96,7 +93,8 @@ pub async fn start(
     let pools = vec![Pool { name: "shared", db: deps.db.clone() }];
     life.spawn(metrics::observe("gateway", deps.bus.clone(), pools, None, life.soft().clone()));
     let app = assemble(config, deps, life).await?;
-    app.catalog.watch(app.bus.catalog().await?, life);
+    let catalog = startup::until_open("the catalog", async || app.bus.catalog().await).await;
+    app.catalog.watch(catalog, life);
     app.events.spawn_reader(life, app.drain.ended().clone());
     if let (Some(metrics), address) = (metrics, &app.config.internal_listen)
         && !address.is_empty()
@@ -124,12 +122,14 @@ pub async fn start(
 async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result<AppState, StartError> {
     let Deps { bus, db, clock, credit_policy, .. } = deps;
     let verifier = Verifier::new(config.identity.clone(), auth::jwks_client()?, clock.clone())?;
-    let tickets = Tickets::new(bus.tickets().await?, clock.clone());
+    let tickets = startup::until_open("the tickets", async || bus.tickets().await).await;
+    let tickets = Tickets::new(tickets, clock.clone());
     let catalog = Catalog::default();
     let credits = Credits::new(credit_policy, db.clone(), clock.clone());
     let presenter = Presenter::new(QueueCache::new(db.clone(), catalog.clone()));
     let sessions = Registry::new(config.ws.max_sessions_per_user);
-    let events = Events::open(bus.clone(), sessions.clone(), &config).await?;
+    let open = async || Events::open(bus.clone(), sessions.clone(), &config).await;
+    let events = startup::until_open("the event stream", open).await;
     let submit = Submit {
         db: db.clone(),
         bus: bus.clone(),

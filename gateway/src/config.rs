@@ -45,7 +45,8 @@ pub struct GatewayConfig {
     pub session_close_spread: HumanDuration,
     /// How long downloads over HTTP and other requests may continue after `shutdown_delay`. This setting does not apply
     /// to WebSocket sessions, which end within `session_close_spread`. `shutdown_grace` must be at least
-    /// `shutdown_delay` plus the longer of `http_drain_timeout` and `session_close_spread`.
+    /// `shutdown_delay`, plus the longer of `http_drain_timeout` and `session_close_spread`, plus 5 s for the last closing
+    /// handshakes.
     pub http_drain_timeout: HumanDuration,
     /// `[gateway.identity]`: how the gateway verifies tokens.
     pub identity: IdentityConfig,

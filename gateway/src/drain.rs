@@ -27,7 +27,7 @@ use crate::config::GatewayConfig;
 /// A stopping gateway waits for open sessions and requests until a deadline: the longer of `http_drain_timeout` and
 /// `session_close_spread`, plus this time. The added time allows the last sessions to complete their closing
 /// handshakes.
-const CLOSE_GRACE: Duration = Duration::from_secs(5);
+pub const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The graceful stop of one gateway. Clones share the state.
 #[derive(Clone, Debug)]

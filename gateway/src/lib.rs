@@ -26,4 +26,5 @@ mod ws;
 pub use app::{Deps, start};
 pub use config::GatewayConfig;
 pub use contract::asyncapi;
+pub use drain::CLOSE_GRACE;
 pub use router::openapi;

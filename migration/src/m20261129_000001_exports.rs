@@ -22,6 +22,8 @@ enum Export {
     Status,
     Attempt,
     Failures,
+    WaitingFor,
+    WaitedMs,
     Pool,
     Lane,
     Credits,
@@ -103,6 +105,8 @@ fn export_table() -> TableCreateStatement {
         .col(text(Export::Status))
         .col(ColumnDef::new(Export::Attempt).integer().not_null())
         .col(ColumnDef::new(Export::Failures).integer().not_null().default(0))
+        .col(optional_text(Export::WaitingFor))
+        .col(ColumnDef::new(Export::WaitedMs).big_integer().not_null().default(0))
         .col(text(Export::Pool))
         .col(text(Export::Lane))
         .col(number(Export::Credits))

@@ -6,6 +6,7 @@ use platform::{
     catalog::Catalog,
     lifecycle::Lifecycle,
     metrics::{self, Pool, Service},
+    startup,
 };
 use protocol::subject;
 use tokio::net::TcpListener;
@@ -54,7 +55,8 @@ pub async fn start(
     let settler = Arc::new(Settler::new(deps.clone()));
     let instance = format!("notifier-{}", Uuid::new_v4().simple());
     let catalog = Catalog::default();
-    catalog.watch(deps.bus.catalog().await?, life);
+    let bucket = startup::until_open("the catalog", async || deps.bus.catalog().await).await;
+    catalog.watch(bucket, life);
     let dispatcher = Dispatcher::new(deps.clone(), Arc::clone(&config), catalog.clone(), &instance);
 
     // the HTTP port starts before this notifier answers grant requests, so that gateways can fetch every granted URL

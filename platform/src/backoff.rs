@@ -103,6 +103,12 @@ impl Backoff {
         pause
     }
 
+    /// The number of failures since the last success.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Resets the number of failures after a success, so that the next pause is the shortest one.
     pub fn reset(&mut self) {
         self.failures = 0;

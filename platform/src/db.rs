@@ -2,8 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
-use tracing::log::LevelFilter;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr,
+    sqlx::{self, Connection, SqliteConnection},
+};
+use tracing::{log::LevelFilter, warn};
 
 use crate::{config::DatabaseConfig, secret::Secret, units::HumanDuration};
 
@@ -58,8 +61,27 @@ async fn open(config: &DatabaseConfig, lock_timeout: Duration) -> Result<Databas
             // the file stores its journal mode, and a read-only connection can't change it
             if read_only { sqlite } else { sqlite.journal_mode(SqliteJournalMode::Wal) }
         });
+        options.map_sqlx_sqlite_pool_opts(|pool| {
+            pool.after_release(|connection, _| Box::pin(has_left_its_transaction(connection)))
+        });
     }
     Database::connect(options).await
+}
+
+/// Whether a connection that returns to the pool has left its transaction. The pool closes a connection that has not.
+///
+/// After some errors, such as a full disk, SQLite rolls the transaction back by itself and refuses the `ROLLBACK` that
+/// follows. The driver then still counts the transaction, and begins the next one as a savepoint. A rollback to a
+/// savepoint ends no transaction: the connection would hold the write lock of the file, and would read an old snapshot,
+/// for as long as the pool keeps it.
+async fn has_left_its_transaction(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // the answer arrives after the rollback that a dropped transaction has queued
+    connection.ping().await?;
+    let has_left = !connection.is_in_transaction();
+    if !has_left {
+        warn!("closing a connection to the SQLite database that could not end its transaction");
+    }
+    Ok(has_left)
 }
 
 /// The URL that opens a SQLite file read-only. The path may hold any UTF-8 character.
@@ -101,6 +123,8 @@ pub async fn ping(db: &DatabaseConnection) -> Result<(), DbErr> {
 
 #[cfg(test)]
 mod tests {
+    use sea_orm::TransactionTrait;
+
     use super::*;
 
     #[tokio::test]
@@ -124,5 +148,46 @@ mod tests {
             assert!(read.execute_unprepared("INSERT INTO t VALUES (1)").await.is_err(), "{name}");
             read.execute_unprepared("SELECT n FROM t").await.expect("the file is readable");
         }
+    }
+
+    /// Opens a SQLite file with one connection and a short lock timeout.
+    async fn one_connection(file: &Path) -> DatabaseConnection {
+        let config = DatabaseConfig { url: sqlite_create(file), max_connections: 1, ..DatabaseConfig::default() };
+        open(&config, Duration::from_millis(500)).await.expect("the file is created")
+    }
+
+    /// Returns the number of rows of the table `t`.
+    async fn count(db: &DatabaseConnection) -> i64 {
+        let query = sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, "SELECT count(*) FROM t");
+        let row = db.query_one_raw(query).await.expect("the database answers").expect("a row");
+        row.try_get_by_index(0).expect("a number")
+    }
+
+    /// Writes a row of 1 MiB in a transaction, as services do: the first error drops the transaction.
+    async fn write(db: &DatabaseConnection) -> Result<(), DbErr> {
+        let transaction = db.begin().await?;
+        transaction.execute_unprepared("INSERT INTO t VALUES (zeroblob(1 << 20))").await?;
+        transaction.commit().await
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_leaves_no_connection_inside_a_transaction() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let file = dir.path().join("full.db");
+        let (full, other) = (one_connection(&file).await, one_connection(&file).await);
+        full.execute_unprepared("CREATE TABLE t (bytes BLOB)").await.expect("the file is writable");
+        assert_eq!((count(&full).await, count(&other).await), (0, 0));
+        // SQLite refuses to let the file grow, with the same error as on a full disk
+        full.execute_unprepared("PRAGMA max_page_count = 16").await.expect("a limit");
+        let refused = write(&full).await.expect_err("there is no space");
+        assert!(refused.to_string().contains("full"), "{refused}");
+        // a transaction that its service gives up, such as for a stale attempt
+        let dropped = full.begin().await.expect("a transaction");
+        dropped.execute_unprepared("INSERT INTO t VALUES (x'00')").await.expect("there is space for a small row");
+        drop(dropped);
+        write(&other).await.expect("no connection holds the write lock");
+        assert_eq!((count(&full).await, count(&other).await), (1, 1), "a connection reads an old snapshot");
+        // a new connection has no limit, as if the disk had space again
+        write(&full).await.expect("the pool has replaced its connection");
     }
 }

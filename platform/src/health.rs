@@ -1,6 +1,11 @@
 //! The readiness of a service and its dependencies, as `/readyz` reports it.
 
+use std::{future::Future, time::Duration};
+
+use sea_orm::DatabaseConnection;
 use serde::Serialize;
+
+use crate::{bus::Bus, store::FileStore};
 
 /// The state of one dependency of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +39,33 @@ impl Dependency {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_true(value: &bool) -> bool {
     *value
+}
+
+/// The timeout of the check of one dependency.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Checks that the database answers within 2 s.
+pub async fn database(db: &DatabaseConnection) -> Dependency {
+    Dependency::from_result("database", in_time(crate::db::ping(db)).await)
+}
+
+/// Checks that the file store answers within 2 s.
+pub async fn file_store(store: &FileStore) -> Dependency {
+    Dependency::from_result("file_store", in_time(store.ping()).await)
+}
+
+/// Tells whether JetStream stored the last message to each stream. A service stays ready without it: gateways accept
+/// exports, which wait, and the services repeat their messages.
+#[must_use]
+pub fn jetstream(bus: &Bus) -> Dependency {
+    Dependency::from_result("jetstream", bus.check_writes()).optional()
+}
+
+async fn in_time<T, E: std::fmt::Display>(check: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match tokio::time::timeout(TIMEOUT, check).await {
+        Ok(result) => result.map_err(|e| e.to_string()),
+        Err(_) => Err(format!("no answer within {} s", TIMEOUT.as_secs())),
+    }
 }
 
 /// The readiness of a service: the body of a `/readyz` response.

@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod range;
 pub mod secret;
+pub mod startup;
 pub mod store;
 pub mod telemetry;
 pub mod units;

@@ -23,12 +23,23 @@ const PART_BYTES: usize = 16 * 1024 * 1024;
 /// The maximum number of concurrent part uploads of one object, besides the part that is being filled.
 const PARTS_IN_FLIGHT: usize = 2;
 
+/// The path of the object that [`FileStore::ping`] requests. No service writes it.
+const PROBED_OBJECT: &str = "exports/.ready";
+
 /// An error of the file store.
 #[derive(Debug, thiserror::Error)]
 pub enum FileStoreError {
     /// The setting `store.url` is not a usable folder or bucket.
     #[error("store.url: {0}")]
     Config(String),
+    /// The folder of the setting `store.url` can't be created, for example because its disk is not mounted or full.
+    #[error("store.url: can't create {folder}: {source}")]
+    Folder {
+        /// The path of the folder.
+        folder: String,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
     /// The store refused the operation or is unavailable.
     #[error("file store: {0}")]
     Store(#[source] object_store::Error),
@@ -106,7 +117,7 @@ impl FileStore {
         if let Some(folder) = config.url.strip_prefix("file://") {
             let folder = PathBuf::from(folder);
             std::fs::create_dir_all(&folder)
-                .map_err(|e| FileStoreError::Config(format!("can't create {}: {e}", folder.display())))?;
+                .map_err(|source| FileStoreError::Folder { folder: folder.display().to_string(), source })?;
             // The cleanup deletes empty folders, because a bucket has none. The sync keeps a recorded segment through a
             // power cut; it takes 5 to 10 ms for a segment of 8 MiB.
             let files = LocalFileSystem::new_with_prefix(&folder)?.with_automatic_cleanup(true).with_fsync(true);
@@ -154,6 +165,14 @@ impl FileStore {
     #[must_use]
     pub fn can_presign(&self) -> bool {
         self.signer.is_some()
+    }
+
+    /// Checks that the store answers, by a request for an object that never exists.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn ping(&self) -> Result<(), FileStoreError> {
+        self.size(PROBED_OBJECT).await.map(drop)
     }
 
     /// Writes a whole object atomically.

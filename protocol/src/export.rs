@@ -74,6 +74,42 @@ impl FromStr for Status {
     }
 }
 
+/// A part of the installation that an export waits for. The export continues by itself when the part works again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitingFor {
+    /// The store of the files, or the disk for temporary files, is unavailable or full.
+    Storage,
+    /// The database of the installation is unavailable or full.
+    Database,
+    /// NATS is unavailable or full.
+    Messaging,
+    /// The source of the dataset is unavailable.
+    Source,
+}
+
+impl WaitingFor {
+    /// Every part, in the order in which one is chosen if an export waits for several.
+    pub const ALL: [Self; 4] = [Self::Storage, Self::Database, Self::Messaging, Self::Source];
+
+    /// The text of the part in messages and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Storage => "storage",
+            Self::Database => "database",
+            Self::Messaging => "messaging",
+            Self::Source => "source",
+        }
+    }
+
+    /// The part with this text; None for any other text.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.as_str() == name)
+    }
+}
+
 /// The progress of an export.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
@@ -87,6 +123,8 @@ pub struct Progress {
     pub queue_position: Option<u64>,
     /// The estimated time to completion, in milliseconds; null when unknown.
     pub eta_ms: Option<u64>,
+    /// The part of the installation that the export waits for; null while the export waits for none.
+    pub waiting_for: Option<WaitingFor>,
 }
 
 /// The file of a completed export.

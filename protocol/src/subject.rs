@@ -20,10 +20,15 @@ pub const BUCKET_CATALOG: &str = "SLUICE_CATALOG";
 /// The bucket of single-use tickets, with which browsers open WebSocket sessions.
 pub const BUCKET_TICKETS: &str = "SLUICE_TICKETS";
 
+/// The stream of [`BUCKET_CATALOG`].
+pub const KV_CATALOG: &str = "KV_SLUICE_CATALOG";
+/// The stream of [`BUCKET_TICKETS`].
+pub const KV_TICKETS: &str = "KV_SLUICE_TICKETS";
+
 /// The streams that a gateway reads, including those of its buckets.
-pub const GATEWAY_STREAMS: [&str; 3] = [STREAM_EVENTS, "KV_SLUICE_CATALOG", "KV_SLUICE_TICKETS"];
+pub const GATEWAY_STREAMS: [&str; 3] = [STREAM_EVENTS, KV_CATALOG, KV_TICKETS];
 /// The streams that an exporter reads, including those of its buckets.
-pub const EXPORTER_STREAMS: [&str; 2] = [STREAM_JOBS, "KV_SLUICE_CATALOG"];
+pub const EXPORTER_STREAMS: [&str; 2] = [STREAM_JOBS, KV_CATALOG];
 
 /// The subject filter of [`STREAM_JOBS`].
 pub const JOBS_ALL: &str = "sluice.v1.job.>";

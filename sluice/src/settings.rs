@@ -97,7 +97,7 @@ impl Settings {
     pub(crate) fn gateway_drain(&self) -> Duration {
         let gateway = &self.gateway;
         let close = gateway.http_drain_timeout.get().max(gateway.session_close_spread.get());
-        gateway.shutdown_delay.get().saturating_add(close)
+        gateway.shutdown_delay.get().saturating_add(close).saturating_add(gateway::CLOSE_GRACE)
     }
 }
 

@@ -11,14 +11,12 @@ use std::{
 };
 
 use clap::{CommandFactory, FromArgMatches, Parser};
-use platform::lifecycle::Lifecycle;
 use tokio::runtime::Runtime;
 
 use crate::{
     cli::SettingsFiles,
     error::CliError,
-    services::{self, Common, ServiceError},
-    settings::Settings,
+    services::{self, ServiceError, ServiceKind, Starting},
 };
 
 /// The time limit of a check with `--health`.
@@ -71,47 +69,23 @@ pub enum HealthError {
 /// Runs the binary `sluice-gateway`, and returns the exit code of the process.
 #[must_use]
 pub fn gateway() -> ExitCode {
-    main(
-        "sluice-gateway",
-        ("gateway.listen", |settings| &settings.gateway.listen),
-        async |settings: &Settings, common: &Common, life: &Lifecycle| {
-            services::bind_and_start_gateway(settings, common, life).await
-        },
-    )
+    main(ServiceKind::Gateway, async |starting: Starting<'_>| services::start_gateway(starting).await)
 }
 
 /// Runs the binary `sluice-exporter`, and returns the exit code of the process.
 #[must_use]
 pub fn exporter() -> ExitCode {
-    main(
-        "sluice-exporter",
-        ("exporter.internal_listen", |settings| &settings.exporter.internal_listen),
-        async |settings: &Settings, common: &Common, life: &Lifecycle| {
-            services::start_exporter(settings, common, life).await
-        },
-    )
+    main(ServiceKind::Exporter, async |starting: Starting<'_>| services::start_exporter(starting).await)
 }
 
 /// Runs the binary `sluice-notifier`, and returns the exit code of the process.
 #[must_use]
 pub fn notifier() -> ExitCode {
-    main(
-        "sluice-notifier",
-        ("notifier.internal_listen", |settings| &settings.notifier.internal_listen),
-        async |settings: &Settings, common: &Common, life: &Lifecycle| {
-            services::start_notifier(settings, common, life).await.map(drop)
-        },
-    )
+    main(ServiceKind::Notifier, async |starting: Starting<'_>| services::start_notifier(starting).await)
 }
 
-/// The name of the setting with the address of `/readyz`, and a function that reads the setting.
-type ReadinessAddress = (&'static str, fn(&Settings) -> &str);
-
-fn main(
-    name: &'static str,
-    address: ReadinessAddress,
-    start: impl AsyncFnOnce(&Settings, &Common, &Lifecycle) -> Result<(), ServiceError>,
-) -> ExitCode {
+fn main(kind: ServiceKind, start: impl AsyncFnOnce(Starting<'_>) -> Result<(), ServiceError>) -> ExitCode {
+    let name = kind.process();
     let matches = Options::command().name(name).bin_name(name).get_matches();
     let options = Options::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     crate::install_tls();
@@ -119,10 +93,10 @@ fn main(
         runtime.block_on(async {
             let settings = options.files.load()?;
             if options.health {
-                let (setting, value) = address;
-                check_readiness(setting, value(&settings)).await?;
+                let (setting, address) = kind.address(&settings);
+                check_readiness(setting, address).await?;
             } else {
-                services::run(name, &settings, async |common, life| start(&settings, common, life).await).await?;
+                services::run(kind, &settings, start).await?;
             }
             Ok(())
         })

@@ -72,7 +72,8 @@ impl Fixture {
     async fn start(full_disk: FullDisk, folder: impl Fn(&Fleet) -> std::path::PathBuf, spool: &Path) -> Self {
         // PostgreSQL, because the limit would apply to an SQLite file too.
         let settings = vec![
-            ("SLUICE_EXPORTER__MAX_ATTEMPTS", "2".to_owned()),
+            // an export waits for a full disk, and then fails
+            ("SLUICE_EXPORTER__OUTAGE_TIMEOUT", "1s".to_owned()),
             ("SLUICE_EXPORTER__SPOOL_DIR", spool.display().to_string()),
             // larger than the free space
             ("SLUICE_EXPORTER__SEGMENT_SIZE", "4 MiB".to_owned()),

@@ -119,7 +119,8 @@ impl Advertiser {
         if size > max {
             return Err(AdvertiseError::HeartbeatTooLarge { size, max });
         }
-        let put = bucket.put(subject::catalog_exporter(&self.instance), value).await;
+        let put = bucket.put(subject::catalog_exporter(&self.instance), value).await.map(drop);
+        self.bus.record_write(subject::KV_CATALOG, &put);
         put.map_err(|e| AdvertiseError::HeartbeatNotStored(e.to_string()))?;
         entries.delete_gone(&bucket).await;
         written

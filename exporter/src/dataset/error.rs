@@ -301,6 +301,22 @@ impl DatasetError {
         }
     }
 
+    /// Whether the source is unavailable, or its disk or the exporter's is full: the same query succeeds after the outage.
+    #[must_use]
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::InFile { source, .. } | Self::AtLine { source, .. } | Self::InColumn { source, .. } => {
+                source.is_outage()
+            }
+            Self::Shared(error) => error.is_outage(),
+            Self::Db(e) => entity::is_outage(e),
+            Self::Objects(e) => matches!(e, object_store::Error::Generic { .. }),
+            Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),
+            Self::Slow(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether a retry of the same query may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -25,6 +25,11 @@ impl Cancellations {
         CancellationGuard { cancellations: self.clone(), id, token }
     }
 
+    /// Whether an attempt at this export runs in this process.
+    pub(super) fn is_registered(&self, id: ExportId) -> bool {
+        self.with_tokens(|tokens| tokens.contains_key(&id))
+    }
+
     fn cancel(&self, id: ExportId) {
         if let Some(token) = self.with_tokens(|tokens| tokens.get(&id).cloned()) {
             debug!(export.id = %id, "received a cancellation");
@@ -81,7 +86,9 @@ mod tests {
         cancellations.cancel(one);
         assert!(first.token().is_cancelled() && !second.token().is_cancelled());
         let token = second.token().clone();
+        assert!(cancellations.is_registered(other));
         drop(second);
+        assert!(!cancellations.is_registered(other));
         cancellations.cancel(other);
         assert!(!token.is_cancelled());
     }

@@ -78,6 +78,10 @@ async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>
         return process_here(context, message, job).await;
     }
     let (id, now) = (job.body.export_id, context.clock.now());
+    if context.cancellations.is_registered(id) {
+        // an attempt of this process still runs: it keeps the export through an outage of the database
+        return Some(AckKind::Nak(Some(context.config.ack_wait())));
+    }
     match transition::claim_shared(&context.db, id, claimant(context, job), now).await {
         Ok(transition::Claim::SetApart(row)) => own_process::handle(context, message, job, &row).await,
         claim => process_claim(context, message, job, claim).await,
@@ -187,6 +191,16 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
             }
             attempt.count_failure().await.then(|| retry(message))
         }
+        AttemptEnd::Interrupted(error, part) => {
+            let pause = pause(message);
+            let pause_ms = pause.as_millis() as u64;
+            warn!(%error, export.attempt = attempt.number, outage.part = part.as_str(), pause_ms, "an outage interrupted an attempt");
+            if error.is_full() {
+                // the partial file uses disk space that others may need
+                attempt.discard().await;
+            }
+            attempt.interrupt(part, pause).await.then_some(AckKind::Nak(Some(pause)))
+        }
         AttemptEnd::Failed(error, problem) => fail(&attempt, message, job, &error, problem).await,
     }
 }
@@ -215,19 +229,32 @@ async fn fail(
 ) -> Option<AckKind> {
     Span::current().record("otel.status_code", "ERROR");
     warn!(%error, export.attempt = attempt.number, "an export failed");
-    if let Err(e) = attempt.report_failure(job, error, problem).await {
-        warn!(error = %e, "failed to report an outcome; the job is retried");
-        return attempt.count_failure().await.then(|| retry(message));
+    match attempt.report_failure(message, job, error, problem).await {
+        Ok(()) => {
+            attempt.discard().await;
+            ack_unless_replaced(attempt).await
+        }
+        Err(JobError::Fenced) => {
+            attempt.discard().await;
+            ack_if_over(attempt).await
+        }
+        Err(e) => {
+            warn!(error = %e, "failed to report an outcome; the job is retried");
+            attempt.release_lease().await.then(|| retry(message))
+        }
     }
-    attempt.discard().await;
-    ack_unless_replaced(attempt).await
 }
 
 /// Returns a negative acknowledgement with a pause, after which NATS redelivers the job. The pause grows with the
 /// number of deliveries.
 fn retry(message: &Message) -> AckKind {
+    AckKind::Nak(Some(pause(message)))
+}
+
+/// Returns the pause before NATS redelivers a job. The pause grows with the number of deliveries.
+fn pause(message: &Message) -> Duration {
     let deliveries = message.info().map_or(1, |info| info.delivered.max(1));
-    AckKind::Nak(Some(RETRY.pause(u32::try_from(deliveries - 1).unwrap_or(u32::MAX))))
+    RETRY.pause(u32::try_from(deliveries - 1).unwrap_or(u32::MAX))
 }
 
 /// Acknowledges a job, and waits for the confirmation of NATS. Without the confirmation, NATS may redeliver the job;

@@ -15,11 +15,11 @@ mod own_process;
 mod pull;
 mod slots;
 
-pub use self::own_process::OwnProcess;
+pub use self::own_process::{OwnProcess, is_own_process};
 pub(crate) use self::{
     cancel::{Cancellations, listen},
     context::WorkerContext,
     job::handle,
-    own_process::{Parent, is_child},
+    own_process::Parent,
     pull::{drain, start},
 };

@@ -5,5 +5,6 @@ mod docs;
 mod formats;
 mod jobs;
 mod memory;
+mod outages;
 mod own_process;
 mod support;

@@ -8,8 +8,7 @@ use axum::{
 };
 use platform::{
     catalog::CatalogGap,
-    db,
-    health::{Dependency, Readiness},
+    health::{self, Dependency, Readiness},
 };
 use serde_json::json;
 
@@ -52,8 +51,9 @@ async fn ready(State(app): State<AppState>) -> Response {
     let is_stopping = app.life.soft().is_cancelled();
     let readiness = Readiness::from(vec![
         Dependency::from_result("process", if is_stopping { Err("stopping") } else { Ok(()) }),
-        Dependency::from_result("database", db::ping(&app.db).await),
+        health::database(&app.db).await,
         Dependency::from_result("nats", app.bus.ping()),
+        health::jetstream(&app.bus),
         catalog(app.catalog.check()),
         Dependency::from_result("clock", app.clock.check()).optional(),
     ]);

@@ -135,6 +135,17 @@ async fn the_socket_reports_the_same_faults_and_stays_open() {
 }
 
 #[tokio::test]
+async fn an_export_is_accepted_while_nats_is_away() {
+    let mut gateway = Gateway::start().await;
+    let rest = gateway.rest(&gateway.token("alice", "acme"));
+    gateway.nats.stop().await;
+    let down = async || (rest.get("/readyz").await.status == StatusCode::SERVICE_UNAVAILABLE).then_some(());
+    testkit::eventually("the gateway has lost NATS", down).await;
+    let export = rest.create(&flights(1)).await;
+    assert_eq!(rest.export(export.id).await.status, Status::Queued);
+}
+
+#[tokio::test]
 async fn one_idempotency_key_creates_one_export_and_credits_run_out() {
     let gateway = Gateway::start().await;
     let rest = gateway.rest(&gateway.token("alice", "acme"));

@@ -23,6 +23,7 @@ use entity::scheduled_job;
 use platform::lifecycle::Lifecycle;
 use protocol::subject;
 use tokio::sync::Notify;
+use tracing::warn;
 
 use self::{
     job::Job,
@@ -62,7 +63,7 @@ fn all_jobs(
 /// Starts the poller and a runner for each scheduled job. `instance` is the name of this notifier in the row of a job.
 ///
 /// # Errors
-/// When a cron expression is invalid, or the database or NATS does not answer.
+/// When a cron expression is invalid, or the NATS client is closed.
 pub(crate) async fn start(
     config: &Arc<NotifierConfig>,
     deps: Deps,
@@ -75,7 +76,10 @@ pub(crate) async fn start(
     let now = deps.clock.now();
     for job in &jobs {
         let recurrence = job.recurrence();
-        scheduled_job::ensure(&deps.db, job.name(), &recurrence.to_string(), recurrence.first(now)).await?;
+        let ensured = scheduled_job::ensure(&deps.db, job.name(), &recurrence.to_string(), recurrence.first(now)).await;
+        if let Err(e) = ensured {
+            warn!(job.name = job.name(), error = %e, "failed to create the row of a scheduled job; the poller retries");
+        }
     }
 
     // a `Notify` keeps one wake-up for a busy poller

@@ -255,7 +255,7 @@ async fn readiness_lists_each_dependency() {
     .await;
     let ready: serde_json::Value = ready.json().await.unwrap();
     let names: Vec<_> = ready["dependencies"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["database", "nats", "file_store", "clock"]);
+    assert_eq!(names, ["database", "nats", "jetstream", "file_store", "clock"]);
     h.nats.stop().await;
     testkit::eventually("readiness reports the outage", || async {
         let answer = reqwest::get(format!("{}/readyz", app.url)).await.unwrap();

@@ -34,6 +34,38 @@ async fn a_notifier_recovers_from_an_outage_of_nats() {
 }
 
 #[tokio::test]
+async fn readiness_names_a_stream_that_stores_no_messages() {
+    let h = Harness::new().await;
+    let app = h.start().await;
+    let jetstream = |ok: bool| {
+        let url = format!("{}/readyz", app.url);
+        testkit::eventually("readiness reports the stream", move || {
+            let url = url.clone();
+            async move {
+                let answer = reqwest::get(url).await.unwrap();
+                // the dependency is not required: exports are accepted and wait
+                let status = answer.status().as_u16();
+                let body: serde_json::Value = answer.json().await.unwrap();
+                let found = body["dependencies"].as_array()?.iter().find(|one| one["name"] == "jetstream")?.clone();
+                (found["ok"] == ok && status == 200).then_some(found)
+            }
+        })
+    };
+    jetstream(true).await;
+    let streams = h.bus.jetstream().clone();
+    let events = streams.get_stream(subject::STREAM_EVENTS).await.unwrap().get_info().await.unwrap().config;
+    streams.delete_stream(subject::STREAM_EVENTS).await.unwrap();
+    let (id, attempt) = h.running_export().await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
+    h.publish_outcome(id, "done", completed(attempt, &segments)).await;
+    let failed = jetstream(false).await;
+    assert!(failed["detail"].as_str().unwrap().contains(subject::STREAM_EVENTS), "{failed}");
+    streams.create_stream(events).await.unwrap();
+    h.wait_until_settled().await;
+    jetstream(true).await;
+}
+
+#[tokio::test]
 async fn an_export_does_not_end_while_nats_is_unavailable() {
     let mut h = Harness::running().await;
     let (canceled, _) = h.running_export().await;

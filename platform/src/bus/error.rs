@@ -1,6 +1,6 @@
 //! Errors of the NATS connection.
 
-use crate::units::HumanDuration;
+use async_nats::ConnectErrorKind;
 
 /// An error of the connection to NATS, its streams or its messages.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,15 @@ pub enum BusError {
         /// The answer of the server.
         detail: String,
     },
+    /// The servers refuse to create a stream or bucket, and a retry would fail too: they have no JetStream, for example,
+    /// or too few servers for the replicas.
+    #[error("can't prepare {name}: {detail}")]
+    Refused {
+        /// The name of the stream or bucket.
+        name: &'static str,
+        /// The answer of the server.
+        detail: String,
+    },
     /// A message can't be sent, or the stream did not confirm it in time.
     #[error("can't publish to {subject}: {detail}")]
     Publish {
@@ -92,14 +101,10 @@ pub enum BusError {
         detail: String,
     },
     /// Streams or buckets that a notifier creates do not exist.
-    #[error(
-        "missing after {waited} (nats.stream_wait_timeout): {missing}; a notifier creates them, so start a notifier on the same NATS"
-    )]
+    #[error("missing: {missing}; a notifier creates them, so start a notifier on the same NATS")]
     Missing {
         /// The names of the missing streams, separated by commas.
         missing: String,
-        /// The time that this process waited for them.
-        waited: HumanDuration,
     },
     /// A message is not valid JSON of the expected type.
     #[error("unreadable message: {0}")]
@@ -115,4 +120,25 @@ pub enum BusError {
         /// The error of the client.
         detail: String,
     },
+}
+
+impl BusError {
+    /// Whether no later attempt to connect can succeed, because a setting, a file or the servers must change first.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Credentials(_)
+            | Self::File { .. }
+            | Self::Url { .. }
+            | Self::UserInUrl(_)
+            | Self::IncompleteClientCert
+            | Self::UntrustedServer { .. }
+            | Self::ClientCertRejected { .. }
+            | Self::Refused { .. } => true,
+            Self::Connect { source, .. } => {
+                matches!(source.kind(), ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation)
+            }
+            _ => false,
+        }
+    }
 }

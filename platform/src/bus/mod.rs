@@ -4,6 +4,7 @@ mod error;
 mod streams;
 mod tls;
 mod urls;
+mod writes;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Span, info, warn};
 
 pub use self::error::BusError;
+use self::writes::Writes;
 use crate::{catalog::MAX_ENTRY_SIZE, config::NatsConfig, telemetry::traces};
 
 /// The maximum number of unread messages of one core NATS subscription. The client drops further messages; subscribers
@@ -43,6 +45,7 @@ pub struct Bus {
     client: Client,
     jetstream: jetstream::Context,
     timeout: Duration,
+    writes: Writes,
     /// Stops the task that restores the streams when the last clone is dropped. The task holds the connection open.
     _restorer: Option<Arc<DropGuard>>,
 }
@@ -53,11 +56,11 @@ impl Bus {
     ///
     /// # Errors
     /// When none of the servers answers within the request timeout, or a stream can't be created. While the servers are
-    /// not ready to create streams, this method retries for `stream_wait_timeout`, and then fails.
+    /// not ready to create streams, this method retries for 10 s, and then fails.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
         let connected = Arc::new(Notify::new());
         let mut bus = Self::open(config, name, Arc::clone(&connected)).await?;
-        streams::create(&bus.jetstream, config.replicas, config.stream_wait_timeout).await?;
+        streams::create(&bus.jetstream, config.replicas).await?;
         let stop = CancellationToken::new();
         tokio::spawn(streams::restore_after_reconnects(
             bus.jetstream.clone(),
@@ -73,11 +76,10 @@ impl Bus {
     /// With an empty list this method only connects.
     ///
     /// # Errors
-    /// When none of the servers answers within the request timeout, or a stream does not exist after
-    /// `stream_wait_timeout`.
+    /// When none of the servers answers within the request timeout, or a stream does not exist after 10 s.
     pub async fn join(config: &NatsConfig, name: &str, needed: &[&str]) -> Result<Self, BusError> {
         let bus = Self::open(config, name, Arc::new(Notify::new())).await?;
-        streams::wait_for(&bus.jetstream, needed, config.stream_wait_timeout).await?;
+        streams::wait_for(&bus.jetstream, needed).await?;
         Ok(bus)
     }
 
@@ -85,6 +87,8 @@ impl Bus {
         let timeout = config.request_timeout.get();
         let client = name.trim_start_matches("sluice-").to_owned();
         let urls = urls::parse_servers(&config.url)?;
+        let writes = Writes::default();
+        let forgetting = writes.clone();
         let mut options = ConnectOptions::new()
             .name(name)
             .custom_inbox_prefix(config.inbox())
@@ -92,11 +96,12 @@ impl Bus {
             .connection_timeout(timeout)
             .request_timeout(Some(timeout))
             .event_callback(move |event| {
-                let (connected, client) = (Arc::clone(&connected), client.clone());
+                let (connected, client, writes) = (Arc::clone(&connected), client.clone(), forgetting.clone());
                 async move {
                     match event {
                         async_nats::Event::Connected => {
                             info!("nats: connected");
+                            writes.forget();
                             connected.notify_one();
                         }
                         // this process has closed the connection at its end
@@ -120,7 +125,7 @@ impl Bus {
         let client = options.connect(urls).await.map_err(|e| tls::connect_error(config.url.clone(), e))?;
         let jetstream =
             jetstream::context::ContextBuilder::new().timeout(timeout).ack_timeout(timeout).build(client.clone());
-        Ok(Self { client, jetstream, timeout, _restorer: None })
+        Ok(Self { client, jetstream, timeout, writes, _restorer: None })
     }
 
     /// The core NATS client.
@@ -161,14 +166,32 @@ impl Bus {
         let payload = serde_json::to_vec(message)?;
         let mut headers = async_nats::HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, message_id);
-        let failed = |detail: String| BusError::Publish { subject: subject.clone(), detail };
-        let ack = self
-            .jetstream
-            .publish_with_headers(subject.clone(), headers, payload.into())
-            .await
-            .map_err(|e| failed(e.to_string()))?;
-        ack.await.map_err(|e| failed(e.to_string()))?;
-        Ok(())
+        let publish = async {
+            let ack = self.jetstream.publish_with_headers(subject.clone(), headers, payload.into()).await;
+            ack.map_err(|e| e.to_string())?.await.map(drop).map_err(|e| e.to_string())
+        };
+        let stored = publish.await;
+        if let Some(stream) = writes::stream_of(&subject) {
+            self.record_write(stream, &stored);
+        }
+        stored.map_err(|detail| BusError::Publish { subject, detail })
+    }
+
+    /// Records whether a stream has stored a message, for [`Self::check_writes`]. [`Self::publish_durable`] does so by
+    /// itself; a caller that writes to a bucket calls this method.
+    pub fn record_write<E: std::fmt::Display>(&self, stream: &'static str, result: &Result<(), E>) {
+        // without a connection, the result says nothing about the stream
+        if result.is_ok() || self.ping().is_ok() {
+            self.writes.record(stream, result);
+        }
+    }
+
+    /// Checks that each stream has stored the last message that this process sent to it.
+    ///
+    /// # Errors
+    /// The names of the streams that have not.
+    pub fn check_writes(&self) -> Result<(), String> {
+        self.writes.check()
     }
 
     /// Publishes on core NATS without confirmation. The message may be lost, and a subject without subscribers is no

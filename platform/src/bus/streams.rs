@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::BusError;
-use crate::{backoff::Backoff, catalog::ENTRY_LIFETIME, units::HumanDuration};
+use crate::{backoff::Backoff, catalog::ENTRY_LIFETIME};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -24,6 +24,9 @@ const DEDUPLICATION_WINDOW: Duration = Duration::from_secs(10 * 60);
 
 /// The interval between two attempts to find or create the streams.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long one attempt to connect waits for the streams. A starting service then connects again.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The maximum pause between attempts to create the streams again after a reconnect.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
@@ -45,8 +48,8 @@ impl CreateError {
 }
 
 impl From<CreateError> for BusError {
-    fn from(CreateError { name, detail, .. }: CreateError) -> Self {
-        Self::Prepare { name, detail }
+    fn from(CreateError { name, detail, is_transient }: CreateError) -> Self {
+        if is_transient { Self::Prepare { name, detail } } else { Self::Refused { name, detail } }
     }
 }
 
@@ -70,19 +73,15 @@ fn is_transient(error: &(dyn Error + 'static)) -> bool {
     error.source().is_some_and(is_transient)
 }
 
-/// Creates missing streams and buckets, and retries while the servers are not ready.
+/// Creates missing streams and buckets, and retries for [`READY_TIMEOUT`] while the servers are not ready.
 ///
 /// # Errors
-/// A permanent error immediately, and a transient error after `timeout`.
-pub(super) async fn create(
-    jetstream: &jetstream::Context,
-    replicas: usize,
-    timeout: HumanDuration,
-) -> Result<(), BusError> {
+/// A permanent error immediately, and a transient error after the timeout.
+pub(super) async fn create(jetstream: &jetstream::Context, replicas: usize) -> Result<(), BusError> {
     let begun = Instant::now();
     let mut is_logged = false;
     while let Err(e) = create_missing(jetstream, replicas).await {
-        if !e.is_transient || begun.elapsed() >= timeout.get() {
+        if !e.is_transient || begun.elapsed() >= READY_TIMEOUT {
             return Err(e.into());
         }
         if !is_logged {
@@ -118,15 +117,11 @@ pub(super) async fn restore_after_reconnects(
     }
 }
 
-/// Waits until a notifier has created these streams.
+/// Waits until a notifier has created these streams, for [`READY_TIMEOUT`].
 ///
 /// # Errors
-/// When a stream does not exist after `timeout`.
-pub(super) async fn wait_for(
-    jetstream: &jetstream::Context,
-    needed: &[&str],
-    timeout: HumanDuration,
-) -> Result<(), BusError> {
+/// When a stream does not exist after the timeout.
+pub(super) async fn wait_for(jetstream: &jetstream::Context, needed: &[&str]) -> Result<(), BusError> {
     let (begun, mut missing, mut is_logged) = (Instant::now(), needed.to_vec(), false);
     loop {
         let mut still_missing = vec![];
@@ -139,8 +134,8 @@ pub(super) async fn wait_for(
         if still_missing.is_empty() {
             return Ok(());
         }
-        if begun.elapsed() >= timeout.get() {
-            return Err(BusError::Missing { missing: still_missing.join(", "), waited: timeout });
+        if begun.elapsed() >= READY_TIMEOUT {
+            return Err(BusError::Missing { missing: still_missing.join(", ") });
         }
         if !is_logged {
             info!(nats.missing = %still_missing.join(", "), "waiting until a notifier has created the streams");

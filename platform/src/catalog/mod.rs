@@ -196,7 +196,8 @@ impl Catalog {
     }
 
     /// Returns the offered datasets whose names satisfy `is_wanted`, by name. If two pools offer the same name, the
-    /// result has the dataset of the pool that sorts first.
+    /// result has the dataset of the pool that sorts first. While no exporter has a live heartbeat, such as during an
+    /// outage of NATS, the last known datasets stay offered.
     #[must_use]
     pub fn offers(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Offer> {
         // the lock is free again before descriptions are copied
@@ -204,7 +205,7 @@ impl Catalog {
         offered.into_iter().map(|(name, offered)| (name, offered.into())).collect()
     }
 
-    /// The dataset of this name; None when no running exporter offers it.
+    /// The dataset of this name, as [`Self::offers`] returns it; None when no exporter offers it.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Offer> {
         self.offers(|offered| offered == name).remove(name)
@@ -227,10 +228,10 @@ impl Catalog {
         self.read(State::live)
     }
 
-    /// The number of offered datasets.
+    /// The number of datasets that running exporters offer.
     #[must_use]
     pub fn dataset_count(&self) -> usize {
-        self.read(|state| state.offered(|_| true)).len()
+        if self.is_empty() { 0 } else { self.read(|state| state.offered(|_| true)).len() }
     }
 
     /// Whether no running exporter offers a dataset.

@@ -188,11 +188,18 @@ impl State {
 
     /// Returns the offered datasets whose names satisfy `is_wanted`. If two pools offer the same name, the result has
     /// the dataset of the pool that sorts first.
+    ///
+    /// While no exporter is live, the datasets of all known exporters stay offered: NATS may be away or may store no
+    /// heartbeats, and an accepted export waits in the database until an exporter takes it.
     pub(super) fn offered(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Offered> {
-        let mut live: Vec<_> = self.live_exporters().collect();
-        live.sort_by_key(|(heartbeat, _)| (&heartbeat.pool, &heartbeat.instance));
+        let mut exporters: Vec<_> = self.live_exporters().collect();
+        if exporters.is_empty() {
+            let known = self.exporters.values();
+            exporters = known.filter_map(|known| Some((&known.heartbeat.as_ref()?.content, known))).collect();
+        }
+        exporters.sort_by_key(|(heartbeat, _)| (&heartbeat.pool, &heartbeat.instance));
         let mut offered = BTreeMap::new();
-        for (heartbeat, known) in live {
+        for (heartbeat, known) in exporters {
             for one in heartbeat.datasets.iter().filter(|one| is_wanted(&one.name)) {
                 if let Some(dataset) = known.dataset(one)
                     && !offered.contains_key(&one.name)

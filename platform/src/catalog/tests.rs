@@ -72,11 +72,16 @@ async fn an_exporter_that_stops_its_heartbeats_expires_and_finds_its_entries_whe
     assert_eq!(catalog.slots("a", Lane::Interactive), 0);
     tokio::time::advance(Duration::from_secs(20)).await;
     assert_eq!((catalog.is_empty(), catalog.check()), (true, Err(CatalogGap::NoExporter)));
+    // the exporters may only be unable to say that they run, so that an export is accepted and waits
+    assert_eq!((catalog.find("flights").unwrap().pool.as_str(), catalog.dataset_count()), ("a", 0));
+    assert_eq!(catalog.slots("a", Lane::Interactive), 0);
     // the exporter wrote its entries before the pause, and only its heartbeat again
     catalog.put_heartbeat(heartbeat("a", 1_000, 1, &[&flights]), LIVE);
     assert_eq!(catalog.find("flights").unwrap().pool, "a");
-    catalog.write(|state| state.remove_exporter("a"));
-    assert!(catalog.is_empty());
+    for instance in ["a", "b"] {
+        catalog.write(|state| state.remove_exporter(instance));
+    }
+    assert_eq!((catalog.is_empty(), catalog.find("flights")), (true, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,5 +134,5 @@ async fn a_new_watch_does_not_revive_the_heartbeat_of_a_dead_exporter() {
     tokio::time::advance(Duration::from_secs(20)).await;
     catalog.put_heartbeat(heartbeat("b", 30_000, 0, &[&alive]), Arrival { stored_at: 61_000, is_repeated: true });
     tokio::time::advance(Duration::from_secs(11)).await;
-    assert_eq!(catalog.titles(), [""; 0]);
+    assert!(catalog.is_empty());
 }

@@ -32,9 +32,6 @@ pub struct NatsConfig {
     pub replicas: usize,
     /// How long a request over NATS may take.
     pub request_timeout: HumanDuration,
-    /// How long a starting process waits until the streams exist, before it exits with an error. A notifier creates the
-    /// streams as soon as the servers are ready; gateways and exporters wait for the notifier.
-    pub stream_wait_timeout: HumanDuration,
 }
 
 impl NatsConfig {
@@ -62,7 +59,6 @@ impl Default for NatsConfig {
             inbox_prefix: String::new(),
             replicas: 1,
             request_timeout: HumanDuration::from_secs(5),
-            stream_wait_timeout: HumanDuration::from_secs(60),
         }
     }
 }

@@ -99,6 +99,15 @@ impl Server {
         });
     }
 
+    /// Spawns the server as a task that may end before the process. After `stop` the server accepts no connections and
+    /// finishes running requests.
+    pub fn spawn_temporary(self, stop: &CancellationToken, life: &Lifecycle) {
+        let (tasks, stop, stopping) = (life.clone(), stop.clone(), life.soft().clone());
+        life.spawn(async move {
+            stopping.run_until_cancelled(self.accept_until(&stop, &tasks)).await;
+        });
+    }
+
     async fn accept_until(self, stop: &CancellationToken, tasks: &Lifecycle) {
         let permits = Arc::new(Semaphore::new(self.max_connections));
         let mut backoff = Backoff::new(ACCEPT_PAUSES.0, ACCEPT_PAUSES.1);

@@ -74,6 +74,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_nats_slow_consumers_total", kind: Counter, unit: Count, scope: All, labels: &[CLIENT], help: "Number of times that NATS dropped messages because a subscription was too slow." },
     Metric { name: "sluice_nats_messages_total", kind: Counter, unit: Count, scope: All, labels: &[CLIENT, Label("direction", Known(&["in", "out"]))], help: "Number of messages over the connection to NATS." },
     Metric { name: "sluice_nats_bytes_total", kind: Counter, unit: Bytes, scope: All, labels: &[CLIENT, Label("direction", Known(&["in", "out"]))], help: "Payload over the connection to NATS, in bytes." },
+    Metric { name: "sluice_jetstream_write_failed", kind: Gauge, unit: Count, scope: All, labels: &[Label("stream", Known(&["SLUICE_JOBS", "SLUICE_OUTCOMES", "SLUICE_EVENTS", "SLUICE_DEAD", "KV_SLUICE_CATALOG"]))], help: "Whether a stream failed to store the last message of this process (1) or stored it (0); without a message there is no value." },
     Metric { name: "sluice_otlp_spans_total", kind: Counter, unit: Count, scope: All, labels: &[Label("result", Known(&["sent", "failed"]))], help: "Number of spans sent to the trace collector." },
 
     // services with a file store
@@ -104,6 +105,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_exporter_slots", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of exports that this exporter runs at the same time (`exporter.slots`)." },
     Metric { name: "sluice_exporter_bulk_slots", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of slots, of those in `sluice_exporter_slots`, that exports of the bulk lane may use." },
     Metric { name: "sluice_exporter_operator_drain", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether an operator drains this exporter with `sluice ops drain` (1) or not (0); a stop of the process does not count." },
+    Metric { name: "sluice_exporter_waiting", kind: Gauge, unit: Count, scope: Exporter, labels: &[Label("part", Known(&["storage", "database", "messaging", "source"]))], help: "Number of running jobs that wait because a part of the installation is unavailable or full." },
     Metric { name: "sluice_exporter_attempts_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Bounded("`completed` or a failure label of the exporter"))], help: "Number of attempts at an export that ended." },
     Metric { name: "sluice_exporter_attempt_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Exporter, labels: &[Label("result", Bounded("as of sluice_exporter_attempts_total"))], help: "Duration of attempts, in seconds." },
     Metric { name: "sluice_exporter_isolated_attempts_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Known(&["ended", "crashed", "killed", "not_started"]))], help: "Number of attempts at exports in a process of their own, because an earlier attempt ended with the death of its process; with `not_started` the attempt ran in the exporter." },

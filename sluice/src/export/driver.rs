@@ -9,7 +9,7 @@ use protocol::{
     problem::Slug,
 };
 use reqwest::StatusCode;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -22,7 +22,8 @@ use super::{
 };
 use crate::output;
 
-/// The time without a message from the gateway after which the driver stops reconnecting and fails.
+/// The time without a message from the gateway, in which pings don't count, after which the driver connects again, or
+/// fails if this was no session of a working gateway.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// The time limit for canceling the export.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -130,6 +131,7 @@ impl<'a> Driver<'a> {
     /// Runs one session until the file is complete or the connection breaks.
     async fn session(&mut self) -> Result<Ended, ExportError> {
         let mut steps = self.transfer.begin();
+        let connected_at = Instant::now();
         loop {
             match self.execute(steps).await? {
                 Ok(Next::Done(seal)) => return Ok(Ended::Done(seal)),
@@ -143,9 +145,11 @@ impl<'a> Driver<'a> {
                 Err(fault) => return Ok(Ended::Broken(fault)),
             }
             let Some(socket) = &mut self.socket else { return Ok(Ended::Broken("no connection".into())) };
+            let silent_at = self.last_progress + STALL_TIMEOUT;
             let incoming = tokio::select! {
                 () = self.stop.cancelled() => return Err(ExportError::Interrupted),
                 incoming = socket.next() => incoming,
+                () = sleep_until(silent_at) => return Ok(self.silent(connected_at)),
             };
             steps = match incoming {
                 Incoming::Text(message) => {
@@ -164,6 +168,15 @@ impl<'a> Driver<'a> {
                 Incoming::Unreadable(detail) => return Err(ExportError::Protocol(detail)),
             };
         }
+    }
+
+    /// Ends a session that brought no message for [`STALL_TIMEOUT`]. If it had brought one before, the export may only
+    /// wait or run for long, and the driver asks again on a new connection. Otherwise [`Self::pause`] gives up.
+    fn silent(&mut self, connected_at: Instant) -> Ended {
+        if self.last_progress > connected_at {
+            self.last_progress = Instant::now();
+        }
+        Ended::Broken(format!("no message for {} s", STALL_TIMEOUT.as_secs()))
     }
 
     fn closed(&self, code: CloseCode) -> Result<Ended, ExportError> {

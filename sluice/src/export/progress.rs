@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use protocol::export::Progress as ExportProgress;
+use protocol::export::{Progress as ExportProgress, WaitingFor};
 
 use crate::output::grouped;
 
@@ -50,9 +50,21 @@ fn describe(export: &ExportProgress, received: u64) -> String {
         Some(0) if received == 0 => "next in the queue".into(),
         Some(ahead) if received == 0 => format!("{} ahead in the queue", grouped(ahead)),
         _ => {
+            let waits = match export.waiting_for {
+                Some(WaitingFor::Storage) => "waiting for storage; ",
+                Some(WaitingFor::Database) => "waiting for the database; ",
+                Some(WaitingFor::Messaging) => "waiting for NATS; ",
+                Some(WaitingFor::Source) => "waiting for the data source; ",
+                None => "",
+            };
             let left =
                 export.eta_ms.filter(|left| *left >= 1_000).map(|left| format!(", {} s left", left.div_ceil(1_000)));
-            format!("{} rows, {} received{}", grouped(export.rows), HumanBytes(received), left.unwrap_or_default())
+            format!(
+                "{waits}{} rows, {} received{}",
+                grouped(export.rows),
+                HumanBytes(received),
+                left.unwrap_or_default()
+            )
         }
     }
 }
@@ -81,6 +93,8 @@ mod tests {
         assert_eq!(describe(&progress(Some(3), 0, None), 0), "3 ahead in the queue");
         assert_eq!(describe(&progress(None, 1_500, Some(4_100)), 2_048), "1,500 rows, 2.00 KiB received, 5 s left");
         assert_eq!(describe(&progress(None, 1_500, None), 2_048), "1,500 rows, 2.00 KiB received");
+        let waiting = ExportProgress { waiting_for: Some(WaitingFor::Storage), ..progress(None, 1_500, None) };
+        assert_eq!(describe(&waiting, 2_048), "waiting for storage; 1,500 rows, 2.00 KiB received");
     }
 
     #[test]

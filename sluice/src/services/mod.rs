@@ -2,7 +2,7 @@
 
 mod exporter_http;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, sync::Arc};
 
 use entity::credit_policy::{CreditPolicy, CreditPolicyError};
 use exporter::{ExporterError, OwnProcess, catalog::Advertisement};
@@ -12,6 +12,7 @@ use platform::{
     bus::{Bus, BusError},
     clock::{DatabaseClock, SharedClock},
     lifecycle::Lifecycle,
+    startup::Startup,
     store::{FileStore, FileStoreError},
     telemetry::{self, PrometheusHandle, TelemetryError, Traces, init_metrics},
 };
@@ -39,11 +40,20 @@ pub enum ServiceKind {
 
 impl ServiceKind {
     /// Returns the name of the process in NATS and in traces when the process runs this service only.
-    const fn process(self) -> &'static str {
+    pub(crate) const fn process(self) -> &'static str {
         match self {
             Self::Gateway => "sluice-gateway",
             Self::Exporter => "sluice-exporter",
             Self::Notifier => "sluice-notifier",
+        }
+    }
+
+    /// Returns the address of `/readyz`, and the name of its setting.
+    pub(crate) fn address(self, settings: &Settings) -> (&'static str, &str) {
+        match self {
+            Self::Gateway => ("gateway.listen", &settings.gateway.listen),
+            Self::Exporter => ("exporter.internal_listen", &settings.exporter.internal_listen),
+            Self::Notifier => ("notifier.internal_listen", &settings.notifier.internal_listen),
         }
     }
 }
@@ -96,33 +106,66 @@ pub enum ServiceError {
     Stopped(String),
 }
 
-/// The connections and handles that all services of a process share.
-#[derive(Clone)]
-pub struct Common {
-    /// The connection pool of the database.
-    pub db: DatabaseConnection,
-    /// The clock of all services.
-    pub clock: SharedClock,
-    /// The recorder whose metrics `/metrics` shows.
-    pub metrics: PrometheusHandle,
-    /// The trace exporter, which the process flushes before it ends.
-    pub traces: Traces,
+impl ServiceError {
+    fn listen(setting: &'static str, address: &str, source: io::Error) -> Self {
+        Self::Listen { setting, address: address.to_owned(), source }
+    }
 }
 
-impl Common {
-    /// Sets up telemetry and connects to the database. Traces carry `process` as the name of the service.
+/// The handles of a process that need no server.
+pub(crate) struct Handles {
+    /// The recorder whose metrics `/metrics` shows.
+    metrics: PrometheusHandle,
+    /// The trace exporter, which the process flushes before it ends.
+    traces: Traces,
+}
+
+/// The connections and handles that all services of a process share.
+#[derive(Clone)]
+pub(crate) struct Common {
+    /// The connection pool of the database.
+    pub(crate) db: DatabaseConnection,
+    /// The clock of all services.
+    clock: SharedClock,
+    /// The recorder whose metrics `/metrics` shows.
+    metrics: PrometheusHandle,
+    /// The trace exporter, which the process flushes before it ends.
+    pub(crate) traces: Traces,
+}
+
+/// What a service needs to start.
+pub(crate) struct Starting<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) common: &'a Common,
+    /// Waits for the dependencies of the service.
+    pub(crate) startup: &'a Startup,
+    /// The listener at [`ServiceKind::address`]; None if the settings name no address.
+    pub(crate) listener: Option<TcpListener>,
+    pub(crate) life: &'a Lifecycle,
+}
+
+impl Handles {
+    /// Sets up logs, traces and metrics. Traces carry `process` as the name of the service.
     ///
     /// # Errors
-    /// When telemetry can't be set up, or the database can't be reached.
-    pub async fn prepare(settings: &Settings, process: &str) -> Result<Self, ServiceError> {
+    /// When telemetry can't be set up.
+    pub(crate) fn set_up(settings: &Settings, process: &str) -> Result<Self, ServiceError> {
         let traces = telemetry::init(&settings.log, process)?;
         if process != ServiceKind::Gateway.process() {
             warn_of_plain_http(settings);
         }
-        let metrics = init_metrics()?;
-        let db = platform::db::connect(&settings.database).await?;
+        Ok(Self { metrics: init_metrics()?, traces })
+    }
+
+    /// Waits for the database.
+    ///
+    /// # Errors
+    /// When the settings of the database are invalid.
+    pub(crate) async fn connect(&self, settings: &Settings, startup: &Startup) -> Result<Common, ServiceError> {
+        let connect = async || platform::db::connect(&settings.database).await;
+        let db = startup.wait_for("database", |e| !entity::is_outage(e), connect).await?;
         let clock = DatabaseClock::follow(&db).await;
-        Ok(Self { db, clock, metrics, traces })
+        Ok(Common { db, clock, metrics: self.metrics.clone(), traces: self.traces.clone() })
     }
 }
 
@@ -141,71 +184,63 @@ fn warn_of_plain_http(settings: &Settings) {
     }
 }
 
-/// Runs one service in this process until a stop signal.
+/// Runs one service in this process until a stop signal. While the database, NATS or the store is unavailable, the
+/// service waits, and answers at its address that it is not ready.
 ///
 /// # Errors
 /// When the service can't start, or stops by itself.
 pub async fn run_service(kind: ServiceKind, settings: &Settings) -> Result<(), ServiceError> {
-    run(kind.process(), settings, async |common, life| start(kind, settings, common, life).await).await
+    run(kind, settings, async |starting: Starting<'_>| start(kind, starting).await).await
 }
 
-/// Starts services with `start`, and runs them until a stop signal. Traces carry `process` as the name of the service.
+/// Runs the service `kind` as [`run_service`] does, and starts it with `start`. So a binary contains only the code of
+/// the service that it starts.
 ///
 /// # Errors
-/// When a service can't start, or stops by itself.
-pub async fn run<T>(
-    process: &str,
+/// When the service can't start, or stops by itself.
+pub(crate) async fn run(
+    kind: ServiceKind,
     settings: &Settings,
-    start: impl AsyncFnOnce(&Common, &Lifecycle) -> Result<T, ServiceError>,
-) -> Result<T, ServiceError> {
+    start: impl AsyncFnOnce(Starting<'_>) -> Result<(), ServiceError>,
+) -> Result<(), ServiceError> {
     let life = Lifecycle::new();
     life.stop_at_signals();
-    let common = Common::prepare(settings, process).await?;
-    schema::check(&common.db).await?;
-    let started = start(&common, &life).await;
-    stop(settings, &common, started, &life).await
+    let handles = Handles::set_up(settings, kind.process())?;
+    // the parent of a single export must not wait for its child
+    let is_child = kind == ServiceKind::Exporter && exporter::is_own_process();
+    let startup = if is_child { Startup::without_waiting() } else { Startup::default() };
+    let starting = async {
+        let (setting, address) = kind.address(settings);
+        let listener = if address.is_empty() { None } else { Some(bind(setting, address).await?) };
+        let answers = listener.as_ref().map(|listener| startup.answer(listener, &life)).transpose();
+        let _answers = answers.map_err(|source| ServiceError::listen(setting, address, source))?;
+        let common = handles.connect(settings, &startup).await?;
+        let is_final = |e: &SchemaError| !matches!(e, SchemaError::Database(e) if entity::is_outage(e));
+        startup.wait_for("schema", is_final, async || schema::check(&common.db).await).await?;
+        start(Starting { settings, common: &common, startup: &startup, listener, life: &life }).await
+    };
+    let started = life.soft().run_until_cancelled(starting).await.unwrap_or(Ok(()));
+    stop(settings, &handles.traces, started, &life).await
 }
 
-/// Starts one service on the address in its settings.
+/// Starts one service, after its dependencies are available.
 ///
 /// # Errors
 /// When the service can't start.
-pub async fn start(
-    kind: ServiceKind,
-    settings: &Settings,
-    common: &Common,
-    life: &Lifecycle,
-) -> Result<(), ServiceError> {
+pub(crate) async fn start(kind: ServiceKind, starting: Starting<'_>) -> Result<(), ServiceError> {
     match kind {
-        ServiceKind::Gateway => bind_and_start_gateway(settings, common, life).await,
-        ServiceKind::Exporter => start_exporter(settings, common, life).await,
-        ServiceKind::Notifier => start_notifier(settings, common, life).await.map(drop),
+        ServiceKind::Gateway => start_gateway(starting).await,
+        ServiceKind::Exporter => start_exporter(starting).await,
+        ServiceKind::Notifier => start_notifier(starting).await,
     }
 }
 
-/// Starts a gateway on the address in the settings.
+/// Starts a gateway.
 ///
 /// # Errors
 /// When the gateway can't start.
-pub async fn bind_and_start_gateway(
-    settings: &Settings,
-    common: &Common,
-    life: &Lifecycle,
-) -> Result<(), ServiceError> {
-    let listener = bind("gateway.listen", &settings.gateway.listen).await?;
-    start_gateway(settings, common, listener, life).await
-}
-
-/// Starts a gateway on a listener that is already bound.
-///
-/// # Errors
-/// When the gateway can't start.
-pub async fn start_gateway(
-    settings: &Settings,
-    common: &Common,
-    listener: TcpListener,
-    life: &Lifecycle,
-) -> Result<(), ServiceError> {
+pub(crate) async fn start_gateway(starting: Starting<'_>) -> Result<(), ServiceError> {
+    let Starting { settings, common, startup, listener, life } = starting;
     let Common { db, clock, metrics, .. } = common.clone();
     let credit_policy = settings.credit_policy()?;
     if settings.gateway_drain() > settings.shutdown_grace.get() {
@@ -214,7 +249,12 @@ pub async fn start_gateway(
             "the drain of the gateway exceeds shutdown_grace: requests will be aborted at the end"
         );
     }
-    let bus = Bus::join(&settings.nats, ServiceKind::Gateway.process(), &subject::GATEWAY_STREAMS).await?;
+    let (setting, address) = ServiceKind::Gateway.address(settings);
+    let listener = match listener {
+        Some(listener) => listener,
+        None => bind(setting, address).await?,
+    };
+    let bus = join(startup, settings, ServiceKind::Gateway, &subject::GATEWAY_STREAMS).await?;
     let deps = gateway::Deps { bus, db, clock, credit_policy, metrics: Some(metrics) };
     Ok(gateway::start(settings.gateway.clone(), deps, listener, life).await?)
 }
@@ -223,14 +263,13 @@ pub async fn start_gateway(
 ///
 /// # Errors
 /// When the exporter can't start.
-pub async fn start_exporter(settings: &Settings, common: &Common, life: &Lifecycle) -> Result<(), ServiceError> {
+pub(crate) async fn start_exporter(starting: Starting<'_>) -> Result<(), ServiceError> {
+    let Starting { settings, common, startup, listener, life } = starting;
     let Common { db, clock, metrics, .. } = common.clone();
-    let bus = Bus::join(&settings.nats, ServiceKind::Exporter.process(), &subject::EXPORTER_STREAMS).await?;
-    let store = FileStore::open(&settings.store)?;
+    let bus = join(startup, settings, ServiceKind::Exporter, &subject::EXPORTER_STREAMS).await?;
+    let store = open_store(startup, settings).await?;
     let deps = exporter::Deps { bus, db, store, clock, advertisement: Advertisement::default() };
-    let address = &settings.exporter.internal_listen;
-    if !address.is_empty() {
-        let listener = bind("exporter.internal_listen", address).await?;
+    if let Some(listener) = listener {
         exporter_http::serve(deps.clone(), metrics, listener, life);
     }
     let mut config = settings.exporter.clone();
@@ -239,19 +278,21 @@ pub async fn start_exporter(settings: &Settings, common: &Common, life: &Lifecyc
     Ok(())
 }
 
-/// Starts a notifier, and returns the address of its internal listener.
+/// Starts a notifier.
 ///
 /// # Errors
 /// When the notifier can't start.
-pub async fn start_notifier(
-    settings: &Settings,
-    common: &Common,
-    life: &Lifecycle,
-) -> Result<SocketAddr, ServiceError> {
+pub(crate) async fn start_notifier(starting: Starting<'_>) -> Result<(), ServiceError> {
+    let Starting { settings, common, startup, listener, life } = starting;
     let Common { db, clock, metrics, .. } = common.clone();
-    let listener = bind("notifier.internal_listen", &settings.notifier.internal_listen).await?;
-    let bus = Bus::connect(&settings.nats, ServiceKind::Notifier.process()).await?;
-    let store = FileStore::open(&settings.store)?;
+    let (setting, address) = ServiceKind::Notifier.address(settings);
+    let listener = match listener {
+        Some(listener) => listener,
+        None => bind(setting, address).await?,
+    };
+    let connect = async || Bus::connect(&settings.nats, ServiceKind::Notifier.process()).await;
+    let bus = startup.wait_for("nats", BusError::is_final, connect).await?;
+    let store = open_store(startup, settings).await?;
     let credit_policy: CreditPolicy = settings.credit_policy()?;
     let backup = Some(Arc::new(BackupSetup {
         config: settings.backup.clone(),
@@ -259,7 +300,20 @@ pub async fn start_notifier(
         settings: settings_text(settings)?,
     }));
     let deps = notifier::Deps { bus, db, store, clock, credit_policy, backup, metrics: Some(metrics) };
-    Ok(notifier::start(settings.notifier.clone(), deps, listener, life).await?.address)
+    notifier::start(settings.notifier.clone(), deps, listener, life).await?;
+    Ok(())
+}
+
+/// Waits for NATS, and for the streams that a notifier creates.
+async fn join(startup: &Startup, settings: &Settings, kind: ServiceKind, needed: &[&str]) -> Result<Bus, BusError> {
+    let join = async || Bus::join(&settings.nats, kind.process(), needed).await;
+    startup.wait_for("nats", BusError::is_final, join).await
+}
+
+/// Waits until the folder of the file store can be opened. A bucket is opened without a request.
+async fn open_store(startup: &Startup, settings: &Settings) -> Result<FileStore, FileStoreError> {
+    let is_final = |e: &FileStoreError| !matches!(e, FileStoreError::Folder { .. });
+    startup.wait_for("file_store", is_final, async || FileStore::open(&settings.store)).await
 }
 
 /// Waits until shutdown begins and all tasks have ended. A failed start begins the shutdown, so that the services that
@@ -269,7 +323,7 @@ pub async fn start_notifier(
 /// The error of the start, or the reason why the process stopped by itself.
 pub async fn stop<T>(
     settings: &Settings,
-    common: &Common,
+    traces: &Traces,
     started: Result<T, ServiceError>,
     life: &Lifecycle,
 ) -> Result<T, ServiceError> {
@@ -277,7 +331,7 @@ pub async fn stop<T>(
         life.soft().cancel();
     }
     life.shut_down(settings.shutdown_grace.get()).await;
-    common.traces.shut_down().await;
+    traces.shut_down().await;
     let value = started?;
     match life.failure() {
         None => Ok(value),
@@ -285,7 +339,10 @@ pub async fn stop<T>(
     }
 }
 
-async fn bind(setting: &'static str, address: &str) -> Result<TcpListener, ServiceError> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| ServiceError::Listen { setting, address: address.to_owned(), source })
+/// Binds the address in a setting.
+///
+/// # Errors
+/// When the address is invalid or in use.
+pub(crate) async fn bind(setting: &'static str, address: &str) -> Result<TcpListener, ServiceError> {
+    TcpListener::bind(address).await.map_err(|source| ServiceError::listen(setting, address, source))
 }

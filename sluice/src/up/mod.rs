@@ -23,7 +23,7 @@ use std::{
 
 use exporter::OwnProcess;
 use migration::{Migrator, MigratorTrait};
-use platform::lifecycle::Lifecycle;
+use platform::{lifecycle::Lifecycle, startup::Startup};
 use tokio::net::TcpListener;
 
 use self::{data_dir::DataDir, nats::NatsChild, secrets::Secrets, settings_file::CatalogChoice};
@@ -31,7 +31,7 @@ pub use self::{error::UpError, standalone_nats::StandaloneNats};
 use crate::{
     cli::{SettingsFiles, UpOptions},
     output,
-    services::{self, Common, ServiceError, ServiceKind},
+    services::{self, Common, Handles, ServiceError, ServiceKind, Starting},
     settings::Settings,
 };
 
@@ -99,28 +99,30 @@ async fn serve(
         CatalogChoice::None => settings.exporter.catalog = PathBuf::new(),
     }
     settings.exporter.tuning.own_process = Some(own_process(&files, &settings));
-    let common = Common::prepare(&settings, PROCESS).await?;
+    let startup = Startup::default();
+    let common = Handles::set_up(&settings, PROCESS)?.connect(&settings, &startup).await?;
     Migrator::up(&common.db, None).await.map_err(UpError::Migrate)?;
 
-    let started = start(&settings, &common, listener, life).await;
+    let starting = start(&settings, &common, &startup, listener, life);
+    let started = life.soft().run_until_cancelled(starting).await.unwrap_or(Ok(()));
     if started.is_ok() {
         tokio::select! {
             ready = announce_when_ready(address, dir, &settings, life) => match ready {
                 Ok(()) => tokio::select! {
                     () = life.soft().cancelled() => {}
-                    status = nats.exited() => life.fail(format!("nats-server stopped by itself ({status})")),
+                    status = nats.supervise() => life.fail(format!("nats-server stopped by itself ({status})")),
                 },
                 // stop services that do not become ready
                 Err(e) => {
                     life.soft().cancel();
-                    services::stop(&settings, &common, Ok(()), life).await?;
+                    services::stop(&settings, &common.traces, Ok(()), life).await?;
                     return Err(e);
                 }
             },
-            status = nats.exited() => life.fail(format!("nats-server stopped by itself ({status})")),
+            status = nats.supervise() => life.fail(format!("nats-server stopped by itself ({status})")),
         }
     }
-    services::stop(&settings, &common, started, life).await?;
+    services::stop(&settings, &common.traces, started, life).await?;
     Ok(())
 }
 
@@ -139,12 +141,17 @@ fn own_process(files: &SettingsFiles, settings: &Settings) -> OwnProcess {
 async fn start(
     settings: &Settings,
     common: &Common,
+    startup: &Startup,
     listener: TcpListener,
     life: &Lifecycle,
 ) -> Result<(), ServiceError> {
-    services::start(ServiceKind::Notifier, settings, common, life).await?;
-    services::start(ServiceKind::Exporter, settings, common, life).await?;
-    services::start_gateway(settings, common, listener, life).await
+    let starting = |listener| Starting { settings, common, startup, listener, life };
+    for kind in [ServiceKind::Notifier, ServiceKind::Exporter] {
+        let (setting, address) = kind.address(settings);
+        let listener = if address.is_empty() { None } else { Some(services::bind(setting, address).await?) };
+        services::start(kind, starting(listener)).await?;
+    }
+    services::start_gateway(starting(Some(listener))).await
 }
 
 /// Waits until the gateway is ready, and then prints the ready block. A stop request during the wait is not an error.

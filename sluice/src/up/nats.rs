@@ -5,6 +5,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,12 +13,14 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use platform::backoff::Backoff;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStderr, Command},
+    sync::Notify,
     time::timeout,
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     data_dir::{DataDir, write_private},
@@ -33,6 +36,16 @@ pub(super) const USER: &str = "sluice";
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time limit of a graceful stop, after which the server is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The texts with which the server logs that it could not write a message or the state of a consumer.
+const WRITE_FAILURES: [&str; 2] = ["JetStream failed to store", "no space left on device"];
+/// The free space on the disk of the server, in bytes, from which on a restart is worth a try.
+const MIN_FREE_BYTES: u64 = 4 << 20;
+/// The number of failed restarts after which the server counts as broken, and the longest pause before one.
+const MAX_RESTARTS: u32 = 10;
+const MAX_RESTART_PAUSE: Duration = Duration::from_secs(10);
+/// The interval at which the free space is read after a failed write.
+const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Finds the nats-server program, and checks its version. The environment variable `SLUICE_NATS_SERVER` names the
 /// program; without it, the program is `nats-server` on the PATH.
@@ -56,40 +69,71 @@ fn on_path(name: &str) -> Option<PathBuf> {
 
 /// The running server. Dropping this value kills the process; [`NatsChild::stop`] stops the server gracefully.
 pub(super) struct NatsChild {
+    program: PathBuf,
+    /// The configuration file, which the server reads at each start.
+    config: PathBuf,
     child: Child,
+    port: u16,
     url: String,
     pid_file: PathBuf,
+    store: PathBuf,
+    /// Notified when the log says that a stream could not be written.
+    write_failed: Arc<Notify>,
 }
 
 impl NatsChild {
     /// Starts the server on a free port, and waits until the server accepts connections.
     pub(super) async fn start(program: &Path, dir: &DataDir, secrets: &Secrets) -> Result<Self, UpError> {
-        write_private(&dir.nats_config(), &configuration(dir, secrets))?;
-        let failed = |detail: String| UpError::NatsStart(detail);
-        let mut child = command(program)
-            .arg("-c")
-            .arg(dir.nats_config())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            // Ctrl-C in a terminal reaches a whole process group, but the services must drain before NATS stops
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|e| failed(e.to_string()))?;
-        let Some(stderr) = child.stderr.take() else { return Err(failed("its log is not available".into())) };
-        let mut log = BufReader::new(stderr).lines();
-        let port = match timeout(START_TIMEOUT, wait_until_ready(&mut log)).await {
-            Ok(port) => port.map_err(failed)?,
-            Err(_) => return Err(failed(format!("not ready within {} s", START_TIMEOUT.as_secs()))),
-        };
-        // the server would block on a full pipe if its log were not read
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = log.next_line().await {
-                forward_log_line(&line);
+        let config = dir.nats_config();
+        write_private(&config, &configuration(dir, secrets))?;
+        let write_failed = Arc::new(Notify::new());
+        let (child, port) = spawn(program, &config, None, &write_failed).await?;
+        Ok(Self {
+            program: program.to_owned(),
+            config,
+            child,
+            port,
+            url: format!("nats://127.0.0.1:{port}"),
+            pid_file: dir.nats_pid(),
+            store: dir.nats_store(),
+            write_failed,
+        })
+    }
+
+    /// Waits for the process to exit, and returns its exit status as text. Restarts the server when the disk has space
+    /// again after a stream could not be written: until then, the server stores no message in this stream.
+    pub(super) async fn supervise(&mut self) -> String {
+        loop {
+            let write_failed = Arc::clone(&self.write_failed);
+            tokio::select! {
+                status = self.exited() => return status,
+                () = write_failed.notified() => {}
             }
-        });
-        Ok(Self { child, url: format!("nats://127.0.0.1:{port}"), pid_file: dir.nats_pid() })
+            warn!("nats-server could not write to its disk; it is restarted when the disk has space");
+            tokio::select! {
+                status = self.child.wait() => return status.map_or_else(|e| e.to_string(), |status| status.to_string()),
+                () = until_free(&self.store) => {}
+            }
+            let mut backoff = Backoff::new(SPACE_INTERVAL, MAX_RESTART_PAUSE);
+            while let Err(e) = self.restart().await {
+                if backoff.failures() >= MAX_RESTARTS {
+                    return e.to_string();
+                }
+                warn!(error = %e, "failed to restart nats-server; retrying");
+                tokio::time::sleep(backoff.next_pause()).await;
+                until_free(&self.store).await;
+            }
+            info!("restarted nats-server after its disk was full");
+        }
+    }
+
+    /// Stops the server and starts it again on the same port. Its clients connect again by themselves.
+    async fn restart(&mut self) -> Result<(), UpError> {
+        self.end().await;
+        // a failure that the stopped server logged concerns the new one no more
+        self.write_failed = Arc::new(Notify::new());
+        (self.child, self.port) = spawn(&self.program, &self.config, Some(self.port), &self.write_failed).await?;
+        Ok(())
     }
 
     /// Returns the client URL of the server.
@@ -107,6 +151,17 @@ impl NatsChild {
 
     /// Stops the server gracefully, and waits until the process has exited.
     pub(super) async fn stop(mut self) {
+        self.end().await;
+        // the server deletes the file itself after a graceful stop
+        if self.pid_file.exists()
+            && let Err(e) = fs::remove_file(&self.pid_file)
+        {
+            debug!(error = %e, "failed to delete the pid file of nats-server");
+        }
+    }
+
+    /// Signals the process, and waits for its exit. Kills it after [`STOP_TIMEOUT`].
+    async fn end(&mut self) {
         if let Some(pid) = self.child.id()
             && let Err(e) = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)
         {
@@ -122,11 +177,63 @@ impl NatsChild {
                 }
             }
         }
-        // the server deletes the file itself after a graceful stop
-        if self.pid_file.exists()
-            && let Err(e) = fs::remove_file(&self.pid_file)
+    }
+}
+
+/// Starts the server on this port, or on a free one, and waits until the server accepts connections. Returns the process
+/// and the port. `write_failed` is notified when the log says that a stream could not be written.
+async fn spawn(
+    program: &Path,
+    config: &Path,
+    port: Option<u16>,
+    write_failed: &Arc<Notify>,
+) -> Result<(Child, u16), UpError> {
+    let failed = |detail: String| UpError::NatsStart(detail);
+    let mut command = command(program);
+    command.arg("-c").arg(config);
+    if let Some(port) = port {
+        command.arg("-p").arg(port.to_string());
+    }
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        // Ctrl-C in a terminal reaches a whole process group, but the services must drain before NATS stops
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| failed(e.to_string()))?;
+    let Some(stderr) = child.stderr.take() else { return Err(failed("its log is not available".into())) };
+    let mut log = BufReader::new(stderr).lines();
+    let port = match timeout(START_TIMEOUT, wait_until_ready(&mut log)).await {
+        Ok(port) => port.map_err(failed)?,
+        Err(_) => return Err(failed(format!("not ready within {} s", START_TIMEOUT.as_secs()))),
+    };
+    // the server would block on a full pipe if its log were not read
+    let write_failed = Arc::clone(write_failed);
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = log.next_line().await {
+            if WRITE_FAILURES.iter().any(|text| line.contains(text)) {
+                write_failed.notify_one();
+            }
+            forward_log_line(&line);
+        }
+    });
+    Ok((child, port))
+}
+
+/// Waits until the disk of this folder has [`MIN_FREE_BYTES`].
+async fn until_free(folder: &Path) {
+    let mut ticks = tokio::time::interval(SPACE_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let folder = folder.to_owned();
+        // a network disk may block
+        let stat = tokio::task::spawn_blocking(move || nix::sys::statvfs::statvfs(&folder)).await;
+        if let Ok(Ok(disk)) = stat
+            && disk.blocks_available().saturating_mul(disk.fragment_size()) >= MIN_FREE_BYTES
         {
-            debug!(error = %e, "failed to delete the pid file of nats-server");
+            return;
         }
     }
 }

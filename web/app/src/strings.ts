@@ -1,4 +1,4 @@
-import type { Export, ExportStatus, Slug } from "@sluice/client";
+import type { Export, ExportStatus, Slug, WaitingFor } from "@sluice/client";
 import {
   formatBytes,
   formatCompact,
@@ -201,6 +201,12 @@ export const strings = {
         ? "Next in the queue"
         : `${formatCount(before)} ${before === 1 ? "export" : "exports"} ahead in the queue`,
     preparing: "Starting",
+    waitingFor: {
+      storage: "Waiting for storage",
+      database: "Waiting for the database",
+      messaging: "Waiting for the message service",
+      source: "Waiting for the data source",
+    } satisfies Record<WaitingFor, string>,
     ended: {
       canceled: "Canceled; the credit was given back",
       failed: "Failed; the credit was given back",

@@ -69,6 +69,7 @@ describe("the status line of an export", () => {
     ["running", { rows: 5, bytes: 2_000_000, eta_ms: 1 }, /^5 of 1000 rows · 2 MB · 1 sec.* left$/],
     ["running", { rows: 1, rows_total: null }, /^1 row · 0 bytes?$/],
     ["running", { rows: 0, rows_total: 1, bytes: 2_000_000 }, /^0 of 1 row · 2 MB$/],
+    ["running", { rows: 5, waiting_for: "storage" }, /^Waiting for storage · 5 of 1000 rows · 0 bytes?$/],
     ["canceled", {}, /credit was given back/],
   ])("%s with %j", (status, more, text) => {
     expect(said(status, more)).toMatch(text);

@@ -480,6 +480,8 @@ export interface Progress {
   rows: number;
   /** The total number of rows, if known. */
   rows_total?: number | null;
+  /** The part of the installation that the export waits for; null while the export waits for none. */
+  waiting_for?: WaitingFor | null;
 }
 
 /** Every message that the server sends as text. */
@@ -620,3 +622,6 @@ export interface Ticket {
 
 /** RFC 3339, UTC, milliseconds */
 export type Timestamp = string;
+
+/** A part of the installation that an export waits for. The export continues by itself when the part works again. */
+export type WaitingFor = "storage" | "database" | "messaging" | "source";

@@ -37,6 +37,7 @@ export type {
   SessionResumed,
   TemplateInfo,
   Ticket,
+  WaitingFor,
 } from "./contract.js";
 
 /** Status of an export: `queued → dispatched → running → completed | failed | canceled`, then `expired`. */

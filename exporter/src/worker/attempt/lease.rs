@@ -5,17 +5,26 @@ use std::{sync::PoisonError, time::Duration};
 
 use async_nats::jetstream::{AckKind, Message};
 use entity::transition;
-use protocol::{envelope::ProgressReport, export::Progress, subject};
+use protocol::{
+    envelope::ProgressReport,
+    export::{Progress, WaitingFor},
+    subject,
+};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::Attempt;
+use super::{Attempt, outage::Waiting};
 use crate::error::JobError;
 
 /// The timeout of one call to NATS or the database. During such a call, the loop of `keep_alive` can't react to
 /// cancellations or timers.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time after the expiry of an unrenewed lease in which the exporter keeps the job for itself. Then it sends no
+/// progress acknowledgement, so that NATS offers the job to another exporter, which may reach the database.
+const JOB_KEEPING: Duration = Duration::from_secs(60);
+/// The interval at which the attempt repeats that it waits, because a report may be lost.
+const WAITING_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Attempt<'_> {
     /// Keeps the job and the lease until the attempt must stop, and returns the reason for the stop.
@@ -23,22 +32,27 @@ impl Attempt<'_> {
     /// The loop waits for a cancellation, for a hand-over when the process stops, and for three timers. The first timer
     /// sends progress acknowledgements, so that NATS does not redeliver the job. The second timer renews the lease, and
     /// the third one reports progress.
+    ///
+    /// While the database is unavailable, no exporter can take over the export. So the attempt continues beyond the
+    /// expiry of its lease, for `exporter.outage_timeout`. If another exporter takes over the export, the next renewal
+    /// finds the attempt replaced.
     pub(super) async fn keep_alive(&self, message: &Message, canceled: &CancellationToken) -> JobError {
         let config = &self.context.config;
         let lease = config.lease_duration.get();
+        let keeping = lease + config.outage_timeout.get();
         let mut ack_timer = delayed_interval(config.ack_wait() / 3);
         let mut renewal_timer = delayed_interval(config.heartbeat_interval());
         let mut report_timer = interval(config.tuning.progress_interval);
         // a short lease still leaves time for a second call
         let call_timeout = CALL_TIMEOUT.min(lease / 2);
-        let mut reported = Progress::default();
-        let mut renewed_at = Instant::now();
+        let (mut reported, mut reported_at) = (Progress::default(), Instant::now());
+        let (mut renewed_at, mut waiting) = (Instant::now(), None);
         loop {
             tokio::select! {
                 biased;
                 () = canceled.cancelled() => break JobError::Fenced,
                 () = self.context.hand_over.cancelled() => break JobError::Stopping,
-                _ = ack_timer.tick() => {
+                _ = ack_timer.tick(), if renewed_at.elapsed() < lease + JOB_KEEPING => {
                     let acked = timeout(call_timeout, message.ack_with(AckKind::Progress)).await;
                     if !matches!(acked, Ok(Ok(()))) {
                         // NATS may redeliver the job, but the lease keeps other exporters from the export
@@ -47,9 +61,12 @@ impl Attempt<'_> {
                 }
                 _ = renewal_timer.tick() => {
                     match timeout(call_timeout, self.renew_lease()).await {
-                        Ok(Ok(())) => renewed_at = Instant::now(),
+                        Ok(Ok(())) => (renewed_at, waiting) = (Instant::now(), None),
                         Ok(Err(JobError::Fenced)) => break JobError::Fenced,
-                        _ if renewed_at.elapsed() >= lease => break JobError::LeaseLost,
+                        _ if renewed_at.elapsed() >= keeping => break JobError::LeaseLost,
+                        _ if renewed_at.elapsed() >= lease => {
+                            waiting.get_or_insert_with(|| Waiting::begin(&self.meter, WaitingFor::Database));
+                        }
                         // the attempt continues, because the lease has not expired
                         Ok(Err(e)) => warn!(export.id = %self.id, error = %e, "failed to renew a lease"),
                         Err(_) => warn!(export.id = %self.id, "failed to renew a lease: the database did not answer"),
@@ -59,9 +76,14 @@ impl Attempt<'_> {
                 }
                 _ = report_timer.tick() => {
                     let progress = self.meter.progress();
-                    if progress.rows != reported.rows || progress.rows_total != reported.rows_total {
+                    let waits = progress.waiting_for.is_some();
+                    if progress.rows != reported.rows
+                        || progress.rows_total != reported.rows_total
+                        || progress.waiting_for != reported.waiting_for
+                        || (waits && reported_at.elapsed() >= WAITING_INTERVAL)
+                    {
                         self.report_progress(&progress).await;
-                        reported = progress;
+                        (reported, reported_at) = (progress, Instant::now());
                         // two reports are never closer than the interval
                         report_timer.reset();
                     }

@@ -1,13 +1,17 @@
 //! Runs one attempt at an export: produces the file, renews the lease until the attempt ends, and reports the outcome.
 
 mod lease;
+mod outage;
 mod outcome;
 mod produce;
 mod store;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_nats::jetstream::Message;
@@ -19,7 +23,7 @@ use entity::{
 use platform::telemetry::traces;
 use protocol::{
     delivery,
-    export::FileInfo,
+    export::{FileInfo, WaitingFor},
     id::{ExportId, Owner},
     problem::Problem,
 };
@@ -43,6 +47,10 @@ pub(super) struct Attempt<'a> {
     pub(super) number: u32,
     /// The number of earlier attempts at the export that failed or whose lease expired.
     pub(super) failures: u32,
+    /// The time for which earlier attempts have waited after an outage interrupted them.
+    waited: Duration,
+    /// Whether an outage lasted longer than `exporter.outage_timeout` during this attempt.
+    gave_up: AtomicBool,
     /// The W3C trace context of the attempt's span, which messages of the attempt carry.
     traceparent: String,
     meter: Arc<Meter>,
@@ -64,6 +72,8 @@ pub(super) enum AttemptEnd {
     HandedOver,
     /// The attempt failed, and another attempt may succeed.
     Retry(JobError),
+    /// An outage of a part of the installation interrupted the attempt, which is no failure of the export.
+    Interrupted(JobError, WaitingFor),
     /// The export failed. The owner of the export receives the problem.
     Failed(JobError, Problem),
 }
@@ -76,6 +86,8 @@ impl<'a> Attempt<'a> {
             owner: row.owner(),
             number: row.attempt.unsigned_abs(),
             failures: row.failures.unsigned_abs(),
+            waited: Duration::from_millis(row.waited_ms.unsigned_abs()),
+            gave_up: AtomicBool::new(false),
             traceparent: traces::current_traceparent_or(&row.traceparent),
             meter: Arc::new(Meter::start()),
             uploads: TaskTracker::new(),
@@ -104,10 +116,10 @@ impl<'a> Attempt<'a> {
     async fn complete(&self, row: &Model, plan: &Plan) -> Result<FileInfo, JobError> {
         let (file, completed_at) = self.produce(row, plan).await?;
         // check once more for a cancellation, before the file is sealed and kept
-        self.renew_lease().await?;
+        self.outlast(WaitingFor::Database, || self.renew_lease()).await?;
         self.seal();
         self.report_progress(&self.meter.progress()).await;
-        self.report_completion(&file, completed_at).await;
+        self.report_completion(&file, completed_at).await?;
         Ok(file)
     }
 
@@ -117,6 +129,14 @@ impl<'a> Attempt<'a> {
             Ok(file) => return AttemptEnd::Completed(file),
             Err(error) => error,
         };
+        if let Some(part) = error.outage() {
+            let timeout = self.context.config.outage_timeout.get();
+            let is_over = self.gave_up.load(Ordering::Relaxed) || self.waited >= timeout;
+            return match error.outage_problem(timeout).filter(|_| is_over) {
+                Some(problem) => AttemptEnd::Failed(error, problem),
+                None => AttemptEnd::Interrupted(error, part),
+            };
+        }
         let failures = self.failures + 1;
         let is_last = failures >= self.context.config.max_attempts;
         let verdict = if is_last { error.last_verdict(failures) } else { error.verdict() };
@@ -156,6 +176,13 @@ impl<'a> Attempt<'a> {
     pub(super) async fn release_lease(&self) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
         is_released(transition::release_lease(db, self.id, self.number, now).await)
+    }
+
+    /// Records that an outage interrupted this attempt, and releases the lease. The next attempt begins after `pause`.
+    /// Returns false if this attempt has lost the lease: then its job may already belong to a later attempt.
+    pub(super) async fn interrupt(&self, part: WaitingFor, pause: Duration) -> bool {
+        let (db, now) = (&self.context.db, self.context.clock.now());
+        is_released(transition::attempt_interrupted(db, self.id, self.number, part, pause, now).await);
     }
 
     /// Increments the export's number of failed attempts and releases the lease, so that the next attempt can begin at

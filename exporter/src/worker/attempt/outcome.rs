@@ -1,24 +1,19 @@
 //! Reports the outcome of an attempt to the notifier. The exporter acknowledges the job only after JetStream has stored
 //! the report.
 
-use std::time::Duration;
-
+use async_nats::jetstream::Message;
 use platform::bus::BusError;
 use protocol::{
     envelope::{Envelope, Job, Outcome, OutcomeResult},
-    export::FileInfo,
+    export::{FileInfo, WaitingFor},
     problem::Problem,
     subject,
     time::Timestamp,
 };
 use serde::Serialize;
-use tracing::warn;
 
 use super::Attempt;
 use crate::error::JobError;
-
-/// The pause before the exporter repeats a report of completion that NATS has not confirmed.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// A dead letter: the job of a failed export, which operators can inspect and requeue.
 #[derive(Debug, Serialize)]
@@ -34,25 +29,36 @@ impl Attempt<'_> {
     /// Reports the completed file to the notifier. Repeats the report until NATS confirms it, because otherwise another
     /// attempt would have to produce the whole file again. [`Attempt::run`] drops this future when the attempt loses
     /// its lease.
-    pub(super) async fn report_completion(&self, file: &FileInfo, completed_at: Timestamp) {
+    pub(super) async fn report_completion(&self, file: &FileInfo, completed_at: Timestamp) -> Result<(), JobError> {
         let result = OutcomeResult::Completed { attempt: self.number, file: file.clone(), completed_at };
-        while let Err(e) = self.publish_outcome("completed", result.clone()).await {
-            warn!(error = %e, "failed to report an outcome; the report is repeated");
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
+        let publish = || async { Ok(self.publish_outcome("completed", result.clone()).await?) };
+        self.repeat(WaitingFor::Messaging, None, publish).await
     }
 
-    /// Stores the job as a dead letter, and reports that the export failed. After the report the export has ended, and
-    /// no later attempt could store the dead letter. So the dead letter comes first. If either step fails, the job is
-    /// retried.
+    /// Stores the job as a dead letter, and reports that the export failed. Repeats both until NATS confirms them, and
+    /// keeps the lease meanwhile. After the report the export has ended, and no later attempt could store the dead
+    /// letter. So the dead letter comes first.
+    ///
+    /// # Errors
+    /// The reason why the attempt must stop before NATS has confirmed the report.
     pub(in crate::worker) async fn report_failure(
         &self,
+        message: &Message,
         job: &Envelope<Job>,
         error: &JobError,
         problem: Problem,
-    ) -> Result<(), BusError> {
-        self.publish_dead_letter(job, error).await?;
-        self.publish_outcome("failed", OutcomeResult::Failed { attempt: self.number, problem }).await?;
+    ) -> Result<(), JobError> {
+        let report = || async {
+            self.publish_dead_letter(job, error).await?;
+            let result = OutcomeResult::Failed { attempt: self.number, problem: problem.clone() };
+            Ok(self.publish_outcome("failed", result).await?)
+        };
+        let cancellation = self.context.cancellations.register(self.id);
+        tokio::select! {
+            biased;
+            reported = self.repeat(WaitingFor::Messaging, None, report) => reported?,
+            stopped = self.keep_alive(message, cancellation.token()) => return Err(stopped),
+        }
         metrics::counter!("sluice_exporter_dead_letters_total", "reason" => error.label()).increment(1);
         Ok(())
     }

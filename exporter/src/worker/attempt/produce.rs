@@ -7,7 +7,7 @@ use object_store::PutPayload;
 use protocol::{
     ENVELOPE_VERSION,
     delivery::{self, Manifest, Provenance},
-    export::FileInfo,
+    export::{FileInfo, WaitingFor},
     time::Timestamp,
 };
 use tracing::{Instrument, field::Empty, info_span, warn};
@@ -74,8 +74,12 @@ impl Attempt<'_> {
         let limits = PipelineLimits::from(&self.context.config);
         let encoding = plan.format.encoding(&plan.layout, &limits.format)?;
         let counting = self.expect_rows(plan);
-        let opened_at = self.context.clock.now();
-        let opened = plan.dataset.open(&plan.query).instrument(info_span!("dataset.open")).await?;
+        let open = || async {
+            let began_at = self.context.clock.now();
+            let opened = plan.dataset.open(&plan.query).instrument(info_span!("dataset.open")).await?;
+            Ok((opened, began_at))
+        };
+        let (opened, opened_at) = self.outlast(WaitingFor::Source, open).await?;
         // prefer the time that the source reports: opening may have waited for a connection
         let snapshot_at = Timestamp::from(opened.snapshot_at.unwrap_or(opened_at));
         let pipeline = Pipeline {
@@ -111,12 +115,17 @@ impl Attempt<'_> {
         }
     }
 
-    /// Uploads an object in a separate task, which continues after the attempt has stopped. [`Attempt::discard`] waits
-    /// for these tasks, so that it can delete every object.
+    /// Uploads an object, and repeats the upload during an outage of the file store. Each upload is a separate task,
+    /// which continues after the attempt has stopped. [`Attempt::discard`] waits for these tasks, so that it can delete
+    /// every object.
     pub(super) async fn upload(&self, path: String, payload: PutPayload) -> Result<(), JobError> {
-        let store = self.context.store.clone();
-        let put = async move { store.put(&path, payload).await };
-        Ok(self.uploads.spawn(put.in_current_span()).await??)
+        let upload = || {
+            let (store, path, payload) = (self.context.store.clone(), path.clone(), payload.clone());
+            let put = async move { store.put(&path, payload).await };
+            let task = self.uploads.spawn(put.in_current_span());
+            async move { Ok(task.await??) }
+        };
+        self.outlast(WaitingFor::Storage, upload).await
     }
 }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use entity::{segment, transition};
 use protocol::{
     delivery::{self, Segment, SegmentWritten},
+    export::WaitingFor,
     subject,
 };
 use sea_orm::TransactionTrait;
@@ -23,15 +24,7 @@ impl SegmentSink for Attempt<'_> {
         let span = info_span!("segment.put", segment.index = segment.index, segment.bytes = segment.size);
         self.upload(path, chunks.into_iter().collect()).instrument(span).await?;
 
-        let now = context.clock.now();
-        let lease = context.config.lease_duration.get();
-        let progress = self.meter.progress();
-        let transaction = context.db.begin().await.map_err(entity::StoreError::from)?;
-        if !transition::heartbeat(&transaction, self.id, self.number, &progress, now, lease).await? {
-            return Err(JobError::Fenced);
-        }
-        segment::insert(&transaction, self.id, self.number, segment).await?;
-        transaction.commit().await.map_err(entity::StoreError::from)?;
+        self.outlast(WaitingFor::Database, || self.record(segment)).await?;
 
         metrics::counter!("sluice_exporter_bytes_total").increment(segment.size);
         metrics::counter!("sluice_exporter_rows_total").increment(segment.rows);
@@ -41,6 +34,23 @@ impl SegmentSink for Attempt<'_> {
             // a lost announcement only delays readers, because gateways also poll for segments
             warn!(export.id = %self.id, error = %e, "failed to announce a segment");
         }
+        Ok(())
+    }
+}
+
+impl Attempt<'_> {
+    /// Inserts the row of a stored segment and renews the lease, in one transaction.
+    async fn record(&self, segment: &Segment) -> Result<(), JobError> {
+        let context = self.context;
+        let now = context.clock.now();
+        let lease = context.config.lease_duration.get();
+        let progress = self.meter.progress();
+        let transaction = context.db.begin().await.map_err(entity::StoreError::from)?;
+        if !transition::heartbeat(&transaction, self.id, self.number, &progress, now, lease).await? {
+            return Err(JobError::Fenced);
+        }
+        segment::insert(&transaction, self.id, self.number, segment).await?;
+        transaction.commit().await.map_err(entity::StoreError::from)?;
         Ok(())
     }
 }

@@ -25,7 +25,8 @@ const MAX_JOB: u64 = 16 << 20;
 const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether this process runs one export for a parent process.
-pub(crate) fn is_child() -> bool {
+#[must_use]
+pub fn is_own_process() -> bool {
     env::var_os(VARIABLE).is_some()
 }
 

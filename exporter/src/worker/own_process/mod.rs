@@ -16,7 +16,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::child::{Parent, is_child};
+pub(crate) use self::child::Parent;
+pub use self::child::is_own_process;
 pub(super) use self::parent::handle;
 
 /// The environment variable that makes an exporter run one export for its parent process, and then stop.

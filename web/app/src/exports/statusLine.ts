@@ -2,10 +2,13 @@ import { hasEnded } from "@sluice/client";
 import type { MeasuredExport } from "../live/mergeExport.js";
 import { strings } from "../strings.js";
 
-/** Returns the known numbers of an export in one line: rows, bytes, throughput, time left, or queue position. */
+/**
+ * Returns the known numbers of an export in one line: rows, bytes, throughput, time left, or queue position. A running
+ * export that waits for a part of the installation says so first.
+ */
 export function statusLine(item: MeasuredExport): string {
   const text = strings.exports;
-  const { rows, rows_total, bytes, queue_position, eta_ms } = item.progress;
+  const { rows, rows_total, bytes, queue_position, eta_ms, waiting_for } = item.progress;
   if (item.status === "completed" && item.file) {
     return join([text.rowsOf(item.file.rows, null), text.bytes(item.file.size)]);
   }
@@ -15,6 +18,9 @@ export function statusLine(item: MeasuredExport): string {
   const eta = eta_ms == null ? undefined : text.eta(eta_ms);
   if (item.status !== "running") {
     return join([queue_position == null ? text.preparing : text.queued(queue_position), eta]);
+  }
+  if (waiting_for != null) {
+    return join([text.waitingFor[waiting_for], text.rowsOf(rows, rows_total ?? null), text.bytes(bytes)]);
   }
   return join([
     text.rowsOf(rows, rows_total ?? null),

@@ -1,0 +1,100 @@
+//! Waits for a part of the installation, such as the file store, while the part is unavailable or full. Meanwhile the
+//! attempt keeps its lease, and the owner of the export sees what it waits for.
+
+use std::{future::Future, sync::atomic::Ordering, time::Duration};
+
+use platform::backoff::{Backoff, Schedule};
+use protocol::export::WaitingFor;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use super::Attempt;
+use crate::{error::JobError, progress::Meter};
+
+/// The pauses between two tries of a step.
+const PAUSES: Schedule = Schedule::new(Duration::from_millis(250), Duration::from_secs(10));
+/// The time without an answer after which a step counts as waiting, before its error is known. A client of S3 repeats a
+/// request for minutes before it reports an error.
+const NOTICE_AFTER: Duration = Duration::from_secs(3);
+
+impl Attempt<'_> {
+    /// Repeats a step while it fails by an outage of `part`, for at most `exporter.outage_timeout`.
+    ///
+    /// # Errors
+    /// The error of the step, if the error is no outage of `part`, or if the outage lasted for too long.
+    pub(super) async fn outlast<T, F>(&self, part: WaitingFor, step: impl FnMut() -> F) -> Result<T, JobError>
+    where
+        F: Future<Output = Result<T, JobError>> + Send,
+    {
+        self.repeat(part, Some(self.context.config.outage_timeout.get()), step).await
+    }
+
+    /// Repeats a step while it fails by an outage of `part`. With a `limit`, the step must succeed within this time.
+    ///
+    /// # Errors
+    /// As [`Self::outlast`].
+    pub(super) async fn repeat<T, F>(
+        &self,
+        part: WaitingFor,
+        limit: Option<Duration>,
+        mut step: impl FnMut() -> F,
+    ) -> Result<T, JobError>
+    where
+        F: Future<Output = Result<T, JobError>> + Send,
+    {
+        let began = Instant::now();
+        let mut backoff = Backoff::from(PAUSES);
+        let mut waiting = None;
+        loop {
+            let mut running = std::pin::pin!(step());
+            let result = match timeout(NOTICE_AFTER, running.as_mut()).await {
+                Ok(result) => result,
+                Err(_) => {
+                    waiting.get_or_insert_with(|| Waiting::begin(&self.meter, part));
+                    running.await
+                }
+            };
+            let error = match result {
+                Err(error) if error.outage() == Some(part) => error,
+                result => {
+                    if waiting.is_some() {
+                        let waited_ms = began.elapsed().as_millis() as u64;
+                        info!(export.id = %self.id, outage.part = part.as_str(), waited_ms, "an export continues");
+                    }
+                    return result;
+                }
+            };
+            let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                self.gave_up.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
+            if backoff.failures() == 0 {
+                warn!(export.id = %self.id, outage.part = part.as_str(), %error, "an export waits for an outage to end");
+            }
+            waiting.get_or_insert_with(|| Waiting::begin(&self.meter, part));
+            sleep(backoff.next_pause().min(left.unwrap_or(Duration::MAX))).await;
+        }
+    }
+}
+
+/// A wait for a part of the installation, which progress reports and a gauge show. Dropping this value ends the wait.
+pub(super) struct Waiting<'a> {
+    meter: &'a Meter,
+    part: WaitingFor,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn begin(meter: &'a Meter, part: WaitingFor) -> Self {
+        meter.set_waiting(part, true);
+        metrics::gauge!("sluice_exporter_waiting", "part" => part.as_str()).increment(1);
+        Self { meter, part }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.meter.set_waiting(self.part, false);
+        metrics::gauge!("sluice_exporter_waiting", "part" => self.part.as_str()).decrement(1);
+    }
+}
