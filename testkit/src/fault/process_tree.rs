@@ -9,9 +9,10 @@ use nix::{
 
 /// Sends SIGKILL to a process and its descendants. A process that has ended already is no error.
 pub fn kill_tree(pid: u32) {
-    // a stopped parent can't start further children
-    signal_tree(pid, Signal::SIGSTOP);
-    signal_tree(pid, Signal::SIGKILL);
+    // the children of a dead process can no longer be found
+    for process in signal_tree(pid, Signal::SIGSTOP) {
+        send(process, Signal::SIGKILL);
+    }
 }
 
 /// Sends SIGSTOP to a process and its descendants, which pauses them until [`resume_tree`].
@@ -24,13 +25,20 @@ pub fn resume_tree(pid: u32) {
     signal_tree(pid, Signal::SIGCONT);
 }
 
-/// Signals the process before its children, so that a stopped parent starts no child that the walk misses.
-fn signal_tree(pid: u32, signal: Signal) {
+/// Signals the process before its children, so that a stopped parent starts no child that the walk misses. Returns all
+/// processes of the tree.
+fn signal_tree(pid: u32, signal: Signal) -> Vec<u32> {
+    send(pid, signal);
+    let mut tree = vec![pid];
+    for child in children(pid) {
+        tree.extend(signal_tree(child, signal));
+    }
+    tree
+}
+
+fn send(pid: u32, signal: Signal) {
     if let Err(e) = signal::kill(Pid::from_raw(pid.cast_signed()), signal) {
         tracing::debug!(process.pid = pid, error = %e, "a process ended before a signal");
-    }
-    for child in children(pid) {
-        signal_tree(child, signal);
     }
 }
 

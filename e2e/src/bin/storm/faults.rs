@@ -196,12 +196,26 @@ impl Lane {
         while self.pause(DISK_PAUSE).await {
             let disk = disks[self.rng.random_range(0..disks.len())].clone();
             let time = self.millis(FULL_FOR);
+            let is_nats = disk.name == "nats";
             self.journal.fault(Fault::FullDisk, disk.name, &format!("for {} ms", time.as_millis()));
             // writing to the disk blocks a thread
             let stop = self.stop.clone();
             let filling = tokio::task::spawn_blocking(move || disk.fill(time, || *stop.borrow()));
             filling.await.expect("a disk can be filled");
             self.journal.note("the disk is free");
+            if is_nats {
+                self.restart_nats().await;
+            }
+        }
+    }
+
+    /// Restarts NATS after its disk was full, as a liveness probe does: a stream whose write failed stays shut until then.
+    async fn restart_nats(&self) {
+        for target in self.targets.iter().filter(|target| target.kind == "nats") {
+            let mut unit = target.unit.lock().await;
+            unit.kill();
+            self.journal.note("restarting nats");
+            unit.start().await;
         }
     }
 
@@ -237,5 +251,18 @@ impl Lane {
             }
             line.proxy.restore();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_fault_has_a_name_that_the_command_line_takes() {
+        for (fault, name) in Fault::NAMES {
+            assert_eq!((fault.to_string().as_str(), name.parse()), (name, Ok(fault)));
+        }
+        assert!("rain".parse::<Fault>().unwrap_err().contains("rain"));
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Violation {
 }
 
 /// A removal that a person asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Removal {
     None,
     /// A cancellation or a deletion was sent; whether it had an effect is open.
@@ -139,6 +139,13 @@ impl Journal {
 
     pub(crate) fn set_removal(&self, number: usize, removal: Removal) {
         lock(&self.records)[number].removal = removal;
+    }
+
+    /// The last removal of an export, by any request that created or joined it.
+    pub(crate) fn removal_of(&self, id: ExportId) -> Removal {
+        let records = lock(&self.records);
+        let of_export = records.iter().filter(|record| record.id == Some(id));
+        of_export.map(|record| record.removal).max().unwrap_or(Removal::None)
     }
 
     /// Records the export that a request created or joined. Another export than before is a violation.

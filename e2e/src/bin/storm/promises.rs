@@ -61,11 +61,14 @@ async fn check_export(site: &Site, number: usize, deadline: Instant) -> Option<E
     let broken = |promise, detail: String| site.journal.violated(promise, before.id, detail);
     // the same key again must name the same export, which the journal checks
     let Some(id) = site.create(number, deadline).await.map(|export| export.id) else {
-        broken("none lost", format!("no answer to {before:?}"));
+        broken("requests are accepted again", format!("{before:?}"));
         return None;
     };
     let record = site.journal.record(number);
-    let export = match site.ended(&record.person, id, deadline).await {
+    // a deletion is acknowledged before it happens
+    let is_deleted = site.journal.removal_of(id) == Removal::Deleted;
+    let is_reached = |status: Status| if is_deleted { status == Status::Expired } else { !status.is_unfinished() };
+    let export = match site.reached(&record.person, id, deadline, is_reached).await {
         Ok(export) if export.status.is_unfinished() => {
             let progress = (export.status, export.attempt, &export.progress);
             site.journal.violated("none stuck", Some(id), format!("{progress:?}"));
@@ -78,7 +81,8 @@ async fn check_export(site: &Site, number: usize, deadline: Instant) -> Option<E
         }
     };
     check_status(site, &record, &export);
-    if export.status == Status::Completed {
+    // a file whose removal was asked for may go at any moment
+    if export.status == Status::Completed && site.journal.removal_of(id) == Removal::None {
         let end = download::run(site, &record, None, deadline + SETTLE_TIMEOUT).await;
         if end != End::Sealed {
             site.journal.violated("each completed file can be read", Some(id), format!("{end:?}"));
@@ -90,7 +94,7 @@ async fn check_export(site: &Site, number: usize, deadline: Instant) -> Option<E
 fn check_status(site: &Site, record: &Record, export: &Export) {
     let variant = &site.variants[record.variant];
     let broken = |promise, detail: String| site.journal.violated(promise, Some(export.id), detail);
-    match (export.status, record.removal) {
+    match (export.status, site.journal.removal_of(export.id)) {
         (Status::Failed, _) => broken("none failed", format!("{:?}, attempt {}", export.problem, export.attempt)),
         (Status::Canceled | Status::Expired, Removal::None) => {
             broken("none removed unasked", format!("{} {:?}", export.status, export.problem));
@@ -121,6 +125,7 @@ async fn check_tables(site: &Site, db: &DatabaseConnection, exports: &HashMap<Ex
         }
         if let Some(export) = exports.get(&id)
             && export.status.as_str() != row.status
+            && journal.removal_of(id) == Removal::None
         {
             journal.violated(
                 "none changes after its end",

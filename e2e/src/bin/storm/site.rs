@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use protocol::{
-    export::Export,
+    export::{Export, Status},
     id::ExportId,
     problem::{Problem, Slug},
 };
@@ -142,11 +142,22 @@ impl Site {
 
     /// Waits until an export has ended. Returns its last known state, or the last answer without one.
     pub(crate) async fn ended(&self, person: &str, id: ExportId, deadline: Instant) -> Result<Export, String> {
+        self.reached(person, id, deadline, |status| !status.is_unfinished()).await
+    }
+
+    /// Waits until the status of an export is one of those, as [`Site::ended`] does.
+    pub(crate) async fn reached(
+        &self,
+        person: &str,
+        id: ExportId,
+        deadline: Instant,
+        is_reached: impl Fn(Status) -> bool,
+    ) -> Result<Export, String> {
         let mut last = Err("no answer".to_owned());
         loop {
             let get = self.request(Method::GET, &format!("/v1/exports/{id}"), person);
             match self.send(get).await {
-                Answer::Export(export) if !export.status.is_unfinished() => return Ok(*export),
+                Answer::Export(export) if is_reached(export.status) => return Ok(*export),
                 Answer::Export(export) => last = Ok(*export),
                 other => {
                     self.count("read", &other);
