@@ -49,6 +49,10 @@ async fn sweep(world: &World) -> Result<(), String> {
 async fn compare(world: &World, site: &Site, db: &DatabaseConnection) -> Result<(), String> {
     let rows = export::Entity::find().all(db).await.map_err(|e| e.to_string())?;
     let segments = segment::Entity::find().all(db).await.map_err(|e| e.to_string())?;
+    // an export that is stuck is reported as stuck, and may have any objects
+    let is_unfinished = |row: &&export::Model| row.status.parse().is_ok_and(|status: Status| status.is_unfinished());
+    let unfinished: Vec<_> = rows.iter().filter(is_unfinished).map(|row| row.id.to_string()).collect();
+    let is_of_ended = |path: &String| !unfinished.iter().any(|id| path.contains(id));
     let files: BTreeSet<_> =
         rows.iter().filter(|row| row.status == Status::Completed.as_str()).map(|row| (row.id, row.attempt)).collect();
     let attempts = files.iter().map(|(id, attempt)| (ExportId(*id), attempt.unsigned_abs()));
@@ -73,9 +77,12 @@ async fn compare(world: &World, site: &Site, db: &DatabaseConnection) -> Result<
         }
     };
     for (what, paths) in [
-        ("objects that no export needs", stored.difference(&needed).cloned().collect::<Vec<_>>()),
+        (
+            "objects that no export needs",
+            stored.difference(&needed).filter(|path| is_of_ended(path)).cloned().collect::<Vec<_>>(),
+        ),
         ("objects that are missing", needed.difference(&stored).cloned().collect()),
-        ("rows of segments that no export needs", unused_rows.into_iter().collect()),
+        ("rows of segments that no export needs", unused_rows.into_iter().filter(is_of_ended).collect()),
     ] {
         if !paths.is_empty() {
             let shown = paths[..paths.len().min(MAX_SHOWN)].join(", ");
