@@ -17,7 +17,8 @@ use crate::{
     clocks,
     disks::Disk,
     journal::Journal,
-    world::{Line, Target, Unit, World},
+    unit::Unit,
+    world::{Line, Target, World},
 };
 
 /// The pause before a killed process starts again, in milliseconds.
@@ -28,9 +29,9 @@ const FROZEN_FOR: Range<u64> = 1_000..20_000;
 const FULL_FOR: Range<u64> = 2_000..30_000;
 /// How long a line refuses or stalls, in milliseconds.
 const CUT_FOR: Range<u64> = 500..8_000;
-/// The pauses between two faults of a lane, in milliseconds: 27 kills, 6 frozen processes, 2 full disks, 3 wrong clocks and
-/// 9 cut lines a minute.
-const KILL_PAUSE: Range<u64> = 800..3_600;
+/// The pauses between two faults of a lane, in milliseconds. With the length of the faults, they give about 28 kills, 2 to 3
+/// frozen processes, 2 full disks, 3 wrong clocks and 5 cut lines a minute.
+const KILL_PAUSE: Range<u64> = 600..3_200;
 const FREEZE_PAUSE: Range<u64> = 5_000..15_000;
 const DISK_PAUSE: Range<u64> = 5_000..25_000;
 const CLOCK_PAUSE: Range<u64> = 3_000..10_000;

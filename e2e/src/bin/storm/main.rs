@@ -18,6 +18,7 @@ mod requests;
 mod site;
 mod store_check;
 mod stream;
+mod unit;
 mod world;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};

@@ -1,13 +1,12 @@
 //! The servers and services of the storm, each of which can be killed, frozen and started again.
 
-use std::{fs::OpenOptions, io::Write, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use e2e::{DataDirs, Fleet, Plan, Setting};
 use platform::config::{DatabaseConfig, StoreConfig};
 use tempfile::TempDir;
 use testkit::{
-    db::Postgres,
-    fault::{Launch, Process, Proxy, free_port, pause_tree, resume_tree},
+    fault::{Proxy, free_port},
     s3::{Bucket, S3Server},
     token::Issuer,
 };
@@ -19,6 +18,7 @@ use crate::{
     disks::{self, Disk},
     faults::Fault,
     journal::Journal,
+    unit::{Service, Unit},
 };
 
 const GATEWAYS: usize = 2;
@@ -26,24 +26,6 @@ const EXPORTERS: usize = 3;
 const NOTIFIERS: usize = 2;
 /// The time for all servers and services to run and be ready after the last fault.
 const CALM_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// A process of a service.
-pub(crate) struct Service {
-    name: String,
-    command: &'static str,
-    settings: Vec<Setting>,
-    process: Option<Process>,
-    logs: PathBuf,
-}
-
-/// A server or a service.
-pub(crate) enum Unit {
-    Service(Service),
-    /// NATS, as a part of the fleet that owns its folder.
-    Nats(Box<Fleet>),
-    Postgres(Postgres),
-    S3(S3Server),
-}
 
 /// A unit with its name. A fault holds its lock, so that one fault at a time happens to it.
 #[derive(Clone)]
@@ -171,7 +153,7 @@ impl World {
                     clock
                 });
                 let logs = self.journal.logs().join(format!("{name}.log"));
-                let service = Service { name: name.clone(), command, settings, process: None, logs };
+                let service = Service::new(name.clone(), command, settings, logs);
                 self.add(&name, command, Unit::Service(service), clock);
             }
         }
@@ -250,11 +232,7 @@ impl World {
     /// Writes the logs of the running services to their files.
     pub(crate) async fn save_logs(&self) {
         for target in &self.targets {
-            if let Unit::Service(service) = &*target.unit.lock().await
-                && let Some(process) = &service.process
-            {
-                service.save_log(process);
-            }
+            target.unit.lock().await.save_log();
         }
     }
 
@@ -268,104 +246,5 @@ impl World {
             counts.left_out.insert(Fault::WrongClock, "libfaketime is not installed".to_owned());
         }
         counts.left_out.extend(options.without.iter().map(|fault| (*fault, "as asked".to_owned())));
-    }
-}
-
-impl Unit {
-    /// Sends SIGKILL, to all processes of a server.
-    pub(crate) fn kill(&mut self) {
-        match self {
-            Self::Service(service) => {
-                if let Some(mut process) = service.process.take() {
-                    if process.exit_status().is_none() {
-                        process.kill();
-                    }
-                    service.save_log(&process);
-                }
-            }
-            Self::Nats(fleet) => fleet.nats.kill(),
-            Self::Postgres(postgres) => postgres.kill(),
-            Self::S3(server) => server.kill(),
-        }
-    }
-
-    /// Starts the unit, if it does not run. A server may end again, for example on a full disk.
-    pub(crate) async fn start(&mut self) {
-        if self.is_running() {
-            return;
-        }
-        let started = match self {
-            Self::Service(service) => {
-                if let Some(ended) = service.process.take() {
-                    service.save_log(&ended);
-                }
-                let launch = Launch::sluice([service.command]);
-                service.process = Some(launch.envs(service.settings.iter().cloned()).spawn());
-                true
-            }
-            Self::Nats(fleet) => {
-                fleet.nats.kill();
-                fleet.nats.try_restart().await
-            }
-            Self::Postgres(postgres) => {
-                postgres.kill();
-                postgres.try_restart().await
-            }
-            Self::S3(server) => {
-                server.kill();
-                server.try_restart().await
-            }
-        };
-        if !started {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    }
-
-    pub(crate) fn is_running(&mut self) -> bool {
-        match self {
-            Self::Service(service) => service.process.as_mut().is_some_and(|process| process.exit_status().is_none()),
-            Self::Nats(fleet) => fleet.nats.is_running(),
-            Self::Postgres(postgres) => postgres.is_running(),
-            Self::S3(server) => server.is_running(),
-        }
-    }
-
-    /// Stops all threads, until [`Unit::resume`].
-    pub(crate) fn pause(&self) {
-        if let Some(pid) = self.pid() {
-            pause_tree(pid);
-        }
-    }
-
-    pub(crate) fn resume(&self) {
-        if let Some(pid) = self.pid() {
-            resume_tree(pid);
-        }
-    }
-
-    fn pid(&self) -> Option<u32> {
-        match self {
-            Self::Service(service) => service.process.as_ref().map(Process::pid),
-            Self::Nats(fleet) => fleet.nats.pid(),
-            Self::Postgres(postgres) => postgres.pid(),
-            Self::S3(server) => server.pid(),
-        }
-    }
-
-    fn last_line(&self) -> String {
-        let Self::Service(service) = self else { return String::new() };
-        let log = service.process.as_ref().map(Process::stderr).unwrap_or_default();
-        log.lines().last().unwrap_or_default().to_owned()
-    }
-}
-
-impl Service {
-    /// Appends the log of the process to the file of the service.
-    fn save_log(&self, process: &Process) {
-        let opened = OpenOptions::new().create(true).append(true).open(&self.logs);
-        let text = format!("--- {} {}\n{}", self.name, process.pid(), process.stderr());
-        if let Err(e) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
-            eprintln!("can't write {}: {e}", self.logs.display());
-        }
     }
 }
