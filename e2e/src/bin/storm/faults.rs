@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn each_kind_of_fault_has_a_name_that_the_command_line_takes() {
         for (fault, name) in Fault::NAMES {
-            assert_eq!((fault.to_string().as_str(), name.parse()), (name, Ok(fault)));
+            assert_eq!((fault.to_string().as_str(), name.parse::<Fault>()), (name, Ok(fault)));
         }
         assert!("rain".parse::<Fault>().unwrap_err().contains("rain"));
     }
