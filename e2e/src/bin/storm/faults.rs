@@ -36,8 +36,6 @@ const FREEZE_PAUSE: Range<u64> = 5_000..15_000;
 const DISK_PAUSE: Range<u64> = 5_000..25_000;
 const CLOCK_PAUSE: Range<u64> = 3_000..10_000;
 const CUT_PAUSE: Range<u64> = 3_000..10_000;
-/// The time between two looks for processes that ended by themselves.
-const SUPERVISE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,7 +121,6 @@ pub(crate) fn start(world: &World, options: &Options, journal: &Arc<Journal>) ->
     if wanted(Fault::CutLine) {
         lanes.spawn(lane(5).cut(world.lines.clone()));
     }
-    lanes.spawn(lane(0).supervise());
     Faults { stop, lanes }
 }
 
@@ -141,13 +138,6 @@ impl Lane {
     async fn pause(&mut self, range: Range<u64>) -> bool {
         let time = self.millis(range);
         self.wait(time).await
-    }
-
-    /// Starts again what ended by itself.
-    async fn supervise(mut self) {
-        while self.wait(SUPERVISE_INTERVAL).await {
-            World::supervise(&self.targets, &self.journal).await;
-        }
     }
 
     /// A random target without a fault; None if the chosen one has one. Services are chosen twice as often as servers.

@@ -58,6 +58,7 @@ async fn storm(options: &Options, mounts: bool) -> ExitCode {
     let (stop, stopping) = watch::channel(false);
     let site = Arc::new(Site::new(&world, variants, Arc::clone(&journal), stopping));
 
+    let supervisor = world.supervise();
     let progress = tokio::spawn(print_progress(Arc::clone(&journal)));
     let load = load::start(&site, options.seed);
     let faults = faults::start(&world, options, &journal);
@@ -69,6 +70,7 @@ async fn storm(options: &Options, mounts: bool) -> ExitCode {
     load.join_all().await;
     promises::check(&world, &site).await;
     progress.abort();
+    supervisor.abort();
 
     world.save_logs().await;
     let broken = report::print(&journal, options);

@@ -10,7 +10,7 @@ use testkit::{
     s3::{Bucket, S3Server},
     token::Issuer,
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{sync::Mutex, task::JoinHandle, time::Instant};
 
 use crate::{
     args::{Backend, Options},
@@ -24,6 +24,8 @@ use crate::{
 const GATEWAYS: usize = 2;
 const EXPORTERS: usize = 3;
 const NOTIFIERS: usize = 2;
+/// The time between two looks for processes that ended by themselves.
+const SUPERVISE_INTERVAL: Duration = Duration::from_millis(500);
 /// The time for all servers and services to run and be ready after the last fault.
 const CALM_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -215,18 +217,15 @@ impl World {
         }
     }
 
-    /// Starts what ended by itself. Returns the names of what did.
-    pub(crate) async fn supervise(targets: &[Target], journal: &Journal) {
-        for target in targets {
-            // a target under a fault is started by the fault
-            let Ok(mut unit) = target.unit.try_lock() else { continue };
-            if !unit.is_running() {
-                let last = unit.last_line();
-                journal.note(&format!("{} ended by itself: {last}", target.name));
-                *journal.counts().ended.entry(target.kind.to_owned()).or_default() += 1;
-                unit.start().await;
+    /// Starts again what ends by itself, until the task is aborted.
+    pub(crate) fn supervise(&self) -> JoinHandle<()> {
+        let (targets, journal) = (self.targets.clone(), Arc::clone(&self.journal));
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SUPERVISE_INTERVAL).await;
+                start_ended(&targets, &journal).await;
             }
-        }
+        })
     }
 
     /// Writes the logs of the running services to their files.
@@ -246,5 +245,17 @@ impl World {
             counts.left_out.insert(Fault::WrongClock, "libfaketime is not installed".to_owned());
         }
         counts.left_out.extend(options.without.iter().map(|fault| (*fault, "as asked".to_owned())));
+    }
+}
+
+async fn start_ended(targets: &[Target], journal: &Journal) {
+    for target in targets {
+        // a target under a fault is started by the fault
+        let Ok(mut unit) = target.unit.try_lock() else { continue };
+        if !unit.is_running() {
+            journal.note(&format!("{} ended by itself: {}", target.name, unit.last_line()));
+            *journal.counts().ended.entry(target.kind.to_owned()).or_default() += 1;
+            unit.start().await;
+        }
     }
 }
