@@ -57,6 +57,17 @@ pub struct Plan {
     pub datasets: Datasets,
     /// The file store; None creates a folder.
     pub store: Option<StoreConfig>,
+    /// Folders of the data of NATS and of the database, which survives a kill of its server. None creates folders, and a
+    /// PostgreSQL server that other tests of the process share.
+    pub data_dirs: Option<DataDirs>,
+}
+
+/// Folders of the data of servers.
+pub struct DataDirs {
+    /// The folder of the streams of NATS.
+    pub nats: PathBuf,
+    /// The folder of the database.
+    pub database: PathBuf,
 }
 
 impl Default for Plan {
@@ -71,6 +82,7 @@ impl Default for Plan {
             settings: vec![],
             datasets: Datasets::Demo,
             store: None,
+            data_dirs: None,
         }
     }
 }
@@ -97,8 +109,10 @@ pub struct Fleet {
     nats_users: bool,
     /// Settings of the processes of each service.
     service_env: [(&'static str, Vec<Setting>); 3],
-    issuer: Issuer,
-    _postgres: Option<Postgres>,
+    /// The issuer of the tokens that the gateways accept.
+    pub issuer: Issuer,
+    /// The PostgreSQL server, if the plan has one.
+    pub postgres: Option<Postgres>,
     _demo_dir: TempDir,
 }
 
@@ -123,17 +137,21 @@ impl Fleet {
     /// When a server or a process does not start.
     pub async fn start_with(plan: Plan, settings_of: impl Fn(&str) -> Vec<Setting>) -> Self {
         let nats_users = plan.nats_users || plan.nats_cluster;
-        let nats = match (plan.nats_cluster, plan.nats_users) {
-            (true, _) => NatsServer::start_as_cluster().await,
-            (false, true) => NatsServer::start_with_ops_config().await,
-            (false, false) => NatsServer::start().await,
+        let nats = match (&plan.data_dirs, plan.nats_cluster, plan.nats_users) {
+            (_, true, _) => NatsServer::start_as_cluster().await,
+            (_, false, true) => NatsServer::start_with_ops_config().await,
+            (None, false, false) => NatsServer::start().await,
+            (Some(dirs), false, false) => NatsServer::start_in(&dirs.nats).await,
         };
-        let (postgres, database) = if plan.postgres {
-            let postgres = Postgres::start().await;
-            let database = postgres.database().await;
-            (Some(postgres), database)
-        } else {
-            (None, testkit::db::sqlite().await)
+        let postgres = match (plan.postgres, &plan.data_dirs) {
+            (true, None) => Some(Postgres::start().await),
+            (true, Some(dirs)) => Some(Postgres::start_in(&dirs.database).await),
+            (false, _) => None,
+        };
+        let database = match (&postgres, &plan.data_dirs) {
+            (Some(postgres), _) => postgres.database().await,
+            (None, Some(dirs)) => testkit::db::sqlite_in(&dirs.database).await,
+            (None, None) => testkit::db::sqlite().await,
         };
         let store = testkit::store::folder();
         let mut env = nats_env(nats.config(), nats_users);
@@ -173,7 +191,7 @@ impl Fleet {
             nats_users,
             service_env: SERVICES.map(|service| (service, settings_of(service))),
             issuer: Issuer::local(SECRET),
-            _postgres: postgres,
+            postgres,
             _demo_dir: demo_dir,
         };
         for _ in 0..plan.notifiers {
@@ -193,12 +211,12 @@ impl Fleet {
 
     /// Starts one more notifier.
     pub fn add_notifier(&mut self) {
-        self.notifiers.push(self.launch("notifier").envs(self.store_env.iter().cloned()).spawn());
+        self.notifiers.push(self.launch("notifier").spawn());
     }
 
     /// Starts one more exporter.
     pub fn add_exporter(&mut self) {
-        self.exporters.push(self.launch("exporter").envs(self.store_env.iter().cloned()).spawn());
+        self.exporters.push(self.launch("exporter").spawn());
     }
 
     /// Starts one more gateway.
@@ -271,9 +289,16 @@ impl Fleet {
     }
 
     fn launch(&self, service: &str) -> Launch {
+        Launch::sluice([service]).envs(self.settings_of(service))
+    }
+
+    /// The settings of a service. A gateway has no access to the file store.
+    #[must_use]
+    pub fn settings_of(&self, service: &str) -> Vec<Setting> {
+        let store = if service == "gateway" { vec![] } else { self.store_env.clone() };
         let own =
             self.service_env.iter().filter(|(name, _)| *name == service).flat_map(|(_, settings)| settings.clone());
-        Launch::sluice([service]).envs(self.env.iter().cloned()).envs(own).envs(self.nats_user(service))
+        [self.env.clone(), own.collect(), self.nats_user(service), store].concat()
     }
 
     /// The settings of a process that connects to NATS as this user; empty when NATS has one user.

@@ -12,7 +12,7 @@ pub mod source_database;
 
 pub use catalog_file::CatalogFile;
 pub use export_pause::ExportPause;
-pub use fleet::{Datasets, Fleet, Plan, Setting};
+pub use fleet::{DataDirs, Datasets, Fleet, Plan, Setting};
 pub use load_balancer::LoadBalancer;
 pub use source_database::SourceDatabase;
 

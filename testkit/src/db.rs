@@ -1,5 +1,7 @@
 //! Databases with all migrations applied: a SQLite file, or a database of a real PostgreSQL server.
 
+use std::path::Path;
+
 use migration::{Migrator, MigratorTrait};
 use platform::{config::DatabaseConfig, secret::Secret};
 use sea_orm::DatabaseConnection;
@@ -35,7 +37,15 @@ impl TestDatabase {
 /// # Panics
 /// When the database can't be created.
 pub async fn sqlite() -> TestDatabase {
-    let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
+    sqlite_in(&std::env::temp_dir()).await
+}
+
+/// Creates a SQLite database as [`sqlite`] does, in a new folder below this one.
+///
+/// # Panics
+/// When the database can't be created.
+pub async fn sqlite_in(folder: &Path) -> TestDatabase {
+    let dir = tempfile::tempdir_in(folder).expect("the folder of the database is writable");
     let url = format!("sqlite://{}?mode=rwc", dir.path().join("sluice.db").display());
     TestDatabase::migrated(DatabaseConfig { url: Secret::new(url), ..DatabaseConfig::default() }, Some(dir)).await
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use platform::{config::DatabaseConfig, secret::Secret};
 use sea_orm::{ConnectionTrait, Database};
 use tempfile::TempDir;
 
-use crate::{db::TestDatabase, ports::free_port, server_process::ServerProcess};
+use crate::{db::TestDatabase, fault::kill_tree, ports::free_port, server_process::ServerProcess};
 
 /// The shared server; the weak reference is empty while no test uses the server.
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
@@ -35,11 +35,20 @@ pub struct Postgres {
 }
 
 struct Server {
-    process: Option<ServerProcess>,
+    /// The running process; None while the server is killed.
+    process: Mutex<Option<ServerProcess>>,
     port: u16,
     databases: AtomicU32,
-    _dir: TempDir,
+    /// Further settings, each `name=value`.
+    settings: &'static [&'static str],
+    dir: TempDir,
 }
+
+/// Settings of a server that is never killed: a lost commit is no loss.
+const FAST: [&str; 3] = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+/// Settings of a server whose processes are killed, on a machine that keeps running: a commit is written, but not
+/// synchronised with the disk. The log files stay small.
+const DURABLE: [&str; 4] = ["fsync=off", "min_wal_size=32MB", "max_wal_size=64MB", "wal_recycle=off"];
 
 impl Postgres {
     /// Starts a server, or returns the running server of another test in this process.
@@ -48,9 +57,9 @@ impl Postgres {
     /// When PostgreSQL is not installed or does not start.
     pub async fn start() -> Self {
         let started = tokio::task::spawn_blocking(|| {
-            let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
             shared.upgrade().unwrap_or_else(|| {
-                let server = Arc::new(Server::start());
+                let server = Arc::new(Server::start(&env::temp_dir(), &FAST));
                 *shared = Arc::downgrade(&server);
                 server
             })
@@ -59,6 +68,53 @@ impl Postgres {
             Ok(server) => Self { server },
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         }
+    }
+
+    /// Starts a server whose data is in a new folder below this one, and whose commits survive [`Postgres::kill`].
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed or does not start.
+    pub async fn start_in(folder: &Path) -> Self {
+        let folder = folder.to_owned();
+        match tokio::task::spawn_blocking(move || Server::start(&folder, &DURABLE)).await {
+            Ok(server) => Self { server: Arc::new(server) },
+            Err(e) => std::panic::resume_unwind(e.into_panic()),
+        }
+    }
+
+    /// Kills all processes of the server, as in a crash.
+    pub fn kill(&self) {
+        if let Some(process) = self.server.lock().take() {
+            kill_tree(process.pid());
+        }
+    }
+
+    /// Starts the killed server again, on the same port with the same data. Returns false when the server ends before it
+    /// is ready, for example because its disk is full.
+    pub async fn try_restart(&self) -> bool {
+        let server = Arc::clone(&self.server);
+        match tokio::task::spawn_blocking(move || server.launch()).await {
+            Ok(is_ready) => is_ready,
+            Err(e) => std::panic::resume_unwind(e.into_panic()),
+        }
+    }
+
+    /// The process id of the server's first process; None while it is killed.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server.lock().as_ref().map(ServerProcess::pid)
+    }
+
+    /// Whether the server has not ended.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.server.lock().as_mut().is_some_and(ServerProcess::is_running)
+    }
+
+    /// The address of the server, `host:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.server.port)
     }
 
     /// Creates a database and applies all migrations.
@@ -89,10 +145,10 @@ impl Postgres {
 }
 
 impl Server {
-    fn start() -> Self {
+    fn start(folder: &Path, settings: &'static [&'static str]) -> Self {
         let bin = programs();
         let user = unprivileged();
-        let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
+        let dir = tempfile::tempdir_in(folder).expect("the folder for temporary files is writable");
         if let Some(user) = &user {
             let changed = chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()));
             changed.expect("root may change the owner of a folder");
@@ -102,30 +158,36 @@ impl Server {
         initdb.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"]);
         let created = initdb.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("can't start initdb: {e}"));
         assert!(created.status.success(), "initdb failed:\n{}", String::from_utf8_lossy(&created.stderr));
-        let port = free_port();
-        let mut postgres = as_user(&bin.join("postgres"), user.as_ref());
-        postgres.arg("-D").arg(&data).arg("-p").arg(port.to_string());
-        for setting in [
-            "listen_addresses=127.0.0.1",
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
-            "max_connections=200",
-        ] {
+        let server = Self { process: Mutex::new(None), port: free_port(), databases: AtomicU32::new(0), settings, dir };
+        assert!(server.launch(), "PostgreSQL ended before it was ready");
+        server
+    }
+
+    /// Starts the process, and returns whether it accepts connections.
+    fn launch(&self) -> bool {
+        let mut postgres = as_user(&programs().join("postgres"), unprivileged().as_ref());
+        postgres.arg("-D").arg(self.dir.path().join("data")).arg("-p").arg(self.port.to_string());
+        for setting in ["listen_addresses=127.0.0.1", "max_connections=200"].iter().chain(self.settings) {
             postgres.arg("-c").arg(setting);
         }
         // tests connect over TCP; the path of a Unix socket in a deep folder would be too long
         postgres.args(["-c", "unix_socket_directories="]);
         let ready = |line: &str| line.contains("ready to accept connections").then_some(());
-        let (process, ()) =
-            ServerProcess::start("postgres", &mut postgres, ready).expect("PostgreSQL ended before it was ready");
-        Self { process: Some(process), port, databases: AtomicU32::new(0), _dir: dir }
+        let started = ServerProcess::start("postgres", &mut postgres, ready).map(|(process, ())| process);
+        let is_ready = started.is_some();
+        *self.lock() = started;
+        is_ready
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ServerProcess>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(process) = self.process.take() {
+        let process = self.lock().take();
+        if let Some(process) = process {
             // SIGQUIT skips the checkpoint, which the deleted data does not need
             process.stop(Signal::SIGQUIT, STOP_TIMEOUT);
         }

@@ -2,10 +2,10 @@
 
 use std::{
     env, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -35,6 +35,8 @@ const LOWEST_PORT: u16 = 10_000;
 const PORT_COUNT: u16 = 12_000;
 /// The folder in which SeaweedFS creates some of its sockets. No option changes this folder.
 const SOCKETS_FOLDER: &str = "/tmp";
+/// The name of the file with the access key.
+const KEYS_FILE: &str = "s3.json";
 
 /// An S3 server. Dropping the last clone and the last bucket ends the server.
 #[derive(Clone)]
@@ -49,11 +51,12 @@ pub struct Bucket {
 }
 
 struct Server {
-    _process: ServerProcess,
+    /// The running process; None while the server is killed.
+    process: Mutex<Option<ServerProcess>>,
     first_port: u16,
     buckets: AtomicU32,
-    _dir: TempDir,
-    _sockets: TempDir,
+    dir: TempDir,
+    sockets: TempDir,
 }
 
 impl S3Server {
@@ -65,7 +68,7 @@ impl S3Server {
         let started = tokio::task::spawn_blocking(|| {
             let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
             shared.upgrade().unwrap_or_else(|| {
-                let server = Arc::new(Server::start());
+                let server = Arc::new(Server::start(&env::temp_dir()));
                 *shared = Arc::downgrade(&server);
                 server
             })
@@ -74,6 +77,45 @@ impl S3Server {
             Ok(server) => Self { server },
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         }
+    }
+
+    /// Starts a server whose data is in a new folder below this one.
+    ///
+    /// # Panics
+    /// When SeaweedFS is not installed or does not start.
+    pub async fn start_in(folder: &Path) -> Self {
+        let folder = folder.to_owned();
+        match tokio::task::spawn_blocking(move || Server::start(&folder)).await {
+            Ok(server) => Self { server: Arc::new(server) },
+            Err(e) => std::panic::resume_unwind(e.into_panic()),
+        }
+    }
+
+    /// Kills the server, as in a crash.
+    pub fn kill(&self) {
+        *self.server.lock() = None;
+    }
+
+    /// Starts the killed server again, on the same ports with the same data. Returns false when the server ends before it
+    /// is ready, for example because its disk is full.
+    pub async fn try_restart(&self) -> bool {
+        let server = Arc::clone(&self.server);
+        match tokio::task::spawn_blocking(move || server.launch()).await {
+            Ok(is_ready) => is_ready,
+            Err(e) => std::panic::resume_unwind(e.into_panic()),
+        }
+    }
+
+    /// The process id of the server; None while it is killed.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server.lock().as_ref().map(ServerProcess::pid)
+    }
+
+    /// Whether the server has not ended.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.server.lock().as_mut().is_some_and(ServerProcess::is_running)
     }
 
     /// Creates a bucket and waits until it accepts objects.
@@ -121,40 +163,52 @@ impl Bucket {
 }
 
 impl Server {
-    fn start() -> Self {
-        let program = program();
-        let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
+    fn start(folder: &Path) -> Self {
+        let dir = tempfile::tempdir_in(folder).expect("the folder for temporary files is writable");
         // a socket path has at most about 100 characters, and the folder for temporary files may be deep
         let sockets = tempfile::tempdir_in(SOCKETS_FOLDER).expect("the folder for sockets is writable");
-        let keys = dir.path().join("s3.json");
         let known = serde_json::json!({"identities": [{
             "name": "test",
             "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }]});
-        fs::write(&keys, known.to_string()).expect("a new folder is writable");
+        fs::write(dir.path().join(KEYS_FILE), known.to_string()).expect("a new folder is writable");
+        let mut server = Self { process: Mutex::new(None), first_port: 0, buckets: AtomicU32::new(0), dir, sockets };
         for _ in 0..MAX_ATTEMPTS {
             let Some(first_port) = free_ports() else { continue };
-            let mut weed = Command::new(&program);
-            // SeaweedFS writes its log files to this folder
-            weed.env("TMPDIR", dir.path());
-            weed.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
-            weed.arg(format!("-dir={}", dir.path().display())).arg(format!("-s3.config={}", keys.display()));
-            weed.args(["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=100"]);
-            weed.args(["-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
-            for (part, port) in COMPONENTS.iter().zip(first_port..) {
-                weed.arg(format!("-{part}.port={port}")).arg(format!("-{part}.port.grpc={}", port + GRPC_OFFSET));
-            }
-            for part in ["filer", "s3"] {
-                weed.arg(format!("-{part}.localSocket={}", sockets.path().join(part).display()));
-            }
-            let ready = |line: &str| line.contains("Start Seaweed S3 API Server").then_some(());
-            if let Some((process, ())) = ServerProcess::start("weed", &mut weed, ready) {
-                let buckets = AtomicU32::new(0);
-                return Self { _process: process, first_port, buckets, _dir: dir, _sockets: sockets };
+            server.first_port = first_port;
+            if server.launch() {
+                return server;
             }
         }
         panic!("SeaweedFS ended before it was ready, or found no ports, {MAX_ATTEMPTS} times")
+    }
+
+    /// Starts the process, and returns whether it accepts requests.
+    fn launch(&self) -> bool {
+        let mut weed = Command::new(program());
+        let dir = self.dir.path().display();
+        // SeaweedFS writes its log files to this folder
+        weed.env("TMPDIR", self.dir.path());
+        weed.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
+        weed.arg(format!("-dir={dir}")).arg(format!("-s3.config={dir}/{KEYS_FILE}"));
+        weed.args(["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=100"]);
+        weed.args(["-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
+        for (part, port) in COMPONENTS.iter().zip(self.first_port..) {
+            weed.arg(format!("-{part}.port={port}")).arg(format!("-{part}.port.grpc={}", port + GRPC_OFFSET));
+        }
+        for part in ["filer", "s3"] {
+            weed.arg(format!("-{part}.localSocket={}", self.sockets.path().join(part).display()));
+        }
+        let ready = |line: &str| line.contains("Start Seaweed S3 API Server").then_some(());
+        let started = ServerProcess::start("weed", &mut weed, ready).map(|(process, ())| process);
+        let is_ready = started.is_some();
+        *self.lock() = started;
+        is_ready
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ServerProcess>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn address(&self) -> String {
@@ -164,6 +218,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        *self.lock() = None;
         // the test kills the server, because a graceful stop takes six seconds; the killed server leaves these sockets
         for (part, port) in COMPONENTS.iter().zip(self.first_port + GRPC_OFFSET..) {
             drop(fs::remove_file(format!("{SOCKETS_FOLDER}/seaweedfs-{part}-grpc-{port}.sock")));

@@ -75,6 +75,11 @@ impl ServerProcess {
         self.log.lock().map(|lines| lines.clone()).unwrap_or_default()
     }
 
+    /// Whether the server has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// The process id of the server.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

@@ -19,9 +19,18 @@ cargo xtask: builds, starts, checks and measures Sluice
       Runs what CI checks at each change: format, clippy, Rust tests, doc tests, the page's tests, and a real browser.
       Installs what it needs, or says in one line what is missing.
       --slow         also run the slow tests, which CI runs before each merge
-      --full         also run the slow tests, the heavy tests on millions of rows, the tests under load, the browser over
-                     a slow and jittering network, and `containers`
+      --full         also run the slow tests, the heavy tests on millions of rows, three minutes of `storm`, the tests
+                     under load, the browser over a slow and jittering network, and `containers`
       --under-load   run all tests three times while two other processes keep both cores busy
+
+  cargo xtask storm [--minutes N] [--seed S]
+      Runs two gateways, three exporters and two notifiers under load, half of the time over SQLite and a folder, half over
+      PostgreSQL and S3. Kills and freezes services and servers, fills disks, turns clocks, and cuts lines, all at random.
+      Then checks that no export is lost, doubled, stuck or failed, each byte of each file, the ledger and the store.
+      --minutes N    how long faults happen (default 3)
+      --seed S       the seed of all choices (default a new one, which is printed)
+      --without F    leave out a kind of fault: kill, freeze, full-disk, wrong-clock or cut-line; may be repeated
+      --json         print the numbers of each half as one line of JSON
 
   cargo xtask lint-ops
       Runs the part of `test` that checks containers, NATS, Kubernetes, alerts, workflows, scripts and links.
@@ -56,6 +65,7 @@ pub(crate) enum Task {
     Data(DataOptions),
     Test(TestOptions),
     Bench(BenchOptions),
+    Storm(StormOptions),
     LintOps,
     Containers,
     Loaders,
@@ -86,6 +96,24 @@ pub(crate) struct BenchOptions {
     pub(crate) runs: u32,
 }
 
+#[derive(Debug, PartialEq)]
+pub(crate) struct StormOptions {
+    /// How long faults happen, in both halves together.
+    pub(crate) minutes: u32,
+    /// The seed of all choices; `None` is a new one.
+    pub(crate) seed: Option<u64>,
+    /// Print the numbers as JSON.
+    pub(crate) json: bool,
+    /// The kinds of faults that don't happen.
+    pub(crate) without: Vec<String>,
+}
+
+impl Default for StormOptions {
+    fn default() -> Self {
+        Self { minutes: DEFAULT_STORM_MINUTES, seed: None, json: false, without: vec![] }
+    }
+}
+
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct TestOptions {
     pub(crate) slow: bool,
@@ -95,6 +123,7 @@ pub(crate) struct TestOptions {
 
 const DEFAULT_PORT: u16 = 8080;
 const DEFAULT_RUNS: u32 = 3;
+const DEFAULT_STORM_MINUTES: u32 = 3;
 
 /// Reads the words after `cargo xtask`.
 ///
@@ -117,12 +146,13 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
         "data" => data(&mut parser).map(Task::Data),
         "test" => test(&mut parser).map(Task::Test),
         "bench" => bench(&mut parser).map(Task::Bench),
+        "storm" => storm(&mut parser).map(Task::Storm),
         "lint-ops" => no_options("lint-ops", &mut parser).map(|()| Task::LintOps),
         "containers" => no_options("containers", &mut parser).map(|()| Task::Containers),
         "loaders" => no_options("loaders", &mut parser).map(|()| Task::Loaders),
         "corpora" => folder("corpora", &mut parser).map(Task::Corpora),
         other => Err(format!(
-            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `lint-ops`, `containers`, `corpora`, `loaders`, `data` and `bench` (see --help)"
+            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `storm`, `lint-ops`, `containers`, `corpora`, `loaders`, `data` and `bench` (see --help)"
         )),
     }
 }
@@ -184,6 +214,23 @@ fn bench(parser: &mut Parser) -> Result<BenchOptions, String> {
         }
     }
     Ok(bench)
+}
+
+fn storm(parser: &mut Parser) -> Result<StormOptions, String> {
+    let mut storm = StormOptions::default();
+    while let Some(arg) = parser.next().map_err(describe)? {
+        match arg {
+            Arg::Long("minutes") => {
+                let allowed = |minutes: &u32| (1..=24 * 60).contains(minutes);
+                storm.minutes = value(parser, "--minutes", "a duration: give minutes from 1 to 1440", allowed)?;
+            }
+            Arg::Long("seed") => storm.seed = Some(value(parser, "--seed", "a seed: give a whole number", |_| true)?),
+            Arg::Long("without") => storm.without.push(text(parser, "--without")?),
+            Arg::Long("json") => storm.json = true,
+            other => return Err(unknown("storm", &other)),
+        }
+    }
+    Ok(storm)
 }
 
 fn no_options(command: &str, parser: &mut Parser) -> Result<(), String> {
@@ -287,6 +334,18 @@ mod tests {
         assert_eq!(parsed("bench"), Ok(Task::Bench(BenchOptions { runs: 3 })));
         assert_eq!(parsed("bench --runs=5"), Ok(Task::Bench(BenchOptions { runs: 5 })));
         assert!(parsed("bench --runs 0").unwrap_err().contains("--runs 0"));
+    }
+
+    #[test]
+    fn storm_takes_minutes_and_a_seed() {
+        assert_eq!(parsed("storm"), Ok(Task::Storm(StormOptions::default())));
+        let without = vec!["kill".to_owned(), "freeze".to_owned()];
+        let expected = StormOptions { minutes: 60, seed: Some(7), json: true, without };
+        assert_eq!(
+            parsed("storm --minutes 60 --seed 7 --json --without kill --without freeze"),
+            Ok(Task::Storm(expected))
+        );
+        assert!(parsed("storm --minutes 0").unwrap_err().contains("--minutes 0"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod loaders;
 mod run;
 mod stamp;
 mod steps;
+mod storm;
 mod test;
 mod tools;
 mod up;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Task::Containers => containers::containers(&layout),
         Task::Corpora(folder) => corpora::corpora(&layout, &folder).map(|()| ExitCode::SUCCESS),
         Task::Loaders => loaders::loaders(&layout).map(|()| ExitCode::SUCCESS),
+        Task::Storm(options) => storm::storm(&layout, &options),
         Task::LintOps => lint_ops::lint_ops(&layout),
         Task::Test(options) => test::test(&layout, &options),
     };

@@ -12,6 +12,7 @@ use anyhow::{Result, anyhow};
 
 use self::suites::{RustTests, WebTests};
 use self::tools::Tools;
+pub(crate) use self::tools::no_proxy;
 use crate::args::TestOptions;
 use crate::containers;
 use crate::layout::Layout;
@@ -64,6 +65,7 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     }
     if options.full {
         rust.run_heavy(&mut steps);
+        rust.run_storm(&mut steps);
         let mut jittering = Steps::default();
         web.run_with_jitter(&mut jittering);
         steps.append(jittering);

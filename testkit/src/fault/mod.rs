@@ -2,10 +2,12 @@
 
 mod memory;
 mod process;
+mod process_tree;
 mod proxy;
 
 pub use memory::{Memory, memory};
 pub use process::{Launch, Process};
+pub use process_tree::{kill_tree, pause_tree, resume_tree};
 pub use proxy::Proxy;
 
 pub use crate::ports::free_port;

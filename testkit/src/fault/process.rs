@@ -209,6 +209,14 @@ impl Process {
         self.status = self.child.wait().ok();
     }
 
+    /// The exit status of the process; None while it runs.
+    ///
+    /// # Panics
+    /// When the operating system does not report the state of the child.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.poll()
+    }
+
     /// Waits until the process ends, and returns its exit status.
     ///
     /// # Panics

@@ -3,7 +3,11 @@
 mod certificates;
 mod ops_files;
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use nix::sys::signal::Signal;
 use platform::{bus::Bus, config::NatsConfig, secret::Secret};
@@ -86,6 +90,14 @@ impl NatsServer {
         format!("http://127.0.0.1:{}", self.nodes[0].monitor_port)
     }
 
+    /// Starts one server on a free port, whose data is in this folder.
+    ///
+    /// # Panics
+    /// When nats-server is not installed or does not start.
+    pub async fn start_in(folder: &Path) -> Self {
+        Self::begin(folder_in(folder), Kind::Plain, vec![Node::new("nats", 0)]).await
+    }
+
     /// Starts one server with the configuration of `ops/nats` and new passwords.
     ///
     /// # Panics
@@ -122,8 +134,14 @@ impl NatsServer {
 
     /// Starts the server with this index.
     async fn run(&mut self, index: usize) {
+        assert!(self.try_run(index).await, "nats-server ended before it was ready");
+    }
+
+    /// Starts the server with this index. Returns false when the server ends before it is ready.
+    async fn try_run(&mut self, index: usize) -> bool {
         let mut command = self.command(&self.nodes[index]);
-        self.nodes[index].server = Some(blocking(move || launch(&mut command)).await);
+        self.nodes[index].server = blocking(move || launch(&mut command)).await;
+        self.nodes[index].server.is_some()
     }
 
     fn command(&self, node: &Node) -> Command {
@@ -269,6 +287,23 @@ impl NatsServer {
         }
     }
 
+    /// Starts the killed servers again, on the same ports with the same data. Returns false when one ends before it is
+    /// ready, for example because its disk is full.
+    pub async fn try_restart(&mut self) -> bool {
+        let mut all = true;
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].server.is_none() {
+                all &= self.try_run(index).await;
+            }
+        }
+        all
+    }
+
+    /// Whether all servers run.
+    pub fn is_running(&mut self) -> bool {
+        self.nodes.iter_mut().all(|node| node.server.as_mut().is_some_and(ServerProcess::is_running))
+    }
+
     /// Starts the killed server with this name again, on the same port with the same data.
     ///
     /// # Panics
@@ -306,10 +341,14 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("the folder for temporary files is writable")
 }
 
-/// Starts a server and waits until it accepts connections.
-fn launch(command: &mut Command) -> ServerProcess {
+fn folder_in(parent: &Path) -> TempDir {
+    tempfile::tempdir_in(parent).expect("the folder for the server's data is writable")
+}
+
+/// Starts a server and waits until it accepts connections. Returns None when the server ends before.
+fn launch(command: &mut Command) -> Option<ServerProcess> {
     let ready = |line: &str| line.contains("Server is ready").then_some(());
-    ServerProcess::start("nats-server", command, ready).expect("nats-server ended before it was ready").0
+    ServerProcess::start("nats-server", command, ready).map(|(server, ())| server)
 }
 
 /// The path of nats-server: `SLUICE_NATS_SERVER`, else the program on the PATH.

@@ -6,12 +6,13 @@ use std::thread;
 use anyhow::Result;
 
 use super::tools::WebTools;
+use crate::args::StormOptions;
 use crate::browser::{self, Browser};
-use crate::datasets;
 use crate::layout::Layout;
 use crate::run::{Run, Running};
 use crate::steps::Steps;
-use crate::tools::{libreoffice, postgres};
+use crate::tools::{faketime, libreoffice, postgres};
+use crate::{datasets, storm};
 
 /// The scales of the heavy tests' data: three times the rows must not need more memory.
 const HEAVY_SCALES: [u32; 2] = [1, 3];
@@ -79,6 +80,15 @@ impl RustTests<'_> {
         steps.run("heavy tests", || {
             nextest(self.layout, env).env("SLUICE_TPCH_DIR", &folder).args(["--profile", "heavy"]).live()
         });
+    }
+
+    /// Runs three minutes of the storm.
+    pub(super) fn run_storm(&self, steps: &mut Steps) {
+        let Some(env) = &self.env else { return steps.skip("storm", PREPARATION_FAILED) };
+        let env: Vec<_> = env.iter().cloned().chain(faketime::env(self.layout)).collect();
+        for (backend, name) in storm::BACKENDS {
+            steps.run(name, || storm::run(self.layout, &env, backend, name, &StormOptions::default()));
+        }
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) fn rust_env(layout: &Layout, tools: &RustTools) -> Vec<(&'static str,
 }
 
 /// The machine's NO_PROXY and the loopback addresses, where the tests' servers listen.
-fn no_proxy() -> String {
+pub(crate) fn no_proxy() -> String {
     let named = ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| env::var(name).ok()).unwrap_or_default();
     let loopback = ["127.0.0.1", "localhost"].map(str::to_owned);
     named.split(',').filter(|host| !host.is_empty()).map(str::to_owned).chain(loopback).collect::<Vec<_>>().join(",")

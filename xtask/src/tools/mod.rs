@@ -4,6 +4,7 @@ pub(crate) mod apt;
 pub(crate) mod chromium;
 pub(crate) mod debootstrap;
 pub(crate) mod docker;
+pub(crate) mod faketime;
 pub(crate) mod libreoffice;
 pub(crate) mod lint;
 pub(crate) mod nats;
