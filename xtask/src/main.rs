@@ -15,6 +15,7 @@ mod layout;
 mod lint_ops;
 mod loaders;
 mod run;
+mod schemathesis;
 mod stamp;
 mod steps;
 mod test;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::bench(&layout, &options).map(|()| ExitCode::SUCCESS),
         Task::Containers => containers::containers(&layout),
         Task::Corpora(folder) => corpora::corpora(&layout, &folder).map(|()| ExitCode::SUCCESS),
+        Task::Schemathesis => schemathesis::schemathesis(&layout).map(|()| ExitCode::SUCCESS),
         Task::Loaders => loaders::loaders(&layout).map(|()| ExitCode::SUCCESS),
         Task::LintOps => lint_ops::lint_ops(&layout),
         Task::Test(options) => test::test(&layout, &options),

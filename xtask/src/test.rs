@@ -15,7 +15,7 @@ use crate::run::{Run, Running};
 use crate::steps::Steps;
 use crate::tools::python::{self, Packages};
 use crate::tools::{chromium, libreoffice, nats, nextest, node, pgbouncer, postgres, promtool, seaweed};
-use crate::{containers, datasets, lint_ops, web};
+use crate::{containers, datasets, lint_ops, schemathesis, web};
 
 /// The scales of the heavy tests' data: three times the rows must not need more memory.
 const HEAVY_SCALES: [u32; 2] = [1, 3];
@@ -47,6 +47,7 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     if options.full {
         suites.run_heavy(&mut steps);
         suites.run_with_jitter(&mut steps);
+        suites.run_generated(&mut steps);
         suites.run_under_load(&mut steps, 1);
         containers::check(layout, &mut steps);
     }
@@ -116,6 +117,12 @@ impl Suites<'_> {
     /// Runs the SDK's and the browser's tests over a network that delays and stalls messages at random.
     fn run_with_jitter(&self, steps: &mut Steps) {
         self.run_web(steps, " with network jitter", true);
+    }
+
+    /// Runs generated requests against a gateway.
+    fn run_generated(&self, steps: &mut Steps) {
+        let Some(WebTools { nats, .. }) = &self.web else { return steps.skip("schemathesis", PREPARATION_FAILED) };
+        steps.run("schemathesis", || schemathesis::check(self.layout, nats));
     }
 
     /// Runs the tests on generated data, which the default run leaves out.
