@@ -20,6 +20,7 @@ mod poisonous_export;
 mod redundancy;
 mod rolling_restart;
 mod s3;
+mod slow_clients;
 mod tenant_isolation;
 mod tenant_isolation_at_scale;
 mod tracing;
