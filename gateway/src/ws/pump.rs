@@ -127,8 +127,11 @@ impl Pump {
                 }
             }
             self.empty_since = None;
-            // bytes are fetched only when the writer can take them
-            delivery::wait_for_room(&self.out, &mut self.reader).await.map_err(|_| SessionEnded)?;
+            // bytes are fetched only when the writer can take them; the wait may outlast the reader's grants
+            if self.out.capacity() == 0 {
+                delivery::wait_for_room(&self.out, &mut self.reader).await.map_err(|_| SessionEnded)?;
+                continue;
+            }
             let max = usize::try_from(granted).unwrap_or(usize::MAX).min(CHUNK_BYTES);
             let offset = self.reader.offset();
             match self.reader.read(max).await {
