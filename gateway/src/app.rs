@@ -18,20 +18,23 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::{
-    auth::{self, IdentityError, OidcError, Tickets, Verifier, local},
+    auth::{self, IdentityError, OidcError, SignInLinks, Tickets, Verifier, local},
     config::GatewayConfig,
     credits::Credits,
-    delivery::Source,
+    delivery::{Downloads, Source},
     drain::Drain,
     events::Events,
     exports::{Exports, Presenter, QueueCache, Submit},
     router,
     sessions::Registry,
-    state::AppState,
+    state::{AppState, Shared},
 };
 
 /// The maximum number of open connections on the internal listener.
 const INTERNAL_CONNECTIONS: usize = 64;
+/// A client that neither sends nor takes a byte for this time is disconnected, such as one that has paused a download.
+/// The timeout is at least three heartbeats, so that it never ends a session.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// How long a request on the internal listener may continue after the drain, the graceful stop of the gateway, has
 /// ended.
 const INTERNAL_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
@@ -61,9 +64,12 @@ pub enum StartError {
     /// The settings of `[gateway.identity.oidc]` are invalid.
     #[error(transparent)]
     Oidc(#[from] OidcError),
-    /// The TLS setup of the HTTP client failed.
-    #[error("failed to create the HTTP client: {0}")]
+    /// The TLS setup of the HTTP client for key sets failed.
+    #[error("failed to create the HTTP client for key sets: {0}")]
     Http(#[from] reqwest::Error),
+    /// The TLS setup of the HTTP client for file segments failed.
+    #[error("failed to create the HTTP client for file segments: {0}")]
+    SegmentHttp(io::Error),
     /// The address of the internal listener cannot be bound.
     #[error("gateway.internal_listen {address}: {source}")]
     Listen {
@@ -111,8 +117,10 @@ pub async fn start(
         info!(gateway.listen = %address, "gateway listening");
     }
     let (max_connections, drain) = (app.config.max_connections, app.drain.clone());
+    let idle_timeout = IDLE_TIMEOUT.max(app.config.ws.heartbeat_interval.get().saturating_mul(3));
     Server::new("gateway listener", router::public_router(app), listener)
         .max_connections(max_connections)
+        .idle_timeout(idle_timeout)
         .drain_timeout(drain.timeout())
         .tracked_by(drain.tracker())
         .spawn(drain.closing(), life);
@@ -122,6 +130,7 @@ pub async fn start(
 async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result<AppState, StartError> {
     let Deps { bus, db, clock, credit_policy, .. } = deps;
     let verifier = Verifier::new(config.identity.clone(), auth::jwks_client()?, clock.clone())?;
+    let sign_in_links = SignInLinks::new(&config.identity.local, clock.clone());
     let tickets = startup::until_open("the tickets", async || bus.tickets().await).await;
     let tickets = Tickets::new(tickets, clock.clone());
     let catalog = Catalog::default();
@@ -147,15 +156,18 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         presenter: presenter.clone(),
         clock: clock.clone(),
     };
-    let source = Source::new(bus.clone(), config.delivery.read_retry_timeout.get())?;
+    let source = Source::new(bus.clone(), config.delivery.read_retry_timeout.get());
+    let source = source.map_err(StartError::SegmentHttp)?;
+    let downloads = Downloads::new(config.tuning.max_downloads, config.tuning.max_downloads_per_user);
     let drain = Drain::spawn(&config, life);
-    Ok(AppState {
+    Ok(AppState::new(Shared {
         config,
         life: life.clone(),
         clock,
         bus,
         db,
         verifier,
+        sign_in_links,
         tickets,
         catalog,
         credits,
@@ -165,6 +177,7 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         exports,
         presenter,
         source,
+        downloads,
         drain,
-    })
+    }))
 }

@@ -95,6 +95,12 @@ pub struct GatewayTuning {
     pub max_concurrent_replays: usize,
     /// The time between two checks whether the event stream in NATS was deleted and created again; default 2 s.
     pub epoch_check_interval: HumanDuration,
+    /// The maximum number of files that one gateway sends over HTTP at the same time; default 1000. A further download
+    /// gets `503`. Each download holds up to 0.2 MB of memory.
+    pub max_downloads: usize,
+    /// The maximum number of files that one gateway sends to one user over HTTP at the same time; default 16, the number
+    /// of connections that download managers open at most. A further download gets `429`.
+    pub max_downloads_per_user: usize,
 }
 
 impl Default for GatewayTuning {
@@ -104,6 +110,8 @@ impl Default for GatewayTuning {
             max_replay_size: ByteSize::mib(4),
             max_concurrent_replays: 32,
             epoch_check_interval: HumanDuration::from_secs(2),
+            max_downloads: 1_000,
+            max_downloads_per_user: 16,
         }
     }
 }
@@ -185,12 +193,13 @@ pub struct LocalIdentityConfig {
     /// The HS256 secret of at least 32 bytes with which this installation signs tokens. Empty: this installation signs
     /// no tokens.
     pub secret: Secret,
-    /// Whether anyone may sign in as one of `sign_in_users` on the sign-in page, without a password. For a trial on one
-    /// machine only.
-    pub passwordless_sign_in: bool,
-    /// A safety check: with `passwordless_sign_in`, the gateway starts only if this is a loopback address. Empty: only
-    /// if `gateway.listen` is a loopback address. For a gateway in a container, which listens on `0.0.0.0`, set it to
-    /// the address of the published port. The gateway does not listen on this address.
+    /// Who may sign in as one of `sign_in_users` on the sign-in page, without a password. `link`: a browser that has
+    /// opened a one-time link of `sluice up` or `sluice sign-in-link`. `anyone`: also the other users of the machine. For
+    /// a trial on one machine only.
+    pub sign_in: LocalSignIn,
+    /// A safety check: with `sign_in`, the gateway starts only if this is a loopback address. Empty: only if
+    /// `gateway.listen` is a loopback address. For a gateway in a container, which listens on `0.0.0.0`, set it to the
+    /// address of the published port. The gateway does not listen on this address.
     pub loopback_check_address: String,
     /// The users that the sign-in page offers.
     pub sign_in_users: Vec<LocalUser>,
@@ -202,11 +211,32 @@ impl Default for LocalIdentityConfig {
     fn default() -> Self {
         Self {
             secret: Secret::default(),
-            passwordless_sign_in: false,
+            sign_in: LocalSignIn::Off,
             loopback_check_address: String::new(),
             sign_in_users: Vec::new(),
             token_ttl: HumanDuration::from_secs(60 * 60),
         }
+    }
+}
+
+/// Who may sign in on the sign-in page without a password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalSignIn {
+    /// Nobody: the gateway has no local sign-in.
+    #[default]
+    Off,
+    /// A browser that has opened a one-time link.
+    Link,
+    /// Every client that reaches the gateway.
+    Anyone,
+}
+
+impl LocalIdentityConfig {
+    /// Whether the sign-in page offers the local users.
+    #[must_use]
+    pub(crate) fn has_sign_in(&self) -> bool {
+        self.sign_in != LocalSignIn::Off && !self.secret.is_empty()
     }
 }
 

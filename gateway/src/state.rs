@@ -1,28 +1,51 @@
 //! The state that request handlers and sessions share.
 
+use std::{ops::Deref, sync::Arc};
+
 use platform::{bus::Bus, catalog::Catalog, clock::SharedClock, lifecycle::Lifecycle};
 use sea_orm::DatabaseConnection;
 
 use crate::{
-    auth::{Tickets, Verifier},
+    auth::{SignInLinks, Tickets, Verifier},
     config::GatewayConfig,
     credits::Credits,
-    delivery::Source,
+    delivery::{Downloads, Source},
     drain::Drain,
     events::Events,
     exports::{Exports, Presenter, Submit},
     sessions::Registry,
 };
 
-/// The services and connections that request handlers and sessions use. Clones share the state.
+/// The services and connections that request handlers and sessions use. Clones share the state. A clone has the size of
+/// a pointer, because each session and each request holds several.
 #[derive(Clone, Debug)]
-pub(crate) struct AppState {
+pub(crate) struct AppState(Arc<Shared>);
+
+impl AppState {
+    #[must_use]
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The parts of [`AppState`].
+#[derive(Debug)]
+pub(crate) struct Shared {
     pub(crate) config: GatewayConfig,
     pub(crate) life: Lifecycle,
     pub(crate) clock: SharedClock,
     pub(crate) bus: Bus,
     pub(crate) db: DatabaseConnection,
     pub(crate) verifier: Verifier,
+    pub(crate) sign_in_links: SignInLinks,
     pub(crate) tickets: Tickets,
     pub(crate) catalog: Catalog,
     pub(crate) credits: Credits,
@@ -32,5 +55,6 @@ pub(crate) struct AppState {
     pub(crate) exports: Exports,
     pub(crate) presenter: Presenter,
     pub(crate) source: Source,
+    pub(crate) downloads: Downloads,
     pub(crate) drain: Drain,
 }

@@ -17,7 +17,7 @@ use serde::Serialize;
 use tower_http::services::{ServeDir, ServeFile};
 
 use crate::{
-    config::{GatewayConfig, OidcConfig},
+    config::{GatewayConfig, LocalSignIn, OidcConfig},
     error::Refusal,
     http::Endpoint,
     state::AppState,
@@ -72,7 +72,10 @@ struct PageConfig {
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum PageIdentity {
     /// The user selects one of the users that `/local/people` lists, without a password.
-    Local,
+    Local {
+        /// Whether the browser must have opened a sign-in link.
+        link_required: bool,
+    },
     /// The user signs in at an external issuer, by the authorization code flow with PKCE.
     Oidc {
         authority: String,
@@ -99,8 +102,8 @@ fn page_config(config: &GatewayConfig) -> PageConfig {
     let identity = if oidc.is_enabled() {
         let OidcConfig { authority, client_id, scope, extra_parameters, .. } = oidc.clone();
         PageIdentity::Oidc { authority, client_id, scope, parameters: extra_parameters }
-    } else if local.passwordless_sign_in && !local.secret.is_empty() {
-        PageIdentity::Local
+    } else if local.has_sign_in() {
+        PageIdentity::Local { link_required: local.sign_in == LocalSignIn::Link }
     } else {
         PageIdentity::Token
     };
@@ -167,10 +170,10 @@ mod tests {
         let shown = |config: &GatewayConfig| serde_json::to_value(page_config(config)).unwrap()["identity"].clone();
         assert_eq!(shown(&GatewayConfig::default()), serde_json::json!({"kind": "token"}));
         let local = config(|c| {
-            c.identity.local.passwordless_sign_in = true;
+            c.identity.local.sign_in = LocalSignIn::Link;
             c.identity.local.secret = Secret::new("a secret of thirty-two bytes, or more");
         });
-        assert_eq!(shown(&local), serde_json::json!({"kind": "local"}));
+        assert_eq!(shown(&local), serde_json::json!({"kind": "local", "link_required": true}));
         let oidc = config(|c| {
             c.identity.oidc.authority = "https://login.example.com/realms/a".into();
             c.identity.oidc.client_id = "sluice-page".into();

@@ -1,10 +1,17 @@
 //! The connection pool of the shared SQL database: PostgreSQL, or SQLite in WAL mode on a single machine.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::OpenOptions,
+    io::{self, ErrorKind},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    str::FromStr,
+    time::Duration,
+};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr,
-    sqlx::{self, Connection, SqliteConnection},
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr,
+    sqlx::{self, Connection, SqliteConnection, sqlite::SqliteConnectOptions},
 };
 use tracing::{log::LevelFilter, warn};
 
@@ -15,13 +22,13 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The duration from which on a statement is logged as slow.
 const SLOW_STATEMENT: Duration = Duration::from_secs(2);
 
-/// Opens the connection pool.
+/// Opens the connection pool. A new SQLite file is readable by its owner only.
 ///
 /// Every SQLite transaction must begin with a write, so that concurrent writers wait for each other. SQLite refuses a
 /// write after a read in the same transaction when another writer has committed in between.
 ///
 /// # Errors
-/// When the URL is not valid or the database can't be reached.
+/// When the URL is not valid, the file can't be created, or the database can't be reached.
 pub async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, DbErr> {
     open(config, SQLITE_BUSY_TIMEOUT).await
 }
@@ -37,8 +44,7 @@ pub async fn connect_read_only(
 ) -> Result<DatabaseConnection, DbErr> {
     // a new connection waits for the lock too, and then says so
     let acquire_timeout = HumanDuration::from_secs(lock_timeout.as_secs() + 10);
-    let config =
-        DatabaseConfig { url: sqlite_read_only(file), max_connections, acquire_timeout, ..DatabaseConfig::default() };
+    let config = DatabaseConfig { url: sqlite_read_only(file), max_connections, acquire_timeout };
     open(&config, lock_timeout).await
 }
 
@@ -54,7 +60,10 @@ async fn open(config: &DatabaseConfig, lock_timeout: Duration) -> Result<Databas
     // PgBouncer refuses this parameter of a startup message
     options.map_sqlx_postgres_opts(|postgres| postgres.extra_float_digits(None));
     if url.starts_with("sqlite:") {
-        let read_only = is_read_only(url);
+        let read_only = has_mode(url, "ro");
+        if has_mode(url, "rwc") {
+            create_private(url)?;
+        }
         options.map_sqlx_sqlite_opts(move |sqlite| {
             use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
             let sqlite = sqlite.synchronous(SqliteSynchronous::Normal).foreign_keys(true).busy_timeout(lock_timeout);
@@ -108,9 +117,31 @@ fn sqlite_url(file: &Path, mode: &str) -> Secret {
     Secret::new(format!("sqlite://{path}?mode={mode}"))
 }
 
-/// Whether the query of a SQLite URL has `mode=ro`. A file name that contains `mode=ro` does not count.
-fn is_read_only(url: &str) -> bool {
-    url.split_once('?').is_some_and(|(_, query)| query.split('&').any(|parameter| parameter == "mode=ro"))
+/// Whether the query of a SQLite URL has this `mode`. A file name that contains `mode=` does not count.
+fn has_mode(url: &str, mode: &str) -> bool {
+    let is_mode = |parameter: &str| parameter.strip_prefix("mode=") == Some(mode);
+    url.split_once('?').is_some_and(|(_, query)| query.split('&').any(is_mode))
+}
+
+/// Creates the file of a SQLite URL with the mode 0600, unless the file exists. SQLite gives its `-wal` and `-shm` files
+/// the same mode.
+fn create_private(url: &str) -> Result<(), DbErr> {
+    let options = SqliteConnectOptions::from_str(url).map_err(connection_error)?;
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(options.get_filename());
+    match created {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+            Err(connection_error(sqlx::Error::Io(with_path(e, &options))))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn connection_error(e: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(e.into()))
+}
+
+fn with_path(e: io::Error, options: &SqliteConnectOptions) -> io::Error {
+    io::Error::new(e.kind(), format!("{}: {e}", options.get_filename().display()))
 }
 
 /// Checks that the database answers.
@@ -126,6 +157,22 @@ mod tests {
     use sea_orm::TransactionTrait;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_new_database_is_readable_by_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("new.db");
+        let config = DatabaseConfig { url: sqlite_create(&path), ..DatabaseConfig::default() };
+        let db = connect(&config).await.expect("the file is created");
+        db.execute_unprepared("CREATE TABLE t (n INTEGER)").await.expect("the file is writable");
+        for suffix in ["", "-wal", "-shm"] {
+            let file = dir.path().join(format!("new.db{suffix}"));
+            let mode = std::fs::metadata(&file).expect("SQLite in WAL mode has three files").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+        }
+    }
 
     #[tokio::test]
     async fn only_the_query_of_a_url_makes_a_file_read_only() {

@@ -41,6 +41,8 @@ impl Lifecycle {
     /// Spawns a task. [`Lifecycle::shut_down`] waits for its end, and a hard stop drops it.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let hard = self.hard.clone();
+        // a future that moves into another one takes its memory twice: as an argument and where it is polled
+        let task = Box::pin(task);
         self.tasks.spawn(async move {
             tokio::select! {
                 () = task => {}

@@ -53,6 +53,8 @@ pub enum Command {
     Notifier,
     /// Migrate the tables of the database
     Migrate(MigrateOptions),
+    /// Print a one-time link that signs a browser in at the page of a running `sluice up`
+    SignInLink,
     /// Print a token of the local identity
     Token(TokenOptions),
     /// Show or change the credits of a user, or audit all accounts
@@ -87,6 +89,9 @@ pub struct UpOptions {
     /// Stop offering the datasets of the catalog file that an earlier start named
     #[arg(long, conflicts_with = "catalog")]
     pub no_catalog: bool,
+    /// Open the page in a browser, signed in by a one-time link
+    #[arg(long)]
+    pub open: bool,
 }
 
 /// The options of `sluice migrate`.

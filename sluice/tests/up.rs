@@ -134,6 +134,52 @@ async fn after_a_kill_the_next_start_continues_with_the_same_data() {
 }
 
 #[tokio::test]
+async fn only_a_browser_with_the_printed_link_can_sign_in() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (dir, data) = data_dir();
+    let (page, bin) = (dir.path().join("page"), dir.path().join("bin"));
+    for folder in [&page, &bin] {
+        fs::create_dir(folder).unwrap();
+    }
+    fs::write(page.join("index.html"), "<!doctype html>").unwrap();
+    // stands for the desktop's program, and records what it is asked to open
+    let (opener, opened) = (bin.join("xdg-open"), dir.path().join("opened"));
+    fs::write(&opener, format!("#!/bin/sh\necho \"$1\" > '{}'\n", opened.display())).unwrap();
+    fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let launch = sluice(&["up", "--port", "0", "--open"], &data).env("SLUICE_WEB_DIR", page.display().to_string());
+    let mut process = launch.env("PATH", path).spawn();
+    let file = eventually("the browser is opened", async || fs::read_to_string(&opened).ok().filter(|f| !f.is_empty()));
+    let file = file.await;
+    assert!(!file.contains("sign-in="), "other users read the arguments of every process: {file}");
+    let file = Path::new(file.trim());
+    assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    let html = fs::read_to_string(file).unwrap();
+    let printed = process.stdout();
+    let printed = printed.lines().find_map(|line| line.trim().strip_prefix("open ")).unwrap().trim();
+    let in_file = html.split_once("url=").unwrap().1.split('"').next().unwrap();
+
+    let another = run(&["sign-in-link"], &data).await;
+    let rest = Rest::new(printed.split_once("/#").unwrap().0, None);
+    let alice = serde_json::json!({"person": "alice"});
+    assert_eq!(rest.post("/local/sign-in", &alice).await.status, 401);
+    for link in [printed, in_file, another.trim()] {
+        let code = serde_json::json!({"code": link.split_once("#sign-in=").unwrap().1});
+        let exchanged = rest.post("/local/browser-key", &code).await;
+        assert_eq!(exchanged.status, 200, "{link}");
+        let key = exchanged.json::<serde_json::Value>()["key"].as_str().unwrap().to_owned();
+        let sign_in = rest.request(reqwest::Method::POST, "/local/sign-in").header("sluice-browser-key", key);
+        assert_eq!(rest.send(sign_in.json(&alice)).await.status, 200);
+        assert_eq!(rest.post("/local/browser-key", &code).await.status, 401);
+    }
+    let database = data.join("sluice.db");
+    assert_eq!(fs::metadata(database).unwrap().permissions().mode() & 0o777, 0o600);
+    process.terminate();
+    assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
+}
+
+#[tokio::test]
 async fn every_failure_is_one_line() {
     let (dir, data) = data_dir();
     let one_line = |(code, text): (Option<i32>, String), wanted: i32, part: &str| {

@@ -30,7 +30,10 @@ mod ports;
 mod postgres;
 mod server_process;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// The timeout of every wait in a test. It is longer than any step takes on a busy machine, so that only failing tests
 /// reach it.
@@ -57,6 +60,19 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut poll: 
         Ok(value) => value,
         Err(_) => panic!("not within {} s: {what}", DEADLINE.as_secs()),
     }
+}
+
+/// Opens a TCP connection whose segments and receive buffer are as small as over a slow link. Over the loopback
+/// interface the kernel otherwise accepts megabytes for a client that reads nothing.
+///
+/// # Panics
+/// When the address can't be reached.
+pub async fn narrow_connection(address: &str) -> TcpStream {
+    let address: SocketAddr = address.parse().expect("an address with a port");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("the kernel accepts any buffer size");
+    SockRef::from(&socket).set_tcp_mss(536).expect("every link carries segments of 536 bytes (RFC 9293)");
+    socket.connect(address).await.expect("the server listens")
 }
 
 /// The SHA-256 of these bytes in lower-case hex.

@@ -113,7 +113,7 @@ export class Stack {
       SLUICE_GATEWAY__LISTEN: `127.0.0.1:${port}`,
       SLUICE_GATEWAY__WEB_DIR: fileURLToPath(new URL("../app/dist", import.meta.url)),
       SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET: secret,
-      SLUICE_GATEWAY__IDENTITY__LOCAL__PASSWORDLESS_SIGN_IN: "true",
+      SLUICE_GATEWAY__IDENTITY__LOCAL__SIGN_IN: "anyone",
       SLUICE_GATEWAY__IDENTITY__LOCAL__SIGN_IN_USERS: `[${users.join(", ")}]`,
       SLUICE_TIME_ZONE: noonTimeZone(new Date()),
       ...options.env,

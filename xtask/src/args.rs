@@ -8,19 +8,20 @@ use lexopt::{Arg, Parser, ValueExt as _};
 pub(crate) const HELP: &str = "\
 cargo xtask: builds, starts, checks and measures Sluice
 
-  cargo xtask up [--port N] [--data-dir D] [--release]
+  cargo xtask up [--port N] [--data-dir D] [--release] [--open]
       Fetches nats-server, builds the page and the binary, loads the demo data and starts Sluice on this machine.
       --port N       the port of the page and the API on 127.0.0.1 (default 8080)
       --data-dir D   the folder of databases, streams and files (default data/ in the checkout); a second start keeps it
       --release      build with optimisations: a slower build, a faster program
       --catalog F    offer the datasets of this catalog file, in place of the demo
+      --open         open the page in a browser, signed in by a one-time link
 
   cargo xtask test [--slow] [--full] [--under-load]
       Runs what CI checks at each change: format, clippy, Rust tests, doc tests, the page's tests, and a real browser.
       Installs what it needs, or says in one line what is missing.
       --slow         also run the slow tests, which CI runs before each merge
       --full         also run the slow tests, the heavy tests on millions of rows, three minutes of `storm`, the tests
-                     under load, the browser over a slow and jittering network, and `containers`
+                     under load, the browser over a slow and jittering network, `schemathesis` and `containers`
       --under-load   run all tests three times while two other processes keep both cores busy
 
   cargo xtask storm [--minutes N] [--seed S]
@@ -47,6 +48,10 @@ cargo xtask: builds, starts, checks and measures Sluice
       Measures Parquet to CSV beside polars, DuckDB, ClickHouse and pyarrow: the best of N runs (default 3), with peak
       memory. Makes a release build first, which takes about 25 minutes.
 
+  cargo xtask schemathesis
+      Starts Sluice and sends 5,000 generated requests by its OpenAPI document (schemathesis, all checks): valid ones,
+      invalid ones, and sequences. `test --full` includes it.
+
   cargo xtask corpora FOLDER
       Exports each Parquet, Arrow, CSV and NDJSON file below FOLDER, such as a copy of apache/parquet-testing, compares
       every value with pyarrow, Python and DuckDB, and counts the files that are right, wrong, refused or end the process.
@@ -69,6 +74,7 @@ pub(crate) enum Task {
     LintOps,
     Containers,
     Loaders,
+    Schemathesis,
     /// The folder of foreign files.
     Corpora(PathBuf),
 }
@@ -81,6 +87,8 @@ pub(crate) struct UpOptions {
     pub(crate) release: bool,
     /// The catalog file to offer; `None` is the demo.
     pub(crate) catalog: Option<PathBuf>,
+    /// Whether to open the page in a browser.
+    pub(crate) open: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -150,15 +158,16 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
         "lint-ops" => no_options("lint-ops", &mut parser).map(|()| Task::LintOps),
         "containers" => no_options("containers", &mut parser).map(|()| Task::Containers),
         "loaders" => no_options("loaders", &mut parser).map(|()| Task::Loaders),
+        "schemathesis" => no_options("schemathesis", &mut parser).map(|()| Task::Schemathesis),
         "corpora" => folder("corpora", &mut parser).map(Task::Corpora),
         other => Err(format!(
-            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `storm`, `lint-ops`, `containers`, `corpora`, `loaders`, `data` and `bench` (see --help)"
+            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `storm`, `lint-ops`, `containers`, `corpora`, `loaders`, `schemathesis`, `data` and `bench` (see --help)"
         )),
     }
 }
 
 fn up(parser: &mut Parser) -> Result<UpOptions, String> {
-    let mut up = UpOptions { port: DEFAULT_PORT, data_dir: None, release: false, catalog: None };
+    let mut up = UpOptions { port: DEFAULT_PORT, data_dir: None, release: false, catalog: None, open: false };
     while let Some(arg) = parser.next().map_err(describe)? {
         match arg {
             Arg::Long("port") => {
@@ -166,6 +175,7 @@ fn up(parser: &mut Parser) -> Result<UpOptions, String> {
             }
             Arg::Long("data-dir") => up.data_dir = Some(path(parser, "--data-dir")?),
             Arg::Long("release") => up.release = true,
+            Arg::Long("open") => up.open = true,
             Arg::Long("catalog") => up.catalog = Some(path(parser, "--catalog")?),
             other => return Err(unknown("up", &other)),
         }
@@ -295,16 +305,16 @@ mod tests {
 
     #[test]
     fn up_has_defaults() {
-        let expected = UpOptions { port: 8080, data_dir: None, release: false, catalog: None };
+        let expected = UpOptions { port: 8080, data_dir: None, release: false, catalog: None, open: false };
         assert_eq!(parsed("up"), Ok(Task::Up(expected)));
     }
 
     #[test]
     fn options_take_their_value_after_a_space_or_an_equals_sign() {
         let (data_dir, catalog) = (Some("d".into()), Some("c.toml".into()));
-        let expected = Ok(Task::Up(UpOptions { port: 9000, data_dir, release: true, catalog }));
-        assert_eq!(parsed("up --port 9000 --data-dir d --release --catalog c.toml"), expected);
-        assert_eq!(parsed("up --catalog=c.toml --release --data-dir=d --port=9000"), expected);
+        let expected = Ok(Task::Up(UpOptions { port: 9000, data_dir, release: true, catalog, open: true }));
+        assert_eq!(parsed("up --port 9000 --data-dir d --release --catalog c.toml --open"), expected);
+        assert_eq!(parsed("up --open --catalog=c.toml --release --data-dir=d --port=9000"), expected);
     }
 
     #[test]
@@ -354,6 +364,7 @@ mod tests {
         assert!(parsed("lint-ops --fix").unwrap_err().contains("--fix"));
         assert_eq!(parsed("containers"), Ok(Task::Containers));
         assert_eq!(parsed("loaders"), Ok(Task::Loaders));
+        assert_eq!(parsed("schemathesis"), Ok(Task::Schemathesis));
         assert!(parsed("containers --port 1").unwrap_err().contains("--port"));
     }
 

@@ -65,6 +65,8 @@ fn with_data(browser: &Browser<'_>, data_dir: &Path) -> Result<()> {
         .env("SLUICE_WEB_DIR", layout.page())
         // without a daily grant, the tests' balances don't change at midnight
         .env("SLUICE_CREDITS__DAILY_GRANT", "0")
+        // one test opens sign-in links, at a Sluice of its own
+        .env("SLUICE_GATEWAY__IDENTITY__LOCAL__SIGN_IN", "anyone")
         .spawn_quiet(&log)?;
     let tested = until_ready(&mut sluice, port).and_then(|()| {
         script(browser, "e2e")
@@ -107,13 +109,13 @@ fn heavy_datasets(layout: &Layout) -> Result<PathBuf> {
 /// Below the ephemeral ports of the system, so that no other program gets one of these between the check and the start.
 const PORTS: std::ops::Range<u16> = 31_300..32_300;
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let first = u16::try_from(std::process::id() % PORTS.len() as u32).context("there are no more ports")?;
     let mut ports = PORTS.cycle().skip(first.into()).take(PORTS.len());
     ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).context("no port is unused")
 }
 
-fn until_ready(sluice: &mut Running, port: u16) -> Result<()> {
+pub(crate) fn until_ready(sluice: &mut Running, port: u16) -> Result<()> {
     let deadline = Instant::now() + READY_WITHIN;
     let mut last = "no answer".to_owned();
     while Instant::now() < deadline {
@@ -148,7 +150,7 @@ fn status(answer: &str) -> Option<u16> {
 }
 
 /// Sends Ctrl-C, and fails unless Sluice ends with exit code 0 and all its child processes have ended.
-fn stop(sluice: &mut Running) -> Result<()> {
+pub(crate) fn stop(sluice: &mut Running) -> Result<()> {
     if let Some(ended) = sluice.ended() {
         return ended.and_then(|()| bail!("Sluice ended by itself"));
     }

@@ -15,6 +15,7 @@ mod layout;
 mod lint_ops;
 mod loaders;
 mod run;
+mod schemathesis;
 mod stamp;
 mod steps;
 mod storm;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::bench(&layout, &options).map(|()| ExitCode::SUCCESS),
         Task::Containers => containers::containers(&layout),
         Task::Corpora(folder) => corpora::corpora(&layout, &folder).map(|()| ExitCode::SUCCESS),
+        Task::Schemathesis => schemathesis::schemathesis(&layout).map(|()| ExitCode::SUCCESS),
         Task::Loaders => loaders::loaders(&layout).map(|()| ExitCode::SUCCESS),
         Task::Storm(options) => storm::storm(&layout, &options),
         Task::LintOps => lint_ops::lint_ops(&layout),

@@ -69,6 +69,7 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
         let mut jittering = Steps::default();
         web.run_with_jitter(&mut jittering);
         steps.append(jittering);
+        web.run_generated(&mut steps);
         suites::run_under_load(&rust, &web, &mut steps, 1);
         containers::check(layout, &mut steps);
     }

@@ -30,6 +30,7 @@ pub(crate) fn up(layout: &Layout, options: &UpOptions) -> Result<ExitCode> {
         .arg(&data_dir)
         .arg("--catalog")
         .arg(catalog.unwrap_or_else(|| datasets::catalog(&data_dir)))
+        .args(options.open.then_some("--open"))
         .env("SLUICE_NATS_SERVER", server)
         .env("SLUICE_WEB_DIR", layout.page());
     // Sluice replaces this process, so that it receives Ctrl-C and its exit code is the command's.

@@ -24,6 +24,7 @@ mod poisonous_export;
 mod redundancy;
 mod rolling_restart;
 mod s3;
+mod slow_clients;
 mod startup;
 mod tenant_isolation;
 mod tenant_isolation_at_scale;

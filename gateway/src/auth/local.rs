@@ -24,11 +24,11 @@ pub enum SignError {
 /// request's `Host` header is not enough, because a client can forge the header.
 ///
 /// # Errors
-/// When `passwordless_sign_in` is on, a secret is set, and the public address is not a loopback address. The public
+/// When `sign_in` is on, a secret is set, and the public address is not a loopback address. The public
 /// address is `loopback_check_address`, or `listen` if `loopback_check_address` is empty.
 pub(crate) fn check(config: &LocalIdentityConfig, listen: &str) -> Result<(), IdentityError> {
     let address = if config.loopback_check_address.is_empty() { listen } else { &config.loopback_check_address };
-    if config.passwordless_sign_in && !config.secret.is_empty() && !origin::is_loopback_address(address) {
+    if config.has_sign_in() && !origin::is_loopback_address(address) {
         return Err(IdentityError::PublicSignIn(address.to_owned()));
     }
     Ok(())
@@ -67,14 +67,15 @@ mod tests {
     use platform::secret::Secret;
 
     use super::*;
+    use crate::config::LocalSignIn;
 
     #[test]
     fn sign_in_without_a_password_requires_a_loopback_address() {
-        let checked = |passwordless_sign_in: bool, listen: &str, loopback_check_address: &str| {
+        let checked = |sign_in: LocalSignIn, listen: &str, loopback_check_address: &str| {
             let secret = Secret::new("a secret of thirty-two bytes, or more");
             let config = LocalIdentityConfig {
                 secret,
-                passwordless_sign_in,
+                sign_in,
                 loopback_check_address: loopback_check_address.into(),
                 ..Default::default()
             };
@@ -87,7 +88,7 @@ mod tests {
             ("0.0.0.0:8080", "127.0.0.1"),
             ("0.0.0.0:8080", "[::1]"),
         ] {
-            checked(true, listen, loopback_check_address).expect(listen);
+            checked(LocalSignIn::Anyone, listen, loopback_check_address).expect(listen);
         }
         for (listen, loopback_check_address) in [
             ("0.0.0.0:8080", ""),
@@ -98,14 +99,11 @@ mod tests {
             ("127.0.0.1:8080", "192.0.2.7"),
             ("127.0.0.1:8080", "sluice.example.com"),
         ] {
-            let refused = checked(true, listen, loopback_check_address).expect_err(listen).to_string();
+            let refused = checked(LocalSignIn::Link, listen, loopback_check_address).expect_err(listen).to_string();
             let address = if loopback_check_address.is_empty() { listen } else { loopback_check_address };
-            assert!(
-                refused.contains("gateway.identity.local.passwordless_sign_in") && refused.contains(address),
-                "{refused}"
-            );
-            checked(false, listen, loopback_check_address)
-                .expect("any address is allowed without passwordless_sign_in");
+            assert!(refused.contains("gateway.identity.local.sign_in") && refused.contains(address), "{refused}");
+            checked(LocalSignIn::Off, listen, loopback_check_address)
+                .expect("any address is allowed without local sign-in");
         }
     }
 }

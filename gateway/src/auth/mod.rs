@@ -1,17 +1,19 @@
-//! Authentication: bearer tokens, single-use tickets for WebSocket handshakes, tokens that this installation signs
-//! itself, and allowed origins.
+//! Authentication: bearer tokens, single-use tickets for WebSocket handshakes, tokens and sign-in links that this
+//! installation signs itself, and allowed origins.
 
 mod caller;
 mod jwks;
 pub mod local;
 mod oidc;
 pub(crate) mod origin;
+pub mod sign_in_link;
 mod tickets;
 mod verify;
 
 pub(crate) use self::{
     caller::{AuthError, Caller},
     jwks::client as jwks_client,
+    sign_in_link::SignInLinks,
     tickets::{Ticket, Tickets},
     verify::Verifier,
 };

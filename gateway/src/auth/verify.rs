@@ -34,10 +34,10 @@ pub enum IdentityError {
     /// The local secret has fewer than 32 bytes.
     #[error("gateway.identity.local.secret must have at least {MIN_SECRET_BYTES} bytes")]
     ShortSecret,
-    /// The setting `passwordless_sign_in` is on, and the gateway listens on an address that other machines can reach.
+    /// The setting `sign_in` is on, and the gateway listens on an address that other machines can reach.
     #[error(
-        "gateway.identity.local.passwordless_sign_in: every client that reaches {0} could sign in without a password; use a loopback \
-         address (gateway.listen, or gateway.identity.local.loopback_check_address for a published port)"
+        "gateway.identity.local.sign_in: clients that reach {0} could sign in without a password; use a loopback address \
+         (gateway.listen, or gateway.identity.local.loopback_check_address for a published port)"
     )]
     PublicSignIn(String),
     /// The setting `algorithms` lists an unsupported signature algorithm.

@@ -49,10 +49,11 @@ impl<'a> Operation<'a> {
         self.query(name, schema)
     }
 
-    /// Declares that the request requires a JSON body with the schema of the Rust type `T`.
-    pub(crate) fn body<T: JsonSchema>(mut self) -> Self {
+    /// Declares that the request requires a JSON body with the schema of the Rust type `T`, such as this example.
+    pub(crate) fn body<T: JsonSchema>(mut self, example: &Value) -> Self {
         let schema = self.schemas.reference::<T>();
-        self.operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        let content = json!({"application/json": {"schema": schema, "example": example}});
+        self.operation["requestBody"] = json!({"required": true, "content": content});
         self
     }
 

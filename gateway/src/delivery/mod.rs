@@ -2,14 +2,24 @@
 //! a short-lived URL from which the gateway reads the segment's bytes. WebSocket file streams and HTTP downloads use
 //! the same reader.
 
+mod backpressure;
+mod downloads;
 mod reader;
 mod segment;
+mod segment_client;
 mod source;
 
+pub(crate) use backpressure::wait_for_room;
+pub(crate) use downloads::{DownloadGuard, Downloads};
 use protocol::id::ExportId;
 pub(crate) use reader::{ReadStatus, Reader, ReaderRequest};
 pub(crate) use source::Source;
 use tracing::{Span, field::Empty, info_span};
+
+/// The maximum number of bytes that one read of a file returns. The read buffers of a delivery have this size. It is small,
+/// because a client that reads slowly makes its delivery hold full buffers, and many such clients may read at the same
+/// time.
+pub(crate) const CHUNK_BYTES: usize = 32 * 1024;
 
 /// Creates the tracing span of one file delivery. The span ends when the delivery's [`Reader`] is dropped. `over` is
 /// the transport, `socket` or `http`. The single pieces that a delivery sends have no spans of their own, because they

@@ -1,7 +1,7 @@
 //! Reads a file from any offset, also while the export still runs.
 //!
 //! A file is stored in segments. The notifier issues a grant for each segment, a short-lived URL from which the reader
-//! fetches the bytes. The reader fetches bytes only on demand and buffers at most one network chunk.
+//! fetches the bytes. The reader fetches bytes only on demand and buffers at most [`CHUNK_BYTES`](super::CHUNK_BYTES).
 //!
 //! A grant may expire, a notifier may crash, and the file store may fail. In each case the reader requests new grants
 //! and continues at the next unread byte. The caller of the reader notices only a delay, unless the failure lasts
@@ -176,7 +176,8 @@ impl Reader {
             }
             self.grants.clear();
             let span = self.span.clone();
-            if let Some(problem) = self.request_grants().instrument(span).await {
+            // a waiting reader does not need the memory of a request
+            if let Some(problem) = Box::pin(self.request_grants().instrument(span)).await {
                 return ReadStatus::Ended(Box::new(problem));
             }
         }
@@ -192,7 +193,7 @@ impl Reader {
             Some(fetch) => fetch,
             None => {
                 let Some(held) = self.grants.front() else { return Ok(Bytes::new()) };
-                match Fetch::start(&self.source.http, &held.grant, self.offset, READ_TIMEOUT).await {
+                match Box::pin(Fetch::start(&self.source.http, &held.grant, self.offset, READ_TIMEOUT)).await {
                     Ok(fetch) => fetch,
                     Err(e) => return self.back_off_in_span(&e.to_string()).await,
                 }
@@ -232,6 +233,12 @@ impl Reader {
     pub(crate) fn disconnect(&mut self) {
         self.fetch = None;
         self.grants.clear();
+    }
+
+    /// Closes the connection over which the reader fetches the current segment, and drops the buffered bytes. Keeps the
+    /// grants, the short-lived URLs of segments, so that the next read needs no request to the notifier.
+    pub(super) fn release_connection(&mut self) {
+        self.fetch = None;
     }
 
     /// Whether the reader can read the next byte with this grant, the short-lived URL of a segment. True if the grant

@@ -1,18 +1,27 @@
 //! Fetches the bytes of one segment, a stored part of a file, from the short-lived URL that the notifier has granted.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
+use axum::{
+    body::{Body, BodyDataStream},
+    http::{Request, StatusCode, header},
+};
 use bytes::Bytes;
-use futures::{StreamExt, stream::BoxStream};
+use futures::StreamExt;
 use protocol::delivery::Grant;
-use reqwest::{StatusCode, header};
+
+use super::segment_client::SegmentClient;
 
 /// The reason why the bytes of a segment could not be fetched. The [`Reader`](super::Reader) retries after each of
 /// these failures: it requests new grants, the URLs of segments, and continues at the next unread byte.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    #[error("request failed: {0}")]
-    Http(reqwest::Error),
+    #[error("the grant's URL is invalid")]
+    Url(#[from] axum::http::Error),
+    #[error("request failed: {}", cause(.0))]
+    Request(#[from] hyper_util::client::legacy::Error),
+    #[error("the connection failed: {0}")]
+    Read(#[from] axum::Error),
     #[error("the grant's URL answered {0}")]
     Status(StatusCode),
     #[error("no byte arrived before the read timeout")]
@@ -23,20 +32,18 @@ pub(super) enum FetchError {
     Long,
 }
 
+/// Returns the error that made a request fail. The HTTP client's own error says only in which phase the request failed.
+fn cause(error: &hyper_util::client::legacy::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
 /// A response with the bytes of one segment, a stored part of a file, from a start offset to the end of the segment.
 pub(super) struct Fetch {
-    body: BoxStream<'static, Result<Bytes, reqwest::Error>>,
-    /// Received bytes that the reader has not taken: at most one network chunk.
+    body: BodyDataStream,
+    /// Received bytes that the reader has not taken: at most [`CHUNK_BYTES`](super::CHUNK_BYTES).
     buffered: Bytes,
     /// The number of bytes of the response that have not arrived yet.
     not_received: u64,
-}
-
-impl From<reqwest::Error> for FetchError {
-    /// Drops the URL from the error. No log may contain the URL, because the URL gives access to the bytes of a file.
-    fn from(e: reqwest::Error) -> Self {
-        Self::Http(e.without_url())
-    }
 }
 
 impl Fetch {
@@ -44,21 +51,21 @@ impl Fetch {
     /// this URL. The offset counts from the start of the file and must lie in the segment. `timeout` limits the wait
     /// for the header of the response.
     pub(super) async fn start(
-        http: &reqwest::Client,
+        http: &SegmentClient,
         grant: &Grant,
         offset: u64,
         timeout: Duration,
     ) -> Result<Self, FetchError> {
         let skip = offset - grant.segment.offset;
         let range = format!("bytes={skip}-{}", grant.segment.size - 1);
-        let request = http.get(&grant.url).header(header::RANGE, range).send();
-        let response = tokio::time::timeout(timeout, request).await.map_err(|_| FetchError::Slow)??;
+        let request = Request::get(&grant.url).header(header::RANGE, range).body(Body::empty())?;
+        let response = tokio::time::timeout(timeout, http.send(request)).await.map_err(|_| FetchError::Slow)??;
         let whole = skip == 0 && response.status() == StatusCode::OK;
         if response.status() != StatusCode::PARTIAL_CONTENT && !whole {
             return Err(FetchError::Status(response.status()));
         }
         Ok(Self {
-            body: response.bytes_stream().boxed(),
+            body: response.into_body().into_data_stream(),
             buffered: Bytes::new(),
             not_received: grant.segment.size - skip,
         })

@@ -1,7 +1,7 @@
 //! Requests grants, the short-lived URLs of file segments, and metadata documents from the notifier over NATS.
 //! Subscribes to announcements of new segments.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use async_nats::Subscriber;
 use platform::bus::{Bus, BusError};
@@ -11,8 +11,8 @@ use protocol::{
     subject,
 };
 
-/// The timeout for opening a TCP connection to a notifier or the file store.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use super::segment_client::SegmentClient;
+
 /// The maximum number of grants, the short-lived URLs of file segments, that one request asks for.
 const MAX_GRANTS: u32 = 16;
 
@@ -21,7 +21,7 @@ const MAX_GRANTS: u32 = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     bus: Bus,
-    pub(super) http: reqwest::Client,
+    pub(super) http: SegmentClient,
     /// How long a reader retries without receiving a byte before it gives up.
     pub(super) read_retry_timeout: Duration,
 }
@@ -31,9 +31,8 @@ impl Source {
     ///
     /// # Errors
     /// When the TLS setup of the HTTP client fails.
-    pub(crate) fn new(bus: Bus, read_retry_timeout: Duration) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy().build()?;
-        Ok(Self { bus, http, read_retry_timeout })
+    pub(crate) fn new(bus: Bus, read_retry_timeout: Duration) -> io::Result<Self> {
+        Ok(Self { bus, http: SegmentClient::new()?, read_retry_timeout })
     }
 
     pub(super) async fn grants(

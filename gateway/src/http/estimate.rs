@@ -9,7 +9,7 @@ use protocol::{
 };
 use tracing::warn;
 
-use super::{endpoint::Endpoint, extract::Body};
+use super::{endpoint::Endpoint, exports::example_request, extract::Body};
 use crate::{
     auth::Caller,
     error::{Outcome, Refusal},
@@ -26,7 +26,7 @@ pub(super) fn endpoints() -> [Endpoint; 1] {
         "Estimate an export without submitting it",
         |operation| {
             operation
-                .body::<ExportRequest>()
+                .body::<ExportRequest>(&example_request())
                 .json::<Estimate>(200, "The estimate; it costs no credits.")
                 .problems(&[403, 413, 422, 503])
         },

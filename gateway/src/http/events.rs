@@ -18,7 +18,7 @@ use protocol::{
     server::ServerMessage,
     subject,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior},
@@ -47,9 +47,15 @@ pub(super) fn endpoints() -> [Endpoint; 1] {
                            asyncapi.json, channel `events`); `id` is the position of a numbered event.";
         operation
             .header("Last-Event-ID", "Replay the events after this `id` first.")
-            .content(200, description, "text/event-stream", json!({"schema": {"type": "string"}}))
+            .content(200, description, "text/event-stream", json!({"schema": event_schema()}))
             .problems(&[406, 429])
     })]
+}
+
+/// The schema of one event of the stream.
+fn event_schema() -> Value {
+    let text = json!({"type": "string"});
+    json!({"type": "object", "properties": {"id": text, "event": text, "data": text}})
 }
 
 async fn follow(

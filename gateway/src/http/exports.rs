@@ -14,7 +14,7 @@ use protocol::{
     id::ExportId,
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::Instrument;
 
 use super::{
@@ -39,7 +39,7 @@ pub(super) fn endpoints() -> [Endpoint; 4] {
             operation
                 .header("Idempotency-Key", "A repeated request with the same key and body returns the same export.")
                 .header("Prefer", PREFER_DESCRIPTION)
-                .body::<ExportRequest>()
+                .body::<ExportRequest>(&example_request())
                 .json::<Export>(200, "The export, which has ended.")
                 .json::<Export>(202, "The accepted export.")
                 .problems(&[409, 413, 422, 429])
@@ -72,6 +72,11 @@ pub(super) fn endpoints() -> [Endpoint; 4] {
             |operation| operation.json::<Export>(202, "The export.").problems(&[404]),
         ),
     ]
+}
+
+/// The body in the OpenAPI document: an export of the demo.
+pub(super) fn example_request() -> Value {
+    json!({"dataset": "flights", "columns": ["date", "delay"], "filter": {"origin": {"eq": "SEA"}}})
 }
 
 async fn create(

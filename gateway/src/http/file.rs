@@ -1,16 +1,14 @@
 //! `/v1/exports/{id}/file` and `/v1/exports/{id}/metadata`: downloads of files and their metadata over HTTP.
 
-use std::{io, ops::Range};
+use std::ops::Range;
 
 use axum::{
-    body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use entity::export::Model;
-use futures::stream;
 use platform::{
     range::{self, RequestedRange},
     telemetry::traces,
@@ -19,17 +17,15 @@ use protocol::{
     delivery::MetadataReply,
     envelope::TraceContext,
     export::{FileInfo, Links},
-    frame::MAX_PAYLOAD_BYTES,
     problem::{Problem, Slug},
     time::Timestamp,
 };
 use serde_json::json;
-use tracing::warn;
 
-use super::{endpoint::Endpoint, extract::ExportPath};
+use super::{endpoint::Endpoint, extract::ExportPath, file_body::file_body};
 use crate::{
     auth::Caller,
-    delivery::{self, ReadStatus, Reader, ReaderRequest},
+    delivery::{self, Reader, ReaderRequest},
     error::{Outcome, Refusal},
     state::AppState,
 };
@@ -46,7 +42,7 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
                 .content(200, bytes, "*/*", json!({}))
                 .content(206, bytes, "*/*", json!({}))
                 .empty(304, "The file has not changed.")
-                .problems(&[404, 409, 410, 416])
+                .problems(&[404, 409, 410, 416, 429, 503])
         }),
         Endpoint::head("/v1/exports/{id}/file", download).operation(
             "headFile",
@@ -101,9 +97,11 @@ async fn download(
         RequestedRange::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         RequestedRange::Unsatisfiable => return Ok(unsatisfiable(&file)),
     };
+    let sends_bytes = method == Method::GET && !range.is_empty();
+    let guard = if sends_bytes { Some(app.downloads.begin(&caller.owner)?) } else { None };
     let mut response = status.into_response();
     set_headers(response.headers_mut(), &row, &file, &tag, &range, status);
-    if method == Method::GET && !range.is_empty() {
+    if let Some(guard) = guard {
         // the span belongs to the trace of the request; the link leads to the trace of the export
         let span = delivery::span("http", id, range.start);
         if let Some(export) = TraceContext::parse(&row.traceparent) {
@@ -113,7 +111,9 @@ async fn download(
         let request =
             ReaderRequest { owner, export: id, offset: range.start, attempt: None, is_unfinished: false, span };
         let reader = Reader::open(app.source.clone(), request).await;
-        *response.body_mut() = body(reader, range.end);
+        let (body, sending) = file_body(reader, range.end, guard);
+        app.life.spawn(sending);
+        *response.body_mut() = body;
     }
     Ok(response)
 }
@@ -183,35 +183,6 @@ fn unsatisfiable(file: &FileInfo) -> Response {
     let detail = format!("The file has {} bytes.", file.size);
     let problem = Problem::new(Slug::InvalidRequest, detail).with_status(StatusCode::RANGE_NOT_SATISFIABLE.as_u16());
     Refusal::from(problem).with_header(header::CONTENT_RANGE, format!("bytes */{}", file.size)).into_response()
-}
-
-/// Streams the bytes from the reader's offset up to `end`. A failure resets the connection, so that the client does not
-/// take a partial file for a complete one.
-fn body(reader: Reader, end: u64) -> Body {
-    Body::from_stream(stream::try_unfold(reader, move |mut reader| async move {
-        loop {
-            let left = end.saturating_sub(reader.offset());
-            if left == 0 {
-                return Ok(None);
-            }
-            match reader.ready().await {
-                ReadStatus::Ready => {}
-                ReadStatus::Sealed(_) => return Err(abort_download("the file is shorter than its recorded size")),
-                ReadStatus::Ended(problem) => return Err(abort_download(&problem.detail)),
-            }
-            let max = usize::try_from(left).unwrap_or(usize::MAX).min(MAX_PAYLOAD_BYTES);
-            let bytes: Bytes = reader.read(max).await.map_err(|problem| abort_download(&problem.detail))?;
-            if !bytes.is_empty() {
-                metrics::counter!("sluice_gateway_file_bytes_total", "over" => "http").increment(bytes.len() as u64);
-                return Ok(Some((bytes, reader)));
-            }
-        }
-    }))
-}
-
-fn abort_download(reason: &str) -> io::Error {
-    warn!(%reason, "download aborted");
-    io::Error::other(reason.to_owned())
 }
 
 #[cfg(test)]

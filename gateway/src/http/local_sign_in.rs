@@ -1,7 +1,13 @@
 //! `/local`: sign-in without a password as a configured user, for a trial on one machine. Without
-//! `gateway.identity.local.passwordless_sign_in` these endpoints answer `404`.
+//! `gateway.identity.local.sign_in` these endpoints answer `404`. With `sign_in = "link"`, a browser must first exchange
+//! the code of a one-time link for a browser key.
 
-use axum::{Json, extract::State, http::HeaderMap, response::IntoResponse};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderName, header},
+    response::IntoResponse,
+};
 use protocol::{problem::Slug, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -12,13 +18,20 @@ use super::{
 };
 use crate::{
     auth::{local, origin},
-    config::LocalUser,
+    config::{LocalSignIn, LocalUser},
     error::{Outcome, Refusal},
     state::AppState,
 };
 
-pub(super) fn endpoints() -> [Endpoint; 2] {
-    [Endpoint::get("/local/people", people), Endpoint::post("/local/sign-in", sign_in)]
+/// The request header in which the page sends its browser key.
+const BROWSER_KEY: HeaderName = HeaderName::from_static("sluice-browser-key");
+
+pub(super) fn endpoints() -> [Endpoint; 3] {
+    [
+        Endpoint::get("/local/people", people),
+        Endpoint::post("/local/browser-key", browser_key),
+        Endpoint::post("/local/sign-in", sign_in),
+    ]
 }
 
 #[derive(Serialize)]
@@ -29,6 +42,30 @@ struct People {
 async fn people(State(app): State<AppState>, headers: HeaderMap) -> Outcome<Json<People>> {
     check_enabled(&app, &headers)?;
     Ok(Json(People { people: app.config.identity.local.sign_in_users.clone() }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Link {
+    /// The code of a one-time sign-in link.
+    code: String,
+}
+
+#[derive(Serialize)]
+struct BrowserKey {
+    key: String,
+}
+
+async fn browser_key(
+    State(app): State<AppState>,
+    headers: HeaderMap,
+    Body(link): Body<Link>,
+) -> Outcome<impl IntoResponse> {
+    check_enabled(&app, &headers)?;
+    check_origin(&app, &headers)?;
+    let key = app.sign_in_links.redeem(&link.code);
+    let key = key.ok_or_else(|| link_required("The sign-in link was used or has expired."))?;
+    Ok((NO_STORE, Json(BrowserKey { key })))
 }
 
 #[derive(Deserialize)]
@@ -51,10 +88,12 @@ async fn sign_in(
     Body(request): Body<SignIn>,
 ) -> Outcome<impl IntoResponse> {
     check_enabled(&app, &headers)?;
-    if !origin::is_allowed(&headers, &app.config.allowed_origins) {
-        return Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not sign in."));
-    }
+    check_origin(&app, &headers)?;
     let local = &app.config.identity.local;
+    let key = headers.get(BROWSER_KEY).and_then(|key| key.to_str().ok());
+    if local.sign_in == LocalSignIn::Link && !key.is_some_and(|key| app.sign_in_links.is_browser_key(key)) {
+        return Err(link_required("This browser has not opened a sign-in link."));
+    }
     let person = local.sign_in_users.iter().find(|p| p.id == request.person);
     let person = person.ok_or_else(|| invalid("/person", "no user has this id"))?;
     let ttl = local.token_ttl.get();
@@ -68,8 +107,21 @@ async fn sign_in(
 /// password, so only this machine may use it.
 fn check_enabled(app: &AppState, headers: &HeaderMap) -> Outcome<()> {
     let local = &app.config.identity.local;
-    if local.passwordless_sign_in && !local.secret.is_empty() && origin::is_loopback_request(headers) {
+    if local.has_sign_in() && origin::is_loopback_request(headers) {
         return Ok(());
     }
     Err(Refusal::new(Slug::NotFound, "This gateway has no local sign-in."))
+}
+
+fn check_origin(app: &AppState, headers: &HeaderMap) -> Outcome<()> {
+    if origin::is_allowed(headers, &app.config.allowed_origins) {
+        return Ok(());
+    }
+    Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not sign in."))
+}
+
+/// Creates the refusal of a browser without a valid browser key.
+fn link_required(reason: &str) -> Refusal {
+    let detail = format!("{reason} `sluice sign-in-link` prints a new one.");
+    Refusal::new(Slug::Unauthorized, detail).with_header(header::WWW_AUTHENTICATE, "Sluice-Sign-In-Link")
 }

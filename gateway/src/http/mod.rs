@@ -10,6 +10,7 @@ mod events;
 mod exports;
 pub(crate) mod extract;
 mod file;
+mod file_body;
 mod health;
 mod local_sign_in;
 pub(crate) mod middleware;

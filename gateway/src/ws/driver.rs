@@ -48,7 +48,8 @@ where
     let (failed, mut write_failure) = oneshot::channel();
     let writing = tokio::spawn(writer.run(sink, closing, failed));
 
-    let code = match Driver::start(app, caller, id, trace, outbox).await {
+    // the start queries the database: its future is large, and a session may stay open for days
+    let code = match Box::pin(Driver::start(app, caller, id, trace, outbox)).await {
         Ok(mut driver) => {
             let code = driver.drive(&mut stream, &mut write_failure).await;
             info!(session.id = %id, session.close = code.code(), "session ended");
@@ -272,7 +273,7 @@ impl Driver {
             Action::Ping => self.outbox.send(OutgoingMessage::Ping).map_err(slow)?,
             Action::Close(code) => return Err(code),
             Action::Request(reference, request) => {
-                let work = perform(self.app.clone(), self.session.caller.clone(), self.trace, request);
+                let work = Box::pin(perform(self.app.clone(), self.session.caller.clone(), self.trace, request));
                 self.requests.spawn(async move { (reference, work.await) });
             }
             Action::Replay(after, missed) => {
@@ -282,7 +283,7 @@ impl Driver {
             Action::Stream(new) => {
                 let (source, owner) = (self.app.source.clone(), self.session.caller.owner.clone());
                 let trace_id = self.trace.trace.trace_id_hex();
-                pump::spawn(&mut self.pumps, source, owner, trace_id, &self.outbox, new).await;
+                Box::pin(pump::spawn(&mut self.pumps, source, owner, trace_id, &self.outbox, new)).await;
             }
         }
         Ok(())
@@ -298,4 +299,20 @@ async fn replay(outbox: &Outbox, missed: Option<&RenderedEvent>) -> Result<(), T
 
 fn time_until(deadline: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
     (deadline - now).to_std().unwrap_or(Duration::ZERO).max(MIN_EXPIRY_SLEEP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that a function returns, without a call of the function.
+    fn future_size<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_open_session_is_a_small_task() {
+        let bytes = future_size(run::<tokio::net::TcpStream>);
+        assert!(bytes < 32 * 1024, "{bytes} bytes");
+    }
 }

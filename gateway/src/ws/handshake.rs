@@ -39,7 +39,7 @@ const NONCE_BYTES: usize = 16;
 /// MiB. The buffer also holds the answers to pings of a client that reads slowly.
 const WRITE_BUFFER_BYTES: usize = 2 << 20;
 /// The size of a session's read buffer, in bytes.
-const READ_BUFFER_BYTES: usize = 16 * 1024;
+const READ_BUFFER_BYTES: usize = 4 * 1024;
 
 /// Declares the WebSocket endpoint. The endpoint is absent from the OpenAPI document, because the AsyncAPI document
 /// describes it.
@@ -73,7 +73,7 @@ async fn upgrade(State(app): State<AppState>, mut request: Request) -> Outcome<R
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
     let (life, drain) = (app.life.clone(), app.drain.clone());
-    life.spawn(drain.track(async move {
+    let session = Box::pin(async move {
         match upgrade.await {
             Ok(upgraded) => {
                 let io = TokioIo::new(upgraded);
@@ -82,7 +82,8 @@ async fn upgrade(State(app): State<AppState>, mut request: Request) -> Outcome<R
             }
             Err(e) => debug!(error = %e, "the client disconnected before the upgrade"),
         }
-    }));
+    });
+    life.spawn(drain.track(session));
 
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let headers = response.headers_mut();

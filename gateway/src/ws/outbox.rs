@@ -37,9 +37,9 @@ const REPLAY_RESERVE: usize = 64;
 /// each message may have an answer. A client that sends faster than it reads is thereby slowed down, and its session
 /// goes on.
 const READ_RESERVE: usize = 64;
-/// The maximum number of queued file frames, each of at most 256 KiB. While the queue is full, the
-/// [pumps](super::pump), the tasks that send the bytes of files, wait.
-const MAX_FRAMES: usize = 2;
+/// The maximum number of queued file frames, each with at most [`CHUNK_BYTES`](crate::delivery::CHUNK_BYTES) of a file.
+/// While the queue is full, the [pumps](super::pump), the tasks that send the bytes of files, wait.
+const MAX_FRAMES: usize = 1;
 /// The timeout for writing the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 

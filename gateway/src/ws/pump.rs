@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use platform::telemetry::traces;
 use protocol::{
     export::Links,
-    frame::{Frame, MAX_PAYLOAD_BYTES},
+    frame::Frame,
     id::{ExportId, Owner},
     problem::{Problem, Slug},
     server::ServerMessage,
@@ -19,7 +19,7 @@ use super::{
     streams::NewStream,
     window::Window,
 };
-use crate::delivery::{self, ReadStatus, Reader, ReaderRequest, Source};
+use crate::delivery::{self, CHUNK_BYTES, ReadStatus, Reader, ReaderRequest, Source};
 
 /// If the client permits no further bytes for this time, the gateway closes the connection over which it reads the
 /// file, and drops buffered bytes.
@@ -52,6 +52,7 @@ pub(super) async fn spawn(
     let reader = Reader::open(source, ReaderRequest { owner, export, offset, attempt, is_unfinished, span }).await;
     let (out, answers) = (outbox.frames(), outbox.frames());
     let pump = Pump { stream, export, reader, window, out, unsent_opened, trace_id, empty_since: None };
+    let run = Box::pin(pump.run());
     pumps.spawn(async move {
         let answer = tokio::select! {
             stopped = stop.stopped() => match stopped {
@@ -59,7 +60,7 @@ pub(super) async fn spawn(
                 // the session ends; the client continues the stream at another gateway
                 None => return (stream, true),
             },
-            () = pump.run() => return (stream, false),
+            () = run => return (stream, false),
         };
         // the frame queue keeps the answer behind the last frame; an error means that the session has ended
         let _ = answers.send(OutgoingMessage::Text(answer.to_text().into())).await;
@@ -126,7 +127,12 @@ impl Pump {
                 }
             }
             self.empty_since = None;
-            let max = usize::try_from(granted).unwrap_or(usize::MAX).min(MAX_PAYLOAD_BYTES);
+            // bytes are fetched only when the writer can take them; the wait may outlast the reader's grants
+            if self.out.capacity() == 0 {
+                delivery::wait_for_room(&self.out, &mut self.reader).await.map_err(|_| SessionEnded)?;
+                continue;
+            }
+            let max = usize::try_from(granted).unwrap_or(usize::MAX).min(CHUNK_BYTES);
             let offset = self.reader.offset();
             match self.reader.read(max).await {
                 Ok(payload) if payload.is_empty() => {}

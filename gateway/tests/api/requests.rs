@@ -2,6 +2,11 @@
 
 use super::support::Gateway;
 use entity::credit_policy::CreditsConfig;
+use gateway::{
+    auth::sign_in_link,
+    config::{LocalSignIn, LocalUser},
+};
+use platform::clock::Clock;
 use protocol::{
     export::{ExportPage, ExportRequest, Status},
     problem::Slug,
@@ -225,14 +230,54 @@ async fn a_huge_filter_gets_a_short_refusal_and_an_impossible_offset_is_refused(
     assert_eq!(client.expect_error(Some("far")).await.errors[0].pointer, "/offset");
 }
 
+/// Starts a gateway whose sign-in page offers alice.
+async fn gateway_with_sign_in(sign_in: LocalSignIn) -> Gateway {
+    Gateway::start_with(|config| {
+        config.identity.local.sign_in = sign_in;
+        let (id, name, sub, tenant) = ("alice".into(), "Alice".into(), "alice".into(), "acme".into());
+        config.identity.local.sign_in_users = vec![LocalUser { id, name, sub, tenant }];
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_browser_without_a_sign_in_link_cannot_sign_in() {
+    let gateway = gateway_with_sign_in(LocalSignIn::Link).await;
+    let rest = Rest::new(&gateway.url, None);
+    let sign_in = async |key: &str| {
+        let request = rest.request(Method::POST, "/local/sign-in").header("sluice-browser-key", key);
+        rest.send(request.json(&json!({"person": "alice"}))).await
+    };
+    let refused = rest.post("/local/sign-in", &json!({"person": "alice"})).await;
+    assert_eq!(
+        (refused.status, refused.header("www-authenticate")),
+        (StatusCode::UNAUTHORIZED, Some("Sluice-Sign-In-Link"))
+    );
+    assert_eq!(sign_in("guessed").await.problem().slug(), Slug::Unauthorized);
+
+    let local = platform::secret::Secret::new(gateway.local.secret().unwrap());
+    let local = gateway::config::LocalIdentityConfig { secret: local, ..Default::default() };
+    let code = sign_in_link::create_code(&local, gateway.clock.now()).unwrap();
+    assert_eq!(sign_in(&code).await.status, StatusCode::UNAUTHORIZED, "the code is no browser key");
+    let exchange = async || rest.post("/local/browser-key", &json!({"code": code})).await;
+    let exchanged = exchange().await;
+    assert_eq!((exchanged.status, exchanged.header("cache-control")), (StatusCode::OK, Some("no-store")));
+    let key = exchanged.json::<Value>()["key"].as_str().unwrap().to_owned();
+    let signed_in = sign_in(&key).await;
+    let token = signed_in.json::<Value>()["token"].as_str().unwrap().to_owned();
+    assert_eq!(gateway.rest(&token).get("/v1/credits").await.status, StatusCode::OK);
+    assert_eq!(exchange().await.problem().slug(), Slug::Unauthorized, "a link works once");
+
+    let foreign = rest.request(Method::POST, "/local/browser-key").header("origin", "http://evil.example");
+    assert_eq!(rest.send(foreign.json(&json!({"code": code}))).await.status, StatusCode::FORBIDDEN);
+    let other = Gateway::start().await;
+    let absent = Rest::new(&other.url, None).post("/local/browser-key", &json!({"code": code})).await;
+    assert_eq!(absent.status, StatusCode::NOT_FOUND);
+}
+
 #[tokio::test]
 async fn sign_in_without_a_password_is_limited_to_loopback() {
-    let gateway = Gateway::start_with(|config| {
-        config.identity.local.passwordless_sign_in = true;
-        let (id, name, sub, tenant) = ("alice".into(), "Alice".into(), "alice".into(), "acme".into());
-        config.identity.local.sign_in_users = vec![gateway::config::LocalUser { id, name, sub, tenant }];
-    })
-    .await;
+    let gateway = gateway_with_sign_in(LocalSignIn::Anyone).await;
     let rest = Rest::new(&gateway.url, None);
     let sign_in = |host: Option<&str>| {
         let mut request = rest.request(Method::POST, "/local/sign-in").json(&json!({"person": "alice"}));

@@ -2,6 +2,7 @@
 //!
 //! axum's own server has neither a connection limit nor timeouts.
 
+mod counted;
 mod idle;
 mod server;
 

@@ -11,12 +11,12 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use super::idle::IdleTimeout;
+use super::{counted::Counted, idle::IdleTimeout};
 use crate::{backoff::Backoff, lifecycle::Lifecycle};
 
 /// The default time that a client has to send the header of a request.
@@ -26,9 +26,14 @@ const MAX_CONNECTIONS: usize = 256;
 /// The first and the maximum pause after a failed accept, such as when the process has no free file descriptor.
 const ACCEPT_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// The maximum size of a connection's buffer for each direction, in bytes. The buffer of a response to a slow client fills
+/// up to this size, plus one chunk of the body. A request's header must fit into the buffer.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+
 /// An HTTP/1 server on one listener.
 ///
-/// At the connection limit, further connections wait in the kernel's queue.
+/// At the connection limit, further connections wait in the kernel's queue. A connection that was upgraded, such as to a
+/// WebSocket, counts until its stream is dropped.
 #[derive(Debug)]
 pub struct Server {
     name: &'static str,
@@ -114,9 +119,10 @@ impl Server {
         loop {
             let permit = tokio::select! {
                 () = stop.cancelled() => return,
-                // the semaphore is never closed
                 permit = Arc::clone(&permits).acquire_owned() => permit,
             };
+            // the semaphore is never closed
+            let Ok(permit) = permit else { return };
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = self.listener.accept() => accepted,
@@ -133,8 +139,7 @@ impl Server {
             backoff.reset();
             let (router, stop, timeouts) = (self.router.clone(), stop.clone(), self.timeouts);
             tasks.spawn(self.tracker.track_future(async move {
-                serve_connection(stream, router, &stop, timeouts).await;
-                drop(permit);
+                serve_connection(stream, permit, router, &stop, timeouts).await;
             }));
         }
     }
@@ -146,11 +151,18 @@ fn concerns_one_connection(e: &io::Error) -> bool {
     matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, stop: &CancellationToken, timeouts: Timeouts) {
+async fn serve_connection(
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+    router: Router,
+    stop: &CancellationToken,
+    timeouts: Timeouts,
+) {
     // without this option, small frames wait for earlier ones to be acknowledged
     if let Err(e) = stream.set_nodelay(true) {
         debug!(error = %e, "failed to set TCP_NODELAY");
     }
+    let stream = Counted::new(stream, permit);
     match timeouts.idle_timeout {
         Some(timeout) => serve_requests(IdleTimeout::new(stream, timeout), router, stop, timeouts).await,
         None => serve_requests(stream, router, stop, timeouts).await,
@@ -162,7 +174,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(timeouts.header_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(timeouts.header_timeout).max_buf_size(MAX_BUFFER_BYTES);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {
@@ -187,7 +199,12 @@ where
 mod tests {
     use std::net::SocketAddr;
 
-    use axum::routing::get;
+    use axum::{
+        extract::Request,
+        http::{StatusCode, header},
+        routing::get,
+    };
+    use hyper::upgrade::OnUpgrade;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         time::timeout,
@@ -204,7 +221,17 @@ mod tests {
         tracker: TaskTracker,
     }
 
-    /// Starts a server that answers `/` immediately and `/slow` after four times [`SHORT`].
+    /// Upgrades the connection, and holds it until the client sends a byte or disconnects.
+    async fn upgrade(mut request: Request) -> (StatusCode, [(header::HeaderName, &'static str); 2]) {
+        let upgrade = request.extensions_mut().remove::<OnUpgrade>().unwrap();
+        tokio::spawn(async move {
+            let mut stream = TokioIo::new(upgrade.await.unwrap());
+            stream.read(&mut [0]).await
+        });
+        (StatusCode::SWITCHING_PROTOCOLS, [(header::CONNECTION, "upgrade"), (header::UPGRADE, "test")])
+    }
+
+    /// Starts a server that answers `/` immediately and `/slow` after four times [`SHORT`], and upgrades `/upgrade`.
     async fn start(configure: impl FnOnce(Server) -> Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -212,7 +239,8 @@ mod tests {
             tokio::time::sleep(SHORT * 4).await;
             "slow"
         };
-        let router = Router::new().route("/", get(async || "quick")).route("/slow", get(slow));
+        let router =
+            Router::new().route("/", get(async || "quick")).route("/slow", get(slow)).route("/upgrade", get(upgrade));
         let (life, tracker) = (Lifecycle::new(), TaskTracker::new());
         let server = configure(Server::new("test", router, listener)).tracked_by(tracker.clone());
         server.spawn(life.soft(), &life);
@@ -244,6 +272,18 @@ mod tests {
         let mut second = send(running.address, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert!(timeout(SHORT, read_some(&mut second)).await.is_err(), "the second connection is served");
         drop(first);
+        assert!(timeout(LONG, read_some(&mut second)).await.unwrap() > 0);
+    }
+
+    #[tokio::test]
+    async fn an_upgraded_connection_counts_until_it_ends() {
+        let running = start(|server| server.max_connections(1)).await;
+        let request = "GET /upgrade HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: test\r\n\r\n";
+        let mut upgraded = send(running.address, request).await;
+        assert!(read_some(&mut upgraded).await > 0);
+        let mut second = send(running.address, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(timeout(SHORT, read_some(&mut second)).await.is_err(), "the second connection is served");
+        drop(upgraded);
         assert!(timeout(LONG, read_some(&mut second)).await.unwrap() > 0);
     }
 

@@ -84,6 +84,7 @@ pub const TABLE: &[Metric] = &[
 
     // gateways
     Metric { name: "sluice_gateway_sessions", kind: Gauge, unit: Count, scope: Gateway, labels: &[Label("transport", Known(&["websocket", "sse"]))], help: "Number of open sessions: WebSockets, and Server-Sent Events over HTTP." },
+    Metric { name: "sluice_gateway_downloads", kind: Gauge, unit: Count, scope: Gateway, labels: &[], help: "Number of files that are being sent over HTTP." },
     Metric { name: "sluice_gateway_sse_streams_ended_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("reason", Bounded("the reasons of the gateway"))], help: "Number of event streams over HTTP that ended." },
     Metric { name: "sluice_gateway_resumes_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("recovered", Known(&["true", "false"]))], help: "Number of resumed sessions, by whether the client got all missed events." },
     Metric { name: "sluice_gateway_unauthorized_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of requests that were refused with 401, because the token or ticket is missing or not valid." },

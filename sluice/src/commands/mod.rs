@@ -9,6 +9,7 @@ pub mod ops;
 pub mod preview;
 pub mod restore;
 pub mod schedule;
+pub mod sign_in_link;
 pub mod token;
 
 use std::io;
@@ -27,6 +28,9 @@ pub enum CommandError {
     /// The settings have no local identity that could sign a token.
     #[error("{0}; give the data folder of a `sluice up` with --data-dir, or get a token from your issuer")]
     Token(#[from] SignError),
+    /// The installation has no sign-in by links.
+    #[error("this installation signs nobody in by a link: give the data folder of a `sluice up` with --data-dir")]
+    NoSignInLink,
     /// The database can't be reached, or refuses a query.
     #[error("database: {0}")]
     Database(#[from] DbErr),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
-    io::Write,
+    io::{ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -11,6 +11,8 @@ use super::error::UpError;
 
 /// The file that a running `sluice up` locks.
 const LOCK: &str = "sluice.lock";
+/// The SQLite database. SQLite creates further files beside it, with the same permissions.
+const DATABASE: &str = "sluice.db";
 /// The folder of dataset files, which may exist before the first start.
 const DATASETS: &str = "datasets";
 
@@ -43,10 +45,23 @@ impl DataDir {
         // the folder holds secrets and the data of all users
         fs::set_permissions(&path, Permissions::from_mode(0o700)).map_err(UpError::file(&path))?;
         let dir = Self { path, named: named.to_path_buf(), _lock: lock };
+        dir.restrict_database()?;
         for folder in [dir.datasets(), dir.files(), dir.nats(), dir.secrets()] {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(UpError::file(&folder))?;
         }
         Ok(dir)
+    }
+
+    /// Removes the permissions of other users from the database files of an earlier version.
+    fn restrict_database(&self) -> Result<(), UpError> {
+        for suffix in ["", "-wal", "-shm"] {
+            let file = self.path.join(format!("{DATABASE}{suffix}"));
+            match fs::set_permissions(&file, Permissions::from_mode(0o600)) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(UpError::file(&file)(e)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Returns the absolute path, without symbolic links.
@@ -68,11 +83,16 @@ impl DataDir {
     }
 
     pub(super) fn database(&self) -> PathBuf {
-        self.path.join("sluice.db")
+        self.path.join(DATABASE)
     }
 
     pub(super) fn secrets(&self) -> PathBuf {
         self.path.join("secrets")
+    }
+
+    /// The page that `--open` opens in the browser. It redirects to the sign-in link.
+    pub(super) fn sign_in_page(&self) -> PathBuf {
+        self.path.join("sign-in.html")
     }
 
     fn nats(&self) -> PathBuf {
@@ -129,7 +149,11 @@ mod tests {
         assert_eq!((mode(&path), mode(&claimed.secrets())), (0o700, 0o700));
         assert!(matches!(DataDir::claim(&path), Err(UpError::Locked(_))));
         drop(claimed);
+        let database = path.join(format!("{DATABASE}-wal"));
+        fs::write(&database, "").unwrap();
+        fs::set_permissions(&database, Permissions::from_mode(0o644)).unwrap();
         DataDir::claim(&path).unwrap();
+        assert_eq!(mode(&database), 0o600);
     }
 
     #[test]

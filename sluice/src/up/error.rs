@@ -32,6 +32,14 @@ pub enum UpError {
     /// A file that Sluice wrote has been changed.
     #[error("{0} is damaged: delete it and start again")]
     Damaged(PathBuf),
+    /// No program can open a browser.
+    #[error("can't open a browser with {program}: {source}")]
+    NoBrowser {
+        /// The name of the program.
+        program: &'static str,
+        /// The error of the operating system.
+        source: io::Error,
+    },
     /// The gateway can't listen on the port.
     #[error("{}", port_error(*port, source))]
     Port {

@@ -2,8 +2,10 @@
 //!
 //! The modules, in the order of a start: `data_dir` claims the folder, `secrets` creates or reads the secrets,
 //! `stale_nats` stops a nats-server that a killed `sluice up` left running, `nats` runs the server, `settings_file`
-//! writes the settings that the other commands read, and `ready_block` prints the address and example commands.
+//! writes the settings that the other commands read, `ready_block` prints the address and example commands, and
+//! `browser` opens the page.
 
+mod browser;
 mod data_dir;
 mod error;
 mod nats;
@@ -65,7 +67,7 @@ pub async fn run(options: &UpOptions, files: &SettingsFiles) -> Result<(), UpErr
     let mut nats = NatsChild::start(&program, &dir, &secrets).await?;
     let written = settings_file::write(&dir, address, nats.url(), &secrets, &catalog);
     let served = match written {
-        Ok(()) => serve(&dir, address, listener, files, &catalog, &mut nats, &life).await,
+        Ok(()) => serve(&dir, address, listener, files, (&catalog, options.open), &mut nats, &life).await,
         Err(e) => Err(e),
     };
     nats.stop().await;
@@ -86,7 +88,7 @@ async fn serve(
     address: SocketAddr,
     listener: TcpListener,
     files: &SettingsFiles,
-    catalog: &CatalogChoice,
+    (catalog, open): (&CatalogChoice, bool),
     nats: &mut NatsChild,
     life: &Lifecycle,
 ) -> Result<(), UpError> {
@@ -107,7 +109,7 @@ async fn serve(
     let started = life.soft().run_until_cancelled(starting).await.unwrap_or(Ok(()));
     if started.is_ok() {
         tokio::select! {
-            ready = announce_when_ready(address, dir, &settings, life) => match ready {
+            ready = announce_when_ready(address, dir, &settings, open, life) => match ready {
                 Ok(()) => tokio::select! {
                     () = life.soft().cancelled() => {}
                     status = nats.supervise() => life.fail(format!("nats-server stopped by itself ({status})")),
@@ -154,17 +156,18 @@ async fn start(
     services::start_gateway(starting(Some(listener))).await
 }
 
-/// Waits until the gateway is ready, and then prints the ready block. A stop request during the wait is not an error.
+/// Waits until the gateway is ready, then prints the ready block, and opens the browser if `open` is set. A stop request during the wait is not an error.
 async fn announce_when_ready(
     address: SocketAddr,
     dir: &DataDir,
     settings: &Settings,
+    open: bool,
     life: &Lifecycle,
 ) -> Result<(), UpError> {
     let url = format!("http://{address}");
     let http = reqwest::Client::builder().no_proxy().timeout(START_TIMEOUT).build();
     let http = http.map_err(|e| UpError::NotReady { waited: START_TIMEOUT, last: e.to_string() })?;
-    let ready_block = async {
+    let ready = async {
         let mut last = String::from("no answer");
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         let give_up = tokio::time::Instant::now() + START_TIMEOUT;
@@ -172,7 +175,7 @@ async fn announce_when_ready(
             ticks.tick().await;
             match http.get(format!("{url}/readyz")).send().await {
                 Ok(answer) if answer.status().is_success() => {
-                    return Ok(ready_block::text(&url, dir, settings, &http).await);
+                    return Ok(());
                 }
                 Ok(answer) => last = answer.text().await.unwrap_or_else(|e| e.to_string()),
                 Err(e) => last = e.to_string(),
@@ -180,8 +183,19 @@ async fn announce_when_ready(
         }
         Err(UpError::NotReady { waited: START_TIMEOUT, last })
     };
+    let announced = async {
+        ready.await?;
+        let block = ready_block::text(&url, dir, settings, &http).await;
+        output::print(&block).map_err(UpError::Print)?;
+        if open {
+            // without a browser on this machine, the user still has the printed link
+            let opened = browser::open(&ready_block::page_address(&url, settings), dir).await;
+            opened.unwrap_or_else(|e| output::note(&e.to_string()));
+        }
+        Ok(())
+    };
     tokio::select! {
         () = life.soft().cancelled() => Ok(()),
-        block = ready_block => output::print(&block?).map_err(UpError::Print),
+        announced = announced => announced,
     }
 }

@@ -2,13 +2,13 @@
 
 use std::{env, path::Path, time::Duration};
 
-use gateway::auth::local;
+use gateway::{auth::local, config::LocalSignIn};
 use platform::clock::{Clock, SystemClock};
 use protocol::catalog::{DatasetInfo, DatasetList};
 use tokio::time::{Instant, sleep};
 
 use super::{data_dir::DataDir, settings_file::LOCAL_USERS};
-use crate::{output::shell_word, settings::Settings};
+use crate::{output::shell_word, settings::Settings, sign_in_link};
 
 /// The lifetime of the token that lists the datasets.
 const TOKEN_TTL: Duration = Duration::from_secs(60);
@@ -38,8 +38,15 @@ pub(super) async fn text(url: &str, dir: &DataDir, settings: &Settings, http: &r
     if example == Example::NoDataset {
         tracing::info!("no datasets: write a catalog file (docs/catalog.md) and start with `sluice up --catalog FILE`");
     }
-    let has_page = !settings.gateway.web_dir.is_empty();
-    lines(url, &shell_word(&program), &shell_word(&dir.named().display().to_string()), &example, has_page)
+    let page = (!settings.gateway.web_dir.is_empty()).then(|| page_address(url, settings));
+    lines(url, &shell_word(&program), &shell_word(&dir.named().display().to_string()), &example, page.as_deref())
+}
+
+/// Returns the address of the page: a one-time sign-in link, if the page needs one.
+pub(super) fn page_address(url: &str, settings: &Settings) -> String {
+    let local = &settings.gateway.identity.local;
+    let link = if local.sign_in == LocalSignIn::Link { sign_in_link::create(url, local).ok() } else { None };
+    link.unwrap_or_else(|| url.to_owned())
 }
 
 /// Returns the datasets that the gateway offers. Returns `None` if the request fails, for example because the settings
@@ -99,7 +106,7 @@ fn shortest(path: &Path) -> String {
     }
 }
 
-fn lines(url: &str, program: &str, dir: &str, example: &Example, has_page: bool) -> String {
+fn lines(url: &str, program: &str, dir: &str, example: &Example, page: Option<&str>) -> String {
     let token = format!("{program} token --data-dir {dir} --sub alice --tenant acme --scope 'export:*'");
     let next = match example {
         Example::Export { dataset, options } => {
@@ -115,16 +122,17 @@ fn lines(url: &str, program: &str, dir: &str, example: &Example, has_page: bool)
             .into(),
         Example::Unknown => String::new(),
     };
-    let page = if has_page {
-        format!(
-            "\x20 open      {url}\n\
-             \x20 sign in   pick one of alice and bob (acme), carol and dave (globex); no password, this machine only\n"
-        )
-    } else {
-        format!(
+    let page = match page {
+        Some(page) if page != url => format!(
+            "\x20 open      {page}\n\
+             \x20           This link works once, and signs only your browser in. Another one: {program} sign-in-link --data-dir {dir}\n\
+             \x20 sign in   pick one of alice and bob (acme), carol and dave (globex); no password\n"
+        ),
+        Some(page) => format!("\x20 open      {page}\n"),
+        None => format!(
             "\x20 API       {url}\n\
              \x20 page      none: name the folder of the built page in SLUICE_WEB_DIR and start again\n"
-        )
+        ),
     };
     format!(
         "\n  Sluice is ready.\n\n\
@@ -153,7 +161,10 @@ mod tests {
     fn the_printed_commands_can_be_copied() {
         let datasets = [dataset("menus", json!({})), dataset("flights", json!({}))];
         let example = example(Some(&datasets), true);
-        let block = lines("http://127.0.0.1:8080", "target/debug/sluice", "data", &example, true);
+        let page = "http://127.0.0.1:8080/#sign-in=code";
+        let block = lines("http://127.0.0.1:8080", "target/debug/sluice", "data", &example, Some(page));
+        assert!(block.contains(&format!("open      {page}\n")), "{block}");
+        assert!(block.contains("target/debug/sluice sign-in-link --data-dir data\n"), "{block}");
         assert!(block.contains(
             "curl -H \"Authorization: Bearer $(target/debug/sluice token --data-dir data --sub alice --tenant acme \
              --scope 'export:*')\" http://127.0.0.1:8080/v1/datasets\n"
@@ -177,7 +188,7 @@ mod tests {
     #[test]
     fn an_installation_without_a_dataset_or_page_names_the_next_step() {
         assert_eq!(example(Some(&[]), false), Example::NoDataset);
-        let block = lines("http://127.0.0.1:8080", "sluice", "data", &Example::NoDataset, false);
+        let block = lines("http://127.0.0.1:8080", "sluice", "data", &Example::NoDataset, None);
         assert!(block.contains("sluice up --data-dir data --catalog catalog.toml\n"), "{block}");
         assert!(!block.contains("sluice export"), "{block}");
         assert!(block.contains("SLUICE_WEB_DIR") && !block.contains("open"), "{block}");

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gateway::config::LocalUser;
+use gateway::config::{LocalSignIn, LocalUser};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -85,7 +85,7 @@ struct Identity {
 #[derive(Debug, Serialize)]
 struct Local {
     secret: String,
-    passwordless_sign_in: bool,
+    sign_in: LocalSignIn,
     sign_in_users: Vec<LocalUser>,
 }
 
@@ -162,7 +162,7 @@ fn text(
             shutdown_delay: "0s",
             session_close_spread: "0s",
             identity: Identity {
-                local: Local { secret: secrets.identity.clone(), passwordless_sign_in: true, sign_in_users },
+                local: Local { secret: secrets.identity.clone(), sign_in: LocalSignIn::Link, sign_in_users },
             },
         },
         exporter: Exporter { datasets_dir: dir.datasets(), catalog },
@@ -190,6 +190,7 @@ mod tests {
         assert_eq!(settings.nats.password.expose(), secrets.nats_password);
         assert_eq!(settings.gateway.identity.local.secret.expose(), secrets.identity);
         assert_eq!(settings.gateway.identity.local.sign_in_users.len(), 4);
+        assert_eq!(settings.gateway.identity.local.sign_in, LocalSignIn::Link);
         assert!(settings.database.url.expose().starts_with("sqlite:///"));
         assert_eq!(settings.exporter.datasets_dir, dir.datasets());
         assert_eq!(settings.exporter.catalog, PathBuf::new());

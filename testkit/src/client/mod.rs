@@ -16,10 +16,11 @@ use protocol::{
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
     tungstenite::{
         Error as WsError, Message,
         client::IntoClientRequest,
+        handshake::client::{Request, Response},
         http::{HeaderValue, StatusCode, header},
     },
 };
@@ -140,22 +141,28 @@ impl Client {
         credential: Credential<'_>,
         headers: &[(&'static str, &str)],
     ) -> Result<Result<Self, Refusal>, String> {
-        let url = format!("{}/v1/ws", gateway.replacen("http", "ws", 1));
-        let mut request = url.into_client_request().expect("the URL of the gateway is valid");
-        let value = |text: String| HeaderValue::from_str(&text).expect("tests send only ASCII in headers");
-        let mut protocols = SUBPROTOCOL.to_owned();
-        match credential {
-            Credential::Bearer(token) => {
-                request.headers_mut().insert(header::AUTHORIZATION, value(format!("Bearer {token}")));
-            }
-            Credential::Ticket(ticket) => protocols = format!("{protocols}, {TICKET_SUBPROTOCOL_PREFIX}{ticket}"),
-            Credential::None => {}
-        }
-        request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value(protocols));
-        for (name, text) in headers {
-            request.headers_mut().insert(*name, value((*text).to_owned()));
-        }
-        match with_deadline("the upgrade", connect_async(request)).await {
+        let request = upgrade_request(gateway, credential, headers);
+        Self::from_upgrade(with_deadline("the upgrade", connect_async(request)).await).await
+    }
+
+    /// Opens a session as [`Client::connect`] does, over a connection whose segments and receive buffer are as small as
+    /// over a slow link. On this machine's loopback interface the kernel would otherwise accept megabytes for a client
+    /// that reads nothing.
+    ///
+    /// # Panics
+    /// When the gateway can't be reached or refuses the session.
+    pub async fn connect_narrow(gateway: &str, credential: Credential<'_>) -> Self {
+        let request = upgrade_request(gateway, credential, &[]);
+        let stream = crate::narrow_connection(gateway.trim_start_matches("http://")).await;
+        let upgrade = client_async(request, MaybeTlsStream::Plain(stream));
+        let client = Self::from_upgrade(with_deadline("the upgrade", upgrade).await).await;
+        client.expect("the gateway is reachable").unwrap_or_else(|refusal| panic!("session refused: {refusal:?}"))
+    }
+
+    async fn from_upgrade(
+        upgraded: Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response), WsError>,
+    ) -> Result<Result<Self, Refusal>, String> {
+        match upgraded {
             Ok((socket, response)) => {
                 let chosen = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|v| v.to_str().ok());
                 assert_eq!(chosen, Some(SUBPROTOCOL), "the gateway must choose its subprotocol");
@@ -408,6 +415,25 @@ impl Client {
             }
         }
     }
+}
+
+fn upgrade_request(gateway: &str, credential: Credential<'_>, headers: &[(&'static str, &str)]) -> Request {
+    let url = format!("{}/v1/ws", gateway.replacen("http", "ws", 1));
+    let mut request = url.into_client_request().expect("the URL of the gateway is valid");
+    let value = |text: String| HeaderValue::from_str(&text).expect("tests send only ASCII in headers");
+    let mut protocols = SUBPROTOCOL.to_owned();
+    match credential {
+        Credential::Bearer(token) => {
+            request.headers_mut().insert(header::AUTHORIZATION, value(format!("Bearer {token}")));
+        }
+        Credential::Ticket(ticket) => protocols = format!("{protocols}, {TICKET_SUBPROTOCOL_PREFIX}{ticket}"),
+        Credential::None => {}
+    }
+    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value(protocols));
+    for (name, text) in headers {
+        request.headers_mut().insert(*name, value((*text).to_owned()));
+    }
+    request
 }
 
 async fn with_deadline<T>(what: &str, work: impl Future<Output = T>) -> T {

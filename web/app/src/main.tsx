@@ -3,6 +3,7 @@ import { MantineProvider } from "@mantine/core";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App.js";
+import { takeSignInLink } from "./auth/browserKey.js";
 import { ErrorBoundary } from "./problems/ErrorBoundary.js";
 import { theme, variables } from "./theme.js";
 
@@ -10,6 +11,7 @@ const root = document.getElementById("root");
 if (!root) {
   throw new Error("the page has no root element");
 }
+takeSignInLink();
 createRoot(root).render(
   <StrictMode>
     <MantineProvider theme={theme} cssVariablesResolver={variables} defaultColorScheme="auto">

@@ -33,6 +33,10 @@ export const strings = {
     title: "Sign in",
     choose: "This is a local installation. Choose who you are.",
     tenant: (tenant: string) => `of ${tenant}`,
+    linkTitle: "Open your sign-in link",
+    linkUsed: "This sign-in link was used or has expired",
+    linkHint:
+      "Sluice prints a link when it starts. It works once and signs in only the browser that opens it. For another one, run `sluice sign-in-link`.",
     pasteTitle: "Paste an access token",
     pasteHint: "Your administrator or your identity provider gives you one. It stays in this tab only.",
     tokenLabel: "Access token",

@@ -5,6 +5,7 @@
 
 mod actions;
 mod containers;
+mod dependencies;
 mod files;
 mod kubernetes;
 mod links;
@@ -35,7 +36,7 @@ struct Context<'a> {
 
 type Check = fn(&Context<'_>) -> Result<()>;
 
-const CHECKS: [(&str, Check); 18] = [
+const CHECKS: [(&str, Check); 19] = [
     ("ops: compose", containers::compose),
     ("ops: Dockerfile", containers::dockerfiles),
     ("ops: NATS", containers::nats),
@@ -53,6 +54,7 @@ const CHECKS: [(&str, Check); 18] = [
     ("ops: JSON", scripts::json),
     ("docs: links", links::links),
     ("docs: paths", paths::paths),
+    ("dependencies", dependencies::dependencies),
     ("words", words::words),
 ];
 

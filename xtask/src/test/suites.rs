@@ -12,7 +12,7 @@ use crate::layout::Layout;
 use crate::run::{Run, Running};
 use crate::steps::Steps;
 use crate::tools::{faketime, libreoffice, postgres};
-use crate::{datasets, storm};
+use crate::{datasets, schemathesis, storm};
 
 /// The scales of the heavy tests' data: three times the rows must not need more memory.
 const HEAVY_SCALES: [u32; 2] = [1, 3];
@@ -112,6 +112,12 @@ impl WebTests<'_> {
     /// Runs the same tests over a network that delays and stalls messages at random.
     pub(super) fn run_with_jitter(&self, steps: &mut Steps) {
         self.run_over(steps, " with network jitter", false, true);
+    }
+
+    /// Checks the API against its description with generated requests.
+    pub(super) fn run_generated(&self, steps: &mut Steps) {
+        let Some(WebTools { nats, .. }) = &self.tools else { return steps.skip("schemathesis", PREPARATION_FAILED) };
+        steps.run("schemathesis", || schemathesis::check(self.layout, nats));
     }
 
     fn run_over(&self, steps: &mut Steps, suffix: &str, large: bool, jitter: bool) {

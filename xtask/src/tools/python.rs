@@ -20,6 +20,8 @@ pub(crate) enum Packages {
     Loaders,
     /// Validators of YAML, JSON and Kubernetes objects for `cargo xtask lint-ops`.
     Checkers,
+    /// The generator of requests of `cargo xtask schemathesis`.
+    Schemathesis,
     /// Other programs of `cargo xtask lint-ops`, each pinned by digest.
     Programs,
 }
@@ -31,6 +33,7 @@ impl Packages {
             Self::Peers => "peers",
             Self::Loaders => "loaders",
             Self::Checkers => "checkers",
+            Self::Schemathesis => "schemathesis",
             Self::Programs => "programs",
         }
     }

@@ -12,14 +12,15 @@ import {
   Title,
   UnstyledButton,
 } from "@mantine/core";
-import { SluiceClient } from "@sluice/client";
+import { SluiceClient, SluiceError } from "@sluice/client";
 import { IconChevronRight, IconLogin } from "@tabler/icons-react";
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useState } from "react";
 import { Logo } from "../layout/Logo.js";
 import { PageTitle } from "../layout/PageTitle.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
+import { ensureBrowserKey } from "./browserKey.js";
 import { fetchLocalUsers, fetchSignIn, type Identity, type SignInKind, signInLocally } from "./identity.js";
 import { CALLBACK_PATH, Oidc } from "./oidc.js";
 import classes from "./SignIn.module.css";
@@ -57,7 +58,7 @@ export function SignIn({ expired, onSignIn }: Props) {
           ) : kind.isError ? (
             <ProblemAlert error={kind.error} onRetry={() => void kind.refetch()} />
           ) : kind.data.kind === "local" ? (
-            <LocalUsers onSignIn={onSignIn} />
+            <LocalSignIn linkRequired={kind.data.link_required} onSignIn={onSignIn} />
           ) : kind.data.kind === "oidc" ? (
             <IssuerSignIn issuer={kind.data} onSignIn={onSignIn} />
           ) : (
@@ -77,13 +78,56 @@ function LoadingIndicator() {
   );
 }
 
+const BROWSER_KEY_QUERY = ["browser-key"];
+
+interface LocalSignInProps {
+  linkRequired: boolean;
+  onSignIn: (identity: Identity) => void;
+}
+
+/** Offers the local users once this browser has opened a sign-in link, if the installation requires one. */
+function LocalSignIn({ linkRequired, onSignIn }: LocalSignInProps) {
+  const key = useQuery({
+    queryKey: BROWSER_KEY_QUERY,
+    queryFn: ensureBrowserKey,
+    enabled: linkRequired,
+    staleTime: Number.POSITIVE_INFINITY,
+    retry: false, // a link works once
+  });
+  if (!linkRequired || key.data) {
+    return <LocalUsers onSignIn={onSignIn} />;
+  }
+  if (key.isPending) {
+    return <LoadingIndicator />;
+  }
+  if (key.isError && SluiceError.from(key.error).slug !== "unauthorized") {
+    return <ProblemAlert error={key.error} onRetry={() => void key.refetch()} />;
+  }
+  return (
+    <div data-testid="sign-in-link-required">
+      <Title order={2} size="h4">
+        {key.isError ? strings.signIn.linkUsed : strings.signIn.linkTitle}
+      </Title>
+      <Text size="sm" c="dimmed">
+        {strings.signIn.linkHint}
+      </Text>
+    </div>
+  );
+}
+
 function LocalUsers({ onSignIn }: { onSignIn: (identity: Identity) => void }) {
+  const queryClient = useQueryClient();
   const users = useQuery({
     queryKey: ["local-users"],
     queryFn: fetchLocalUsers,
     staleTime: Number.POSITIVE_INFINITY,
   });
-  const signIn = useMutation({ mutationFn: signInLocally, onSuccess: (identity) => onSignIn(identity) });
+  const signIn = useMutation({
+    mutationFn: signInLocally,
+    onSuccess: (identity) => onSignIn(identity),
+    // the gateway has restarted since this browser opened a link
+    onError: () => queryClient.invalidateQueries({ queryKey: BROWSER_KEY_QUERY }),
+  });
   if (users.isPending) {
     return <LoadingIndicator />;
   }

@@ -1,4 +1,5 @@
 import { SluiceError } from "@sluice/client";
+import { browserKey, forgetBrowserKey } from "./browserKey.js";
 
 /** A user that a local installation offers for sign-in. */
 export interface LocalUser {
@@ -10,7 +11,11 @@ export interface LocalUser {
 
 /** The sign-in method of this installation, from `/config.json`. */
 export type SignInKind =
-  | { kind: "local" }
+  | {
+      kind: "local";
+      /** Whether this browser must have opened a sign-in link. */
+      link_required: boolean;
+    }
   | {
       kind: "oidc";
       authority: string;
@@ -54,14 +59,21 @@ export async function fetchLocalUsers(): Promise<LocalUser[]> {
   return ((await response.json()) as { people: LocalUser[] }).people;
 }
 
-/** Fetches a new token of a local user. */
+/**
+ * Fetches a new token of a local user.
+ *
+ * @throws SluiceError `unauthorized` when this browser has opened no sign-in link since the gateway started.
+ */
 export async function signInLocally(id: string): Promise<Identity> {
   const response = await request("/local/sign-in", {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", "sluice-browser-key": browserKey() },
     body: JSON.stringify({ person: id }),
   });
   if (!response.ok) {
+    if (response.status === 401) {
+      forgetBrowserKey();
+    }
     throw await SluiceError.fromResponse(response);
   }
   const body = (await response.json()) as { token: string; expires_at: string; sub: string; tenant: string };

@@ -1,0 +1,75 @@
+//! The body of a download: a task reads the file as fast as the client accepts it.
+
+use std::io;
+
+use axum::body::{Body, Bytes};
+use futures::stream;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::delivery::{self, CHUNK_BYTES, DownloadGuard, ReadStatus, Reader};
+
+/// The maximum number of chunks, each of at most [`CHUNK_BYTES`], that wait for the connection.
+const MAX_CHUNKS: usize = 1;
+
+/// A chunk of the file, or the failure that ends the download.
+type Chunk = io::Result<Bytes>;
+
+/// Creates a body with the bytes from the reader's offset up to `end`, and the task that reads the file. The task must
+/// run until it ends. A failure resets the connection, so that the client does not take a partial file for a complete
+/// one. `guard` counts the download until it ends.
+pub(super) fn file_body(reader: Reader, end: u64, guard: DownloadGuard) -> (Body, impl Future<Output = ()> + Send) {
+    let (chunks, queue) = mpsc::channel(MAX_CHUNKS);
+    let body = Body::from_stream(stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue))));
+    (body, send(reader, end, chunks, guard))
+}
+
+/// Sends chunks until the last byte, a failure, or the end of the connection.
+async fn send(mut reader: Reader, end: u64, chunks: mpsc::Sender<Chunk>, _guard: DownloadGuard) {
+    tokio::select! {
+        () = chunks.closed() => {}
+        // an error means that the connection has ended
+        _ = send_all(&mut reader, end, &chunks) => {}
+    }
+}
+
+async fn send_all(
+    reader: &mut Reader,
+    end: u64,
+    chunks: &mpsc::Sender<Chunk>,
+) -> Result<(), mpsc::error::SendError<()>> {
+    while reader.offset() < end {
+        delivery::wait_for_room(chunks, reader).await?;
+        let chunk = next_chunk(reader, end).await.map_err(|reason| {
+            warn!(%reason, "download aborted");
+            io::Error::other(reason)
+        });
+        let is_failure = chunk.is_err();
+        chunks.send(chunk).await.map_err(|_| mpsc::error::SendError(()))?;
+        if is_failure {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Reads the next bytes of the file.
+///
+/// # Errors
+/// The reason why the file has no further bytes.
+async fn next_chunk(reader: &mut Reader, end: u64) -> Result<Bytes, String> {
+    loop {
+        match reader.ready().await {
+            ReadStatus::Ready => {}
+            ReadStatus::Sealed(_) => return Err("the file is shorter than its recorded size".into()),
+            ReadStatus::Ended(problem) => return Err(problem.detail),
+        }
+        let left = end.saturating_sub(reader.offset());
+        let max = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        let bytes = reader.read(max).await.map_err(|problem| problem.detail)?;
+        if !bytes.is_empty() {
+            metrics::counter!("sluice_gateway_file_bytes_total", "over" => "http").increment(bytes.len() as u64);
+            return Ok(bytes);
+        }
+    }
+}
