@@ -182,7 +182,7 @@ impl<'a> Attempt<'a> {
     /// Returns false if this attempt has lost the lease: then its job may already belong to a later attempt.
     pub(super) async fn interrupt(&self, part: WaitingFor, pause: Duration) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
-        is_released(transition::attempt_interrupted(db, self.id, self.number, part, pause, now).await);
+        is_released(transition::attempt_interrupted(db, self.id, self.number, part, pause, now).await)
     }
 
     /// Increments the export's number of failed attempts and releases the lease, so that the next attempt can begin at
