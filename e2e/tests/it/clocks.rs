@@ -132,7 +132,7 @@ async fn a_step_of_a_clock_ends_no_running_export() {
     let export =
         client.create(ExportCreate { dataset: "flights".into(), compression, ..ExportCreate::default() }).await;
     let row = async || entity::export::find(&fleet.database.db, export.id).await.expect("a database").expect("a row");
-    eventually("the export runs", async || (row().await.worker.is_some()).then_some(())).await;
+    eventually("the export runs", async || row().await.worker.is_some().then_some(())).await;
     for seconds in [HOUR, -HOUR, 0] {
         for service in ["exporter", "notifier"] {
             clocks.set(service, seconds);
