@@ -1,8 +1,6 @@
 //! After the disk of a NATS server was full, its streams refuse every message until the server starts again. The probes of
 //! `ops/kubernetes` must notice that.
 
-#![expect(clippy::print_stdout, reason = "prints that this machine can't run the test")]
-
 use std::{fs, path::Path};
 
 use platform::{bus::Bus, config::NatsConfig, units::HumanDuration};
