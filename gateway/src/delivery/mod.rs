@@ -19,7 +19,7 @@ use tracing::{Span, field::Empty, info_span};
 /// The maximum number of bytes that one read of a file returns. The read buffers of a delivery have this size. It is small,
 /// because a client that reads slowly makes its delivery hold full buffers, and many such clients may read at the same
 /// time.
-pub(crate) const CHUNK_BYTES: usize = 32 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Creates the tracing span of one file delivery. The span ends when the delivery's [`Reader`] is dropped. `over` is
 /// the transport, `socket` or `http`. The single pieces that a delivery sends have no spans of their own, because they
