@@ -90,10 +90,13 @@ async fn a_gateway_that_starts_before_any_exporter_is_unready_until_the_first_on
     fleet.gateways[0].ready(&format!("{url}/healthz")).await;
     let rest = fleet.rest();
     // The readiness check names the missing exporter.
-    let ready = rest.get("/readyz").await;
-    let body: Value = ready.json();
-    assert_eq!((ready.status.as_u16(), &body["ready"]), (503, &json!(false)), "{body}");
-    assert!(body.to_string().contains("no exporter has advertised a dataset yet"), "{body}");
+    testkit::eventually("the gateway names the missing exporter", async || {
+        let ready = rest.get("/readyz").await;
+        let body: Value = ready.json();
+        assert_eq!((ready.status.as_u16(), &body["ready"]), (503, &json!(false)), "{body}");
+        body.to_string().contains("no exporter has advertised a dataset yet").then_some(())
+    })
+    .await;
     assert_eq!(names(&rest).await, [""; 0]);
     for path in ["/v1/exports", "/v1/exports/estimate"] {
         let answer = rest.post(path, &json!({"dataset": "flights"})).await;

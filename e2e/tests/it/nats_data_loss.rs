@@ -31,13 +31,14 @@ async fn datasets_are_offered_and_exported_again_after_nats_lost_all_data() {
     drop((bucket, exporter));
 
     fleet.nats.kill();
-    eventually("datasets without an advertisement are removed", async || {
-        (offered_datasets(&fleet).await == 0).then_some(())
-    })
-    .await;
+    let is_ready = async || fleet.rest().get("/readyz").await.status.is_success();
+    eventually("the gateway notices the loss", async || (!is_ready().await).then_some(())).await;
+    // the gateway keeps the datasets that it knew, so exports are accepted and wait
+    assert_eq!(offered_datasets(&fleet).await, before);
     fleet.nats.restart_empty().await;
-    eventually("all datasets are offered again", async || (offered_datasets(&fleet).await == before).then_some(()))
-        .await;
+    let is_ready = async || fleet.rest().get("/readyz").await.status.is_success();
+    eventually("the gateway is ready again", async || is_ready().await.then_some(())).await;
+    assert_eq!(offered_datasets(&fleet).await, before);
 
     let rest = fleet.rest();
     let export = rest.create(&ExportRequest { dataset: "menus".into(), ..ExportRequest::default() }).await;
