@@ -19,8 +19,7 @@ use testkit::eventually;
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// Short timeouts for commands that get no answer.
-const SHORT_TIMEOUTS: [(&str, &str); 2] =
-    [("SLUICE_NATS__REQUEST_TIMEOUT", "500ms"), ("SLUICE_NATS__STREAM_WAIT_TIMEOUT", "500ms")];
+const SHORT_TIMEOUTS: [(&str, &str); 1] = [("SLUICE_NATS__REQUEST_TIMEOUT", "500ms")];
 
 /// Runs a command as a NATS user. Returns whether the command succeeded, and its stdout and stderr.
 async fn run(fleet: &Fleet, user: &str, args: &[&str], settings: &[(&str, &str)]) -> (bool, String, String) {
