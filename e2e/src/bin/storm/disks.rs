@@ -95,6 +95,14 @@ impl Disk {
         self.free();
     }
 
+    /// Unmounts the file system, so that its folder can be deleted.
+    pub(crate) fn unmount(&self) {
+        let unmounted = Command::new("umount").arg("-l").arg(&self.folder).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("can't unmount {}", self.folder.display());
+        }
+    }
+
     /// Frees the disk.
     pub(crate) fn free(&self) {
         if let Err(e) = fs::remove_file(self.filler())

@@ -73,6 +73,7 @@ async fn storm(options: &Options, mounts: bool) -> ExitCode {
     supervisor.abort();
 
     world.save_logs().await;
+    world.disks.iter().for_each(disks::Disk::unmount);
     let broken = report::print(&journal, options);
     if broken { ExitCode::from(EXIT_BROKEN) } else { ExitCode::SUCCESS }
 }
