@@ -38,7 +38,7 @@ async fn services_wait_for_their_database_and_nats() {
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     let nats = NatsServer::start().await;
-    let NatsConfig { url, .. } = nats.config();
+    let NatsConfig { url, user, password, .. } = nats.config();
     let to_nats = Proxy::start(url.trim_start_matches("nats://")).await;
     let server = database.url().split('@').next_back().and_then(|rest| rest.split('/').next()).expect("host:port");
     let to_database = Proxy::start(server).await;
@@ -60,6 +60,8 @@ async fn services_wait_for_their_database_and_nats() {
         let process = Launch::sluice([name])
             .env("SLUICE_DATABASE__URL", &proxied)
             .env("SLUICE_NATS__URL", format!("nats://{}", to_nats.address()))
+            .env("SLUICE_NATS__USER", &user)
+            .env("SLUICE_NATS__PASSWORD", password.expose())
             .env("SLUICE_STORE__URL", format!("file://{}", blocked.join("files").display()))
             .env("SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET", "for tests alone: thirty-two bytes or more")
             .env(setting, &address)
