@@ -148,12 +148,12 @@ pub enum DatasetError {
         "column `{0}` is of another type than in the first file, or than when the catalog was loaded: write the column with one type in all files"
     )]
     Changed(String),
-    /// A value of a file is beyond the range of the column's type in the dataset.
+    /// The column's type in the dataset can't hold a value of a file: it is too large or has too many digits.
     #[error(
-        "column `{0}`: a value is beyond the range of the type that holds the values of the other files, or of the type when the \
-         catalog was loaded: write the column with one type in all files"
+        "column `{0}`: a value is too large or has too many digits for the type that holds the values of the other files, or for \
+         the type when the catalog was loaded: write the column with one type in all files"
     )]
-    OutOfRange(String),
+    DoesNotFit(String),
     /// The files that caused the dataset to leave out a column have changed since the catalog was loaded.
     #[error("its files have changed since the catalog was loaded, and the catalog is loaded again")]
     Repaired,
@@ -280,7 +280,7 @@ impl DatasetError {
             | Self::Slow(_)
             | Self::Changed(_)
             | Self::Altered(_)
-            | Self::OutOfRange(_)
+            | Self::DoesNotFit(_)
             | Self::Repaired
             | Self::Rewritten
             | Self::TooLarge(_)
@@ -296,7 +296,7 @@ impl DatasetError {
                 source.is_newer()
             }
             Self::Shared(error) => error.is_newer(),
-            Self::NewColumn(_) | Self::BrokenGuess(_) | Self::Changed(_) | Self::OutOfRange(_) | Self::Repaired => true,
+            Self::NewColumn(_) | Self::BrokenGuess(_) | Self::Changed(_) | Self::DoesNotFit(_) | Self::Repaired => true,
             _ => false,
         }
     }
@@ -338,7 +338,7 @@ impl DatasetError {
             Self::Garbled(_) | Self::Rewritten | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
             // the next attempt may find a newer catalog
             Self::Scanning | Self::NewColumn(_) | Self::BrokenGuess(_) => true,
-            Self::Changed(_) | Self::OutOfRange(_) | Self::Repaired | Self::Altered(_) | Self::MissingColumn(_) => true,
+            Self::Changed(_) | Self::DoesNotFit(_) | Self::Repaired | Self::Altered(_) | Self::MissingColumn(_) => true,
         }
     }
 }

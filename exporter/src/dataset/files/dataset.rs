@@ -335,7 +335,7 @@ impl Files {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
             let Some(cast) = widen::cast_exactly(column, dtype)? else {
                 // the error must not show the value
-                return Err(DatasetError::OutOfRange(name.to_string()));
+                return Err(DatasetError::DoesNotFit(name.to_string()));
             };
             frame.replace(name, cast)?;
         }

@@ -160,7 +160,7 @@ async fn a_moment_beyond_the_finest_unit_of_the_files_is_refused_with_its_cause(
     }
     let files = open(dir.path(), "*.parquet", &[]).await.unwrap();
     let error = csv(&files).await.unwrap_err();
-    assert!(error.contains("a.parquet: column `at`: a value is beyond the range"), "{error}");
+    assert!(error.contains("a.parquet: column `at`: a value is too large"), "{error}");
 }
 
 #[tokio::test]
