@@ -1,5 +1,4 @@
-//! Services that start before their database, NATS or store: they wait, say which is missing, and become ready by
-//! themselves.
+//! Services that start before their database or NATS: they wait, say which is missing, and stop when they are told to.
 
 use platform::config::NatsConfig;
 use serde_json::Value;
@@ -46,10 +45,7 @@ async fn services_wait_for_their_database_and_nats() {
     to_nats.refuse();
     to_database.refuse();
 
-    // the folder of the store can't be created yet
-    let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
-    let blocked = dir.path().join("store");
-    std::fs::write(&blocked, "").expect("a file");
+    let store = testkit::store::folder();
     let mut services = Vec::new();
     for (name, setting) in [
         ("notifier", "SLUICE_NOTIFIER__INTERNAL_LISTEN"),
@@ -60,7 +56,7 @@ async fn services_wait_for_their_database_and_nats() {
         let process = Launch::sluice([name])
             .env("SLUICE_DATABASE__URL", &proxied)
             .env("SLUICE_NATS__URL", format!("nats://{}", to_nats.address()))
-            .env("SLUICE_STORE__URL", format!("file://{}", blocked.join("files").display()))
+            .env("SLUICE_STORE__URL", store.config().url)
             .env("SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET", "for tests alone: thirty-two bytes or more")
             .env(setting, &address)
             .spawn();
@@ -73,12 +69,7 @@ async fn services_wait_for_their_database_and_nats() {
     for service in &services {
         service.waits_for("nats").await;
     }
-    to_nats.restore();
-    services[0].waits_for("file_store").await;
-    std::fs::remove_file(&blocked).expect("the file can be deleted");
-    for service in &mut services {
-        service.process.ready(&service.readyz).await;
-    }
+    // a stop ends the wait
     for Started { process, .. } in &mut services {
         process.terminate();
         assert!(process.ended().await.success(), "{}", process.stderr());
