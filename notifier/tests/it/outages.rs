@@ -52,10 +52,10 @@ async fn readiness_names_a_stream_that_stores_no_messages() {
         })
     };
     jetstream(true).await;
+    let (id, attempt) = h.running_export().await;
     let streams = h.bus.jetstream().clone();
     let events = streams.get_stream(subject::STREAM_EVENTS).await.unwrap().get_info().await.unwrap().config;
     streams.delete_stream(subject::STREAM_EVENTS).await.unwrap();
-    let (id, attempt) = h.running_export().await;
     let segments = h.write_segments(id, attempt, &[b"hello"]).await;
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
     let failed = jetstream(false).await;
