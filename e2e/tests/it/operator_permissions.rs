@@ -173,7 +173,7 @@ async fn the_user_operator_can_run_every_ops_command_and_no_other_user_can() {
 }
 
 #[tokio::test]
-async fn the_user_restore_can_restore_into_an_empty_nats_and_no_other_user_can() {
+async fn slow_the_user_restore_can_restore_into_an_empty_nats_and_no_other_user_can() {
     let (fleet, settled, dead) = fleet_with_dead_letters().await;
     let folder = tempfile::tempdir().expect("the folder for temporary files is writable");
     let to = folder.path().display().to_string();
