@@ -1,7 +1,7 @@
 //! `sluice up` on a small disk that is full for a while: database, file store, NATS and temporary files at once. Every
-//! accepted export ends with its file, and nobody repairs anything.
+//! accepted export ends with its file, and no operator does anything.
 //!
-//! The disk is a file system of its own in a new mount namespace. The test prints a line where the machine permits none.
+//! The disk is a new file system in a new mount namespace. Where the machine permits no mount, the test prints a line.
 
 #![expect(clippy::print_stdout, reason = "prints that this machine can't run the test")]
 
@@ -27,7 +27,7 @@ const DISK_MIB: u64 = 96;
 /// The airports whose flights the test exports. Each file has 1 to 3 MiB.
 const ORIGINS: [&str; 4] = ["SEA", "SFO", "BOS", "LAS"];
 
-/// A running `sluice up` on a disk of its own.
+/// A running `sluice up` whose data is on a small disk.
 struct Up {
     process: Process,
     url: String,

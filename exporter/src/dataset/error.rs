@@ -309,7 +309,8 @@ impl DatasetError {
                 source.is_outage()
             }
             Self::Shared(error) => error.is_outage(),
-            Self::Db(e) => entity::is_outage(e),
+            // a query that writes fails by the code of a standby, and is no outage of its source
+            Self::Db(e) => entity::is_outage(e) && sql::is_transient(e),
             Self::Objects(e) => matches!(e, object_store::Error::Generic { .. }),
             Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),
             Self::Slow(_) => true,

@@ -1,4 +1,4 @@
-//! Wrong clocks, by libfaketime: each service reads the offset of its clock from a file of its own.
+//! Turns the clocks of services with libfaketime, which reads the offset of each service from another file.
 
 use std::{
     fs,

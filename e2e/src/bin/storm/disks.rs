@@ -34,7 +34,7 @@ pub(crate) fn enter_namespace(backend: Backend) -> bool {
     if env::var_os(IN_NAMESPACE).is_some() {
         return true;
     }
-    // PostgreSQL refuses to run as root, and in a user namespace there is nobody else
+    // PostgreSQL refuses to run as root, and a user namespace has no other user
     let ways: &[&[&str]] = match backend {
         Backend::Folder => &[&["-m", "--propagation", "private"], &["-rm"]],
         Backend::S3 => &[&["-m", "--propagation", "private"]],

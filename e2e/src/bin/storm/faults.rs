@@ -1,7 +1,7 @@
 //! The faults and their schedule.
 //!
-//! Each kind of fault has a lane of its own with its own random generator, so that kinds happen at the same time and the
-//! seed decides each lane's choices.
+//! One task runs each kind of fault, with a separate random generator. So faults of several kinds happen at the same time, and
+//! the seed decides the choices of each task.
 
 use std::{fmt, ops::Range, str::FromStr, sync::Arc, time::Duration};
 

@@ -210,6 +210,6 @@ async fn each_cause_of_a_refusal_has_its_own_words() {
         };
         let message = error.user_message();
         assert!(message.contains(words), "{text}: {message}");
-        assert!(!error.is_transient(), "{text}");
+        assert!(!error.is_transient() && !error.is_outage(), "{text}");
     }
 }
