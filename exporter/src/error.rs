@@ -219,6 +219,15 @@ impl JobError {
         }
     }
 
+    /// Adds the name of the dataset to the problem of an error of the dataset's source, because a log or a script may show
+    /// the problem without its export.
+    pub(crate) fn with_dataset(&self, mut problem: Problem, dataset: &str) -> Problem {
+        if matches!(self, Self::Dataset(_)) && !self.is_full() {
+            problem.detail = format!("dataset `{dataset}`: {}", problem.detail);
+        }
+        problem
+    }
+
     /// Whether the cause of this error is a write that failed for lack of disk space.
     pub(crate) fn is_full(&self) -> bool {
         let mut next: Option<&(dyn Error + 'static)> = Some(self);
@@ -319,6 +328,10 @@ mod tests {
             assert!(problem.detail.contains(cause), "{problem}");
             assert_eq!(problem.detail.contains("stopped"), label == "died", "{problem}");
         }
+        // only the problem of a source names the dataset
+        let named = |error: &JobError| error.with_dataset(Problem::new(Slug::ExportFailed, "x"), "orders").detail;
+        let gone = JobError::from(DatasetError::NoTable("t".into()));
+        assert_eq!([named(&gone), named(&JobError::Stopping)], ["dataset `orders`: x", "x"]);
         let denied = JobError::from(FormatError::Spool(io::Error::from_raw_os_error(13)));
         assert!(!denied.is_full() && denied.outage().is_none() && denied.label() == "format");
     }

@@ -30,7 +30,7 @@ pub mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tikv_jemallocator::Jemalloc;
+use mimalloc::MiMalloc;
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -42,7 +42,7 @@ use crate::{
 /// The allocator of all binaries. The default one of Linux keeps the memory of closed sessions and finished exports in
 /// each thread's arena; this one returns it to the system within seconds.
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Runs the command of the command line, and returns the exit code of the process.
 #[must_use]

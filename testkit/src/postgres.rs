@@ -1,10 +1,12 @@
 //! Starts a real PostgreSQL server, which the tests of one process share.
 
+mod cluster;
+
 use std::{
     env, fs,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
@@ -146,18 +148,13 @@ impl Postgres {
 
 impl Server {
     fn start(folder: &Path, settings: &'static [&'static str]) -> Self {
-        let bin = programs();
         let user = unprivileged();
         let dir = tempfile::tempdir_in(folder).expect("the folder for temporary files is writable");
         if let Some(user) = &user {
             let changed = chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()));
             changed.expect("root may change the owner of a folder");
         }
-        let data = dir.path().join("data");
-        let mut initdb = as_user(&bin.join("initdb"), user.as_ref());
-        initdb.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"]);
-        let created = initdb.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("can't start initdb: {e}"));
-        assert!(created.status.success(), "initdb failed:\n{}", String::from_utf8_lossy(&created.stderr));
+        cluster::create(&programs(), user.as_ref(), &dir.path().join("data"));
         let server = Self { process: Mutex::new(None), port: free_port(), databases: AtomicU32::new(0), settings, dir };
         assert!(server.launch(), "PostgreSQL ended before it was ready");
         server

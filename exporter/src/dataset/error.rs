@@ -249,7 +249,7 @@ impl DatasetError {
             Self::InColumn { column, source } => return format!("column `{column}`: {}", source.user_message()),
             Self::Shared(error) => return error.user_message(),
             Self::NoTable(_) => "its table is no longer there",
-            Self::Db(e) => sql::user_message(e),
+            Self::Db(e) => return sql::user_message(e),
             Self::NoFile(_) | Self::Objects(object_store::Error::NotFound { .. }) => FILE_GONE,
             Self::Io(e) if e.kind() == std::io::ErrorKind::NotFound => FILE_GONE,
             Self::Http(e) if e.status().is_some_and(|status| matches!(status.as_u16(), 404 | 410)) => FILE_GONE,

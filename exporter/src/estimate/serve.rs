@@ -98,7 +98,7 @@ async fn reply(estimator: &Estimator, payload: &[u8]) -> EstimateReply {
         Ok(estimate) => EstimateReply::Estimated { estimate },
         Err(e) => {
             warn!(dataset.name = %dataset, error = %e, "failed to estimate an export");
-            EstimateReply::Refused { problem: problem(&e) }
+            EstimateReply::Refused { problem: e.with_dataset(problem(&e), &dataset) }
         }
     }
 }

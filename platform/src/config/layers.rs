@@ -22,7 +22,7 @@ use figment::{
 use serde::de::DeserializeOwned;
 
 /// Variables with the prefix `SLUICE_` that are not settings: options of the command line, the tests and other tools.
-const NON_SETTINGS: [&str; 17] = [
+const NON_SETTINGS: [&str; 18] = [
     "config",
     "data_dir",
     "token",
@@ -32,6 +32,7 @@ const NON_SETTINGS: [&str; 17] = [
     "bin",
     "pg_bin",
     "pg_newest_bin",
+    "pg_templates",
     "pgbouncer",
     "weed",
     "flights",

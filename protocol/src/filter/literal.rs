@@ -14,6 +14,8 @@ pub(super) const NUL: &str = "expected a text without the character U+0000";
 /// The maximum length of a decimal without its sign, in characters: the largest precision that a `numeric` column of
 /// PostgreSQL can declare, and a point.
 const MAX_DECIMAL: usize = 1_001;
+/// Part of the error for a date or a time that no filter can hold, because its year is outside the range of chrono.
+const YEARS: &str = "of a year from -262143 to 262142";
 /// The time of day after the last one of a day (ISO 8601).
 const END_OF_DAY: &str = "24:00:00";
 
@@ -52,6 +54,9 @@ pub(super) fn literal(column: &Column, value: &Value) -> Result<Literal, String>
         ColumnType::Float => "a number, or one of the strings \"NaN\", \"INF\" and \"-INF\"",
         ColumnType::Decimal => "a decimal number of at most 1,000 digits, as a number or a string",
         ColumnType::Bool => "true or false",
+        ColumnType::Date | ColumnType::Datetime if text.is_some_and(has_far_year) => {
+            return Err(format!("expected a date or a time {YEARS}"));
+        }
         ColumnType::Date => "a date such as \"2026-11-22\"",
         ColumnType::Datetime | ColumnType::Time if text.is_some_and(|text| is_finer_than(text, 9)) => {
             "at most nine digits after the second"
@@ -82,6 +87,13 @@ fn datetime(text: &str) -> Option<DateTime<Utc>> {
             .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))
     };
     zoned.or_else(|| naive().map(|t| t.and_utc()))
+}
+
+/// Whether a text begins with a year that no filter can hold, such as `5874897-12-31`, the last date of PostgreSQL.
+fn has_far_year(text: &str) -> bool {
+    let year = text.trim_start_matches(['+', '-']).split_once('-').map_or("", |(year, _)| year);
+    let number = year.bytes().all(|b| b.is_ascii_digit()).then(|| year.parse::<u64>().ok()).flatten();
+    number.is_some_and(|year| year > 262_142)
 }
 
 /// Whether a time has more than this number of digits after the second, zeros at the end aside.

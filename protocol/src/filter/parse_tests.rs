@@ -55,6 +55,20 @@ fn values_take_the_type_of_their_column() {
 }
 
 #[test]
+fn a_year_that_no_filter_can_hold_is_refused_with_the_range() {
+    // the last date of PostgreSQL
+    for (column, text) in [("day", "5874897-12-31"), ("date", "+294276-12-31T23:59:59Z"), ("date", "-300000-01-01")] {
+        let errors = parse(&json!({column: {"lt": text}}), &columns()).unwrap_err();
+        assert!(errors[0].detail.contains("of a year from -262143 to 262142"), "{errors:?}");
+    }
+    for (column, text) in [("day", "+262142-12-31"), ("day", "-262143-01-01"), ("date", "+262142-12-31T23:59:59")] {
+        parse(&json!({column: {"lt": text}}), &columns()).unwrap();
+    }
+    let errors = parse(&json!({"day": {"lt": "2001-13-01"}}), &columns()).unwrap_err();
+    assert!(errors[0].detail.contains("2026-11-22"), "{errors:?}");
+}
+
+#[test]
 fn a_column_without_a_time_zone_takes_times_without_an_offset() {
     let local = [Column::new("at", ColumnType::Datetime).typed(ColumnType::Datetime, true)];
     let noon = NaiveDate::from_ymd_opt(2001, 1, 2).unwrap().and_hms_opt(12, 0, 0).unwrap().and_utc();

@@ -27,6 +27,9 @@ pub(crate) const NAMED_BY: &str = "SLUICE_PG_BIN";
 /// Names the folder of a newer server, on which the tests of sources run again.
 pub(crate) const NEWEST_NAMED_BY: &str = "SLUICE_PG_NEWEST_BIN";
 
+/// Names the folder that keeps the data folders that tests copy for their servers.
+pub(crate) const TEMPLATES_NAMED_BY: &str = "SLUICE_PG_TEMPLATES";
+
 /// The folder of the programs: installed ones, else from apt, else unpacked into the target folder.
 pub(crate) fn bin(layout: &Layout) -> Result<PathBuf> {
     if let Some(dir) = env::var_os(NAMED_BY).filter(|dir| !dir.is_empty()).map(PathBuf::from) {

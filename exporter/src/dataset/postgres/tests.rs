@@ -450,7 +450,11 @@ async fn a_lost_connection_or_a_changed_table_is_an_error_and_never_looks_comple
     let ended = ended.unwrap_err();
     assert!(ended.is_transient(), "a retry may succeed");
     let crate::error::Verdict::Fail(problem) = JobError::from(ended).last_verdict(5) else { panic!("a last attempt") };
-    assert!(problem.detail.ends_with("5 attempts in a row: the connection to its database was lost, or can't be made"));
+    assert!(
+        problem.detail.ends_with(
+            "5 attempts in a row: the connection to its database was lost, or can't be made: try again later"
+        )
+    );
     // a renamed column, a changed type, and a dropped table
     let rows = described(&server(database.url()), Source::table("accounts"), vec![]).await;
     for (change, columns, message) in [

@@ -21,19 +21,26 @@ pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     }
 }
 
-/// Returns the text for the owner of an export. The result never contains the error text of the database, which may
-/// hold values of other users' rows.
-pub(in crate::dataset) fn user_message(error: &DbErr) -> &'static str {
+/// Returns the text for the owner of an export: the cause, and what to do. The result never contains the error text of
+/// the database, which may hold values of other users' rows.
+pub(in crate::dataset) fn user_message(error: &DbErr) -> String {
     match error {
-        DbErr::Conn(RuntimeErr::SqlxError(e)) if is_locked(e) => LOCKED,
-        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => LOST,
+        DbErr::Conn(RuntimeErr::SqlxError(e)) if is_locked(e) => with_advice(LOCKED, TRY_LATER),
+        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => with_advice(LOST, TRY_LATER),
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => match &**e {
-            sqlx::Error::Database(e) => text_of(&e.code().unwrap_or_default(), e.message()),
-            e if is_temporary(e) => LOST,
-            _ => OTHER,
+            sqlx::Error::Database(e) => {
+                let code = e.code().unwrap_or_default();
+                with_advice(text_of(&code, e.message()), advice_for(&code))
+            }
+            e if is_temporary(e) => with_advice(LOST, TRY_LATER),
+            _ => with_advice(OTHER, ASK),
         },
-        _ => OTHER,
+        _ => with_advice(OTHER, ASK),
     }
+}
+
+fn with_advice(cause: &str, advice: &str) -> String {
+    format!("{cause}: {advice}")
 }
 
 /// Returns the text for logs and dead letters: the error code, and a text without values of rows. Leaves out the
@@ -87,8 +94,35 @@ fn is_safe_to_log(code: &str) -> bool {
 const LOST: &str = "the connection to its database was lost, or can't be made";
 /// The text for the owner of the export if another program holds the lock of a SQLite file.
 const LOCKED: &str = "another program writes to its SQLite file, and held the lock for longer than an export waits";
+/// The text for the owner of the export if its query writes.
+const CHANGES: &str = "its query changes the database, and an export only reads";
 /// The text for the owner of the export if no more specific text fits the error.
 const OTHER: &str = "its data can't be read as requested";
+
+const TRY_LATER: &str = "try again later";
+const ASK: &str = "ask the operator, whose log has the cause";
+
+/// Returns what the owner of the export can do about an error with this code.
+fn advice_for(code: &str) -> &'static str {
+    match code {
+        "42501" => "ask the operator to grant it SELECT",
+        "25006" | "55000" => "ask the operator to change the dataset's query or its source",
+        "42P01" | "3F000" | "3D000" | "42703" | "42804" | "42846" | "42883" => "ask the operator to update the catalog",
+        "1" => "ask the operator to update the catalog",
+        "57014" => "export fewer rows, or ask the operator to raise the timeout of its database",
+        code if is_temporary_code(code) => TRY_LATER,
+        code if code.len() == 5 => match code.get(..2).unwrap_or_default() {
+            "0A" => "ask the operator to change the dataset's query",
+            "22" => {
+                "leave out the column that is computed from such a value, exclude its rows with a filter, or ask the operator \
+                 to correct the dataset's query"
+            }
+            "28" => "ask the operator to renew the login",
+            _ => ASK,
+        },
+        _ => ASK,
+    }
+}
 
 /// Returns the text for the owner of the export for an error code of the database. Where one code has several causes,
 /// such as missing tables and columns of SQLite, only `message` tells them apart.
@@ -113,6 +147,7 @@ fn text_of(code: &str, message: &str) -> &'static str {
         code if is_locked_code(code) => LOCKED,
         code if code.len() == 5 => match code.get(..2).unwrap_or_default() {
             "08" | "57" => LOST,
+            "0A" if message.contains("data-modifying") => CHANGES,
             "0A" => "its query uses a feature that its database does not support",
             "22" => data_exception(code),
             "28" => "its database no longer accepts the exporter's login",
@@ -133,7 +168,7 @@ fn read_only(message: &str) -> &'static str {
     } else if message.contains("nextval") || message.contains("setval") {
         "its query takes a number of a sequence (nextval), and an export only reads"
     } else {
-        "its query changes the database, and an export only reads"
+        CHANGES
     }
 }
 
@@ -232,11 +267,32 @@ mod tests {
             ("261", "database is locked", "held the lock"),
             ("22P02", "invalid input syntax for type bigint: \"secret\"", "type"),
             ("0A000", "unsupported XML feature", "does not support"),
+            ("0A000", "WITH clause containing a data-modifying statement must be at the top level", "only reads"),
             ("5é03", "", "can't be read"),
             ("", "", "can't be read"),
         ] {
             let text = text_of(code, message);
             assert!(text.contains(word) && !text.contains("secret"), "{code}: {text}");
+        }
+    }
+
+    #[test]
+    fn each_error_comes_with_advice() {
+        for (code, word) in [
+            ("42501", "grant"),
+            ("42P01", "catalog"),
+            ("1", "catalog"),
+            ("25006", "query"),
+            ("0A000", "query"),
+            ("22012", "leave out"),
+            ("57014", "fewer rows"),
+            ("57P01", "later"),
+            ("5", "later"),
+            ("28P01", "login"),
+            ("XX000", "operator"),
+            ("", "operator"),
+        ] {
+            assert!(advice_for(code).contains(word), "{code}: {}", advice_for(code));
         }
     }
 

@@ -44,6 +44,7 @@ pub(super) struct Attempt<'a> {
     context: &'a WorkerContext,
     id: ExportId,
     owner: Owner,
+    dataset: String,
     pub(super) number: u32,
     /// The number of earlier attempts at the export that failed or whose lease expired.
     pub(super) failures: u32,
@@ -84,6 +85,7 @@ impl<'a> Attempt<'a> {
             context,
             id: row.export_id(),
             owner: row.owner(),
+            dataset: row.dataset.clone(),
             number: row.attempt.unsigned_abs(),
             failures: row.failures.unsigned_abs(),
             waited: Duration::from_millis(row.waited_ms.unsigned_abs()),
@@ -133,7 +135,7 @@ impl<'a> Attempt<'a> {
             let timeout = self.context.config.outage_timeout.get();
             let is_over = self.gave_up.load(Ordering::Relaxed) || self.waited >= timeout;
             return match error.outage_problem(timeout).filter(|_| is_over) {
-                Some(problem) => AttemptEnd::Failed(error, problem),
+                Some(problem) => self.failed(error, problem),
                 None => AttemptEnd::Interrupted(error, part),
             };
         }
@@ -144,8 +146,13 @@ impl<'a> Attempt<'a> {
             Verdict::Drop => AttemptEnd::Superseded,
             Verdict::HandOver => AttemptEnd::HandedOver,
             Verdict::Retry => AttemptEnd::Retry(error),
-            Verdict::Fail(problem) => AttemptEnd::Failed(error, problem),
+            Verdict::Fail(problem) => self.failed(error, problem),
         }
+    }
+
+    fn failed(&self, error: JobError, problem: Problem) -> AttemptEnd {
+        let problem = error.with_dataset(problem, &self.dataset);
+        AttemptEnd::Failed(error, problem)
     }
 
     /// Protects the file from [`Self::discard`]: after this call, only the notifier may delete the objects of the file.

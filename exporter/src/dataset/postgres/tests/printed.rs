@@ -174,7 +174,7 @@ async fn rights_on_some_columns_suffice_for_a_table_of_many_pages() {
         assert_eq!(read.iter().map(DataFrame::height).sum::<usize>() as i64, ROWS);
     }
     let refused = PostgresRows::describe(&server, &Source::table("closed")).await.unwrap_err();
-    assert_eq!(refused.user_message(), "the exporter has no right to read it");
+    assert_eq!(refused.user_message(), "the exporter has no right to read it: ask the operator to grant it SELECT");
     run(&database.db, "DROP OWNED BY reader; DROP ROLE reader").await;
 }
 
