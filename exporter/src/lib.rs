@@ -9,9 +9,8 @@
 //!   and advertises the registry to gateways.
 //! - [`dataset`]: reads rows from files and databases, as a stream of polars frames.
 //! - [`template`]: chooses and styles the columns, as a [`layout`].
-//! - [`mod@format`]: encodes frames as the bytes of a file.
+//! - [`mod@format`]: encodes frames as the bytes of a file; a crate of its own.
 //! - [`pipeline`] and [`segment`]: hash the bytes in order and store them as segments.
-//! - `frame_spool`: keeps frames in a temporary file until all rows are known.
 //! - [`progress`]: counts rows and bytes, for progress reports.
 //! - `drain`: stops taking jobs at an operator's request.
 //! - `estimate`: predicts the size and duration of an export, with a preview of its rows.
@@ -26,22 +25,21 @@ mod deps;
 mod drain;
 pub mod error;
 mod estimate;
-pub mod format;
-mod frame_spool;
-pub mod layout;
 pub mod pipeline;
 mod plan;
 pub mod progress;
-mod quiet;
 pub mod registry;
 pub mod segment;
 pub mod template;
-mod value;
 mod worker;
 
 pub use app::{App, start, start_with};
 pub use config::ExporterConfig;
 pub use deps::Deps;
 pub use error::ExporterError;
+pub use formats::{self as format, layout};
 pub use registry::Registry;
 pub use worker::{OwnProcess, is_own_process};
+
+use formats::{frame_spool, value};
+use platform::quiet;

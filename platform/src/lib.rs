@@ -13,6 +13,7 @@ pub mod health;
 pub mod http;
 pub mod lifecycle;
 pub mod metrics;
+pub mod quiet;
 pub mod range;
 pub mod secret;
 pub mod startup;

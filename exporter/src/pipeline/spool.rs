@@ -42,7 +42,7 @@ pub(super) async fn spooled(
     let (sender, mut receiver) = mpsc::channel(1);
     let reading = spawn_blocking(move || -> Result<(), FormatError> {
         let mut spooled = spool.into_frames()?;
-        while let Some(mut frame) = spooled.next()? {
+        while let Some(mut frame) = spooled.next_frame()? {
             if location == Timestamps::Columns {
                 for (name, at) in [(REQUESTED_AT, requested_at), (COMPLETED_AT, completed_at)] {
                     frame.with_column(constant(name, at, frame.height())?)?;

@@ -2,8 +2,7 @@
 //! CPU time and nearly each test needs one.
 
 use std::{
-    env,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };

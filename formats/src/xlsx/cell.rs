@@ -7,11 +7,9 @@ use protocol::catalog::ColumnType;
 use rust_xlsxwriter::{Format, Worksheet, XlsxError};
 
 use crate::{
-    format::{
-        number::SPREADSHEET_DIGITS,
-        physical::{Cell, Cells},
-    },
     layout::{LayoutColumn, Pattern, Style, utc_offset},
+    number::SPREADSHEET_DIGITS,
+    physical::{Cell, Cells},
 };
 
 /// The serial number of 1970-01-01. A workbook stores a date as the number of days since 1899-12-30.

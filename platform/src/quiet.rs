@@ -29,7 +29,7 @@ impl Drop for Restore {
 
 /// Calls `code`, and returns the payload of any panic as an error. The panic hook of the process, which prints the
 /// panic message, is not called if `is_expected` accepts the message.
-pub(crate) fn catch_panic<T>(is_expected: Expectation, code: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+pub fn catch_panic<T>(is_expected: Expectation, code: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     HOOK.call_once(|| {
         let other = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -48,7 +48,7 @@ fn is_quiet(payload: &(dyn Any + Send)) -> bool {
 }
 
 /// Returns the message in the payload of a panic. The message is empty if the payload is not a text.
-pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
+pub fn message(payload: &(dyn Any + Send)) -> &str {
     let owned = payload.downcast_ref::<String>().map(String::as_str);
     owned.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default()
 }

@@ -10,14 +10,14 @@ const DIGITS: &[u8; 200] = b"000102030405060708091011121314151617181920212223242
 
 /// Appends a whole number in decimal digits.
 #[inline]
-pub(crate) fn int(out: &mut Vec<u8>, value: impl itoa::Integer) {
+pub fn int(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Appends the shortest decimal text that reads back as the same float. Floats that are not finite are `NaN`, `INF` and
 /// `-INF`, as in XML Schema.
 #[inline]
-pub(crate) fn float(out: &mut Vec<u8>, value: impl Float) {
+pub fn float(out: &mut Vec<u8>, value: impl Float) {
     match value.special() {
         Some(text) => out.extend_from_slice(text),
         None => out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes()),
@@ -25,7 +25,7 @@ pub(crate) fn float(out: &mut Vec<u8>, value: impl Float) {
 }
 
 /// The float types `f32` and `f64`, with a text for values that are not finite.
-pub(crate) trait Float: zmij::Float {
+pub trait Float: zmij::Float {
     /// Returns `NaN`, `INF` or `-INF`; None for a finite value.
     fn special(self) -> Option<&'static [u8]>;
 }
@@ -53,7 +53,7 @@ float!(f64);
 
 /// Appends the decimal `unscaled` / 10^`scale`, with exactly `scale` digits after the point.
 #[inline]
-pub(crate) fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
+pub fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
     // fast path for amounts of money, which have two digits after the point and fit into 64 bits
     if let (2, Ok(narrow)) = (scale, i64::try_from(unscaled)) {
         if narrow < 0 {
@@ -98,13 +98,13 @@ fn wide_decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
 
 /// Appends `true` or `false`.
 #[inline]
-pub(crate) fn boolean(out: &mut Vec<u8>, value: bool) {
+pub fn boolean(out: &mut Vec<u8>, value: bool) {
     out.extend_from_slice(if value { b"true" } else { b"false" });
 }
 
 /// Appends a date such as `2001-01-13`, given in days since 1970-01-01 of the proleptic Gregorian calendar.
 #[inline]
-pub(crate) fn date(out: &mut Vec<u8>, days: i64) {
+pub fn date(out: &mut Vec<u8>, days: i64) {
     if let Some(word) = infinity::date(days) {
         return out.extend_from_slice(word);
     }
@@ -118,7 +118,7 @@ pub(crate) fn date(out: &mut Vec<u8>, days: i64) {
 
 /// Converts days since 1970-01-01 to a year, a month (1 to 12) and a day (1 to 31).
 #[inline]
-pub(crate) const fn civil(days: i64) -> (i64, i64, i64) {
+pub const fn civil(days: i64) -> (i64, i64, i64) {
     // count in eras of 400 years that begin on 1 March, so that a leap day is the last day of its year
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
@@ -133,7 +133,7 @@ pub(crate) const fn civil(days: i64) -> (i64, i64, i64) {
 
 /// Appends a year with at least four digits. A year outside 0 to 9999 has a sign, as in XML Schema and ISO 8601.
 #[inline]
-pub(crate) fn year(out: &mut Vec<u8>, year: i64) {
+pub fn year(out: &mut Vec<u8>, year: i64) {
     if (0..10_000).contains(&year) {
         two_digits(out, year / 100);
         two_digits(out, year % 100);
@@ -149,7 +149,7 @@ pub(crate) fn year(out: &mut Vec<u8>, year: i64) {
 /// Appends a time of day such as `15:26:01`, given in nanoseconds since midnight, with a fraction of 0, 3, 6
 /// or 9 digits.
 #[inline]
-pub(crate) fn time(out: &mut Vec<u8>, nanos: i64) {
+pub fn time(out: &mut Vec<u8>, nanos: i64) {
     if let Some(word) = infinity::time(nanos) {
         return out.extend_from_slice(word);
     }
@@ -158,7 +158,7 @@ pub(crate) fn time(out: &mut Vec<u8>, nanos: i64) {
 
 /// Appends a timestamp in UTC such as `2001-01-13T14:56:00Z`. `value` counts `unit`s since 1970-01-01.
 #[inline]
-pub(crate) fn datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
+pub fn datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     local_datetime(out, value, unit);
     // `infinity` has no offset
     if out.last().is_some_and(u8::is_ascii_digit) {
@@ -168,7 +168,7 @@ pub(crate) fn datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
 
 /// Appends a timestamp without a time zone, such as `2001-01-13T14:56:00`. `value` counts `unit`s since 1970-01-01.
 #[inline]
-pub(crate) fn local_datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
+pub fn local_datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     if let Some(word) = infinity::timestamp(value, unit) {
         return out.extend_from_slice(word);
     }
@@ -195,7 +195,7 @@ fn clock(out: &mut Vec<u8>, seconds: i64, nanos: i64) {
 
 /// Appends the fraction of a second as `.` and 3, 6 or 9 digits; appends nothing when the fraction is zero.
 #[inline]
-pub(crate) fn shortest_fraction(out: &mut Vec<u8>, nanos: i64) {
+pub fn shortest_fraction(out: &mut Vec<u8>, nanos: i64) {
     if nanos == 0 {
         return;
     }
@@ -215,7 +215,7 @@ pub(crate) fn shortest_fraction(out: &mut Vec<u8>, nanos: i64) {
 
 /// Appends the first `digits` digits, at most nine, of a fraction of a second given in nanoseconds. Further digits are
 /// truncated.
-pub(crate) fn fraction(out: &mut Vec<u8>, nanos: i64, digits: usize) {
+pub fn fraction(out: &mut Vec<u8>, nanos: i64, digits: usize) {
     let at = out.len();
     out.resize(at + 9, b'0');
     let mut rest = nanos;
@@ -228,7 +228,7 @@ pub(crate) fn fraction(out: &mut Vec<u8>, nanos: i64, digits: usize) {
 
 /// Appends the last two digits of a non-negative number.
 #[inline]
-pub(crate) fn two_digits(out: &mut Vec<u8>, value: i64) {
+pub fn two_digits(out: &mut Vec<u8>, value: i64) {
     let at = (value as usize % 100) * 2;
     out.extend_from_slice(&DIGITS[at..at + 2]);
 }

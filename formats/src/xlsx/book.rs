@@ -5,15 +5,16 @@ use std::{
     panic::resume_unwind,
 };
 
+use platform::quiet::{catch_panic, message};
 use polars::prelude::DataFrame;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 
 use super::cell::{self, Column};
 use crate::{
-    format::{FormatError, FormatLimits, Head, Tail, physical::Physical},
+    FormatError, FormatLimits, Head, Tail,
     frame_spool::FrameSpool,
     layout::{COMPLETED_AT, Layout, REQUESTED_AT, ROWS, Timestamps},
-    quiet::{catch_panic, message},
+    physical::Physical,
 };
 
 /// The maximum length of the text in a cell, for error texts. XLSX counts UTF-16 code units.
@@ -27,30 +28,30 @@ const ZIP64_SIZE: u64 = 3 << 30;
 const TEXT_COLUMNS: &str = "text_columns";
 
 /// A workbook. It spools its rows until it is saved, because even the last row may decide that a column has text cells.
-pub(in crate::format) struct Book {
+pub(crate) struct Book {
     rows: FrameSpool,
     sheets: Sheets,
 }
 
 impl Book {
-    pub(in crate::format) fn new(layout: &Layout, limits: FormatLimits, head: &Head) -> Result<Self, FormatError> {
+    pub(crate) fn new(layout: &Layout, limits: FormatLimits, head: &Head) -> Result<Self, FormatError> {
         Ok(Self { rows: FrameSpool::new(&limits)?, sheets: Sheets::new(layout, limits, head)? })
     }
 
     /// Spools the rows of a frame.
-    pub(in crate::format) fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
+    pub(crate) fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         self.sheets.choose_cells(frame)?;
         let size = self.rows.append(frame)?;
         self.sheets.check_size(size)
     }
 
     /// Writes the sheets, packs them into a ZIP file and writes the file to `out`.
-    pub(in crate::format) fn save(self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
+    pub(crate) fn save(self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
         let Self { rows, mut sheets } = self;
         catch_full_disk_panic(|| {
             sheets.begin_sheet()?;
             let mut frames = rows.into_frames()?;
-            while let Some(frame) = frames.next()? {
+            while let Some(frame) = frames.next_frame()? {
                 // an empty write detects early that the next stage of the pipeline has ended
                 out.write(&[]).map(drop)?;
                 sheets.append(&frame)?;
@@ -247,7 +248,6 @@ mod tests {
     use std::panic::catch_unwind;
 
     use super::*;
-    use crate::error::JobError;
 
     #[test]
     fn a_panic_about_a_full_disk_is_an_error_and_any_other_panic_resumes() {
@@ -256,7 +256,8 @@ mod tests {
             writes.try_for_each(|written| written).expect("Couldn't write to xml file");
             Ok(())
         };
-        assert!(JobError::from(catch_full_disk_panic(full).unwrap_err()).is_full());
+        let error = catch_full_disk_panic(full).unwrap_err();
+        assert!(matches!(&error, FormatError::Spool(e) if e.kind() == io::ErrorKind::StorageFull), "{error:?}");
         let other = || -> Result<(), FormatError> { panic!("something {}", "else") };
         assert!(catch_unwind(|| catch_full_disk_panic(other)).is_err());
         assert!(catch_full_disk_panic(|| Ok(1)).is_ok());

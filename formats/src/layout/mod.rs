@@ -19,7 +19,7 @@ pub use self::{
     projection::Projection,
     style::{LineEnd, Profile, Quoting, Style},
 };
-pub(crate) use self::{pattern::utc_offset, projection::SortKey};
+pub use self::{pattern::utc_offset, projection::SortKey};
 
 /// Where a file states the times at which its export was requested and completed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -104,7 +104,7 @@ impl Layout {
     }
 
     /// Returns for each column whether its timestamps are local times, that is, without a time zone.
-    pub(crate) fn local(&self) -> Vec<bool> {
+    pub fn local(&self) -> Vec<bool> {
         self.columns.iter().map(|column| column.source.local).collect()
     }
 }

@@ -10,7 +10,7 @@ use polars::prelude::{
 };
 
 /// Converts a 32-bit float to the double with the same shortest decimal text: 0.1 stays 0.1.
-pub(crate) fn shortest(real: f32) -> f64 {
+pub fn shortest(real: f32) -> f64 {
     zmij::Buffer::new().format(real).parse().unwrap_or_else(|_| f64::from(real))
 }
 
@@ -18,7 +18,7 @@ pub(crate) fn shortest(real: f32) -> f64 {
 ///
 /// # Errors
 /// When the values of the column are not 32-bit floats.
-pub(crate) fn widened(column: &Column) -> PolarsResult<Column> {
+pub fn widened(column: &Column) -> PolarsResult<Column> {
     let doubles = column.f32()?.iter().map(|real| real.map(shortest));
     Ok(Float64Chunked::from_iter_options(column.name().clone(), doubles).into_series().into_column())
 }
@@ -27,7 +27,7 @@ pub(crate) fn widened(column: &Column) -> PolarsResult<Column> {
 ///
 /// # Errors
 /// When the values of the column are not doubles.
-pub(crate) fn narrowed(column: &Column) -> PolarsResult<Option<Column>> {
+pub fn narrowed(column: &Column) -> PolarsResult<Option<Column>> {
     let doubles = column.f64()?;
     let fits = |double: f64| double.is_nan() || shortest(double as f32) == double;
     if !doubles.iter().flatten().all(fits) {
@@ -38,7 +38,7 @@ pub(crate) fn narrowed(column: &Column) -> PolarsResult<Option<Column>> {
 }
 
 /// Converts an expression of 32-bit or 64-bit floats to doubles.
-pub(crate) fn doubles(column: Expr) -> Expr {
+pub fn doubles(column: Expr) -> Expr {
     let read = |column: Column| match column.dtype() {
         DataType::Float32 => widened(&column),
         _ => column.strict_cast(&DataType::Float64),
@@ -48,15 +48,16 @@ pub(crate) fn doubles(column: Expr) -> Expr {
 
 /// Where the number of a filter lies among the 32-bit floats: it equals one of them, or lies between two.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct NearestFloat {
+pub struct NearestFloat {
     /// The greatest 32-bit float whose shortest decimal text is at most the filter's number.
-    pub(crate) floor: f32,
+    pub floor: f32,
     /// Whether the shortest decimal text of `floor` equals the filter's number, or both are NaN.
-    pub(crate) exact: bool,
+    pub exact: bool,
 }
 
 impl NearestFloat {
-    pub(crate) fn of(number: f64) -> Self {
+    /// Finds the real for a number, which may be NaN or infinite.
+    pub fn of(number: f64) -> Self {
         // the cast gives the nearest float, which may lie above the number
         let mut floor = number as f32;
         while shortest(floor) > number {

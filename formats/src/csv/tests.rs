@@ -8,7 +8,7 @@ use protocol::catalog::{Column as CatalogColumn, ColumnType};
 
 use super::{Csv, Encoding, Format, FormatError};
 use crate::{
-    format::{Encoder, FormatLimits, Head, Tail},
+    Encoder, FormatLimits, Head, Tail,
     layout::{Layout, LayoutColumn, Timestamps},
 };
 

@@ -4,13 +4,11 @@ use polars::prelude::DataFrame;
 
 use super::field::{self, Dialect};
 use crate::{
-    format::{
-        Encoder, FormatError, Head, Tail,
-        number::{self, NumberText},
-        physical::{Cell, Cells, Physical},
-        value_style::ValueStyle,
-    },
+    Encoder, FormatError, Head, Tail,
     layout::{COMPLETED_AT, Layout, Quoting, REQUESTED_AT, ROWS, Timestamps},
+    number::{self, NumberText},
+    physical::{Cell, Cells, Physical},
+    value_style::ValueStyle,
 };
 
 /// The byte order mark of UTF-8, with which a file may begin.

@@ -108,7 +108,7 @@ impl Pattern {
 
     /// Returns the pattern that writes timestamps such as `2026-11-22 16:26:01`, which spreadsheets can parse. The
     /// fraction of a second follows the seconds, unless the fraction is zero.
-    pub(crate) fn spreadsheet() -> Self {
+    pub fn spreadsheet() -> Self {
         use Part::{Day, Hour, Literal, Minute, Month, Second, ShortestFraction, Year};
         let dash = Literal('-');
         let colon = Literal(':');
@@ -131,7 +131,7 @@ impl Pattern {
 
     /// Returns the pattern that writes timestamps such as `2026-11-22T16:26:01+01:00`. The fraction of a second follows
     /// the seconds, unless the fraction is zero.
-    pub(crate) fn iso() -> Self {
+    pub fn iso() -> Self {
         use Part::{Day, Hour, Literal, Minute, Month, Offset, Second, ShortestFraction, Year};
         let dash = Literal('-');
         let colon = Literal(':');
@@ -155,7 +155,7 @@ impl Pattern {
 
     /// Sets the time zone in which the pattern writes timestamps; None selects UTC.
     #[must_use]
-    pub(crate) fn in_time_zone(self, time_zone: Option<Tz>) -> Self {
+    pub fn in_time_zone(self, time_zone: Option<Tz>) -> Self {
         Self { time_zone, ..self }
     }
 
@@ -183,7 +183,7 @@ impl Pattern {
 
     /// Whether text in this pattern can contain one of the `wanted` bytes, such as `:`. `wanted` must not contain
     /// letters, digits or signs.
-    pub(crate) fn can_write(&self, wanted: &[u8]) -> bool {
+    pub fn can_write(&self, wanted: &[u8]) -> bool {
         self.parts.iter().any(|part| match part {
             Part::Literal(c) => u8::try_from(*c).is_ok_and(|byte| wanted.contains(&byte)),
             Part::ShortestFraction => wanted.contains(&b'.'),
@@ -194,7 +194,7 @@ impl Pattern {
 
     /// Returns the number format of workbook cells that corresponds to this pattern. The number format has at most
     /// three digits of a fraction, and no offset from UTC.
-    pub(crate) fn number_format(&self) -> String {
+    pub fn number_format(&self) -> String {
         self.parts
             .iter()
             .map(|part| match part {
@@ -214,7 +214,7 @@ impl Pattern {
     }
 
     /// Appends a timestamp. `seconds` count from 1970-01-01 in UTC, and `nanos` are the nanoseconds of the second.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, seconds: i64, nanos: i64) {
+    pub fn write(&self, out: &mut Vec<u8>, seconds: i64, nanos: i64) {
         let offset = self.time_zone.map_or(0, |zone| utc_offset(zone, seconds));
         let local = seconds.saturating_add(offset);
         let (year, month, day) = text::civil(local.div_euclid(SECONDS_PER_DAY));
@@ -252,7 +252,7 @@ impl fmt::Display for Pattern {
 
 /// Returns the offset of a time zone from UTC, in seconds, positive to the east. `seconds` is the time, counted from
 /// 1970-01-01. The offset is 0 outside the years that chrono supports.
-pub(crate) fn utc_offset(zone: Tz, seconds: i64) -> i64 {
+pub fn utc_offset(zone: Tz, seconds: i64) -> i64 {
     DateTime::from_timestamp(seconds, 0)
         .map_or(0, |at| i64::from(zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()))
 }

@@ -16,7 +16,7 @@ const LAST_BLOCK: [u8; 2] = [3, 0];
 const OVERHEAD: usize = 64;
 
 /// A compressed block, and the checksum and length of its uncompressed content.
-pub(crate) struct GzipBlock {
+pub struct GzipBlock {
     bytes: Vec<u8>,
     checksum: Crc,
 }
@@ -25,7 +25,7 @@ pub(crate) struct GzipBlock {
 ///
 /// # Errors
 /// When the compressor fails.
-pub(crate) fn block(content: &[u8], level: u32) -> Result<GzipBlock, CompressionError> {
+pub fn block(content: &[u8], level: u32) -> Result<GzipBlock, CompressionError> {
     let failed = |detail: &str| CompressionError(format!("deflate: {detail}"));
     let mut compress = Compress::new(flate2::Compression::new(level), false);
     let mut bytes = Vec::with_capacity(content.len() / 2 + OVERHEAD);
@@ -50,7 +50,7 @@ pub(crate) fn block(content: &[u8], level: u32) -> Result<GzipBlock, Compression
 
 /// Joins compressed blocks into one gzip member.
 #[derive(Default)]
-pub(crate) struct Member {
+pub struct Member {
     /// The checksum and length of the uncompressed content so far.
     checksum: Crc,
     begun: bool,
@@ -59,14 +59,14 @@ pub(crate) struct Member {
 impl Member {
     /// Takes the next block in the order of the file, and returns the bytes to append to the file. The bytes of the
     /// first block begin with the header of the member.
-    pub(crate) fn append(&mut self, block: GzipBlock) -> Vec<u8> {
+    pub fn append(&mut self, block: GzipBlock) -> Vec<u8> {
         self.checksum.combine(&block.checksum);
         if std::mem::replace(&mut self.begun, true) { block.bytes } else { [&HEADER[..], &block.bytes].concat() }
     }
 
     /// Returns the last bytes of the file: the last deflate block, the CRC-32 of the uncompressed content, and the
     /// length of this content modulo 2^32. The file must already have at least one block.
-    pub(crate) fn trailer(&self) -> Vec<u8> {
+    pub fn trailer(&self) -> Vec<u8> {
         let (sum, length) = (self.checksum.sum().to_le_bytes(), self.checksum.amount().to_le_bytes());
         [&LAST_BLOCK[..], &sum, &length].concat()
     }

@@ -7,7 +7,7 @@ use protocol::catalog::{Column as CatalogColumn, ColumnType};
 
 use super::{Csv, Encoding, Format, Tsv};
 use crate::{
-    format::{Encoder, FormatLimits, Head, Tail},
+    Encoder, FormatLimits, Head, Tail,
     layout::{ColumnStyle, Layout, LayoutColumn, LineEnd, Pattern, Quoting, Style, Timestamps},
 };
 

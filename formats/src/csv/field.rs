@@ -1,6 +1,6 @@
 //! Writes single fields: quoted where the syntax requires it, and safe for spreadsheets where the style requires it.
 
-use crate::{format::number::SPREADSHEET_DIGITS, layout::Quoting};
+use crate::{layout::Quoting, number::SPREADSHEET_DIGITS};
 
 /// The delimiter, the quoting rule and the text for NULL of a CSV or TSV file.
 #[derive(Clone, Debug)]

@@ -15,11 +15,11 @@ pub struct Projection {
 
 /// One sort key of the rows.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct SortKey {
+pub struct SortKey {
     /// The expression by whose values the rows are sorted.
-    pub(crate) value: Expr,
+    pub value: Expr,
     /// Whether the largest value comes first.
-    pub(crate) descending: bool,
+    pub descending: bool,
 }
 
 impl Projection {
@@ -30,7 +30,7 @@ impl Projection {
     }
 
     /// Creates a projection that reads `inputs`, calculates `outputs` and sorts the rows by `sort`.
-    pub(crate) fn new(inputs: Vec<String>, outputs: Option<Vec<Expr>>, sort: Vec<SortKey>) -> Self {
+    pub fn new(inputs: Vec<String>, outputs: Option<Vec<Expr>>, sort: Vec<SortKey>) -> Self {
         Self { inputs, outputs, sort }
     }
 
@@ -74,7 +74,7 @@ impl Projection {
     }
 
     /// Returns the index of the first column of the file whose expression fails for these rows; None if a sort key fails.
-    pub(crate) fn failing_output(&self, frame: &DataFrame) -> Option<usize> {
+    pub fn failing_output(&self, frame: &DataFrame) -> Option<usize> {
         let outputs = self.outputs.as_ref()?;
         outputs.iter().position(|value| frame.clone().lazy().select([value.clone()]).collect().is_err())
     }

@@ -1,7 +1,7 @@
 //! Writes strings as JSON.
 
 /// Appends `value` as a JSON string (RFC 8259, section 7).
-pub(crate) fn string(out: &mut Vec<u8>, value: &str) {
+pub fn string(out: &mut Vec<u8>, value: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     for byte in value.bytes() {

@@ -11,7 +11,7 @@ const MAX_LENGTH: u64 = 9_999_999_999;
 
 /// Returns an expression whose values sort like the decimals of a column. A text column becomes a column of sort keys.
 /// Any other column stays unchanged, because polars sorts its numbers.
-pub(crate) fn sortable(column: Expr) -> Expr {
+pub fn sortable(column: Expr) -> Expr {
     column.map(keys, |_, field| Ok(Field::new(field.name().clone(), field.dtype().clone())))
 }
 

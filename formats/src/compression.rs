@@ -77,7 +77,7 @@ impl Compression {
 ///
 /// # Errors
 /// When the level is out of range, or memory is short.
-pub(crate) fn zstd_frame(bytes: &[u8], level: i32) -> Result<Vec<u8>, CompressionError> {
+pub fn zstd_frame(bytes: &[u8], level: i32) -> Result<Vec<u8>, CompressionError> {
     zstd::bulk::compress(bytes, level).map_err(|e| CompressionError(e.to_string()))
 }
 

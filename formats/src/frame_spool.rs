@@ -7,21 +7,28 @@ use std::{
 
 use polars::prelude::{DataFrame, IpcCompression, IpcStreamReader, IpcStreamWriter, SerReader, SerWriter};
 
-use crate::format::{FormatError, FormatLimits};
+use crate::{FormatError, FormatLimits};
 
 /// An unnamed temporary file of frames in the Arrow IPC format. An 8-byte little-endian length precedes each frame.
-pub(crate) struct FrameSpool {
+pub struct FrameSpool {
     file: BufWriter<File>,
     size: u64,
 }
 
 impl FrameSpool {
-    pub(crate) fn new(limits: &FormatLimits) -> Result<Self, FormatError> {
+    /// Creates an empty file in the folder of temporary files.
+    ///
+    /// # Errors
+    /// When the file can't be created.
+    pub fn new(limits: &FormatLimits) -> Result<Self, FormatError> {
         Ok(Self { file: BufWriter::new(tempfile::tempfile_in(&limits.spool_dir)?), size: 0 })
     }
 
     /// Appends a frame, and returns the size of all frames in the file, in bytes.
-    pub(crate) fn append(&mut self, frame: &DataFrame) -> Result<u64, FormatError> {
+    ///
+    /// # Errors
+    /// When the disk is full or the file can't be written.
+    pub fn append(&mut self, frame: &DataFrame) -> Result<u64, FormatError> {
         let mut bytes = Vec::new();
         IpcStreamWriter::new(&mut bytes).with_compression(Some(IpcCompression::LZ4)).finish(&mut frame.clone())?;
         let length = bytes.len() as u64;
@@ -32,7 +39,10 @@ impl FrameSpool {
     }
 
     /// Returns a reader of all frames.
-    pub(crate) fn into_frames(self) -> io::Result<Frames> {
+    ///
+    /// # Errors
+    /// When the disk is full or the file can't be written.
+    pub fn into_frames(self) -> io::Result<Frames> {
         let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
         Ok(Frames(BufReader::new(file)))
@@ -40,11 +50,14 @@ impl FrameSpool {
 }
 
 /// Reads the frames of a spool in their order.
-pub(crate) struct Frames(BufReader<File>);
+pub struct Frames(BufReader<File>);
 
 impl Frames {
     /// Reads the next frame; None at the end of the file.
-    pub(crate) fn next(&mut self) -> Result<Option<DataFrame>, FormatError> {
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn next_frame(&mut self) -> Result<Option<DataFrame>, FormatError> {
         let mut length = [0; 8];
         match self.0.read_exact(&mut length) {
             Ok(()) => {}

@@ -92,7 +92,7 @@ mod tests {
 
     use super::{Encoding, Format, Ndjson};
     use crate::{
-        format::FormatLimits,
+        FormatLimits,
         layout::{Layout, LayoutColumn},
     };
 

@@ -208,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        format::Compression,
+        Compression,
         layout::{ColumnStyle, Pattern, Style},
     };
 

@@ -5,18 +5,24 @@
 //!   bytes do not depend on how the rows are split into frames.
 //! - a [`Writer`], for formats with an inner structure, such as Parquet and workbooks. A writer takes the frames in
 //!   order on one thread.
+//!
+//! A [`layout`] states which columns a file has, and in which style. [`value`] writes values as text, for formats and
+//! sources. [`frame_spool`] keeps frames in a temporary file until all rows are known.
 
 pub mod archive;
 mod compression;
 pub mod csv;
 pub mod csvw;
 mod error;
-pub(crate) mod gzip;
+pub mod frame_spool;
+pub mod gzip;
+pub mod layout;
 pub mod ndjson;
 mod number;
 mod output;
 pub mod parquet;
 mod physical;
+pub mod value;
 mod value_style;
 pub mod xlsx;
 
@@ -26,10 +32,9 @@ use polars::prelude::DataFrame;
 use protocol::{export::FileInfo, id::ExportId, time::Timestamp};
 use serde_json::Value;
 
-pub(crate) use self::compression::zstd_frame;
 pub use self::{
     archive::{CsvZip, XlsxZip},
-    compression::{Compression, CompressionError, CompressionLevels, UnknownCompression},
+    compression::{Compression, CompressionError, CompressionLevels, UnknownCompression, zstd_frame},
     csv::{Csv, Tsv},
     error::FormatError,
     ndjson::Ndjson,

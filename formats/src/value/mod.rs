@@ -1,0 +1,7 @@
+//! Converts values to text, and represents values that polars lacks, for sources and formats.
+
+pub mod decimal_key;
+pub mod float32;
+pub mod infinity;
+pub mod json;
+pub mod text;
