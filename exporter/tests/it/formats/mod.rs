@@ -35,9 +35,9 @@ use polars::prelude::{DataFrame, ParquetWriter};
 use protocol::{delivery::Segment, export::FileInfo, id::ExportId};
 
 /// The number of rows of a round trip.
-const ROWS: usize = 40_000;
+const ROWS: usize = 12_000;
 /// The number of rows of each part of an archive; `check.py` uses the same number.
-const PART_ROWS: u64 = 16_000;
+const PART_ROWS: u64 = 5_000;
 
 /// A sink that appends all segments to one file.
 struct FileSink(Mutex<File>);
