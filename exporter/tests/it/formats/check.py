@@ -30,7 +30,7 @@ ROWS = {name: REFERENCE[name].to_list() for name in NAMES}
 TEXTS = {"text", "code"}
 REQUESTED = "2026-11-22T15:26:01.123Z"
 # the rows of each part of an archive, as in main.rs
-PART_ROWS = 16_000
+PART_ROWS = 5_000
 # LibreOffice writes 15 digits of a float, and line feeds only
 OFFICE = any(check.startswith("libreoffice") for check in sys.argv[2:])
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
