@@ -30,7 +30,7 @@ pub(in crate::dataset) fn user_message(error: &DbErr) -> String {
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => match &**e {
             sqlx::Error::Database(e) => {
                 let code = e.code().unwrap_or_default();
-                with_advice(text_of(&code, e.message()), advice_for(&code))
+                with_advice(text_of(&code, e.message()), advice_for(&code, e.message()))
             }
             e if is_temporary(e) => with_advice(LOST, TRY_LATER),
             _ => with_advice(OTHER, ASK),
@@ -102,13 +102,14 @@ const OTHER: &str = "its data can't be read as requested";
 const TRY_LATER: &str = "try again later";
 const ASK: &str = "ask the operator, whose log has the cause";
 
-/// Returns what the owner of the export can do about an error with this code.
-fn advice_for(code: &str) -> &'static str {
+/// Returns what the owner of the export can do about an error with this code. Where one code has several causes, `message`
+/// tells them apart.
+fn advice_for(code: &str, message: &str) -> &'static str {
     match code {
         "42501" => "ask the operator to grant it SELECT",
         "25006" | "55000" => "ask the operator to change the dataset's query or its source",
         "42P01" | "3F000" | "3D000" | "42703" | "42804" | "42846" | "42883" => "ask the operator to update the catalog",
-        "1" => "ask the operator to update the catalog",
+        "1" if message.starts_with("no such ") => "ask the operator to update the catalog",
         "57014" => "export fewer rows, or ask the operator to raise the timeout of its database",
         code if is_temporary_code(code) => TRY_LATER,
         code if code.len() == 5 => match code.get(..2).unwrap_or_default() {
@@ -281,7 +282,7 @@ mod tests {
         for (code, word) in [
             ("42501", "grant"),
             ("42P01", "catalog"),
-            ("1", "catalog"),
+            ("1", "operator"),
             ("25006", "query"),
             ("0A000", "query"),
             ("22012", "leave out"),
@@ -292,8 +293,10 @@ mod tests {
             ("XX000", "operator"),
             ("", "operator"),
         ] {
-            assert!(advice_for(code).contains(word), "{code}: {}", advice_for(code));
+            let advice = advice_for(code, "");
+            assert!(advice.contains(word), "{code}: {advice}");
         }
+        assert!(advice_for("1", "no such column: x").contains("catalog"));
     }
 
     #[test]
