@@ -74,7 +74,7 @@ impl Encoder {
         };
         let storing = store.write(path, with_stall_timeout(receiver_stream(stored_out), self.stall_timeout));
         let ((), written) = tokio::join!(feeding, storing);
-        // the encoder's error is the cause when the store reports that its input failed
+        // if the encoder fails, the store returns the encoder's error, because the encoder sends the error to the store
         let encoded = encoding.await.map_err(|_| BackupError::Panicked("the encoder"))?;
         written?;
         encoded.map_err(BackupError::local(path))
@@ -171,7 +171,7 @@ impl Decoder {
                 let decrypted = decryptor.decrypt(identities).map_err(io::Error::other)?;
                 io::copy(&mut zstd::Decoder::new(decrypted)?, &mut writer)?;
             }
-            // the digest is checked at the last stored byte
+            // reads the remaining stored bytes, because the digest is checked after the last one
             io::copy(&mut reader, &mut io::sink())?;
             writer.send()
         };

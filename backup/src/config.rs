@@ -66,7 +66,7 @@ pub struct BackupTuning {
     pub concurrency: usize,
     /// The zstd compression level; default 3.
     pub compression_level: i32,
-    /// Longest time that a read or a write may take without a byte before it fails; default 5 min.
+    /// Time without a transferred byte after which a read or a write fails; default 5 min.
     pub stall_timeout: Duration,
 }
 

@@ -1,9 +1,9 @@
 //! Creates a backup.
 //!
 //! The order of the parts makes the backup consistent:
-//! - Streams come before the database. If an outcome is settled after the copy of the streams and before the copy of
-//!   the database, the backup contains the outcome and its effect; settling it again changes nothing. In the other
-//!   order, the backup could contain neither the outcome nor its effect.
+//! - Streams come before the database. If a notifier settles an outcome after the copy of the streams and before the
+//!   copy of the database, the backup contains both the outcome and its effect. Settling the outcome again after a
+//!   restore changes nothing. In the other order, the backup could contain neither the outcome nor its effect.
 //! - Files come after the database, because the database lists them. A listed object never changes.
 //! - The manifest comes last: a folder without a manifest is not a backup.
 
@@ -145,7 +145,7 @@ async fn create_parts(source: &Source) -> Result<Report, BackupError> {
     let json = serde_json::to_vec_pretty(&manifest).map_err(|e| BackupError::damaged(MANIFEST_NAME, e))?;
     destination.put(&at(MANIFEST_NAME), json).await?;
 
-    // the backup is complete; a failure to prune must not fail it
+    // the backup is complete, so a failure to delete old backups must not make it fail
     let pruned = prune(&destination, config, source.clock.now()).await.unwrap_or_else(|e| {
         warn!(error = %e, "failed to delete old backups; the next backup tries again");
         Pruned { error: Some(e.to_string()), ..Pruned::default() }

@@ -132,7 +132,7 @@ impl Copier<'_> {
             let FileObject { path, digest: known, .. } = &object;
             match self.copy_object(&object).await {
                 Ok(Some(stored)) => objects.push(stored),
-                // an optional document, which not every format has
+                // not every format has this document
                 Ok(None) if known.is_none() => {}
                 Ok(None) => return self.lost_or_ended(&file, format!("{path} is missing")).await,
                 Err(BackupError::Files(FileStoreError::Source(e))) if e.kind() == io::ErrorKind::InvalidData => {
@@ -141,7 +141,7 @@ impl Copier<'_> {
                 Err(e) => return Err(e),
             }
         }
-        // a document may be absent because the deletion of the file has started, so the row is checked last
+        // checks the row last, because a document may be absent when the deletion of the file has started
         if self.has_ended(&file).await? {
             return Ok(CopiedFile::Ended);
         }
@@ -164,7 +164,7 @@ impl Copier<'_> {
         }))
     }
 
-    /// Copies one object into the pool; returns `None` if the file store does not have it.
+    /// Copies one object into the pool; returns `None` if the file store does not have the object.
     async fn copy_object(&self, object: &FileObject) -> Result<Option<StoredObject>, BackupError> {
         let FileObject { path, digest: known, version } = object;
         let key = pool::object_key(path, version);

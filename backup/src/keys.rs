@@ -1,8 +1,9 @@
 //! The keys that encrypt and decrypt backups.
 //!
 //! With `recipients`, backups are encrypted for public age keys, so the machine that creates backups can't read them.
-//! With a passphrase, the destination stores one age key, encrypted with the passphrase. All backups use this key,
-//! because it takes about a second to derive a key from the passphrase, too long to repeat for each object.
+//! With a passphrase, the destination stores one age key, which is encrypted with the passphrase. All backups use this
+//! age key, because the derivation of a key from the passphrase takes about a second, which is too long to repeat for
+//! each object.
 
 use std::{
     io::{Read, Write},
@@ -71,7 +72,7 @@ impl Encryption {
 /// The files with the keys that decrypt a backup.
 #[derive(Clone, Debug, Default)]
 pub struct KeyFiles {
-    /// Files with age identities: one `AGE-SECRET-KEY-1…` in each line, comments start with `#`.
+    /// Files with age identities. Each line contains one `AGE-SECRET-KEY-1…`, or a comment that begins with `#`.
     pub identities: Vec<PathBuf>,
     /// A file whose first line is the passphrase.
     pub passphrase: Option<PathBuf>,

@@ -26,8 +26,8 @@
 //! keys/….age                                                   the destination's key, encrypted with the passphrase
 //! ```
 //!
-//! This crate knows neither schedules nor leases: its callers (the scheduled job of the notifier, the commands of the
-//! binary) make sure that only one process at a time creates or prunes backups at a destination.
+//! This crate implements neither schedules nor leases. Its callers, the scheduled job of the notifier and the commands
+//! of the binary, ensure that only one process at a time creates or prunes backups at a destination.
 
 mod channel;
 mod codec;

@@ -18,8 +18,8 @@ pub(crate) const BACKUP_FOLDER: &str = "backups";
 /// The `chrono` format of a backup id: the start time in UTC.
 const ID_FORMAT: &str = "%Y%m%dT%H%M%S%.3fZ";
 
-/// The manifest: the list of the parts of a backup. A backup is complete once its manifest is written. The manifest is
-/// never encrypted, so it contains only the fields that are needed to find and verify the parts.
+/// The manifest lists the parts of a backup. A backup is complete once its manifest is written. The manifest is never
+/// encrypted, so it contains only the fields that are needed to find and verify the parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The version of the layout of this backup.

@@ -1,9 +1,9 @@
 //! The object pool, which stores each object of an export's file once for all backups.
 //!
 //! The name of a pool object is a hash of the object's path and version, followed by the id of the backup that wrote
-//! it. So the name reveals nothing about the export, and no backup overwrites the object of another backup. The hash
-//! includes the version because, after the restore of an older backup, an export may run again as the same attempt and
-//! write other bytes to the same path.
+//! the object. So the name reveals nothing about the export, and no backup overwrites the object of another backup. The
+//! hash includes the version, because the same path may hold other bytes later: after the restore of an older backup,
+//! an export may run again with the same attempt number.
 
 use std::{collections::HashMap, marker::PhantomData};
 
@@ -25,7 +25,7 @@ use crate::{
 /// The folder of the pool at the destination.
 pub(crate) const POOL_FOLDER: &str = "files";
 
-/// An object in the pool, as the list of a backup names it.
+/// An entry in a backup's list of pool objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PoolEntry {
     /// The path at the destination.
@@ -52,14 +52,15 @@ pub(crate) fn object_name(key: &str, backup: &str, suffix: &str) -> String {
     format!("{POOL_FOLDER}/{}/{key}-{backup}{suffix}", &key[..2])
 }
 
-/// Returns the id of the backup that wrote the object with this name; `None` if no backup writes such a name.
+/// Returns the id of the backup that wrote the pool object with this name; `None` if this is not the name of a pool
+/// object.
 pub(crate) fn writing_backup(name: &str) -> Option<&str> {
     let id = name.rsplit('/').next()?.split_once('-')?.1.split(".zst").next()?;
     start_of(id).map(|_| id)
 }
 
-/// The pool objects that a new backup references instead of storing them again: those of all complete backups with the
-/// same keys. Needs about 300 bytes of memory for each object.
+/// The pool objects of all complete backups with the same keys. A new backup references these objects instead of
+/// storing them again. Needs about 300 bytes of memory for each object.
 #[derive(Default)]
 pub(crate) struct KnownObjects {
     entries: HashMap<String, PoolEntry>,

@@ -20,7 +20,7 @@ use crate::{
 /// Age from which a backup without a manifest counts as interrupted.
 const INTERRUPTED_AFTER: TimeDelta = TimeDelta::days(1);
 
-/// The backups and objects that a pruning deleted.
+/// The backups and objects that [`prune`] deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pruned {
     /// The ids of the deleted complete backups.
@@ -31,7 +31,7 @@ pub struct Pruned {
     pub objects: u64,
     /// Stored size of the deleted pool objects in bytes.
     pub bytes: u64,
-    /// The error that stopped the pruning; `None` if it succeeded.
+    /// The error that stopped the deletion; `None` if it succeeded.
     pub error: Option<String>,
 }
 
@@ -39,8 +39,8 @@ pub struct Pruned {
 /// caller ensures that no other process creates a backup at the same destination at the same time.
 ///
 /// # Errors
-/// When the destination fails, or a manifest or a list of pool objects can't be read. No pool object is deleted in that
-/// case, because it may be referenced.
+/// When the destination fails, or a manifest or a list of pool objects can't be read. If one of them can't be read,
+/// nothing is deleted, because any pool object may be referenced.
 pub async fn prune(destination: &FileStore, config: &BackupConfig, now: DateTime<Utc>) -> Result<Pruned, BackupError> {
     let policy = RetentionPolicy {
         daily: config.keep_daily,
@@ -64,7 +64,7 @@ pub async fn prune(destination: &FileStore, config: &BackupConfig, now: DateTime
     }
     for (n, listed) in complete.into_iter().enumerate() {
         if !kept.contains(&n) {
-            // the manifest goes first: a partly deleted backup must not count as complete
+            // deletes the manifest first, because a partly deleted backup must not count as complete
             destination.delete([path(&listed.id, MANIFEST_NAME)]).await?;
             destination.delete_where(&path(&listed.id, ""), |_| true).await?;
             pruned.backups.push(listed.id);
@@ -84,7 +84,7 @@ pub async fn prune(destination: &FileStore, config: &BackupConfig, now: DateTime
             pruned.bytes += object.size;
         }
     }
-    // what killed processes left of pool objects in a folder
+    // deletes the partial pool objects that killed processes left in a folder store
     let partials = destination.list_partials(POOL_FOLDER).await?.into_iter().map(|partial| partial.path);
     let old = partials.filter(|path| pool::writing_backup(path).is_some_and(is_old)).collect();
     destination.delete_partials(old).await?;

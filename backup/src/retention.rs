@@ -20,9 +20,9 @@ pub struct RetentionPolicy {
 
 /// Returns the indexes of the backups to keep, given their start times.
 ///
-/// Of each of the newest days, weeks and months that have a backup, the last backup is kept. Periods without a backup
-/// do not count, so a machine that was off for a year keeps its last backups. The newest backup is always kept. A
-/// backup with a start time in the future is kept in addition to these backups, because either clock may be wrong.
+/// Keeps the last backup of each of the newest days, weeks and months. Only periods with a backup count, so a long time
+/// without backups deletes none of the existing ones. Always keeps the newest backup. Also keeps each backup with a
+/// start time in the future, because either clock may be wrong.
 #[must_use]
 pub fn retained(backups: &[DateTime<Utc>], now: DateTime<Utc>, policy: &RetentionPolicy) -> HashSet<usize> {
     let mut kept: HashSet<usize> = (0..backups.len()).filter(|n| backups[*n] > now).collect();
@@ -125,11 +125,11 @@ mod tests {
     #[test]
     fn a_wrong_clock_deletes_no_backup_that_the_policy_keeps() {
         let all = ["2026-11-19T03:15", "2026-11-20T03:15", "2026-11-21T03:15", "2026-11-22T03:15"];
-        // two days behind: future backups are kept, and the policy applies to the others
+        // with a clock that is two days behind, future backups are kept, and the policy applies to the others
         assert_eq!(kept(&all, "2026-11-20T12:00", &policy(1, 0, 0)), all[1..]);
-        // behind all backups: all are kept
+        // with a clock that is behind all backups, all are kept
         assert_eq!(kept(&all, "1970-01-01T00:00", &policy(1, 0, 0)), all);
-        // a backup made by a clock years ahead does not count once the clock is right
+        // once the clock is right, a backup with a start time years ahead does not count towards the policy
         let ahead = [&all[..], &["2031-01-01T00:00"]].concat();
         assert_eq!(kept(&ahead, "2026-11-22T12:00", &policy(2, 0, 0)), &ahead[2..]);
     }

@@ -63,7 +63,7 @@ impl SavedMessage {
     }
 }
 
-/// Reads the messages that a stream holds now, as one JSON line each. Later messages are not included.
+/// Reads the messages that a stream holds now, and converts each message to one line of JSON. Omits later messages.
 pub(crate) async fn saved_messages(
     bus: &Bus,
     stream: &'static str,

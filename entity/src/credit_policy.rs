@@ -106,8 +106,8 @@ impl CreditPolicy {
             .map_or(now + TimeDelta::days(1), |at| at.with_timezone(&Utc))
     }
 
-    /// Returns the dates that make an account active if its last use was on one of them, oldest first. The dates
-    /// include tomorrow, because the clock of another machine may be ahead.
+    /// Returns the dates of last use that make an account active, oldest first. The dates include tomorrow, because the
+    /// clock of another machine may be ahead.
     pub fn active_dates(&self, now: DateTime<Utc>) -> impl Iterator<Item = NaiveDate> {
         let today = self.local_date(now);
         let first =

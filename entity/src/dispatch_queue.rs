@@ -180,7 +180,7 @@ pub async fn delete_before(db: &impl ConnectionTrait, before: DateTime<Utc>) -> 
     Ok(old.exec(db).await?.rows_affected)
 }
 
-/// The number of exports over which the mean run time of a lane is calculated: the newest completed ones.
+/// The number of newest completed exports over which the mean run time of a lane is calculated.
 const RECENT_RUNS: u64 = 20;
 
 /// The waiting exports and the load of each lane at one time.
@@ -188,7 +188,7 @@ const RECENT_RUNS: u64 = 20;
 pub struct QueueSnapshot {
     /// The first waiting exports, in the dispatch order.
     pub waiting: Vec<WaitingExport>,
-    /// For each waiting or dispatched export, by its id: the number of exports that start earlier.
+    /// The number of exports that start earlier, by the id of each waiting or dispatched export.
     ahead: HashMap<Uuid, u64>,
     lanes: Lanes,
 }
@@ -287,7 +287,8 @@ impl QueueSnapshot {
     }
 }
 
-/// Returns the mean run time of the newest completed exports of a pool and lane, in milliseconds; None without one.
+/// Returns the mean run time of the newest completed exports of a pool and lane, in milliseconds; None if no export has
+/// completed.
 async fn mean_run_ms(db: &impl ConnectionTrait, pool: &str, lane: &str) -> Result<Option<u64>, StoreError> {
     use export::Column;
     let completed = export::Entity::find()

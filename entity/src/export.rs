@@ -54,19 +54,20 @@ pub struct Model {
     pub status: String,
     /// The number of the last attempt, which is also the fencing token of its writes; 0 before the first attempt.
     pub attempt: i32,
-    /// The number of attempts that failed or whose lease expired. An attempt that released its lease is not counted.
+    /// The number of attempts that failed or were abandoned. An attempt that released its lease is not counted.
     pub failures: i32,
-    /// The number of attempts whose lease expired: their exporter died, or lost the database. `failures` includes them.
+    /// The number of abandoned attempts. A notifier ended the lease of such an attempt, because the exporter died or
+    /// lost the database. `failures` includes these attempts.
     pub abandoned_attempts: i32,
-    /// The number of attempts that ran in a process of their own and ended with the death of the process. `failures`
-    /// includes them.
+    /// The number of attempts that ran in a separate process and ended with the death of this process. `failures`
+    /// includes these attempts.
     pub crashed_attempts: i32,
-    /// The part of the installation that the last attempt waited for, as the text of
-    /// [`protocol::export::WaitingFor`]; None while the attempt waits for none.
+    /// The part of the installation that the export waits for, as the text of [`protocol::export::WaitingFor`]. The
+    /// last attempt recorded this value; None if the attempt did not wait.
     #[sea_orm(column_type = "Text", nullable)]
     pub waiting_for: Option<String>,
-    /// The time, in milliseconds, for which interrupted attempts have waited. An outage that interrupts an attempt is
-    /// not counted in `failures`; this sum bounds the number of such attempts.
+    /// The sum of the pauses after interrupted attempts, in milliseconds. `failures` does not count an attempt that an
+    /// outage interrupted; this sum bounds the number of such attempts.
     pub waited_ms: i64,
     /// The pool of exporters that offer the dataset.
     #[sea_orm(column_type = "Text")]
@@ -81,8 +82,8 @@ pub struct Model {
     /// The trace context of the request.
     #[sea_orm(column_type = "Text")]
     pub traceparent: String,
-    /// The join key. Two requests of one owner with equal join keys produce the same file. So the later request joins
-    /// the export of the earlier request, if this export is unfinished. None for an export that no request may join.
+    /// The join key. Two requests of one owner with equal join keys produce the same file. So a later request joins the
+    /// export of an earlier request while that export is unfinished. None for an export that no request may join.
     #[sea_orm(column_type = "Text", nullable)]
     pub join_key: Option<String>,
     /// The time at which the gateway accepted the request.
@@ -101,14 +102,15 @@ pub struct Model {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// The time at which the owner requested deletion of the file.
     pub delete_requested_at: Option<DateTime<Utc>>,
-    /// The name of the exporter that runs the attempt. None after the attempt failed or released its lease.
+    /// The name of the exporter that holds the lease of the attempt; None while no exporter holds the lease. The name
+    /// stays when the export ends.
     #[sea_orm(column_type = "Text", nullable)]
     pub worker: Option<String>,
-    /// The duration of the attempt's lease, in milliseconds. The lease ends when `renewals` stays the same for this
-    /// time. None before the first attempt.
+    /// The duration of the attempt's lease, in milliseconds. A notifier ends the lease when `renewals` stays the same
+    /// for this time. None before the first attempt.
     pub lease_ms: Option<i64>,
-    /// Grows whenever an exporter takes, renews or releases the lease, and whenever a notifier ends the lease. Processes
-    /// compare this number, and no times, so that a wrong clock neither ends nor extends a lease.
+    /// Increases whenever an exporter acquires, renews or releases the lease, and whenever a notifier ends the lease.
+    /// Processes compare this number instead of times, so a wrong clock neither ends nor extends a lease.
     pub renewals: i64,
     /// The number of the newest job of the export: 0 for the job of the dispatcher, and one more for each later job.
     pub job_number: i32,
@@ -226,7 +228,7 @@ pub const UNFINISHED: [&str; 3] = [Status::Queued.as_str(), Status::Dispatched.a
 pub(crate) const ENDED: [&str; 4] =
     [Status::Completed.as_str(), Status::Failed.as_str(), Status::Canceled.as_str(), Status::Expired.as_str()];
 
-/// Finds an export of any owner. Only for internal use: requests of clients must use [`find_owned`].
+/// Finds an export of any owner. Requests of clients must use [`find_owned`] instead.
 ///
 /// # Errors
 /// When the database fails.
@@ -309,7 +311,7 @@ pub async fn count_unfinished(db: &impl ConnectionTrait, owner: &Owner) -> Resul
 }
 
 /// Returns at most `limit` ended exports, ordered by the time of the last change and then by id. The list begins after
-/// the position `after` (a time and an id), and includes no change later than `until`.
+/// the time and id in `after`, and omits exports that changed later than `until`.
 ///
 /// # Errors
 /// When the database fails.

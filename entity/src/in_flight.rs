@@ -1,8 +1,9 @@
-//! The exports in flight, whose leases a notifier watches, and the end of a lease that its exporter no longer renews.
+//! Lists the exports in flight for the notifier that watches their leases, and ends a lease that its exporter no longer
+//! renews.
 //!
-//! A lease has no expiry time. The watching notifier reads [`InFlight::renewals`] again and again. When the number stays
-//! the same for the duration of the lease, by the monotonic clock of the notifier, the exporter has died or lost the
-//! database, and the notifier ends the lease. So no lease depends on a wall clock.
+//! The lease of an export has no expiry time. The notifier reads [`InFlight::renewals`] at an interval, and measures
+//! time with its monotonic clock. If the number stays the same for the duration of the lease, the exporter has died or
+//! lost the database, and the notifier ends the lease. So the lease does not depend on a wall clock.
 
 use std::time::Duration;
 
@@ -16,18 +17,19 @@ use crate::{
     transition::{applied, update_of, without_lease},
 };
 
-/// A dispatched or running export, as the watch of the leases sees it.
+/// The state of the lease of a dispatched or running export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InFlight {
     /// The id of the export.
     pub id: Uuid,
-    /// Changes with each change of the lease.
+    /// A number that increases with each change of the lease.
     pub renewals: i64,
     /// The duration of the lease that an exporter holds; None while the export waits for an exporter.
     pub lease: Option<Duration>,
 }
 
-/// Lists the dispatched and running exports whose cancellation was not requested, at most `limit` of them, oldest first.
+/// Lists the dispatched and running exports whose cancellation was not requested, at most `limit` of them, oldest
+/// first.
 ///
 /// # Errors
 /// When the database fails.
@@ -49,9 +51,10 @@ pub async fn list(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<InFlight>
     Ok(rows.into_iter().map(in_flight).collect())
 }
 
-/// Ends the lease of an export in flight that did not change since it had this number of `renewals`, and counts a new
-/// job. `failures` and `abandoned_attempts` count the attempt if an exporter held the lease. Returns the changed row,
-/// whose job the caller must publish; None if the export changed.
+/// Ends the lease of an export in flight and increases its job number, if the export still has this number of
+/// `renewals`. If an exporter held the lease, also increases `failures` and `abandoned_attempts`. Returns the changed
+/// row, whose job the caller must publish. Returns None and changes nothing if `renewals` has changed, the export has
+/// ended, or its cancellation was requested.
 ///
 /// # Errors
 /// When the database fails.

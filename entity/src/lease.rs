@@ -52,8 +52,8 @@ pub enum Acquisition {
     HeldElsewhere(ObservedLease),
 }
 
-/// Acquires the lease if it is free. A caller that has observed one state of the lease for a whole lease duration
-/// passes it as `stale`: if the lease still has this state, it counts as free.
+/// Acquires the lease if it is free. A caller that has observed the same state of the lease for a whole lease duration
+/// passes this state as `stale`. If the lease still has this state, the lease counts as free.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,8 +1,9 @@
 //! The sea-orm models of the database, with their queries and conditional updates. Each model has one file.
 //!
-//! Every change of the status of an export is one conditional update on `(status, attempt)`. The attempt number is the
-//! fencing token, so the outcome of a stale attempt changes nothing. Every hold, capture and release has a unique key
-//! in the ledger, so a retry adds no second entry. This crate accesses only the database.
+//! Every change of the status of an export is one conditional update, which checks the current status and, for the
+//! result of an attempt, the attempt number. The attempt number is the fencing token, so the outcome of a stale attempt
+//! changes nothing. Every hold, capture and release has a unique key in the ledger, so a retry adds no second entry.
+//! This crate accesses only the database.
 
 mod abandoned;
 pub mod account;
@@ -49,7 +50,7 @@ impl StoreError {
         matches!(self, Self::Db(DbErr::Conn(_) | DbErr::ConnectionAcquire(_) | DbErr::Exec(_) | DbErr::Query(_)))
     }
 
-    /// Whether the database is unavailable or has no space, as [`is_outage`] tells.
+    /// Whether the database is unavailable or has no space, as determined by [`is_outage`].
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Db(e) if is_outage(e))

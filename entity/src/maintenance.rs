@@ -1,4 +1,4 @@
-//! Queries of the reconciler and the hourly sweep. Each list is one batch; a query with the parameter `after` begins
+//! Queries of the reconciler and the sweep. Each query returns one batch. A query with the parameter `after` continues
 //! after the last row of the previous batch.
 
 use std::collections::HashMap;
@@ -58,8 +58,8 @@ pub enum RetainedFiles {
 }
 
 /// Returns, for each of these exports, the objects that the file store must retain. The result omits exports without a
-/// row. An export that ended at `settled_before` or later retains all objects, because the service that ended the export
-/// may still delete objects.
+/// row. An export that ended at `settled_before` or later retains all objects, because the service that ended the
+/// export may still delete objects.
 ///
 /// # Errors
 /// When the database fails, or a row is damaged.

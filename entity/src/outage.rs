@@ -1,4 +1,4 @@
-//! Tells an outage of a database from an error of the statement.
+//! Distinguishes an outage of the database from an error of the statement.
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
@@ -11,8 +11,8 @@ const READ_ONLY: &str = "25006";
 /// <https://sqlite.org/rescode.html>.
 const SQLITE: [u32; 6] = [5, 6, 8, 10, 13, 14];
 
-/// Whether a statement or a connection failed because the database is unavailable or has no space, so that the same
-/// statement succeeds after the outage. A refused login or an invalid URL is no outage.
+/// Whether a statement or a connection failed because the database is unavailable or has no space. The same statement
+/// succeeds after such an outage. A refused login or an invalid URL is no outage.
 #[must_use]
 pub fn is_outage(error: &DbErr) -> bool {
     let error = match error {

@@ -1,7 +1,7 @@
 //! The `scheduled_job` table: the schedule of each scheduled job, its last run and the result.
 //!
-//! The due time advances only when a run ends. So a job stays due if its notifier stops during the run, or if no
-//! notifier runs.
+//! The due time advances only after a successful run. So a job stays due after a failed run, if its notifier stops
+//! during the run, or if no notifier runs.
 
 use chrono::{DateTime, Utc};
 use protocol::ops::ScheduledJob;
@@ -21,7 +21,7 @@ pub struct Model {
     /// The name of the job.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub name: String,
-    /// The schedule as text for operators: a cron expression and its time zone.
+    /// The schedule as text for operators, such as a cron expression and its time zone, or `every 30 s`.
     #[sea_orm(column_type = "Text")]
     pub schedule: String,
     /// The time of the next run; in the past while a run is due.
@@ -125,8 +125,8 @@ pub async fn request(db: &impl ConnectionTrait, name: &str, now: DateTime<Utc>) 
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 
-/// Sets the due time to `latest` if the stored due time is later. A stored due time is too late after the clock was set
-/// back or the schedule was changed.
+/// Sets the due time to `latest` if the stored due time is later, for example because the clock was set back or the
+/// schedule was changed.
 ///
 /// # Errors
 /// When the database fails.
@@ -166,7 +166,7 @@ pub struct FinishedRun {
     pub duration_ms: i64,
     /// The time of the next run.
     pub due_at: DateTime<Utc>,
-    /// The time up to which this run fulfills the requests of operators.
+    /// The latest request time of an operator that this run fulfills.
     pub requests_through: DateTime<Utc>,
 }
 

@@ -53,8 +53,8 @@ impl From<Model> for delivery::Segment {
 }
 
 /// Records a segment that the file store holds. Call it in one transaction with [`crate::transition::heartbeat`], which
-/// returns whether the attempt still owns the export. A segment that is already recorded stays as it is: a commit whose
-/// answer was lost is repeated.
+/// checks that the attempt still owns the export. Keeps a segment that is already recorded, because a caller repeats a
+/// transaction whose commit was not confirmed.
 ///
 /// # Errors
 /// When the database fails.

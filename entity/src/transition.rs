@@ -35,8 +35,8 @@ pub async fn dispatched(db: &impl ConnectionTrait, id: ExportId, now: DateTime<U
 pub enum Claim {
     /// The exporter owns the export. The row contains the number of the new attempt.
     Won(Box<Model>),
-    /// The export must run in a process of its own, because the process of an earlier attempt ended without an outcome.
-    /// Only [`claim_shared`] returns this value, and then claims nothing.
+    /// The export must run in a separate process, because the process of an earlier attempt died. Only [`claim_shared`]
+    /// returns this value, and then claims nothing.
     SetApart(Box<Model>),
     /// Another exporter owns the export, with a lease of this duration.
     Busy(Duration),
@@ -53,12 +53,12 @@ pub struct Claimant<'a> {
     pub worker: &'a str,
     /// The number of the job that the exporter received.
     pub job_number: u32,
-    /// The duration of the lease: the exporter loses the export when it does not renew the lease for this time.
+    /// The duration of the lease. The exporter loses the export if it does not renew the lease for this time.
     pub lease: Duration,
 }
 
-/// Starts the next attempt at an export as [`claim`] does, for a process that runs other exports too. Returns
-/// [`Claim::SetApart`] for an export that must run in a process of its own.
+/// Starts the next attempt at an export as [`claim`] does, for an exporter process that also runs other exports.
+/// Returns [`Claim::SetApart`] for an export that must run in a separate process.
 ///
 /// # Errors
 /// When the database fails.
@@ -75,7 +75,7 @@ pub async fn claim_shared(
 }
 
 /// Starts the next attempt at an export, and gives its lease to the claimant. Succeeds for a waiting export, and for a
-/// running export whose lease nobody holds.
+/// running export whose lease no exporter holds.
 ///
 /// # Errors
 /// When the database fails.
@@ -113,7 +113,8 @@ async fn take(
         return Ok(refusal);
     }
     let id = row.export_id();
-    // each change of the lease between the read of the row and this update changes `attempt` or `renewals`
+    // fails if the lease has changed since the row was read, because each such change also changes `attempt` or
+    // `renewals`
     let update = update_of(id, now)
         .filter(Column::Status.is_in(UNFINISHED))
         .filter(Column::Attempt.eq(row.attempt))
@@ -132,12 +133,12 @@ async fn take(
     if won {
         return Ok(Claim::Won(Box::new(row)));
     }
-    // another process changed the row first; a free row is claimed at the next delivery
+    // another process changed the row first; if the row is free, the exporter claims it at the next delivery of the job
     Ok(refusal(&row, claimant)?.unwrap_or(Claim::Busy(Duration::ZERO)))
 }
 
-/// Records the progress of an attempt and renews its lease. Returns false when the attempt no longer owns the export; the
-/// exporter must then stop the attempt.
+/// Records the progress of an attempt and renews its lease. Returns false when the attempt no longer owns the export;
+/// the exporter must then stop the attempt.
 ///
 /// # Errors
 /// When the database fails.
@@ -151,7 +152,7 @@ pub async fn heartbeat(
 ) -> Result<bool, StoreError> {
     let update = running(id, attempt, now)
         .filter(Column::CancelRequestedAt.is_null())
-        // a notifier that ended the lease has deleted the worker
+        // a notifier that ends a lease clears `worker`
         .filter(Column::Worker.is_not_null())
         .col_expr(Column::LeaseMs, Expr::value(millis(lease)))
         .col_expr(Column::Renewals, Expr::col(Column::Renewals).add(1))
@@ -190,8 +191,8 @@ pub async fn attempt_failed(
 }
 
 /// Records that an outage of a part of the installation interrupted an attempt, and releases its lease, so that another
-/// attempt may start at once. The interruption is no failure of the export. `waited` is the time that the next attempt
-/// waits for; the row keeps the sum of these times.
+/// attempt may start. The interruption does not count as a failed attempt. `waited` is the pause before the next
+/// attempt; the row stores the sum of these pauses.
 ///
 /// # Errors
 /// When the database fails.
@@ -210,8 +211,8 @@ pub async fn attempt_interrupted(
     applied(db, update).await
 }
 
-/// Records that the process `worker`, which ran only this export, died during its attempt, and releases the lease.
-/// Returns false when the process held no lease of the export.
+/// Records that the process `worker`, which ran only this export, died during the attempt. Releases the lease. Returns
+/// false when the process held no lease of the export.
 ///
 /// # Errors
 /// When the database fails.
@@ -348,7 +349,7 @@ fn released(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity
     without_lease(running(id, attempt, now).filter(Column::Worker.is_not_null()))
 }
 
-/// Clears `worker`, so that nobody holds the lease.
+/// Clears `worker`, so that no exporter holds the lease.
 pub(crate) fn without_lease(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
     update
         .col_expr(Column::Worker, Expr::value(None::<String>))

@@ -69,7 +69,8 @@ fn problem(row: &Model) -> Result<Option<Problem>, StoreError> {
 }
 
 /// Returns the estimated time to completion of a running export, in milliseconds, at its mean speed so far. None for
-/// other exports, before the first row, without a known total, and while the export waits for a part of the installation.
+/// other exports, before the first row, without a known total, and while the export waits for a part of the
+/// installation.
 fn eta_ms(row: &Model, status: Status) -> Option<u64> {
     if status != Status::Running || row.rows <= 0 || row.waiting_for.is_some() {
         return None;

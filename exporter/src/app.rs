@@ -196,7 +196,7 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Applies cancellations from NATS while jobs run. When the process stops and its last job has ended, stops `service`:
+/// Applies cancellations from NATS while jobs run. When the process stops and its last job has ended, stops `service`,
 /// the NATS service that answers requests to this exporter.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {

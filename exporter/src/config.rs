@@ -82,7 +82,8 @@ pub struct ExporterConfig {
 /// Limits and commands that operators can't set. Tests use smaller limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExporterTuning {
-    /// The age at which the exporter closes a segment, even if the segment is small; 1 s by default.
+    /// The age at which the exporter closes a segment of the exported file, even if the segment is small; 1 s by
+    /// default. The age counts from the first bytes of the segment.
     pub segment_max_age: Duration,
     /// The size at which the exporter closes the first segment, 256 KiB by default. The size is small, so that clients
     /// receive the first bytes early.
@@ -95,8 +96,8 @@ pub struct ExporterTuning {
     pub progress_interval: Duration,
     /// The interval of lease renewals; None selects an eighth of the lease duration, at most 1 s.
     pub heartbeat_interval: Option<Duration>,
-    /// The command that starts this program again, for an export that is set apart. If the command is None, such an
-    /// export runs in the exporter's own process.
+    /// The command that starts this program again, for an export that must run in a process of its own. If the command
+    /// is None, such an export runs in the exporter's own process.
     pub own_process: Option<OwnProcess>,
     /// The number of rows of each file in an archive; 1,000,000 by default, so that a file fits into one sheet.
     pub archive_part_rows: u64,
@@ -175,14 +176,14 @@ impl ExporterConfig {
         Ok(())
     }
 
-    /// Returns the number of exports that run at once.
+    /// Returns the maximum number of exports that run concurrently.
     #[must_use]
     pub fn slots(&self) -> usize {
         if self.slots > 0 { self.slots } else { 2 * cores() + 1 }
     }
 
-    /// Returns the number of bulk exports that run at once: one fewer than the slots, because one slot is only for
-    /// interactive exports.
+    /// Returns the maximum number of bulk exports that run concurrently. This is one fewer than the number of slots,
+    /// because one slot is reserved for interactive exports.
     #[must_use]
     pub fn bulk_slots(&self) -> usize {
         self.slots() - 1
@@ -194,8 +195,8 @@ impl ExporterConfig {
         self.lease_duration.get() * 5 / 4
     }
 
-    /// Returns the interval of lease renewals: the one in [`ExporterTuning`], or else an eighth of the lease duration,
-    /// at most 1 s.
+    /// Returns the interval of lease renewals. By default, the interval is an eighth of the lease duration, and at most
+    /// 1 s.
     pub(crate) fn heartbeat_interval(&self) -> Duration {
         let eighth = self.lease_duration.get() / 8;
         self.tuning.heartbeat_interval.unwrap_or_else(|| eighth.min(MAX_HEARTBEAT_INTERVAL))

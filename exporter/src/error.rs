@@ -87,8 +87,8 @@ pub enum JobError {
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// This attempt did not run, because `exporter.max_attempts` earlier attempts had failed. This happens when an
-    /// exporter dies during the last of these attempts, or can't report its failure. The number counts the failed
-    /// attempts.
+    /// exporter dies during the last allowed attempt, or can't report that this attempt failed. The number counts the
+    /// failed attempts.
     #[error("{0} attempts at the export ended without a file")]
     Exhausted(u32),
     /// The process that worked on the export died too often. The number is the number of deaths.
@@ -97,7 +97,7 @@ pub enum JobError {
     /// The lease of the export expired, so another exporter may have taken over the export.
     #[error("the lease expired")]
     LeaseLost,
-    /// The export was canceled, or another attempt replaced this one.
+    /// The export was canceled, or another attempt replaced this attempt.
     #[error("canceled or replaced")]
     Fenced,
     /// This process stops, and another exporter takes over the export.
@@ -112,8 +112,8 @@ pub(crate) enum Verdict {
     Retry,
     /// The export fails; the owner receives the problem.
     Fail(Problem),
-    /// The exporter acknowledges the job without an outcome: the export was canceled, or another attempt replaced this
-    /// one.
+    /// The exporter acknowledges the job without an outcome, because the export was canceled or another attempt
+    /// replaced this attempt.
     Drop,
     /// The exporter returns the job to NATS without a pause, and another exporter takes the job.
     HandOver,
@@ -198,7 +198,7 @@ impl JobError {
 
     /// Returns how to handle a job after this error, if the export has no attempts left. An error that would otherwise
     /// cause a retry fails the export. The problem names the component that failed, without the internal error text.
-    /// An outage is no such error: see [`Self::outage`].
+    /// The caller must handle an outage (see [`Self::outage`]) before it calls this method.
     pub(crate) fn last_verdict(&self, attempts: u32) -> Verdict {
         match self.verdict() {
             Verdict::Retry => {

@@ -44,7 +44,7 @@ impl PlanRequest {
     }
 }
 
-/// A resolved request: the dataset to read, and the layout, format and compression of the file.
+/// A resolved request. It has the dataset to read, and the layout, format and compression of the file.
 pub(crate) struct Plan {
     /// The dataset, wrapped in an [`AccessView`] that applies the row policy and the column masks for the export's
     /// owner.

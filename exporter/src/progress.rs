@@ -69,8 +69,8 @@ impl Meter {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Returns a progress report. The remaining time assumes that the mean speed so far stays the same; it is unknown
-    /// while the attempt waits for a part of the installation.
+    /// Returns a progress report. The remaining time assumes that the mean speed so far stays the same. The remaining
+    /// time is unknown while the attempt waits for a part of the installation.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (rows, bytes) = (self.rows(), self.bytes.load(Ordering::Relaxed));
@@ -100,7 +100,7 @@ mod tests {
         let expected =
             Progress { rows: 10, rows_total: Some(40), bytes: 100, eta_ms: Some(3_000), ..Progress::default() };
         assert_eq!(meter.progress(), expected);
-        // while the attempt waits, nobody knows how long
+        // the remaining time is unknown while the attempt waits
         for part in [WaitingFor::Source, WaitingFor::Storage] {
             meter.set_waiting(part, true);
             assert_eq!((meter.progress().waiting_for, meter.progress().eta_ms), (Some(part), None));

@@ -1,5 +1,5 @@
-//! ZIP archives, `xlsx-zip` and `csv-zip`, for exports with more rows than a sheet holds. Each file in the archive, a
-//! part, fits into one sheet.
+//! ZIP archives, `xlsx-zip` and `csv-zip`, for exports with more rows than a sheet holds. A file in the archive is
+//! called a part, and each part fits into one sheet.
 //!
 //! The writer adds a part to the archive as soon as the part is full, so that only one workbook is on disk at a time.
 //! If the template places the timestamps outside the table ([`Timestamps::Envelope`]), the last entry of the archive,
@@ -57,7 +57,7 @@ const fn description(name: &'static str) -> FormatDescription {
     }
 }
 
-/// The number of bytes of CSV text that the writer compresses at once. Because this number is fixed, the bytes of the
+/// The number of bytes of CSV text that the writer compresses at once. This number is fixed, so that the bytes of the
 /// archive do not depend on how the rows are split into frames.
 const BLOCK: usize = 64 << 10;
 
@@ -108,7 +108,7 @@ struct Archive {
     parts: u32,
     /// The number of rows in the open part of the archive.
     rows: u64,
-    /// The text of the open CSV part that the writer has not compressed yet: less than [`BLOCK`] bytes.
+    /// The text of the open CSV part that the writer has not compressed yet. The text has less than [`BLOCK`] bytes.
     text: Vec<u8>,
 }
 
@@ -118,7 +118,7 @@ enum Part {
 }
 
 impl Archive {
-    /// Opens the next part of the archive: a workbook, or the ZIP entry of a CSV file.
+    /// Opens the next part of the archive, which is a workbook or the ZIP entry of a CSV file.
     fn open(&mut self) -> Result<Part, FormatError> {
         self.parts += 1;
         self.rows = 0;

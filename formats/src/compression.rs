@@ -1,4 +1,4 @@
-//! The compressions of whole files: their names, levels and suffixes.
+//! The compressions of whole files, with their names, levels and suffixes.
 
 use std::{fmt, str::FromStr};
 
@@ -8,7 +8,7 @@ pub enum Compression {
     /// No compression, the default.
     #[default]
     None,
-    /// One gzip member, a complete gzip stream (RFC 1952).
+    /// One gzip member, which is a complete gzip stream (RFC 1952).
     Gzip,
     /// A sequence of Zstandard frames (RFC 8878).
     Zstd,
@@ -35,10 +35,10 @@ impl Default for CompressionLevels {
 pub struct CompressionError(pub(super) String);
 
 impl Compression {
-    /// All compressions that requests can name; the default is first.
+    /// All compressions that requests can name. The default is first.
     pub const ALL: [Self; 3] = [Self::None, Self::Gzip, Self::Zstd];
-    /// The choice of compressions for a format that compresses its own content: `none` only, because compressing such a
-    /// file again would save little.
+    /// The compressions of a format that compresses its own content. Only `none` is possible, because compressing such
+    /// a file again would save little.
     pub const NONE: [Self; 1] = [Self::None];
 
     /// Returns the name that requests use.
@@ -76,7 +76,7 @@ impl Compression {
 /// Compresses the bytes as one Zstandard frame. The result depends only on the bytes and the level.
 ///
 /// # Errors
-/// When the level is out of range, or memory is short.
+/// When the level is out of range, or not enough memory is available.
 pub fn zstd_frame(bytes: &[u8], level: i32) -> Result<Vec<u8>, CompressionError> {
     zstd::bulk::compress(bytes, level).map_err(|e| CompressionError(e.to_string()))
 }

@@ -31,8 +31,8 @@ const DATES: [&str; 13] = [
 /// The patterns of times of day that CSV on the Web defines.
 const TIMES: [&str; 4] = ["HH:mm:ss", "HHmmss", "HH:mm", "HHmm"];
 
-/// Returns the metadata document of a CSV or TSV file. It states the types and formats of the columns, the dialect, the
-/// row count, the digest and the timestamps of the export.
+/// Returns the metadata document of a CSV or TSV file. The document states the types and formats of the columns, the
+/// dialect, the row count, the digest and the timestamps of the export.
 #[must_use]
 pub fn table(layout: &Layout, finished: &FinishedFile, delimiter: u8) -> Value {
     let style = &layout.style;
@@ -142,7 +142,7 @@ fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Val
             let pattern = pattern.to_string();
             let base = if column.source.kind == ColumnType::Datetime { "dateTime" } else { plain };
             match column.source.kind {
-                // the field has the offset, and a fraction unless it is zero
+                // the field has the offset, and also a fraction unless the fraction is zero
                 ColumnType::Datetime if column.style.pattern.is_none() && profile == Profile::Machine => {
                     (json!("dateTimeStamp"), None)
                 }
@@ -161,7 +161,8 @@ fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Val
     }
 }
 
-/// Whether CSV on the Web defines this pattern for timestamps: one of [`DATES`], a space or `T`, and one of [`TIMES`].
+/// Whether CSV on the Web defines this pattern for timestamps. Such a pattern has one of [`DATES`], a space or `T`, and
+/// one of [`TIMES`].
 fn is_timestamp(pattern: &str) -> bool {
     let split = pattern.split_once([' ', 'T']);
     split.is_some_and(|(date, time)| DATES.contains(&date) && TIMES.contains(&time))
@@ -242,7 +243,7 @@ mod tests {
         assert_eq!(document["tableSchema"]["columns"][0]["titles"], "When");
         assert_eq!(document["tableSchema"]["columns"][0]["datatype"], "dateTimeStamp");
         assert_eq!(document["tableSchema"]["columns"][1]["datatype"], "dateTime");
-        // the time zone of a template does not apply to a moment without a zone
+        // the time zone of a template does not apply to a timestamp without a time zone
         let style = Style { time_zone: Some(chrono_tz::Europe::Berlin), ..Style::machine() };
         let zoned = table(&Layout { style, ..layout.clone() }, &finished(), b',');
         assert_eq!(zoned["tableSchema"]["columns"][1]["datatype"], "dateTime");

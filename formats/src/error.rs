@@ -27,7 +27,7 @@ pub enum FormatError {
         /// The number of columns of the layout.
         wanted: usize,
     },
-    /// The file, or the memory or disk space to write it, would exceed a limit.
+    /// The size of the file, or the memory or disk space for writing it, would exceed a limit.
     #[error("{subject} would be larger than {limit}: {advice}")]
     TooLarge {
         /// The file or data that exceeds the limit, such as `this workbook`.

@@ -53,7 +53,7 @@ impl FrameSpool {
 pub struct Frames(BufReader<File>);
 
 impl Frames {
-    /// Reads the next frame; None at the end of the file.
+    /// Reads the next frame. Returns None at the end of the file.
     ///
     /// # Errors
     /// When the file can't be read.

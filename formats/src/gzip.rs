@@ -1,8 +1,9 @@
 //! Writes a gzip file of one member (RFC 1952) from blocks that are compressed independently.
 //!
-//! Each block is raw deflate data (RFC 1951) that ends with a full flush. So the next block begins at a byte boundary
-//! and refers to no earlier data, and several threads can compress blocks at once. The concatenation of the blocks is
-//! one deflate stream. The file has only one member, because many readers ignore all members after the first.
+//! Each block is raw deflate data (RFC 1951) that ends with a full flush. The next block therefore begins at a byte
+//! boundary and refers to no earlier data, so that several threads can compress blocks concurrently. The concatenation
+//! of the blocks is one deflate stream. The file has only one member, because many readers ignore all members after the
+//! first.
 
 use flate2::{Compress, Crc, FlushCompress, Status};
 
@@ -12,7 +13,7 @@ use super::CompressionError;
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// An empty deflate block that is marked as the last block of the stream.
 const LAST_BLOCK: [u8; 2] = [3, 0];
-/// The initial capacity of a compressed block's buffer is half of the content's size plus this number of bytes.
+/// The number of bytes by which the initial capacity of a compressed block's buffer exceeds half of the content's size.
 const OVERHEAD: usize = 64;
 
 /// A compressed block, and the checksum and length of its uncompressed content.
@@ -34,7 +35,7 @@ pub fn block(content: &[u8], level: u32) -> Result<GzipBlock, CompressionError> 
         let status = compress
             .compress_vec(&content[read..], &mut bytes, FlushCompress::Full)
             .map_err(|e| failed(&e.to_string()))?;
-        // the flush is complete when the compressor leaves room in the buffer
+        // the flush is complete when the compressor leaves free space in the buffer
         if compress.total_in() == content.len() as u64 && bytes.len() < bytes.capacity() {
             break;
         }
@@ -89,7 +90,7 @@ mod tests {
         out
     }
 
-    /// Bytes that deflate does not make smaller.
+    /// Returns bytes that deflate can't compress.
     fn noise(size: usize) -> Vec<u8> {
         let mut state = 7_u64;
         let next = || {
@@ -105,7 +106,7 @@ mod tests {
         let blocks = [text.clone(), Vec::new(), noise(1 << 20), b"x".to_vec(), text, noise(3)];
         for level in 1..=9 {
             let gzip = file(&blocks, level);
-            // this decoder reads one member, and leaves what follows
+            // this decoder reads one member, and leaves the bytes after it unread
             let mut decoder = GzDecoder::new(&gzip[..]);
             let mut content = Vec::new();
             decoder.read_to_end(&mut content).unwrap();

@@ -1,9 +1,10 @@
 //! Formats encode the rows of an export as the bytes of a file.
 //!
-//! A [`Format`] creates the [`Encoding`] of one export, which is one of:
-//! - an [`Encoder`], for text formats. An encoder has no state, so that several threads encode data frames at once. The
-//!   bytes do not depend on how the rows are split into frames.
-//! - a [`Writer`], for formats with an inner structure, such as Parquet and workbooks. A writer takes the frames in
+//! A [`Format`] creates the [`Encoding`] of one export, which is an encoder or a writer:
+//!
+//! - Text formats use an [`Encoder`]. An encoder has no state, so that several threads encode data frames concurrently.
+//!   The bytes do not depend on how the rows are split into frames.
+//! - Formats with an inner structure, such as Parquet and workbooks, use a [`Writer`]. A writer takes the frames in
 //!   order on one thread.
 //!
 //! A [`layout`] states which columns a file has, and in which style. [`value`] writes values as text, for formats and
@@ -63,8 +64,9 @@ pub struct FormatDescription {
 }
 
 impl FormatDescription {
-    /// Returns where a file of this format states the timestamps: at the `requested` location if the format supports
-    /// it. Otherwise returns [`Timestamps::Envelope`] for a workbook, and [`Timestamps::Sidecar`] for other formats.
+    /// Returns the location at which a file of this format states the timestamps. This is the `requested` location if
+    /// the format supports it. Otherwise, it is [`Timestamps::Envelope`] for a workbook, and [`Timestamps::Sidecar`]
+    /// for other formats.
     #[must_use]
     pub const fn timestamps(&self, requested: Timestamps) -> Timestamps {
         match requested {
@@ -99,7 +101,7 @@ pub type OpenWriter = Box<dyn FnOnce(&Head, Output) -> Result<Box<dyn Writer>, F
 
 /// The encoder or the writer of one file.
 pub enum Encoding {
-    /// Several threads encode frames at once.
+    /// Several threads encode frames concurrently.
     Parallel(Arc<dyn Encoder>),
     /// One thread writes the frames in order.
     Sequential(OpenWriter),
@@ -136,7 +138,7 @@ pub trait Encoder: Send + Sync {
     fn end(&self, tail: &Tail, out: &mut Vec<u8>);
 }
 
-/// Writes the rows of one export to an [`Output`], in their order. One thread calls all methods, and they may block.
+/// Writes the rows of one export to an [`Output`], in their order. One thread calls all methods, which may block.
 /// Dropping the writer deletes its temporary files.
 pub trait Writer: Send {
     /// Takes all rows of a data frame. The writer may buffer rows until a part of the file is complete, such as a
@@ -192,8 +194,8 @@ impl Default for FormatLimits {
 pub struct Head {
     /// The time at which the gateway accepted the export.
     pub requested_at: Timestamp,
-    /// The completion time, if the exporter has spooled all rows before it writes the file. Otherwise None, because the
-    /// time is not known yet.
+    /// The completion time, if the exporter spools all rows before it writes the file. Otherwise None, because the
+    /// completion time is not known yet.
     pub completed_at: Option<Timestamp>,
 }
 
@@ -202,7 +204,8 @@ pub struct Head {
 pub struct Tail {
     /// The number of data rows, without headers.
     pub rows: u64,
-    /// The time at which the exporter finished encoding the rows, or spooling them if it spools the rows.
+    /// The time at which the exporter finished encoding the rows. If the rows are spooled, the time at which the
+    /// exporter finished spooling them.
     pub completed_at: Timestamp,
 }
 
@@ -225,6 +228,7 @@ pub struct FinishedFile {
     pub requested_at: Timestamp,
     /// The time of the snapshot from which all rows come; None if the rows do not come from one snapshot.
     pub snapshot_at: Option<Timestamp>,
-    /// The time at which the exporter finished encoding the rows, or spooling them if it spools the rows.
+    /// The time at which the exporter finished encoding the rows. If the rows are spooled, the time at which the
+    /// exporter finished spooling them.
     pub completed_at: Timestamp,
 }

@@ -1,5 +1,5 @@
-//! The format NDJSON: one JSON object per line. A file has no header and no comments, so only the metadata document
-//! states the timestamps of the export.
+//! The format NDJSON: one JSON object per line. A file has no header and no comments. So the file can't state the
+//! request and completion times of the export, and only the metadata document states them.
 //!
 //! Decimals are strings, because many readers round JSON numbers. The floats `NaN`, `INF` and `-INF` are strings too.
 
@@ -14,7 +14,7 @@ use crate::{layout::Layout, value::json};
 /// The name of the format, which is also its file extension.
 const NAME: &str = "ndjson";
 
-/// Newline-delimited JSON, one object per row.
+/// The format NDJSON, with one JSON object per row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ndjson;
 

@@ -1,4 +1,4 @@
-//! Writes numbers in a style: rounds them, groups their digits and replaces the decimal mark. The input is exact
+//! Writes numbers in a style, which rounds them, groups their digits and replaces the decimal mark. The input is exact
 //! decimal text.
 
 use std::borrow::Cow;
@@ -8,12 +8,12 @@ use super::value_style::NumberStyle;
 /// The number of significant digits that a spreadsheet keeps. A spreadsheet rounds longer numbers.
 pub(crate) const SPREADSHEET_DIGITS: usize = 15;
 
-/// The result of [`write`]: whether a spreadsheet may treat the appended text as a number.
+/// The result of [`write`], which states whether a spreadsheet may treat the appended text as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NumberText {
-    /// The text is a number: a spreadsheet keeps all its digits, or the style permits rounding.
+    /// The text is a number, because a spreadsheet keeps all its digits or the style permits rounding.
     Number,
-    /// The text must stay text: a spreadsheet would round the number, which the style forbids.
+    /// The text must stay text, because a spreadsheet would round the number and the style forbids rounding.
     Digits,
 }
 
@@ -22,7 +22,7 @@ pub(crate) enum NumberText {
 const MAX_EXPONENT: usize = 400;
 
 /// Appends the decimal number `text`, such as `-12.50`, in a style. Returns whether a spreadsheet may treat the
-/// appended text as a number. A number is rounded half away from zero, on its decimal digits. If a number has an
+/// appended text as a number. The number is rounded by its decimal digits, half away from zero. If a number has an
 /// exponent and is not rounded, only its decimal mark changes.
 pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> NumberText {
     let text = &*match style.decimals.and_then(|_| without_exponent(text)) {
@@ -41,7 +41,7 @@ pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> Numb
     let (whole, fraction) = (&unsigned[..point], unsigned.get(point + 1..).unwrap_or_default());
     let kept = style.decimals.map_or(fraction.len(), usize::from);
 
-    // append the sign, a zero for a carry, the whole part and the kept digits of the fraction
+    // append the sign, a zero for a possible carry, the whole part and the kept digits of the fraction
     let begin = out.len();
     let carry = begin + 1;
     out.extend_from_slice(b"-0");
@@ -82,7 +82,7 @@ pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> Numb
     if style.digits_as_text && significant > SPREADSHEET_DIGITS { NumberText::Digits } else { NumberText::Number }
 }
 
-/// Returns a number with an exponent, such as `-1.5e-7`, in digits without an exponent. Returns None if the absolute
+/// Returns a number with an exponent, such as `-1.5e-7`, as digits without an exponent. Returns None if the absolute
 /// value of the exponent exceeds [`MAX_EXPONENT`], and for any other text.
 fn without_exponent(text: &[u8]) -> Option<Vec<u8>> {
     let at = text.iter().position(|byte| matches!(byte, b'e' | b'E'))?;

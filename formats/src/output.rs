@@ -25,7 +25,7 @@ impl Write for Output {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // libraries flush often, which would make tiny chunks; the pipeline flushes at the end
+        // libraries flush often, which would create tiny chunks; the pipeline flushes at the end
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! The format Parquet, which polars writes: pages compressed by zstd, statistics, and row groups of a bounded size.
+//! The format Parquet. polars writes the files, with pages compressed by zstd, statistics, and row groups of a bounded
+//! size.
 //!
 //! A row group ends when it reaches the maximum number of rows or the maximum size of its values. The bytes of the file
 //! do not depend on how the rows are split into data frames, or on the number of threads.
@@ -12,8 +13,7 @@ use protocol::catalog::{Column, ColumnType};
 use super::{Compression, Encoding, Format, FormatDescription, FormatError, FormatLimits, Head, Output, Tail, Writer};
 use crate::layout::Layout;
 
-/// The number of rows that the writer adds to a row group before it compares the size of the group with the limit
-/// again.
+/// The number of rows that the writer adds to a row group between two comparisons of the group's size with the limit.
 const STEP: usize = 8_192;
 
 /// The Apache Parquet format, with row groups compressed by zstd.
@@ -38,7 +38,7 @@ impl Format for Parquet {
     }
 }
 
-/// The Parquet writer: collects rows, and writes one row group at a time.
+/// The Parquet writer, which collects rows and writes one row group at a time.
 struct RowGroups {
     titles: Vec<String>,
     columns: Vec<Column>,
@@ -47,7 +47,7 @@ struct RowGroups {
     output: Output,
     /// The polars writer; None before the first row group. The file has the column types of the first row group.
     writer: Option<BatchedWriter<Output>>,
-    /// Rows that belong to no row group yet. After each write, there are fewer than [`STEP`].
+    /// Rows that belong to no row group yet. After each write, there are fewer than [`STEP`] such rows.
     pending: Option<DataFrame>,
     group: Option<DataFrame>,
     group_size: usize,
@@ -77,8 +77,8 @@ impl RowGroups {
     }
 
     /// Moves pending rows into the open row group, [`STEP`] rows at a time, and writes each full row group. If the next
-    /// [`STEP`] rows alone reach the size limit of a row group, moves only as many of them as reach the limit. Fewer
-    /// than [`STEP`] rows that do not reach the limit stay pending.
+    /// [`STEP`] rows alone reach the size limit of a row group, moves only as many of these rows as reach the limit. If
+    /// fewer than [`STEP`] rows are left and do not reach the limit, they stay pending.
     fn step(&mut self) -> PolarsResult<()> {
         let Some(mut pending) = self.pending.take() else { return Ok(()) };
         loop {
@@ -139,7 +139,7 @@ impl Writer for RowGroups {
     }
 }
 
-/// Appends `rows` to the data frame in `to`. If `to` is None, `rows` become its data frame.
+/// Appends `rows` to the data frame in `to`. If `to` is None, `rows` become the data frame.
 fn append(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
     match to {
         Some(frame) => frame.vstack_mut_owned(rows).map(drop),
@@ -164,8 +164,8 @@ fn size(frame: &DataFrame) -> PolarsResult<usize> {
     Ok(bytes)
 }
 
-/// Returns the number of leading rows whose values together reach `limit` bytes, and the size of these rows in bytes.
-/// If all values together are smaller, returns the number and the size of all rows.
+/// Returns the smallest number of leading rows whose values together reach `limit` bytes, and the size of these rows in
+/// bytes. If the values of all rows are smaller, returns the number and the size of all rows.
 fn leading_rows_of_size(frame: &DataFrame, limit: usize) -> PolarsResult<(usize, usize)> {
     let mut rows = vec![0; frame.height()];
     for column in frame.columns() {
@@ -189,8 +189,8 @@ fn leading_rows_of_size(frame: &DataFrame, limit: usize) -> PolarsResult<(usize,
     Ok((rows.len(), bytes))
 }
 
-/// Sets the time zone in the polars type of each timestamp column: none if the column is `local`, and UTC otherwise.
-/// Parquet stores the zone as `isAdjustedToUTC`. The stored numbers do not change.
+/// Sets the time zone in the polars type of each timestamp column. A `local` column gets no time zone, and any other
+/// column gets UTC. Parquet stores the zone as `isAdjustedToUTC`. The stored numbers do not change.
 fn mark_zones(frame: &mut DataFrame, columns: &[Column]) -> PolarsResult<()> {
     for (at, column) in columns.iter().enumerate() {
         let Some(values) = frame.columns().get(at) else { continue };

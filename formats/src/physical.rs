@@ -1,5 +1,5 @@
 //! Gives encoders access to the single values of a data frame. Each column becomes one Arrow array of its physical
-//! type; the physical type of a date is an integer, for example.
+//! type. For example, the physical type of a date is an integer.
 
 use polars::prelude::{
     BooleanType, DataFrame, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Int128Type,
@@ -37,7 +37,7 @@ impl Physical {
         self.rows
     }
 
-    /// Returns the typed cells of each column. `local` says for each column whether its timestamps are local times,
+    /// Returns the typed cells of each column. For each column, `local` states whether its timestamps are local times,
     /// that is, without a time zone.
     ///
     /// # Errors
@@ -71,10 +71,11 @@ pub(crate) enum Cells<'a> {
     Decimal(&'a ArrayOf<Int128Type>, usize),
 }
 
-/// The result of [`Cells::write`]: NULL, a text that the caller must append, or the kind of the appended value.
+/// The result of [`Cells::write`], which is NULL, a text that the caller must append, or the kind of the appended
+/// value.
 pub(crate) enum Cell<'a> {
     Null,
-    /// A text value. The caller must append it, in quotes if necessary.
+    /// A text value. The caller must append the text, in quotes if necessary.
     Text(&'a str),
     /// Any other value, whose standard text [`Cells::write`] has appended.
     Plain(Kind),
@@ -131,8 +132,9 @@ impl<'a> Cells<'a> {
         .filter(|value| value.is_finite())
     }
 
-    /// Returns the date, timestamp or time of day in `row` as seconds and nanoseconds of the second. The seconds count
-    /// from 1970-01-01, or from midnight for a time of day. Returns None for NULL, infinite values and `24:00:00`.
+    /// Returns the date, timestamp or time of day in `row` as whole seconds and the nanoseconds within the second. The
+    /// seconds count from 1970-01-01, or from midnight for a time of day. Returns None for NULL, infinite values and
+    /// `24:00:00`.
     pub(crate) fn seconds(&self, row: usize) -> Option<(i64, i64)> {
         const NANOS: i64 = 1_000_000_000;
         let split = |value: i64, per_second: i64| {
@@ -162,8 +164,9 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Appends the standard text of the value in `row`, and returns the kind of the value. For NULL and for a text
-    /// value, it appends nothing and returns [`Cell::Null`] or [`Cell::Text`]; the caller appends the text.
+    /// Appends the standard text of the value in `row`, and returns the kind of the value. For NULL, appends nothing
+    /// and returns [`Cell::Null`]. For a text value, appends nothing and returns [`Cell::Text`], and the caller appends
+    /// the text.
     #[inline]
     pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Cell<'a> {
         macro_rules! plain {

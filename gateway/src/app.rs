@@ -32,14 +32,15 @@ use crate::{
 
 /// The maximum number of open connections on the internal listener.
 const INTERNAL_CONNECTIONS: usize = 64;
-/// A client that neither sends nor takes a byte for this time is disconnected, such as one that has paused a download.
-/// The timeout is at least three heartbeats, so that it never ends a session.
+/// The gateway closes a connection on which no byte moves for this time, such as the connection of a paused download.
+/// [`start`] raises the timeout to three heartbeat intervals if these are longer, so that pings keep a session open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// How long a request on the internal listener may continue after the drain, the graceful stop of the gateway, has
-/// ended.
+/// The time that a request on the internal listener may still take after the drain, the graceful stop of the gateway,
+/// has ended.
 const INTERNAL_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The connections and services that a gateway shares with the other services of its process.
+/// The NATS connection, database pool, clock, credit policy and metrics that a gateway shares with the other services
+/// of its process.
 #[derive(Clone, Debug)]
 pub struct Deps {
     /// The connection to NATS.

@@ -259,8 +259,8 @@ pub struct LocalUser {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WsConfig {
-    /// The time between two pings of the gateway. The gateway closes a session after two unanswered pings. Keep it below
-    /// the idle timeout of every proxy between client and gateway.
+    /// The time between two pings that the gateway sends. The gateway closes a session after two unanswered pings. Set
+    /// the interval below the idle timeout of every proxy between client and gateway.
     pub heartbeat_interval: HumanDuration,
     /// The maximum size of a text message from a client. Raise it for requests with very long filters.
     pub max_message_size: ByteSize,

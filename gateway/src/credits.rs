@@ -17,7 +17,8 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 
 use crate::error::{Outcome, Refusal};
 
-/// The maximum number of ledger entries, the changes of an account, in a response of `GET /v1/credits`.
+/// The maximum number of ledger entries in a response of `GET /v1/credits`. A ledger entry records one change of an
+/// account.
 const MAX_ENTRIES: u64 = 50;
 
 /// Reads credit accounts and applies the installation's credit policy.
@@ -52,7 +53,8 @@ impl Credits {
     /// `unavailable` when the database fails.
     pub(crate) async fn balance(&self, owner: &Owner) -> Outcome<Balance> {
         let now = self.clock.now();
-        // a read needs no write lock; only the owner's first request of a day writes
+        // only the owner's first request of a day must write; for further requests a read without a write lock is
+        // enough
         if let Some(balance) = ledger::read_if_current(&self.db, owner, &self.policy, now).await? {
             return Ok(balance);
         }
@@ -63,7 +65,7 @@ impl Credits {
         Ok(accrued.balance)
     }
 
-    /// Reads the account in the form that `session.ready`, the first message of a session, contains.
+    /// Reads the account for the message `session.ready`, the first message of every session.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -72,8 +74,8 @@ impl Credits {
         Ok(CreditsSummary { balance, next_grant_at: self.next_grant_at().into() })
     }
 
-    /// Reads the account with its latest ledger entries, the changes of the account, for the response of `GET
-    /// /v1/credits`.
+    /// Reads the account and its latest ledger entries for the response of `GET /v1/credits`. A ledger entry records
+    /// one change of the account.
     ///
     /// # Errors
     /// `unavailable` when the database fails.

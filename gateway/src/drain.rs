@@ -2,9 +2,9 @@
 //!
 //! 1. When the process begins to stop, such as after SIGTERM, `/readyz` answers `503`. Load balancers then send no new
 //!    requests; everything else continues.
-//! 2. After `shutdown_delay` the listener stops accepting connections, and sessions close, WebSockets with the close
-//!    code 1001. Each session closes at a random time within `session_close_spread`, so that not all clients reconnect
-//!    at once.
+//! 2. After `shutdown_delay` the listener stops accepting connections, and the sessions close. A WebSocket session
+//!    closes with the close code 1001. Each session closes at a random time within `session_close_spread`, so that not
+//!    all clients reconnect at once.
 //! 3. Downloads and other requests may continue for `http_drain_timeout`. A client resumes an unfinished download at
 //!    another gateway with `Range`.
 //!
@@ -24,9 +24,8 @@ use uuid::Uuid;
 
 use crate::config::GatewayConfig;
 
-/// A stopping gateway waits for open sessions and requests until a deadline: the longer of `http_drain_timeout` and
-/// `session_close_spread`, plus this time. The added time allows the last sessions to complete their closing
-/// handshakes.
+/// The time that the drain deadline adds for the closing handshakes of the last sessions. A stopping gateway waits for
+/// open sessions and requests for the longer of `http_drain_timeout` and `session_close_spread`, plus this time.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The graceful stop of one gateway. Clones share the state.
@@ -100,8 +99,8 @@ impl Drain {
         self.timeout
     }
 
-    /// Waits until the gateway stops and this session must close. Create one future for each session, and poll that
-    /// future until it completes. A second future would wait for the whole delay of the session again.
+    /// Waits until the gateway stops and this session must close. Create one future for each session, and poll the same
+    /// future until it completes, because each new future starts the delay of the session again.
     pub(crate) async fn session_close(&self, session: Uuid) {
         self.closing.cancelled().await;
         tokio::time::sleep(close_delay(self.spread, session)).await;

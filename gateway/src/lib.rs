@@ -1,10 +1,10 @@
-//! The gateway: the only service that clients reach. It authenticates callers, and serves REST, WebSocket sessions,
-//! SSE, the web page and the API descriptions. It stores each requested export together with a hold on the credits that
-//! the export costs. It forwards the bytes of files to clients.
+//! The gateway is the only service that clients reach. The gateway authenticates callers, and serves REST, WebSocket
+//! sessions, SSE, the web page and the API descriptions. It stores requested exports, holds the credits that each
+//! export costs, and forwards the bytes of files to clients.
 //!
-//! The gateway has no credentials for data sources or the file store. The notifier gives it grants: short-lived URLs,
-//! each of which gives access to the bytes of one segment of a file. The gateway fetches bytes only as fast as the
-//! client accepts them.
+//! The gateway has no credentials for data sources or the file store. The notifier issues grants to the gateway. A
+//! grant is a short-lived URL that gives access to the bytes of one segment of a file. The gateway fetches bytes only
+//! as fast as the client accepts them.
 
 pub mod app;
 pub mod auth;

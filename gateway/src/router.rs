@@ -90,7 +90,8 @@ fn json_document(document: &Value) -> MethodRouter<AppState> {
     })
 }
 
-/// Answers `404` for an unknown path below `/v1`. An unauthenticated request gets `401` from the extractor [`Caller`].
+/// Answers `404` for an unknown path below `/v1`. The extractor [`Caller`] answers `401` to a request without a valid
+/// token.
 async fn not_found(_caller: Caller) -> Refusal {
     Refusal::new(Slug::NotFound, "There is no such path.")
 }
@@ -99,7 +100,7 @@ async fn method_not_allowed(_caller: Caller, method: Method) -> Refusal {
     method_not_allowed_outside(method).await
 }
 
-/// Answers `405` for a path outside of `/v1`, which needs no token.
+/// Answers `405` to a request outside of `/v1`. Such a request needs no token.
 async fn method_not_allowed_outside(method: Method) -> Refusal {
     let detail = format!("This path does not support {method}.");
     Problem::new(Slug::InvalidRequest, detail).with_status(StatusCode::METHOD_NOT_ALLOWED.as_u16()).into()

@@ -16,8 +16,8 @@ use crate::{
     sessions::Registry,
 };
 
-/// The services and connections that request handlers and sessions use. Clones share the state. A clone has the size of
-/// a pointer, because each session and each request holds several.
+/// The state that request handlers and sessions share. Each request and each session holds several clones, so a clone
+/// has only the size of a pointer.
 #[derive(Clone, Debug)]
 pub(crate) struct AppState(Arc<Shared>);
 

@@ -1,5 +1,5 @@
-//! Serves the web page: its assets, `index.html` for every client-side route, and the page's configuration. Browsers
-//! cache an asset for a year, because the name of each asset contains a hash.
+//! Serves the assets and the configuration of the web page, and `index.html` for every client-side route. The name of
+//! each asset contains a hash, so browsers may cache an asset for a year.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -23,10 +23,10 @@ use crate::{
     state::AppState,
 };
 
-/// The directives of the web page's Content-Security-Policy, except `connect-src`. That directive depends on the
-/// settings, and [`csp`] adds it. `style-src` permits inline styles, because component libraries need them. `frame-src`
-/// permits the gateway's origin, because the page starts a download in a hidden frame. The service worker answers the
-/// request of this frame.
+/// The directives of the web page's Content-Security-Policy, except `connect-src`, which [`csp`] builds from the
+/// settings. `style-src` permits inline styles, because component libraries need them. `frame-src` permits the
+/// gateway's origin, because the page starts a download in a hidden frame. The service worker answers the request of
+/// this frame.
 const PAGE_CSP: [&str; 12] = [
     "default-src 'none'",
     "script-src 'self'",
@@ -42,9 +42,9 @@ const PAGE_CSP: [&str; 12] = [
     "frame-ancestors 'none'",
 ];
 
-/// Path prefixes for which the gateway never serves `index.html`. The service worker answers `/saving/…` with the bytes
-/// of a file. Without a service worker the request reaches the gateway, and the browser would save `index.html` as the
-/// file.
+/// Path prefixes for which the gateway answers `404` instead of `index.html`. In the browser, a service worker answers
+/// requests for `/saving/…` with the bytes of a file. Without a service worker, such a request reaches the gateway, and
+/// the browser would save `index.html` as the file.
 const PREFIXES_WITHOUT_INDEX: [&str; 3] = ["/assets/", "/saving/", "/local/"];
 
 /// Serves the built web page from `gateway.web_dir`. Without a built page every path answers `not-found`.
@@ -67,13 +67,13 @@ struct PageConfig {
     identity: PageIdentity,
 }
 
-/// The way in which users of the web page sign in.
+/// The method by which users of the web page sign in.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum PageIdentity {
     /// The user selects one of the users that `/local/people` lists, without a password.
     Local {
-        /// Whether the browser must have opened a sign-in link.
+        /// Whether a browser must open a one-time sign-in link before a user can sign in with this browser.
         link_required: bool,
     },
     /// The user signs in at an external issuer, by the authorization code flow with PKCE.
@@ -119,7 +119,7 @@ fn csp(oidc: &OidcConfig) -> HeaderValue {
         connect.push_str(&origin);
     }
     let all = PAGE_CSP.into_iter().chain([connect.as_str()]).collect::<Vec<_>>().join("; ");
-    // an origin that is no valid header value must not weaken the policy
+    // if an origin is not a valid header value, block everything instead of sending a weaker policy
     HeaderValue::try_from(all).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 }
 
@@ -131,7 +131,7 @@ async fn set_headers(csp: HeaderValue, request: Request<Body>, next: Next) -> Re
     if is_no_route
         && response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/html"))
     {
-        // the client requests an asset of an older build, or a file: `index.html` would be wrong for both
+        // the request is for an asset of an older build or for a file of an export, and `index.html` is neither of them
         return Refusal::new(Slug::NotFound, "There is no such file.").into_response();
     }
     let headers = response.headers_mut();

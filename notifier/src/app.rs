@@ -28,7 +28,7 @@ use crate::{
     settle::Settler,
 };
 
-/// The addresses of a running notifier. Dropping this value stops no task: the tasks end with the [`Lifecycle`].
+/// The addresses of a running notifier. Dropping this value stops no task. The tasks end with the [`Lifecycle`].
 #[derive(Clone, Debug)]
 pub struct RunningNotifier {
     /// The address on which the internal HTTP port listens.

@@ -94,11 +94,11 @@ pub struct NotifierTuning {
     /// Largest number of connections of gateways to the internal HTTP port; default 1024. Further connections wait
     /// until one ends.
     pub max_connections: usize,
-    /// Time after which the job of an export counts as lost if a process received the job and no exporter has claimed
-    /// the export; default 90 s, longer than any pause before NATS redelivers a job.
+    /// Time without a claim after which a job that an exporter received counts as lost; default 90 s. The default is
+    /// longer than any pause before NATS redelivers a job.
     pub unclaimed_timeout: HumanDuration,
-    /// Time after the last change of an ended export from which the sweep deletes its orphans; default 10 min. Before,
-    /// another service may still delete the objects.
+    /// Time after the last change of an ended export during which the sweep keeps all objects of the export; default 10
+    /// min. During this time, another service may still delete objects of the export.
     pub settled_after: HumanDuration,
     /// Time after the end of an export during which the reconciler looks for objects that a slow exporter wrote after
     /// the end; default 2 h.
@@ -132,8 +132,8 @@ pub struct NotifierTuning {
     /// Time after the end of an export during which a client may resume a file stream of an older attempt; default
     /// 10 min. A later client starts again at the first byte.
     pub resume_grace: HumanDuration,
-    /// Age from which the sweep deletes a ticket, measured from the newest ticket; default 10 min. A ticket is valid for
-    /// 30 seconds.
+    /// Age, measured from the newest ticket, from which the sweep deletes a ticket; default 10 min. A ticket is valid
+    /// for 30 seconds.
     pub ticket_retention: HumanDuration,
     /// Largest number of accounts that receive their daily grant in one transaction; default 1000.
     pub daily_grant_batch: u64,

@@ -1,4 +1,4 @@
-//! The dead-letter stream: jobs that failed for the last time, and outcomes that could not be settled.
+//! The dead-letter stream, which contains jobs whose last attempt failed and outcomes that could not be settled.
 
 use async_nats::{
     HeaderMap,
@@ -26,13 +26,13 @@ use crate::error::NotifierError;
 const OUTCOME_REASON: &str = "outcome";
 /// The header that holds the original subject of a dead-lettered outcome.
 const SUBJECT_HEADER: &str = "Sluice-Subject";
-/// The header that says why a dead-lettered outcome could not be settled.
+/// The header that contains the reason why a dead-lettered outcome could not be settled.
 const REASON_HEADER: &str = "Sluice-Reason";
 /// Largest number of sequence numbers that one call of [`DeadLetterStream::page`] looks up. The sequence number of a
 /// deleted dead letter counts too, although it adds nothing to the page.
 const MAX_READS_PER_PAGE: u64 = 400;
-/// Largest number of dead letters that one call of [`DeadLetterStream::delete_all`] deletes. An export may have one for
-/// its job and one for each outcome that could not be settled.
+/// Largest number of dead letters that one call of [`DeadLetterStream::delete_all`] deletes. An export may have one
+/// dead letter for its job, and one for each outcome that could not be settled.
 const MAX_DEAD_LETTERS_PER_EXPORT: usize = 16;
 
 /// The payload that an exporter writes into the dead letter of a job.

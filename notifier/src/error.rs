@@ -1,4 +1,4 @@
-//! The error type of the notifier, and which errors are transient.
+//! The error type of the notifier, and the distinction between transient and permanent errors.
 
 use backup::BackupError;
 use entity::StoreError;

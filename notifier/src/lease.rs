@@ -1,6 +1,6 @@
-//! Leases in the database. A lease is the right of one process to do a task until a time: the holder of the
-//! dispatcher's lease dispatches exports, and the holder of a scheduled job's lease runs the job. A fencing token,
-//! which grows with each holder, lets the database refuse late writes of an earlier holder.
+//! Leases in the database. A lease gives one process the exclusive right to do a task until the lease expires. The
+//! holder of the dispatcher's lease dispatches exports, and the holder of a scheduled job's lease runs the job. Each
+//! new holder increases the fencing token, so that the database can refuse late writes of an earlier holder.
 
 use std::{future::Future, time::Duration};
 
@@ -23,9 +23,8 @@ pub(crate) struct LeaseCandidate {
     name: String,
     holder: String,
     duration: Duration,
-    /// What this candidate last observed while another process held the lease: the state of the lease, and when the
-    /// candidate first read this state. A state that stays the same for a whole lease duration shows that the holder
-    /// has stopped.
+    /// The state of the lease when this candidate last found another holder, and the time at which the candidate first
+    /// read this state. If the state does not change for a whole lease duration, the holder has stopped.
     observed: Option<(ObservedLease, Instant)>,
 }
 
@@ -89,8 +88,8 @@ impl HeldLease {
         self.token
     }
 
-    /// Runs `work` to its end and returns its result; renews the lease in the meantime. Stops `work` by dropping it
-    /// when another process holds the lease, or when the lease may expire before the next renewal.
+    /// Renews the lease while `work` runs, and returns the result of `work`. Drops `work` when another process holds
+    /// the lease, or when the lease may expire before the next renewal.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when `work` was dropped.
@@ -119,7 +118,7 @@ impl HeldLease {
                 Ok(Ok(Err(e))) => warn!(lease.name = %self.name, error = %e, "failed to renew a lease, retrying"),
                 Ok(Err(_)) => warn!(lease.name = %self.name, "timed out renewing a lease, retrying"),
             }
-            // the lease would expire before the next renewal
+            // the lease may expire before the next renewal
             if renewed.elapsed() + interval >= self.duration {
                 return Err(self.lost("it could not be renewed in time"));
             }

@@ -1,17 +1,20 @@
 //! The notifier settles outcomes, publishes user events, delivers file bytes, and runs the scheduled jobs.
 //!
-//! The modules. An export passes the first four in this order:
+//! These modules process an export, in this order:
 //! - `dispatch` publishes committed exports as jobs, in a fair order.
 //! - `delivery` grants gateways short-lived segment URLs and serves the bytes, also while the export still runs.
 //! - `outcomes` consumes outcomes of exporters and commands of gateways until each is settled or dead-lettered.
 //! - `settle` updates an export and its credits in one transaction, then publishes the user events.
+//!
+//! These modules do the other work of a notifier:
 //! - `ops` answers operators who list, cancel and requeue exports.
 //! - `gauges` samples the queue and JetStream for the metrics.
 //! - `schedule` runs scheduled jobs, such as the daily grants of credits and the sweep of expired files.
 //!
 //! Any number of notifiers may run at the same time. Every change is a conditional update, so only one of two
-//! concurrent notifiers can make it. Of several messages with the same id, JetStream stores only the first. A segment
-//! URL that a notifier signed leads back to this notifier.
+//! concurrent notifiers succeeds. Of several messages with the same id, JetStream stores only the first within its
+//! deduplication window. If a notifier signs a segment URL itself, the URL has the address of this notifier, because no
+//! other process can verify the signature.
 
 mod app;
 mod config;

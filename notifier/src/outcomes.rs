@@ -1,12 +1,14 @@
-//! Consumes the outcomes stream, which contains outcomes of exporters, and commands of gateways and notifiers. NATS
-//! redelivers each message until a notifier has settled or dead-lettered it.
+//! Consumes the outcomes stream, which contains outcomes from exporters, and commands from gateways and notifiers. NATS
+//! redelivers each message until a notifier has settled or dead-lettered the message.
 //!
-//! All notifiers share one durable consumer, and create it again whenever a pull fails. NATS delivers a message to this
-//! consumer without limit: a message that had reached a limit would stay in the stream, and NATS would never deliver it
-//! again.
+//! All notifiers share one durable consumer. After a failed pull, a notifier creates the consumer again if it is
+//! missing. The consumer has no delivery limit: NATS would stop delivering a message that has reached the limit, but
+//! the message would stay in the stream.
 //!
-//! A notifier acknowledges an outcome after all effects of the outcome, so NATS redelivers an outcome whose settlement
-//! was interrupted. The notifier retries a transient failure without limit; a permanent failure ends in a dead letter.
+//! A notifier acknowledges an outcome after it has updated the database, published the user events and deleted leftover
+//! objects. So NATS redelivers an outcome whose settlement was interrupted. After a transient failure, NATS redelivers
+//! the outcome any number of times. After a permanent failure at the last permitted delivery, the notifier dead-letters
+//! the outcome.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -34,7 +36,7 @@ use crate::{GROUP, config::NotifierConfig, dead_letters, error::NotifierError, s
 
 /// Time without an acknowledgement or a progress ack after which NATS redelivers an outcome.
 const ACK_WAIT: Duration = Duration::from_secs(30);
-/// Time between two progress acks, with which a notifier tells NATS that it is still settling an outcome.
+/// Time between two progress acks. A progress ack restarts the ack wait while a notifier is still settling an outcome.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// The timeout of settling one outcome. It leaves time to delete a large file from a slow store.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -64,8 +66,8 @@ impl OutcomeConsumer {
         Self { bus, settler, permits, max_attempts: config.tuning.max_outcome_attempts.into() }
     }
 
-    /// Pulls outcomes, the messages about ended attempts, until shutdown begins. A task on `life` settles each pulled
-    /// outcome: it records the end of the export and its credits. These tasks may continue after shutdown has begun.
+    /// Pulls outcomes until shutdown begins. For each pulled outcome, a task on `life` records the end of the export
+    /// and its credits. These tasks may continue after shutdown has begun.
     ///
     /// # Errors
     /// Never: the consumer retries every failure.
@@ -107,8 +109,9 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Pulls at most one outcome for each free permit, and settles each outcome in a new task. An outcome without a
-    /// permit would wait in this process without progress acks, and NATS would redeliver it to another notifier.
+    /// Pulls at most one outcome for each free permit, and settles each outcome in a new task. If this method pulled
+    /// more outcomes, they would wait in this process without progress acks, and NATS would redeliver them to another
+    /// notifier.
     async fn pull(
         self: Arc<Self>,
         consumer: &PullConsumer,
@@ -161,7 +164,8 @@ impl OutcomeConsumer {
         let id = outcome.export_id;
         match with_progress_acks(message, self.settle(outcome, delivered)).await {
             Ok(()) => {
-                // NATS confirms this ack: after a lost ack, the stream would redeliver the outcome much later
+                // `double_ack` waits for the confirmation of NATS, because NATS redelivers the outcome much later if
+                // the ack is lost
                 if let Err(e) = message.double_ack().await {
                     warn!(export.id = %id, error = %e, "failed to acknowledge an outcome; it may be redelivered");
                 }
@@ -198,7 +202,7 @@ impl OutcomeConsumer {
                 deleted => deleted.map(drop),
             }
         };
-        // an outcome that makes the settler panic must not be redelivered for ever
+        // a panic becomes an error, so that an outcome that causes a panic ends as a dead letter
         let work = AssertUnwindSafe(tokio::time::timeout(SETTLE_TIMEOUT, work)).catch_unwind();
         let done = work.await.map_err(|_| NotifierError::Panicked("settling an outcome"))?;
         done.map_err(|_| NotifierError::Timeout("settling an outcome"))?

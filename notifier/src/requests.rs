@@ -36,7 +36,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     /// Answers one request.
     ///
     /// # Errors
-    /// When a dependency fails: the server replies with the problem `unavailable`.
+    /// When a dependency fails. The server then replies with the problem `unavailable`.
     fn handle(&self, request: Self::Request) -> impl Future<Output = Result<Self::Reply, NotifierError>> + Send;
 
     /// Returns the reply that refuses a request with `problem`.
@@ -102,7 +102,7 @@ async fn serve<H: Handler>(
             tokio::select! {
                 biased;
                 () = life.soft().cancelled() => {
-                    // other notifiers receive new requests; this notifier still answers those in its buffer
+                    // other notifiers receive new requests; this notifier still answers the requests in its buffer
                     stopping = true;
                     if let Err(e) = endpoint.stop().await {
                         warn!(error = %e, "failed to leave the queue group");
@@ -159,7 +159,7 @@ fn span<H: Handler>(payload: &[u8]) -> Span {
 }
 
 async fn reply<H: Handler>(handler: &H, payload: &[u8]) -> H::Reply {
-    // an operator may omit an empty request
+    // an operator may send an empty payload instead of an empty JSON object
     let payload = if payload.is_empty() { b"{}" } else { payload };
     let mut json = serde_json::Deserializer::from_slice(payload);
     let request = match serde_path_to_error::deserialize(&mut json) {

@@ -1,7 +1,8 @@
-//! Finds out whether a message of a work-queue stream still waits for its consumer.
+//! Determines whether a message of a work-queue stream still waits for its consumer.
 //!
-//! The stream alone can't tell. After a write to a full disk failed, the NATS server confirms acknowledgements and leaves
-//! the messages in the stream for good. So the consumer decides: a message that it has acknowledged waits no longer.
+//! The messages in the stream do not show this reliably. After a write to a full disk failed, the NATS server confirms
+//! acknowledgements but never deletes the acknowledged messages. So this module also reads the state of the consumer: a
+//! message that the consumer has acknowledged no longer waits.
 
 use async_nats::jetstream::{context::ConsumerInfoErrorKind, message::StreamMessage, stream::LastRawMessageErrorKind};
 use platform::bus::Bus;
@@ -16,11 +17,13 @@ pub(crate) enum Queued {
     /// No process has received the message yet.
     Undelivered,
     /// A process received the message and has not acknowledged it. NATS redelivers the message if the process dies.
-    /// Between other messages that wait, a message that was acknowledged and not deleted counts too.
+    /// While an older message is unacknowledged, an acknowledged message that the stream failed to delete has this
+    /// state too.
     Delivered,
 }
 
-/// Returns the state of the newest message on this subject, for the durable consumer of the subject.
+/// Returns the state of the newest message on `subject`. `consumer` is the durable consumer that receives the messages
+/// of this subject.
 ///
 /// # Errors
 /// When the stream or the consumer does not answer.
@@ -33,7 +36,7 @@ pub(crate) async fn find(
     Ok(find_message(bus, stream, consumer, subject).await?.0)
 }
 
-/// Returns the state of the newest message on this subject as [`find`] does, and the message if it waits.
+/// Returns the same state as [`find`], and the message if it still waits.
 ///
 /// # Errors
 /// When the stream or the consumer does not answer.
@@ -53,7 +56,7 @@ pub(crate) async fn find_message(
     let sequence = message.sequence;
     let info = match queue.consumer_info(consumer).await {
         Ok(info) => info,
-        // the first process that pulls creates the consumer
+        // the consumer does not exist before the first process pulls
         Err(e) if e.kind() == ConsumerInfoErrorKind::NotFound => return Ok((Queued::Undelivered, Some(message))),
         Err(e) => return Err(NotifierError::JetStream { operation: "read a consumer", detail: e.to_string() }),
     };

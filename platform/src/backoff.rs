@@ -1,18 +1,18 @@
-//! Exponential backoff with jitter: the pauses of every retry loop in the workspace.
+//! Exponential backoff with jitter, for the pauses of every retry loop in the workspace.
 //!
 //! - A loop keeps a [`Backoff`], waits [`Backoff::next_pause`] after a failure and calls [`Backoff::reset`] after a
 //!   success.
-//! - The attempts of some loops, such as a watch, end only by failing. Such a loop sets a duration with
+//! - In some loops, such as a watch, every attempt ends with a failure. Such a loop sets a duration with
 //!   [`Backoff::reset_after`] and calls [`Backoff::begin_attempt`]. An attempt that ran for this duration counts as a
 //!   success.
-//! - A handler that already knows the number of failures, such as from a message's delivery count, calls
+//! - A handler that already has the number of failures, for example from a message's delivery count, calls
 //!   [`Schedule::pause`].
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The pauses of one retry loop: they double from `first` to `longest`, and jitter shortens each of them.
+/// The pauses of one retry loop. They double from `first` to `longest`, and jitter shortens each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     first: Duration,
@@ -20,7 +20,8 @@ pub struct Schedule {
     jitter: Jitter,
 }
 
-/// How randomness shortens a pause from its ceiling. It keeps processes that failed together from retrying together.
+/// The random reduction of a pause below its ceiling. Jitter prevents that processes that failed together also retry
+/// together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jitter {
     /// A pause between half of its ceiling and the ceiling.
@@ -37,21 +38,21 @@ impl Schedule {
         Self { first, longest, jitter: Jitter::Half }
     }
 
-    /// Uses full jitter: a pause lasts a random time between zero and its ceiling. Use it when many clients may lose
-    /// the same server, so that they do not all return at once.
+    /// Uses full jitter, with which a pause lasts a random time between zero and its ceiling. Use full jitter when many
+    /// clients may lose the same server, so that the clients do not all return at once.
     #[must_use]
     pub const fn with_full_jitter(self) -> Self {
         Self { jitter: Jitter::Full, ..self }
     }
 
-    /// The ceiling of the pause after this many earlier failures, before jitter.
+    /// Returns the ceiling of the pause after this many earlier failures, before jitter.
     #[must_use]
     pub fn ceiling(&self, earlier_failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(earlier_failures).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.longest)
     }
 
-    /// A random pause after this many earlier failures.
+    /// Returns a random pause after this many earlier failures.
     #[must_use]
     pub fn pause(&self, earlier_failures: u32) -> Duration {
         self.jittered(self.ceiling(earlier_failures), rand::random())
@@ -103,13 +104,13 @@ impl Backoff {
         pause
     }
 
-    /// The number of failures since the last success.
+    /// Returns the number of failures since the last success.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Resets the number of failures after a success, so that the next pause is the shortest one.
+    /// Resets the number of failures after a success, so that the next pause is the shortest pause.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

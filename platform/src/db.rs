@@ -42,7 +42,7 @@ pub async fn connect_read_only(
     max_connections: u32,
     lock_timeout: Duration,
 ) -> Result<DatabaseConnection, DbErr> {
-    // a new connection waits for the lock too, and then says so
+    // the pool waits longer than SQLite, so that a connection that waits for the lock can report the lock timeout
     let acquire_timeout = HumanDuration::from_secs(lock_timeout.as_secs() + 10);
     let config = DatabaseConfig { url: sqlite_read_only(file), max_connections, acquire_timeout };
     open(&config, lock_timeout).await
@@ -79,10 +79,10 @@ async fn open(config: &DatabaseConfig, lock_timeout: Duration) -> Result<Databas
 
 /// Whether a connection that returns to the pool has left its transaction. The pool closes a connection that has not.
 ///
-/// After some errors, such as a full disk, SQLite rolls the transaction back by itself and refuses the `ROLLBACK` that
-/// follows. The driver then still counts the transaction, and begins the next one as a savepoint. A rollback to a
-/// savepoint ends no transaction: the connection would hold the write lock of the file, and would read an old snapshot,
-/// for as long as the pool keeps it.
+/// After some errors, such as a full disk, SQLite itself rolls the transaction back, and refuses the `ROLLBACK` of the
+/// driver. The driver still counts the transaction as open, and begins the next transaction as a savepoint. A rollback
+/// to a savepoint does not end a transaction, so the connection would hold the write lock of the file and read an old
+/// snapshot until the pool closes the connection.
 async fn has_left_its_transaction(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     // the answer arrives after the rollback that a dropped transaction has queued
     connection.ping().await?;
@@ -117,7 +117,7 @@ fn sqlite_url(file: &Path, mode: &str) -> Secret {
     Secret::new(format!("sqlite://{path}?mode={mode}"))
 }
 
-/// Whether the query of a SQLite URL has this `mode`. A file name that contains `mode=` does not count.
+/// Whether the query of a SQLite URL has this `mode`. A `mode=` in the name of the file is ignored.
 fn has_mode(url: &str, mode: &str) -> bool {
     let is_mode = |parameter: &str| parameter.strip_prefix("mode=") == Some(mode);
     url.split_once('?').is_some_and(|(_, query)| query.split('&').any(is_mode))
@@ -228,7 +228,7 @@ mod tests {
         full.execute_unprepared("PRAGMA max_page_count = 16").await.expect("a limit");
         let refused = write(&full).await.expect_err("there is no space");
         assert!(refused.to_string().contains("full"), "{refused}");
-        // a transaction that its service gives up, such as for a stale attempt
+        // a transaction that a service abandons, for example for a stale attempt
         let dropped = full.begin().await.expect("a transaction");
         dropped.execute_unprepared("INSERT INTO t VALUES (x'00')").await.expect("there is space for a small row");
         drop(dropped);

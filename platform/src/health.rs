@@ -29,7 +29,8 @@ impl Dependency {
         Self { name, ok: detail.is_none(), required: true, detail }
     }
 
-    /// Marks the dependency as not required: without it, the service stays ready and still does part of its work.
+    /// Marks the dependency as not required. Without the dependency, the service stays ready and still does part of its
+    /// work.
     #[must_use]
     pub fn optional(self) -> Self {
         Self { required: false, ..self }
@@ -54,8 +55,8 @@ pub async fn file_store(store: &FileStore) -> Dependency {
     Dependency::from_result("file_store", in_time(store.ping()).await)
 }
 
-/// Tells whether JetStream stored the last message to each stream. A service stays ready without it: gateways accept
-/// exports, which wait, and the services repeat their messages.
+/// Returns whether JetStream stored the last message to each stream. A service stays ready even if JetStream did not:
+/// gateways accept exports, which wait, and the services repeat their messages.
 #[must_use]
 pub fn jetstream(bus: &Bus) -> Dependency {
     Dependency::from_result("jetstream", bus.check_writes()).optional()
@@ -68,7 +69,7 @@ async fn in_time<T, E: std::fmt::Display>(check: impl Future<Output = Result<T, 
     }
 }
 
-/// The readiness of a service: the body of a `/readyz` response.
+/// The readiness of a service, which is the body of a `/readyz` response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
     /// Whether all required dependencies work.

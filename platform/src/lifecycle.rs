@@ -1,5 +1,5 @@
-//! The shutdown of a process in two stages: a soft stop drains work, a hard stop aborts it. The early end of a critical
-//! task starts the soft stop.
+//! The shutdown of a process in two stages. A soft stop drains work, and a hard stop aborts it. If a critical task ends
+//! early, the soft stop begins.
 
 use std::{
     future::Future,
@@ -26,22 +26,23 @@ impl Lifecycle {
         Self::default()
     }
 
-    /// The token of the soft stop. When it is cancelled, a service accepts no new work and finishes running work.
+    /// Returns the token of the soft stop. When this token is canceled, a service accepts no new work and finishes
+    /// running work.
     #[must_use]
     pub fn soft(&self) -> &CancellationToken {
         &self.soft
     }
 
-    /// The token of the hard stop. When it is cancelled, the lifecycle drops all tasks.
+    /// Returns the token of the hard stop. When this token is canceled, the lifecycle drops all tasks.
     #[must_use]
     pub fn hard(&self) -> &CancellationToken {
         &self.hard
     }
 
-    /// Spawns a task. [`Lifecycle::shut_down`] waits for its end, and a hard stop drops it.
+    /// Spawns a task. [`Lifecycle::shut_down`] waits for the end of the task, and a hard stop drops the task.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let hard = self.hard.clone();
-        // a future that moves into another one takes its memory twice: as an argument and where it is polled
+        // a future that is moved into another future takes its memory twice, as an argument and where it is polled
         let task = Box::pin(task);
         self.tasks.spawn(async move {
             tokio::select! {
@@ -79,7 +80,7 @@ impl Lifecycle {
         self.soft.cancel();
     }
 
-    /// The reason of the first [`Lifecycle::fail`]; None without a failure, for example when a signal stops the
+    /// Returns the reason of the first [`Lifecycle::fail`]. None without a failure, for example when a signal stops the
     /// process.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
@@ -111,7 +112,7 @@ impl Lifecycle {
     }
 }
 
-/// Records a failure when a critical task panics: unwinding drops this guard.
+/// Records a failure when a critical task panics, because unwinding drops this guard.
 struct FailOnDrop<'a> {
     life: &'a Lifecycle,
     name: &'static str,

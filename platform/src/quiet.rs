@@ -27,8 +27,8 @@ impl Drop for Restore {
     }
 }
 
-/// Calls `code`, and returns the payload of any panic as an error. The panic hook of the process, which prints the
-/// panic message, is not called if `is_expected` accepts the message.
+/// Calls `code`, and returns the payload of any panic as an error. If `is_expected` accepts the panic message, the
+/// panic hook of the process, which prints the message, is not called.
 pub fn catch_panic<T>(is_expected: Expectation, code: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     HOOK.call_once(|| {
         let other = std::panic::take_hook();

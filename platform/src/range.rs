@@ -5,7 +5,7 @@ use std::ops::Range;
 /// The part of a file that a request selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestedRange {
-    /// The whole file: the request has no `Range` header, or one that the server ignores.
+    /// The whole file, because the request has no `Range` header or a header that the server ignores.
     Whole,
     /// A byte range that is not empty and lies within the file.
     Part(Range<u64>),

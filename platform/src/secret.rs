@@ -25,13 +25,13 @@ pub fn with_exposed_secrets<T>(serialize: impl FnOnce() -> T) -> T {
     serialize()
 }
 
-/// Whether a serialised text stands for a hidden secret.
+/// Whether a serialized text stands for a hidden secret.
 #[must_use]
 pub fn is_hidden(text: &str) -> bool {
     text == HIDDEN
 }
 
-/// A secret setting. `Debug` and `Serialize` hide the text; [`Secret::expose`] returns it.
+/// A secret setting. `Debug` and `Serialize` hide the text. Only [`Secret::expose`] returns it.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -42,7 +42,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The secret text. Never write it to a log.
+    /// Returns the secret text. Never write this text to a log.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

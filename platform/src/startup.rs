@@ -1,5 +1,5 @@
-//! The start of a service whose dependencies may not be available yet: the service waits for them, and meanwhile its
-//! listener answers that it is not ready.
+//! The start of a service whose dependencies may not be available yet. The service waits for the dependencies.
+//! Meanwhile, its listener answers that the service is not ready.
 
 use std::{
     fmt::Display,
@@ -30,7 +30,7 @@ use crate::{
 
 /// The pauses between two attempts to connect to a dependency.
 const PAUSES: Schedule = Schedule::new(Duration::from_millis(200), Duration::from_secs(5));
-/// The seconds after which a client may repeat a request to a service that starts.
+/// The number of seconds after which a client may repeat a request to a starting service.
 const RETRY_AFTER: &str = "2";
 
 /// The dependencies that a starting service waits for. Clones share the state.
@@ -41,21 +41,22 @@ pub struct Startup {
     is_single_attempt: bool,
 }
 
-/// The answers of a starting service on its listener. Dropping this value ends them; the listener stays open.
+/// The answers of a starting service on its listener. Dropping this value ends the answers, but keeps the listener
+/// open.
 #[derive(Debug)]
 pub struct StartupAnswers {
     _stop: DropGuard,
 }
 
 impl Startup {
-    /// Creates a start that waits for no dependency: the first failure ends it.
+    /// Creates a start that waits for no dependency. The first failure ends the start.
     #[must_use]
     pub fn without_waiting() -> Self {
         Self { is_single_attempt: true, ..Self::default() }
     }
 
-    /// Repeats `connect` until it succeeds, with growing pauses. `/readyz` names the dependency and the last error
-    /// meanwhile. The caller ends the wait by dropping the future.
+    /// Repeats `connect` until it succeeds, with growing pauses. Meanwhile, `/readyz` names the dependency and the last
+    /// error. The caller ends the wait by dropping the future.
     ///
     /// # Errors
     /// An error for which `is_final` returns true, because no later attempt can succeed.
@@ -78,7 +79,7 @@ impl Startup {
                 }
                 Err(e) if self.is_single_attempt || is_final(&e) => return Err(e),
                 Err(e) => {
-                    // the first failure, and then about one a minute
+                    // log the first failure, and then about one failure a minute
                     if backoff.failures().is_multiple_of(12) {
                         warn!(dependency = name, error = %e, "waiting for a dependency before the start");
                     }
@@ -89,13 +90,14 @@ impl Startup {
         }
     }
 
-    /// Answers requests to a bound listener, until the returned value is dropped: `/healthz` with success, `/readyz` with
-    /// the dependencies and `503`, and everything else with the problem `unavailable`.
+    /// Answers requests to a bound listener, until the returned value is dropped. The answer to `/healthz` is success,
+    /// the answer to `/readyz` is `503` with the dependencies, and the answer to any other request is the problem
+    /// `unavailable`.
     ///
     /// # Errors
     /// When the process has no free file descriptor.
     pub fn answer(&self, listener: &TcpListener, life: &Lifecycle) -> io::Result<StartupAnswers> {
-        // both listeners share one socket: the service accepts from it after the start
+        // both listeners share one socket, from which the service accepts connections after the start
         let shared = TcpListener::from_std(listener.as_fd().try_clone_to_owned()?.into())?;
         let router = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
@@ -107,7 +109,8 @@ impl Startup {
         Ok(StartupAnswers { _stop: stop.drop_guard() })
     }
 
-    /// Returns the state of the dependencies that the start has reached. A starting service is never ready.
+    /// Returns the state of the dependencies to which the start has tried to connect. A starting service is never
+    /// ready.
     fn readiness(&self) -> Readiness {
         let mut dependencies = vec![Dependency::from_result("process", Err::<(), _>("starting"))];
         dependencies.extend(self.dependencies.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
@@ -122,7 +125,7 @@ impl Startup {
 }
 
 /// Repeats `open` until it succeeds, with growing pauses, and logs the first failure. The caller ends the wait by
-/// dropping the future. `what` names the opened thing in the log.
+/// dropping the future. `what` names the opened resource in the log.
 pub async fn until_open<T, E: Display>(what: &'static str, mut open: impl AsyncFnMut() -> Result<T, E>) -> T {
     let mut backoff = Backoff::from(PAUSES);
     loop {

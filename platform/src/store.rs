@@ -43,7 +43,7 @@ pub enum FileStoreError {
     /// The store refused the operation or is unavailable.
     #[error("file store: {0}")]
     Store(#[source] object_store::Error),
-    /// The bucket does not exist; Sluice never creates it.
+    /// The bucket does not exist. Sluice never creates a bucket.
     #[error("file store: the bucket does not exist: create it, or name another in the URL: {0}")]
     NoBucket(#[source] object_store::Error),
     /// Reading the bytes to write failed.
@@ -118,8 +118,8 @@ impl FileStore {
             let folder = PathBuf::from(folder);
             std::fs::create_dir_all(&folder)
                 .map_err(|source| FileStoreError::Folder { folder: folder.display().to_string(), source })?;
-            // The cleanup deletes empty folders, because a bucket has none. The sync keeps a recorded segment through a
-            // power cut; it takes 5 to 10 ms for a segment of 8 MiB.
+            // Cleanup deletes empty folders, because a bucket has no folders. Fsync makes a stored segment survive a
+            // power failure; it takes 5 to 10 ms for a segment of 8 MiB.
             let files = LocalFileSystem::new_with_prefix(&folder)?.with_automatic_cleanup(true).with_fsync(true);
             let objects = Arc::new(ChunkedStore::new(Arc::new(files), FOLDER_CHUNK_BYTES));
             return Ok(Self { objects: Arc::new(MeteredStore(objects)), signer: None, folder: Some(folder) });
@@ -150,24 +150,24 @@ impl FileStore {
         Ok(Self { objects: Arc::new(MeteredStore(objects)), signer: Some((s3, prefix)), folder: None })
     }
 
-    /// The size and the free space of the disk that holds the folder, in bytes. None for a bucket, or when the system
-    /// call fails.
+    /// Returns the size and the free space, in bytes, of the disk that holds the folder. None for a bucket, or when the
+    /// system call fails.
     pub async fn disk(&self) -> Option<(u64, u64)> {
         let folder = self.folder.clone()?;
-        // a network disk may block
+        // the system call may block on a network disk
         let stat = tokio::task::spawn_blocking(move || nix::sys::statvfs::statvfs(&folder)).await;
         let disk = stat.ok()?.ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
         Some((bytes(disk.blocks()), bytes(disk.blocks_available())))
     }
 
-    /// Whether [`FileStore::presign`] returns URLs: true for a bucket.
+    /// Whether [`FileStore::presign`] returns URLs. True for a bucket.
     #[must_use]
     pub fn can_presign(&self) -> bool {
         self.signer.is_some()
     }
 
-    /// Checks that the store answers, by a request for an object that never exists.
+    /// Checks that the store answers, by requesting an object that never exists.
     ///
     /// # Errors
     /// When the store fails.
@@ -187,7 +187,8 @@ impl FileStore {
     /// Writes an object of any size from a stream, atomically. Returns the size in bytes.
     ///
     /// # Errors
-    /// When the store or the source fails. The method then aborts the upload; a failing store may keep uploaded parts.
+    /// When the store or the source fails. The method then aborts the upload, but a failing store may keep uploaded
+    /// parts.
     pub async fn write(
         &self,
         path: &str,
@@ -246,7 +247,7 @@ impl FileStore {
         Ok(ObjectReader { size, range, stream: result.into_stream() })
     }
 
-    /// The size of an object in bytes; None when the object does not exist.
+    /// Returns the size of an object in bytes; None when the object does not exist.
     ///
     /// # Errors
     /// When the store fails.
@@ -258,7 +259,7 @@ impl FileStore {
         }
     }
 
-    /// A presigned URL with which a client can GET the object without credentials, valid for the duration `valid`; None
+    /// Returns a presigned URL with which a client can GET the object without credentials during the time `valid`; None
     /// for a folder.
     ///
     /// # Errors
@@ -269,7 +270,7 @@ impl FileStore {
         Ok(Some(signer.signed_url(http_get(), &full, valid).await?))
     }
 
-    /// The paths of all objects below a folder.
+    /// Returns the paths of all objects below a folder.
     ///
     /// # Errors
     /// When the store fails.
@@ -278,14 +279,15 @@ impl FileStore {
         Ok(objects.map_ok(|meta| meta.location.to_string()).try_collect().await?)
     }
 
-    /// Streams all objects below a folder. A bucket yields them sorted by path, a local folder in any order.
+    /// Returns a stream of all objects below a folder. A bucket yields the objects sorted by path, a local folder in
+    /// any order.
     pub fn list_stream(&self, prefix: &str) -> BoxStream<'static, Result<ObjectInfo, FileStoreError>> {
         let objects = self.objects.list(Some(&Path::from(prefix)));
         objects.map_ok(ObjectInfo::from).err_into().boxed()
     }
 
-    /// The first `limit` objects below a folder whose paths sort after `after`, sorted by path. For a local folder the
-    /// method reads all entries, but keeps only `limit` of them in memory.
+    /// Returns the first `limit` objects below a folder whose paths sort after `after`, sorted by path. For a local
+    /// folder, the method reads all entries, but keeps only `limit` of them in memory.
     ///
     /// # Errors
     /// When the store fails.
@@ -332,8 +334,8 @@ impl FileStore {
         Ok(count)
     }
 
-    /// Deletes all objects below a folder whose path satisfies `predicate`, and what interrupted writes of such objects
-    /// left. A missing object counts as deleted. A running write of such an object fails.
+    /// Deletes all objects below a folder whose path satisfies `predicate`, and the partial objects that interrupted
+    /// writes of such objects left. A missing object counts as deleted. A running write of such an object fails.
     ///
     /// # Errors
     /// When the store fails. Some objects may be deleted then; the caller may retry.
@@ -345,9 +347,9 @@ impl FileStore {
         Ok(deleted + self.delete_partials(partials).await?)
     }
 
-    /// The partial objects below a folder of a local store: files that a process was writing, or left when it was
-    /// killed. Their paths are those of the objects with `#` and a number. A bucket has none, because it shows no object
-    /// before its end.
+    /// Returns the partial objects below a folder of a local store. A partial object is a file that a process is
+    /// writing, or was writing when the process was killed. Its path is the path of the object with `#` and a number. A
+    /// bucket has no partial objects, because it shows an object only after the end of the write.
     ///
     /// # Errors
     /// When the folder can't be read.
@@ -358,7 +360,7 @@ impl FileStore {
         }
     }
 
-    /// Deletes these partial objects and returns their number. A missing one counts as deleted.
+    /// Deletes these partial objects and returns their number. A missing partial object counts as deleted.
     ///
     /// # Errors
     /// When a file can't be deleted, or a path is not that of a partial object.

@@ -1,4 +1,4 @@
-//! Durations and sizes as an operator writes them in a setting: `"30s"`, `"1m 30s"`, `"8 MiB"`.
+//! Durations and sizes in settings, in a form such as `"30s"`, `"1m 30s"` or `"8 MiB"`.
 //!
 //! Each value includes its unit, so that no setting needs the suffix `_ms` or `_bytes`. A number without a unit is
 //! refused.
@@ -21,7 +21,7 @@ macro_rules! number_with_unit {
 }
 use number_with_unit;
 
-/// Implements serialisation, `Debug` and the JSON schema of a unit type with its text form.
+/// Implements serialization, `Debug` and the JSON schema of a unit type by its text form.
 macro_rules! impl_unit_type {
     ($type:ty, $schema:literal, $pattern:literal, [$($example:literal),+], $wanted:expr) => {
         impl std::fmt::Debug for $type {

@@ -1,5 +1,5 @@
-//! The access rules of a dataset: the scopes that the whole dataset requires, and the columns that require a scope of
-//! their own. Sluice hides or masks such a column if the caller lacks its scope.
+//! The access rules of a dataset: the scopes that the whole dataset requires, and the columns that require an
+//! additional scope. Sluice hides or masks such a column if the caller lacks the scope of the column.
 //!
 //! The gateway applies these rules to the catalog and to requests. The exporter applies the rules to the data.
 

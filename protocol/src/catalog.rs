@@ -1,5 +1,6 @@
-//! The catalog: the datasets that exporters advertise in the bucket `SLUICE_CATALOG`, and what clients see of them.
-//! Each dataset has an entry of its own, and each exporter a heartbeat that names its datasets.
+//! The catalog: the datasets that exporters advertise in the bucket `SLUICE_CATALOG`, and the descriptions of datasets
+//! that clients see. The bucket contains an entry for each dataset of an exporter, and a heartbeat for each exporter.
+//! The heartbeat names the datasets of the exporter.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -135,8 +136,9 @@ pub struct DatasetList {
     pub items: Vec<DatasetInfo>,
 }
 
-/// A dataset as an exporter advertises it: the value of its own entry in the bucket `SLUICE_CATALOG`. The estimated
-/// rows change often, so the entry leaves them out; readers take them from the [`DatasetRef`] of the heartbeat.
+/// A dataset as an exporter advertises it: the value of the dataset's entry in the bucket `SLUICE_CATALOG`. The entry
+/// omits the estimated number of rows, which changes often. Readers take this number from the [`DatasetRef`] in the
+/// heartbeat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CatalogDataset {
     /// The description of the dataset that clients see.

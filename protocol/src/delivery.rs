@@ -92,8 +92,8 @@ pub struct Grant {
     pub segment: Segment,
     /// The URL of the bytes of the segment.
     pub url: String,
-    /// How long the URL is valid from the creation of the grant, in milliseconds. Afterwards the gateway requests a new
-    /// grant. A duration, because the clocks of gateway and notifier may differ.
+    /// The lifetime of the URL from the creation of the grant, in milliseconds. The gateway then requests a new grant.
+    /// The member is a duration instead of a time, because the clocks of gateway and notifier may differ.
     pub ttl_ms: u64,
 }
 
@@ -132,7 +132,7 @@ pub enum GrantReply {
     Restarted,
     /// The notifier sends no grants.
     Refused {
-        /// The problem: `not-found`, `canceled`, `export-failed`, `expired` or `unavailable`.
+        /// The problem: `invalid-request`, `not-found`, `canceled`, `export-failed`, `expired` or `unavailable`.
         problem: Problem,
     },
 }

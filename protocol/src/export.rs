@@ -89,7 +89,8 @@ pub enum WaitingFor {
 }
 
 impl WaitingFor {
-    /// Every part, in the order in which one is chosen if an export waits for several.
+    /// Every part, by descending priority. If an export waits for several parts, it reports only the part with the
+    /// highest priority.
     pub const ALL: [Self; 4] = [Self::Storage, Self::Database, Self::Messaging, Self::Source];
 
     /// The text of the part in messages and in the database.

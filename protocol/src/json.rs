@@ -14,14 +14,14 @@ use crate::{decimal, problem::FieldError};
 /// with the digits of the text, so that a filter on a decimal column compares all digits.
 ///
 /// # Errors
-/// When the text is not JSON. An error for which [`serde_json::Error::is_data`] is true if an object of the text has two
-/// members of the same name: programs differ in which of them they read.
+/// When the text is not JSON, or when an object in the text has two members of the same name. In the second case,
+/// [`serde_json::Error::is_data`] is true. Such a text is refused, because parsers differ in the member that they use.
 pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
     let filter = serde_json::from_slice::<HashMap<String, &RawValue>>(text);
     let filter = filter.ok().and_then(|mut members| members.remove("filter")).map(RawValue::get);
     if let Some(filter) = filter
         && let Cow::Owned(quoted) = quote_long_numbers(filter)
-        // the filter is a part of the text, because the parser copies no raw value
+        // the raw value borrows from `text`, so the pointers yield its position in `text`
         && let Some(at) = (filter.as_ptr() as usize).checked_sub(text.as_ptr() as usize)
         && let (Some(before), Some(after)) = (text.get(..at), text.get(at + filter.len()..))
     {
@@ -34,9 +34,9 @@ pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
 /// Parses the JSON text of a filter as [`parse`] does.
 ///
 /// # Errors
-/// The same as of [`parse`].
+/// The same errors as [`parse`].
 pub fn parse_filter(text: &str) -> Result<Value, serde_json::Error> {
-    // numbers are only found in valid JSON
+    // `quote_long_numbers` requires valid JSON
     let raw: &RawValue = serde_json::from_str(text)?;
     serde_json::from_str(&quote_long_numbers(raw.get())).map(|Unique(filter)| filter)
 }
@@ -262,7 +262,7 @@ mod tests {
                 );
             }
         }
-        // other members have the numbers of JSON libraries
+        // numbers in other members are rounded, as JSON libraries do
         let text = br#"{"filter": {"p": {"eq": 0.1000000000000000055}}, "n": 0.1000000000000000055}"#;
         assert_eq!(parse(text).unwrap(), json!({"filter": {"p": {"eq": "0.1000000000000000055"}}, "n": 0.1}));
         assert_eq!(parse(b"{\"filter\": 1e999}").unwrap(), json!({"filter": "1e999"}));

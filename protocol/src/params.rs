@@ -121,7 +121,7 @@ pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<Stri
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
-/// Replaces each moment relative to now, in a parameter of type date or datetime, by the moment that it stands for.
+/// Replaces each relative moment, such as `now-1d`, in a date or datetime parameter by an absolute moment.
 ///
 /// # Errors
 /// All errors, with pointers below `/params`.

@@ -23,11 +23,11 @@ const FORM: &str =
 pub struct Reference {
     /// The current time.
     pub now: DateTime<Utc>,
-    /// The time zone whose calendar counts for days and longer units.
+    /// The time zone whose calendar defines days and longer units.
     pub zone: Tz,
 }
 
-/// Why a text is no relative moment.
+/// The reason why a text is not a valid relative moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RelativeError {
     /// The text does not follow the syntax.
@@ -67,14 +67,14 @@ impl Unit {
     }
 }
 
-/// Whether a text is meant as a relative moment: whether it begins with `now`.
+/// Whether a text begins with `now`, and so must be a relative moment.
 #[must_use]
 pub fn is_relative(text: &str) -> bool {
     text.starts_with(NOW)
 }
 
 impl Reference {
-    /// Returns the moment that a relative text stands for, in the time zone of this reference.
+    /// Returns the moment that a relative text denotes, in the time zone of this reference.
     ///
     /// # Errors
     /// When the text does not follow the syntax, or the moment is outside the years 1 to 9999.
@@ -118,7 +118,7 @@ pub fn instant_text(moment: &DateTime<Tz>) -> String {
     moment.to_utc().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Returns what the clocks of the time zone show at a moment, such as `2026-11-29T16:33:53.123`.
+/// Returns the local date and time of a moment in its time zone, such as `2026-11-29T16:33:53.123`.
 #[must_use]
 pub fn local_text(moment: &DateTime<Tz>) -> String {
     moment.format("%Y-%m-%dT%H:%M:%S%.3f").to_string()
@@ -173,7 +173,7 @@ fn floor(moment: DateTime<Tz>, unit: Unit) -> Result<DateTime<Tz>, RelativeError
         Unit::Year => date.with_day(1).and_then(|date| date.with_month(1)).map(midnight),
     };
     let begin = begin.ok_or(RelativeError::Range)?;
-    // a day that has its first hour twice begins with the first of them
+    // if a clock change repeats the first hour of a day, the day begins at the first occurrence
     let is_calendar = matches!(unit, Unit::Day | Unit::Week | Unit::Month | Unit::Year);
     match moment.timezone().from_local_datetime(&begin) {
         MappedLocalTime::Ambiguous(early, _) if is_calendar => Ok(early),
@@ -191,7 +191,7 @@ fn at_local(from: &DateTime<Tz>, local: NaiveDateTime) -> Result<DateTime<Tz>, R
             Ok(if late.offset().fix() == from.offset().fix() { late } else { early })
         }
         MappedLocalTime::None => {
-            // this time of UTC is before the gap in every zone
+            // this time, read as UTC, is before the gap in every time zone
             let before = local.checked_sub_signed(TimeDelta::hours(26)).ok_or(RelativeError::Range)?;
             let offset = zone.offset_from_utc_datetime(&before).fix();
             let utc = local.checked_sub_offset(offset).ok_or(RelativeError::Range)?;
@@ -242,18 +242,18 @@ mod tests {
     #[test]
     fn days_follow_the_calendar_of_the_zone_and_hours_the_clock() {
         let berlin = Europe::Berlin;
-        // the day of 29 March has 23 hours, that of 25 October 25
+        // 29 March has 23 hours, and 25 October has 25 hours
         assert_eq!(resolved("2026-03-29T10:00:00Z", berlin, "now-1d"), "2026-03-28T12:00:00+01:00");
         assert_eq!(resolved("2026-03-29T10:00:00Z", berlin, "now-24h"), "2026-03-28T11:00:00+01:00");
         assert_eq!(resolved("2026-03-29T10:00:00Z", berlin, "now/d"), "2026-03-29T00:00:00+01:00");
         assert_eq!(resolved("2026-03-28T23:30:00Z", berlin, "now/d"), "2026-03-29T00:00:00+01:00");
         assert_eq!(resolved("2026-10-25T22:00:00Z", berlin, "now/d"), "2026-10-25T00:00:00+02:00");
         assert_eq!(resolved("2026-10-25T22:00:00Z", berlin, "now-1d/d"), "2026-10-24T00:00:00+02:00");
-        // clocks skip 02:30, and show it twice
+        // clocks skip 02:30 on 29 March, and show 02:30 twice on 25 October
         assert_eq!(resolved("2026-03-30T00:30:00Z", berlin, "now-1d"), "2026-03-29T03:30:00+02:00");
         assert_eq!(resolved("2026-10-26T01:30:00Z", berlin, "now-1d"), "2026-10-25T02:30:00+01:00");
         assert_eq!(resolved("2026-10-24T00:30:00Z", berlin, "now+1d"), "2026-10-25T02:30:00+02:00");
-        // rounding never leaves the second hour of the same name
+        // within a repeated hour, rounding stays in the same occurrence of the hour
         assert_eq!(resolved("2026-10-25T00:45:00Z", berlin, "now/h"), "2026-10-25T02:00:00+02:00");
         assert_eq!(resolved("2026-10-25T01:45:00Z", berlin, "now/h"), "2026-10-25T02:00:00+01:00");
     }

@@ -46,8 +46,8 @@ pub const CANCEL_ALL: &str = "sluice.v1.cancel.*";
 pub const DELIVERY_GRANT: &str = "sluice.v1.delivery.grant";
 /// Request for the metadata document of an export, gateway → notifier.
 pub const DELIVERY_METADATA: &str = "sluice.v1.delivery.metadata";
-/// Tells the dispatcher that an export was committed or ended, or that credits changed. Gateways and notifiers → the
-/// notifier that is the leader.
+/// Hint for the dispatcher that an export was committed or ended, or that credits changed. Gateways and notifiers → the
+/// leading notifier.
 pub const DELIVERY_SUBMITTED: &str = "sluice.v1.delivery.submitted";
 /// The subject filter of messages about durable segments, exporter → notifier.
 pub const DELIVERY_WRITTEN_ALL: &str = "sluice.v1.delivery.written.*";
@@ -56,7 +56,7 @@ pub const DELIVERY_WRITTEN_ALL: &str = "sluice.v1.delivery.written.*";
 pub const OPS_SCHEDULE: &str = "sluice.v1.ops.schedule";
 /// Request to run a scheduled job now, operator → notifier.
 pub const OPS_RUN: &str = "sluice.v1.ops.run";
-/// Tells every notifier that an operator requested a run of a scheduled job. The database contains the request.
+/// Hint for every notifier that an operator requested a run of a scheduled job. The database contains the request.
 pub const OPS_DUE: &str = "sluice.v1.ops.due";
 /// Request for the exports of all owners, operator → notifier.
 pub const OPS_EXPORTS: &str = "sluice.v1.ops.exports";
@@ -109,7 +109,8 @@ pub fn token(text: &str) -> String {
     if plain { text.to_owned() } else { format!("={}", URL_SAFE_NO_PAD.encode(text)) }
 }
 
-/// The key of an exporter's heartbeat in [`BUCKET_CATALOG`]. It has no `.`, so it differs from every key of a dataset.
+/// The key of an exporter's heartbeat in [`BUCKET_CATALOG`]. The key has no `.`, so it differs from the key of every
+/// dataset.
 #[must_use]
 pub fn catalog_exporter(instance: &str) -> String {
     token(instance)

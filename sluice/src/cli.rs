@@ -442,8 +442,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     total.map(Duration::from_secs).ok_or_else(|| "expected between 1s and 366d".to_owned())
 }
 
-/// The longest duration that an option accepts, in seconds. It is about a year, because a token cannot be revoked
-/// before it expires.
+/// The longest duration that an option accepts, in seconds: 366 days. The lifetime of a token needs a limit, because a
+/// token cannot be revoked before it expires.
 const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
 
 fn filter(text: &str) -> Result<Value, String> {

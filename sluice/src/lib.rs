@@ -5,7 +5,8 @@
 //! - [`cli`] defines the command line; [`settings`] defines the settings and loads them.
 //! - [`schema`] checks the tables of the database; [`settings_text`] writes the settings for a backup.
 //! - [`sign_in_link`] creates the one-time link with which a browser may sign in at a local installation.
-//! - [`services`] starts each service; [`single_service`] is the entry point of the binaries that are one service.
+//! - [`services`] starts each service; [`single_service`] contains the entry points of the binaries that run one
+//!   service.
 //! - [`up`] claims a data folder, runs nats-server as a child, and runs all services in this process.
 //! - [`export`] is a client of the gateway that uses the public protocol only.
 //! - [`commands`] contains all other commands.
@@ -39,8 +40,8 @@ use crate::{
     services::ServiceKind,
 };
 
-/// The allocator of all binaries. The default one of Linux keeps the memory of closed sessions and finished exports in
-/// each thread's arena; this one returns it to the system within seconds.
+/// The allocator of all binaries. The default allocator of Linux keeps the freed memory of closed sessions and finished
+/// exports in the arena of each thread. mimalloc returns this memory to the system within seconds.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -52,7 +53,7 @@ pub fn main() -> ExitCode {
     exit(Runtime::new().map_err(CliError::Runtime).and_then(|runtime| runtime.block_on(run(cli))))
 }
 
-/// Selects the TLS provider. rustls cannot choose one itself, because dependencies compile in a second provider.
+/// Selects the TLS provider. Dependencies compile in two providers, and rustls cannot choose one of them itself.
 fn install_tls() {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     if provider.install_default().is_err() {

@@ -13,8 +13,8 @@ pub enum SchemaError {
     NotMigrated,
 }
 
-/// Checks that all migrations of this release are applied, and changes nothing. Migrations of a newer release are
-/// accepted: migrations only add to the tables, and both releases run on one database during a rollout.
+/// Checks that all migrations of this release are applied, and changes nothing. Accepts migrations of a newer release,
+/// because migrations only add to the tables, and both releases run on one database during a rollout.
 ///
 /// # Errors
 /// When migrations are missing, or the database fails.

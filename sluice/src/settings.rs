@@ -102,7 +102,8 @@ impl Settings {
 }
 
 impl SettingsFiles {
-    /// Loads the effective settings: defaults, then the data folder, then the given file, then the environment.
+    /// Loads the effective settings. The settings file of the data folder overrides the defaults, the file of
+    /// `--config` overrides both, and the environment overrides all files.
     ///
     /// # Errors
     /// When a file can't be read, a key is unknown, or a value is invalid.

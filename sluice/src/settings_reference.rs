@@ -61,7 +61,7 @@ struct Setting {
 /// Returns the JSON Schema of the settings, with their defaults.
 #[must_use]
 pub fn json_schema() -> Value {
-    // show the defaults of secrets, which are no secrets themselves
+    // expose the default values of secret settings, because the defaults are not secret
     with_exposed_secrets(|| schema_for!(Settings).to_value())
 }
 
@@ -81,13 +81,13 @@ pub fn markdown() -> String {
     page + TRACES
 }
 
-/// Returns the sections of a schema, in the order in which the types of the settings declare them.
+/// Returns the sections of a schema, in the order in which the Rust types of the settings declare them.
 fn sections(schema: &Value) -> Vec<Section> {
     let mut sections = vec![];
     let description = "Settings of the whole installation.".to_owned();
     collect(schema, schema, String::new(), description, &mut sections);
     sections.retain(|section| !section.settings.is_empty());
-    // a schema sorts by name, and TOML keeps the order of the types
+    // a schema sorts its members by name, so take the order from TOML text, which keeps the order of the types
     let toml = toml::to_string(&Settings::default()).unwrap_or_default();
     let order = declared_order(&toml);
     let position = |name: &str| order.iter().position(|declared| declared == name).unwrap_or(order.len());
@@ -219,7 +219,7 @@ fn elements(root: &Value, items: &Value) -> String {
 mod tests {
     use super::*;
 
-    /// The maximum number of settings. Users do not read a long page: before you raise the number, consider a constant
+    /// The maximum number of settings. Users do not read a long page. Before you raise the number, consider a constant
     /// or a value that is derived from another setting.
     const MAX_SETTINGS: usize = 103;
 

@@ -1,8 +1,9 @@
 //! The binaries of container images that run one service: `sluice-gateway`, `sluice-exporter`, `sluice-notifier`.
 //!
-//! The entry function of each binary uses only one service, so that the linker drops the code of the others. For
-//! example, the image of a gateway does not contain the data engine polars. The options are `--config`, `--data-dir`
-//! and `--health`. With `--health`, a container checks the readiness of its service without a shell or curl.
+//! The entry function of each binary starts only one service, so that the linker drops the code of the other services.
+//! For example, the image of a gateway does not contain the data engine polars. The options are `--config`,
+//! `--data-dir` and `--health`. With `--health`, a container checks the readiness of its service without a shell or
+//! curl.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -118,8 +119,8 @@ async fn check_readiness(setting: &'static str, listen: &str) -> Result<(), Heal
     Err(HealthError::NotReady { address, status, answer })
 }
 
-/// Returns the address to connect to: loopback for a service that listens on every address, or None if `listen` is not
-/// an IP address with a port.
+/// Returns the address at which this machine can reach a service that listens on `listen`. For a service that listens
+/// on every address, returns the loopback address. Returns None if `listen` is not an IP address with a port.
 fn reachable(listen: &str) -> Option<SocketAddr> {
     let mut address: SocketAddr = listen.parse().ok().filter(|address: &SocketAddr| address.port() > 0)?;
     if address.ip().is_unspecified() {

@@ -37,7 +37,7 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     let (rust, (web, beside)) = thread::scope(|scope| {
         let web = scope.spawn(move || {
             let mut beside = Steps::default();
-            let Tools { rust, web } = Tools::prepare(layout, &mut beside);
+            let Tools { rust, web } = Tools::prepare(layout, &mut beside, slow);
             // the other end is gone only after a panic, which fails the whole check
             let _ = tools_sender.send(rust);
             let is_built = binary.recv().unwrap_or(false);

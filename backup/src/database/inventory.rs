@@ -16,7 +16,7 @@ use crate::{error::BackupError, manifest::Counts, pool};
 
 /// Number of exports that one query reads.
 const PAGE_SIZE: u64 = 500;
-/// The tables that have rows in a new installation, written by migrations and by the scheduler.
+/// The tables that have rows even in a new installation. Migrations and the scheduler write these rows.
 const INITIAL_TABLES: [&str; 3] = ["seaql_migrations", "lease", "scheduled_job"];
 
 /// The row counts and the migrations of a snapshot.
@@ -35,8 +35,8 @@ pub(crate) struct ExportFile {
     pub(crate) export: Uuid,
     /// The attempt that wrote the file.
     pub(crate) attempt: u32,
-    /// An identifier of the bytes of the file: its SHA-256 and completion time. The attempt does not identify the
-    /// bytes: after a restore, the same attempt may run again and write other bytes.
+    /// An identifier of the bytes of the file: its SHA-256 and completion time. The attempt number is not sufficient,
+    /// because after a restore, an attempt with the same number may run again and write other bytes.
     pub(crate) version: String,
     /// The index, the size in bytes and the SHA-256 of each segment.
     pub(crate) segments: Vec<(u32, u64, String)>,

@@ -46,7 +46,7 @@ pub(crate) struct Dump {
 /// The start of the name of the database part; the suffix depends on the engine and the encryption.
 pub(crate) const PART_STEM: &str = "database.";
 
-/// Dumps the database to the destination. `folder` returns the path at the destination for the name of a part.
+/// Dumps the database to the destination. `folder` converts the name of a part to its path at the destination.
 pub(crate) async fn dump(
     db: &DatabaseConnection,
     database: &DatabaseConfig,
@@ -70,7 +70,7 @@ pub(crate) async fn dump(
             let name = format!("{PART_STEM}pgdump{}", encoder.suffix());
             let mut dump = postgres::PgDump::start(database, config, &snapshot)?;
             let encoded = encoder.write(destination, &folder(&name), dump.output()?).await;
-            // an error of the program is the cause of an error in its output
+            // if the program failed, its error is the cause of an error in its output
             dump.finish(encoded.is_ok()).await?;
             tx.commit().await?;
             (name, encoded?, inventory, "postgres", version)

@@ -23,7 +23,8 @@ use crate::{config::BackupConfig, digest::ByteStream, error::BackupError};
 
 /// Largest number of bytes kept of the error output of a program.
 const MAX_STDERR_BYTES: u64 = 16 * 1024;
-/// Time that a program may take to exit after the end of its input or output. `pg_restore` commits within this time.
+/// Longest time that a program may run after the end of its input or output. Within this time, `pg_restore` must
+/// commit.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A running `pg_dump`. Dropping this value kills the program.
@@ -50,12 +51,12 @@ impl PgDump {
         Ok(tokio_util::io::ReaderStream::with_capacity(stdout, 256 * 1024))
     }
 
-    /// Waits until the program exits. The output is a complete dump only if the program succeeds. `consumed` says
-    /// whether the whole output was read. If it was not, this method waits one second for the error of a failed
-    /// program, and otherwise kills the program.
+    /// Waits until the program exits. The output is a complete dump only if the program succeeds. `consumed` is true if
+    /// the caller has read the whole output. If it is false, this method waits one second for the error of a failed
+    /// program, and kills a program that is still running.
     pub(crate) async fn finish(mut self, consumed: bool) -> Result<(), BackupError> {
         if !consumed {
-            // a failure of the program explains best why its output was not consumed
+            // if the program failed, its error is the reason why its output was not consumed
             let ended = tokio::time::timeout(Duration::from_secs(1), self.child.wait()).await;
             if !matches!(ended, Ok(Ok(status)) if !status.success()) {
                 self.child.kill().await.map_err(BackupError::local("pg_dump"))?;
@@ -80,12 +81,12 @@ pub(crate) async fn load(
     let mut stdin = child.stdin.take().ok_or_else(|| tool_error("pg_restore", "its input is not available"))?;
     let copied = copy_to(bytes, &mut stdin, "pg_restore").await;
     if let Err(BackupError::Damaged { .. }) = &copied {
-        // closing the input would look like the end of the dump
+        // kills the program, because it would take a closed input as the end of the dump
         child.kill().await.map_err(BackupError::local("pg_restore"))?;
         return copied;
     }
     drop(stdin);
-    // an error of the program is the cause of an error in writing to it
+    // if the program failed, its error is the cause of a failed write to its input
     wait_for_exit("pg_restore", child, stderr).await?;
     copied
 }

@@ -1,8 +1,8 @@
 //! Restores a backup into an empty installation, and verifies the restored data.
 //!
-//! The restore verifies every digest of the backup before it changes the target. Then it writes a marker into the
-//! target's file store, and deletes the marker after the last check. So a target with the marker is incomplete, and the
-//! operator can restart the restore. The marker names the database and the streams, so that a restart with other
+//! The restore verifies every digest of the backup before it changes the target. Then it writes a marker into the file
+//! store of the target, and deletes the marker after the last check. So the marker shows that a restore is incomplete,
+//! and the operator can restart it. The marker names the database and the streams, so that a restart with other
 //! settings deletes nothing.
 
 mod reset;
@@ -49,8 +49,8 @@ pub struct RestorePlan {
     pub key_files: KeyFiles,
     /// Whether to restart an interrupted restore of the same target.
     pub restart: bool,
-    /// The current time. The restore ends the retention of each completed export at this time if the backup does not
-    /// have its file.
+    /// The current time. If the backup does not contain the file of a completed export, the restore ends the retention
+    /// of the export at this time.
     pub now: DateTime<Utc>,
 }
 
@@ -67,7 +67,8 @@ pub struct Restored {
     pub queued: u64,
     /// Number of running exports, which an exporter will run again.
     pub resumed: u64,
-    /// Number of outcomes that were dropped because the backup does not have the completed file. The exports run again.
+    /// Number of outcomes that were dropped because the backup does not contain the file of their export. These exports
+    /// run again.
     pub dropped_outcomes: u64,
     /// Number of completed exports whose retention the restore ended, because the backup does not have their files.
     pub expired: u64,

@@ -1,5 +1,5 @@
-//! Prepares a restored database for operation. After a restore, no exporter runs an export, no stream holds a job, and
-//! some files may be missing.
+//! Prepares a restored database for operation. After a restore, no exporter is running an export, no stream contains a
+//! job, and some files may be missing.
 
 use chrono::{DateTime, Utc};
 use entity::{export, lease};
@@ -18,9 +18,8 @@ pub(crate) struct Unfinished {
     pub(crate) resumed: u64,
 }
 
-/// Sets dispatched exports to queued, and ends the leases of running exports: deletes the exporter from the row of a
-/// running export, so that the interruption does not count as a failure. Releases the leases that notifiers of the
-/// former installation held.
+/// Sets dispatched exports to queued. Ends the leases of running exports by clearing `worker`, so that the interruption
+/// does not count as a failure. Releases the leases that notifiers of the former installation held.
 pub(crate) async fn reset_unfinished(db: &DatabaseConnection) -> Result<Unfinished, BackupError> {
     use export::Column;
     let tx = db.begin().await?;

@@ -1,4 +1,4 @@
-//! The target of a restore: the check that it is empty, and the marker of a restore in progress.
+//! The target of a restore: the check that the target is empty, and the marker of a restore in progress.
 
 use std::fmt;
 
@@ -45,14 +45,14 @@ impl fmt::Display for Location {
 }
 
 impl Marker {
-    /// Parses a marker. An invalid marker has an empty location, which differs from that of every target.
+    /// Parses a marker. An invalid marker has an empty location, which never equals the location of a target.
     fn parse(bytes: &[u8]) -> Self {
         serde_json::from_slice(bytes)
             .unwrap_or_else(|_| Self { id: String::from_utf8_lossy(bytes).into_owned(), location: Location::default() })
     }
 }
 
-/// An installation to restore into. None of its services may run.
+/// An installation into which a backup is restored. None of its services may run during the restore.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The address and credentials of the target database.

@@ -37,8 +37,8 @@ pub(crate) async fn verify_counts(db: &DatabaseConnection, expected: &Counts) ->
     }
 }
 
-/// Compares all accounts with the ledger, and returns the number of accounts that differ. Accepts as many differences
-/// as the backup recorded, because the restore did not cause them.
+/// Compares all accounts with the ledger, and returns the number of accounts that differ. Accepts at most as many
+/// differences as the backup recorded, because the restore did not cause these.
 ///
 /// Fails if more accounts differ.
 pub(crate) async fn verify_ledger(db: &DatabaseConnection, expected: &Counts) -> Result<u64, BackupError> {

@@ -352,7 +352,7 @@ async fn slow_ctrl_c_ends_every_process_and_the_next_up_has_all_exports() {
 }
 
 #[tokio::test]
-async fn the_next_up_after_a_kill_finishes_all_exports() {
+async fn slow_the_next_up_after_a_kill_finishes_all_exports() {
     let work_dir = WorkDir::new().await;
     // Without setpriv on the PATH, nats-server survives the kill of sluice.
     let mut up = work_dir.up_with(|launch| launch.env("PATH", "/nonexistent")).await;

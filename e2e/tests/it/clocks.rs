@@ -84,7 +84,7 @@ async fn assert_told(metrics: &Rest, readyz: &Rest, seconds: i64) {
 }
 
 #[tokio::test]
-async fn exports_end_with_their_files_while_each_process_has_another_wrong_clock() {
+async fn slow_exports_end_with_their_files_while_each_process_has_another_wrong_clock() {
     let clocks = Clocks::new();
     let [gateway, notifier] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
     let settings = vec![

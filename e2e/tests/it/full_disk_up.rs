@@ -112,7 +112,7 @@ fn request(origin: &str, format: &str) -> ExportRequest {
 }
 
 #[tokio::test]
-async fn everything_continues_when_a_full_disk_has_space_again() {
+async fn slow_everything_continues_when_a_full_disk_has_space_again() {
     if !permits_mounts() {
         return;
     }

@@ -85,7 +85,7 @@ async fn nothing_is_left_in_a_folder_after_exporters_were_killed() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_in_a_bucket_after_exporters_were_killed() {
+async fn slow_nothing_is_left_in_a_bucket_after_exporters_were_killed() {
     let bucket = S3Server::start().await.bucket().await;
     let store: StoreConfig = bucket.config("");
     let plan = Plan { postgres: true, store: Some(store), ..Plan::default() };

@@ -10,6 +10,7 @@ mod exports;
 mod file_streams;
 mod full_disk;
 mod full_disk_up;
+mod full_log;
 mod heavy;
 mod injection;
 mod leftovers;

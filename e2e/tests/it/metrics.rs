@@ -237,7 +237,7 @@ async fn services_expose_every_metric_of_alerts_and_panels() {
                 assert!(page.value("process_resident_memory_bytes") > 1e6);
             }
             Service::Notifier => {
-                assert_eq!(page.value("sluice_exports_completed_total"), 1.0);
+                assert_eq!(page.value("sluice_exports_succeeded_total"), 1.0);
                 assert!(page.value(r#"sluice_notifier_metrics_polls_total{result="ok"}"#) > 0.0);
                 assert_eq!(page.value(r#"sluice_notifier_metrics_polls_total{result="failed"}"#), 0.0);
                 assert_eq!(page.value(r#"sluice_credit_events_total{kind="capture"}"#), 1.0);

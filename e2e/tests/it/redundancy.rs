@@ -19,7 +19,7 @@ async fn redundant_fleet() -> Fleet {
 }
 
 #[tokio::test]
-async fn any_gateway_delivers_the_file_of_any_exporter() {
+async fn slow_any_gateway_delivers_the_file_of_any_exporter() {
     let fleet = redundant_fleet().await;
     let mut clients = [fleet.client_at(&fleet.urls[0]).await, fleet.client_at(&fleet.urls[1]).await];
     let create =

@@ -72,7 +72,7 @@ async fn stream_flights(fleet: &Fleet, client: &mut Client) -> (Export, Vec<u8>)
 }
 
 #[tokio::test]
-async fn a_file_in_a_bucket_is_complete_and_its_objects_are_deleted_with_it() {
+async fn slow_a_file_in_a_bucket_is_complete_and_its_objects_are_deleted_with_it() {
     let fixture = Fixture::start().await;
     let (rest, mut client) = (fixture.fleet.rest(), fixture.fleet.client().await);
     let (done, whole) = stream_flights(&fixture.fleet, &mut client).await;

@@ -17,8 +17,8 @@ use crate::{StoreError, account, credit_policy::CreditPolicy, entry};
 /// The maximum number of entries in one INSERT. SQLite binds at most 32,766 values, and an entry has ten.
 const ENTRIES_PER_INSERT: usize = 1000;
 
-/// Reads the credits of an account that has all its daily grants and was used today. Returns None for other accounts;
-/// the caller then calls [`open_and_accrue`].
+/// Reads the credits of an account that has all its daily grants and was already used today. Returns None for any other
+/// account; the caller then calls [`open_and_accrue`].
 ///
 /// # Errors
 /// When the database fails.
@@ -100,8 +100,8 @@ pub async fn open_and_accrue(
 }
 
 /// Adds the missing daily grants of an account, and returns the added grants; none for an account that does not exist.
-/// Leaves `last_active_on` unchanged. Call it before any other increase of the balance. Under an accrual cap, the order
-/// matters: a higher balance would get smaller grants, and [`super::read`] adds the grants first.
+/// Leaves `last_active_on` unchanged. Call it before any other increase of the balance, because under an accrual cap a
+/// higher balance receives smaller grants. [`super::read`] assumes the same order.
 ///
 /// # Errors
 /// When the database fails.
@@ -172,7 +172,7 @@ pub async fn accrue_batch(
     limit: u64,
 ) -> Result<AccruedBatch, StoreError> {
     let today = policy.local_date(now);
-    // in the order of the index; an updated account leaves the range of the query
+    // in the order of the index; after the update, an account no longer matches the query
     let rows = account::Entity::find()
         .filter(account::Column::LastActiveOn.eq(last_active_on))
         .filter(account::Column::GrantedThrough.lt(today))

@@ -6,7 +6,8 @@ use sea_orm::{DbBackend, FromQueryResult, Statement, TransactionTrait, entity::p
 use super::with_new_version;
 use crate::{StoreError, account};
 
-/// Compares each account with the sums of its ledger entries. A hold is open until its capture or release.
+/// Compares each account with the sums of its ledger entries, and the open holds with the prices of unfinished exports.
+/// A hold is open until its capture or release.
 const COMPARE: &str = "
 WITH open_hold AS (
     SELECT h.tenant, h.user_id, CAST(SUM(-h.amount) AS BIGINT) AS held
@@ -72,7 +73,9 @@ pub async fn audit(db: &impl ConnectionTrait) -> Result<Vec<AccountDifference>, 
     Ok(AccountDifference::find_by_statement(compare).all(db).await?)
 }
 
-/// Corrects the accounts that differ from the ledger, and returns the differences.
+/// Sets the balance and the held credits of each differing account to the sums of the ledger, and returns the
+/// differences. Changes no ledger entry, so a difference between the open holds and the prices of unfinished exports
+/// remains.
 ///
 /// # Errors
 /// When the database fails, or a sum of the ledger is negative.

@@ -1,11 +1,12 @@
-//! The credit ledger. A change that costs or returns credits calls these functions within its own database transaction.
+//! The credit ledger. The functions that change credits run in the database transaction of the caller, so that credits
+//! change together with the export.
 //!
 //! The ledger is append-only. Every hold, capture, release and daily grant has a unique key, so a retry adds no second
 //! entry. The transaction that adds an entry also updates the balance of the account.
 //!
-//! Daily grants accrue lazily. An account stores the last local date whose grant it has, and each change of the account
-//! adds the missing grants first. So an unused account needs no writes. [`read`] computes the missing grants without a
-//! write.
+//! Daily grants accrue lazily. An account stores the last local date whose grant is in the balance, and each change of
+//! the account first adds the missing grants. So an unused account needs no writes. [`read`] computes the missing
+//! grants without a write.
 
 mod accrual;
 mod audit;
@@ -43,8 +44,8 @@ pub struct Balance {
     pub held: i64,
 }
 
-/// Reads the current credits of an account, including daily grants that have no entry yet. Zero for an account that
-/// does not exist.
+/// Reads the current credits of an account, including daily grants that have no entry yet. Returns zero for an account
+/// that does not exist.
 ///
 /// # Errors
 /// When the database fails.
@@ -117,7 +118,7 @@ impl NewEntry<'_> {
     }
 
     fn export_step(self, id: ExportId) -> entry::ActiveModel {
-        // an export has one hold, which has this number
+        // every export has exactly one hold, with this number
         const FIRST_HOLD: i32 = 0;
         entry::ActiveModel { export_id: Set(Some(id.0)), hold_attempt: Set(Some(FIRST_HOLD)), ..self.row() }
     }

@@ -1,9 +1,9 @@
 //! The outbox of credit notifications. Only changes by a hold, a daily grant or an operator need a notification,
 //! because the events of exports report captures and releases.
 //!
-//! Each such change increases the version of the account in its transaction. A notifier finds the accounts whose
-//! version exceeds the notified version, publishes an event and records the version. So no notification is lost between
-//! commit and publish.
+//! Each such change also increases the version of the account, in the same transaction. A notifier finds the accounts
+//! whose version exceeds the notified version, publishes an event, and then records the version. So a crash between
+//! commit and publication loses no notification.
 
 use protocol::{credits::EntryKind, id::Owner};
 use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait};
@@ -11,7 +11,7 @@ use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait}
 use super::kind;
 use crate::{StoreError, account, entry};
 
-/// An account whose owner has no notification of the newest change yet.
+/// An account whose owner has not been notified of the newest change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingNotification {
     /// The owner of the account.
@@ -49,7 +49,7 @@ pub async fn pending_notifications(
             .order_by_desc(entry::Column::Id)
             .one(db)
             .await?;
-        // an unknown kind becomes an adjustment, because the balance in the notification is correct
+        // an entry of an unknown kind is reported as an adjustment; the balance in the notification is correct
         let reason = newest.and_then(|entry| kind(&entry).ok()).map_or("adjustment", |kind| kind.as_str());
         found.push(PendingNotification { owner: Owner::new(row.tenant, row.user_id), version: row.version, reason });
     }

@@ -126,8 +126,8 @@ impl Advertiser {
         written
     }
 
-    /// Reports whether an attempt to advertise succeeded: in `/readyz`, in a metric and in a log line. `None` means
-    /// that the exporter stopped during the attempt; nothing is reported then.
+    /// Reports in `/readyz`, in a metric and in a log line whether an attempt to advertise succeeded. If `advertised`
+    /// is None, the exporter stopped during the attempt, and nothing is reported.
     fn report(&self, advertised: Option<Result<(), AdvertiseError>>, entries: &Entries) {
         let Some(advertised) = advertised else { return };
         let result = match (&advertised, entries.refused()) {

@@ -1,4 +1,4 @@
-//! Records whether gateways can offer the datasets of this exporter. `/readyz` reports the record.
+//! Records whether gateways can offer the datasets of this exporter. `/readyz` reports the result.
 
 use std::{
     fmt,
@@ -30,7 +30,7 @@ enum State {
 /// The reason why gateways do not offer all datasets of this exporter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdvertised {
-    /// The exporter has started, and has not advertised its datasets yet.
+    /// The exporter has started, but has not advertised its datasets yet.
     #[error("the datasets are not advertised yet")]
     Pending,
     /// The last heartbeat is older than its lifetime.
@@ -101,10 +101,10 @@ pub(super) enum AdvertiseError {
 pub(crate) enum Excess {
     /// The compressed entry exceeds the maximum size of a NATS message.
     Entry { size: usize, max: usize, columns: usize },
-    /// The description is too large: its size before compression exceeds the limit for one dataset.
+    /// The size of the description before compression exceeds the limit for one dataset.
     Description { size: usize, columns: usize },
-    /// The total size of this description and of all earlier ones, before compression, exceeds the limit for one
-    /// exporter.
+    /// The total size of this description and of all earlier descriptions, before compression, exceeds the limit for
+    /// one exporter.
     Catalog { size: usize },
     /// The exporter already offers the maximum number of datasets.
     Datasets,

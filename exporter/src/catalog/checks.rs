@@ -28,9 +28,9 @@ pub(super) fn check_tenant_columns<'a>(
     }
 }
 
-/// Returns a fault if a query of SQLite has two columns of one name, because only the first of them could be read, or if
-/// the catalog file declares no columns for the query. `found` are the columns of the query, as `query_columns` returns
-/// them; it is empty for a table.
+/// Returns a fault if a query of SQLite has two columns of one name, because only the first of them could be read, or
+/// if the catalog file declares no columns for the query. `found` are the columns of the query, as `query_columns`
+/// returns them. For a table, `found` is empty.
 pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String]) -> Result<(), Refusal> {
     for column in found {
         let Some((name, number)) = column.rsplit_once(':') else { continue };
@@ -51,7 +51,7 @@ pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String
     Ok(())
 }
 
-/// Returns a refusal if a column is declared with a type that may change values of its type in the source. `found` are
+/// Returns a refusal if the declared type of a column may change values of the column's type in the source. `found` are
 /// the columns of the source. Files in Parquet and Arrow IPC (`is_file`) keep their own types.
 pub(super) fn check_declared_types(spec: &DatasetSpec, found: &[Column], is_file: bool) -> Result<(), Refusal> {
     for declared in &spec.columns {

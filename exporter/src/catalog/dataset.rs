@@ -85,7 +85,7 @@ async fn sqlite(at: usize, spec: &DatasetSpec, rows: Source, file: Arc<SqliteFil
     let is_table = matches!(rows, Source::Table(_));
     check_query_columns(at, spec, &query_columns(&db, &rows).await.map_err(failed)?)?;
     let known = KnownColumns::new(&found, spec.columns.is_empty());
-    // the columns of a query are unknown to SQLite: their types must be declared
+    // SQLite does not report the types of a query's columns, so the catalog file must declare them
     let columns = if all_typed(spec) { spec.columns() } else { merged(spec, found).map_err(failed)? };
     // time zones are detected from values, and a query with parameters has no values before a request
     let columns = if spec.params.is_empty() { with_zones(&db, &rows, columns).await.map_err(failed)? } else { columns };
@@ -122,7 +122,7 @@ async fn postgres(
     match rows.split_doubt().await.map_err(failed)? {
         Some(doubt) if doubt.is_written => Err(Refusal::Fault(name.span().start, differing_rows(&doubt.reason))),
         Some(doubt) => {
-            // a choice of the planner is not a fault of the file, and each read checks the plan again
+            // the planner's choice of a plan is no fault of the catalog file, and each export checks its plan again
             let dataset = &rows.info().name;
             warn!(dataset.name = dataset, doubt.reason, "a dataset may not be split by its key; see its plan");
             Ok(rows.split_by(key))

@@ -1,5 +1,5 @@
-//! Writes the entries of datasets into the bucket of the catalog: new entries and changed entries. Also writes old
-//! entries again, before the bucket deletes them.
+//! Writes the entries of datasets into the bucket of the catalog. Writes new entries and changed entries, and repeats
+//! old entries before the bucket deletes them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,14 +21,15 @@ const CONCURRENCY: usize = 16;
 /// An unchanged entry is written again when it is older than the bucket's maximum age divided by this number.
 const RENEWALS: u32 = 3;
 
-/// The entries of one exporter: those of its current registry, and those that it has written to the bucket.
+/// The entries of one exporter. These are the entries of its current registry, and the entries that the exporter has
+/// written to the bucket.
 pub(super) struct Entries {
     instance: String,
     current: Vec<Current>,
     /// The errors of the datasets that are not advertised, for example because their description exceeds a limit.
     refused: Vec<AdvertiseError>,
-    /// The entries that the exporter has written to the bucket, by their keys. None if NATS has not confirmed the last
-    /// write of the entry.
+    /// The entries that the exporter has written to the bucket, by their keys. The value is None if NATS has not
+    /// confirmed the last write of the entry.
     written: HashMap<String, Option<Written>>,
     /// The time at which the bucket was created, in nanoseconds since 1970-01-01. A new value means that NATS has lost
     /// the bucket's data.
@@ -43,7 +44,7 @@ struct Current {
     entry: DatasetEntry,
 }
 
-/// The state of an entry whose write NATS has confirmed: the revision, and the time of the write.
+/// The state of an entry whose write NATS has confirmed. It has the revision and the time of the write.
 struct Written {
     revision: String,
     at: Instant,
@@ -97,7 +98,7 @@ impl Entries {
         for (_, key, entry) in &due {
             let written = self.written.entry(key.clone()).or_default();
             // if the write of a changed entry fails, the bucket may have the old or the new entry; a failed renewal
-            // changes nothing
+            // leaves the entry unchanged
             if written.as_ref().is_some_and(|written| written.revision != entry.revision) {
                 *written = None;
             }
@@ -134,7 +135,7 @@ impl Entries {
     }
 
     /// Deletes the entries of datasets that the current registry does not have. The next call repeats a failed
-    /// deletion; the bucket also deletes old entries itself.
+    /// deletion. The bucket also deletes old entries itself.
     pub(super) async fn delete_gone(&mut self, bucket: &kv::Store) {
         let current: HashSet<_> = self.current.iter().map(|one| &one.key).collect();
         let gone: Vec<String> = self.written.keys().filter(|key| !current.contains(key)).cloned().collect();

@@ -53,7 +53,7 @@ impl Estimates {
         }
     }
 
-    /// Waits until the running task ends, and keeps its estimates; never returns if no task is running. Returns whether
+    /// Waits until the running task ends, and keeps its estimates. Never returns if no task is running. Returns whether
     /// the task computed the first estimates of the current registry.
     pub(super) async fn finished(&mut self) -> bool {
         let Some(running) = &mut self.running else { return std::future::pending().await };

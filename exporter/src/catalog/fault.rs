@@ -47,12 +47,12 @@ impl fmt::Display for CatalogFaults {
 
 /// Why the exporter does not offer a dataset.
 pub(super) enum Refusal {
-    /// The catalog file has a fault: its byte position, and its text.
+    /// The catalog file has a fault. The fields are the byte position of the fault in the file, and its text.
     Fault(usize, String),
-    /// The source differs from its declaration: the byte position of the declaration in the catalog file, and the
-    /// difference.
+    /// The source differs from its declaration. The fields are the byte position of the declaration in the catalog
+    /// file, and the difference.
     Differs(usize, String),
-    /// The source can't be read at present: the reason.
+    /// The source can't be read at present. The field is the reason.
     Unavailable(String),
 }
 

@@ -23,9 +23,9 @@ use crate::{Registry, dataset::Dataset, template};
 /// The maximum number of sources to open at once, and of datasets to create at once.
 const CONCURRENCY: usize = 8;
 
-/// Loads a catalog file, and reads the schemas of its sources. Templates may also name datasets of `base`. If the
-/// declaration of a dataset differs from its source, the dataset is unavailable; [`Loaded::as_written`] then refuses
-/// the file.
+/// Loads a catalog file, and reads the schemas of its sources. The templates of the file may use the datasets of the
+/// file and those of `base`. If the declaration of a dataset differs from its source, `load` still succeeds, but the
+/// dataset is unavailable in the result. A caller that must refuse such a file calls [`Loaded::as_written`].
 ///
 /// # Errors
 /// Returns all faults of the file.
@@ -106,7 +106,7 @@ impl Loader<'_> {
         registry.replace_templates(loaded.templates.clone());
         let mut room = Room::new(self.context.max_entry_size);
         for dataset in &self.base.datasets {
-            // a dataset in Rust that does not fit is reported when the exporter advertises it
+            // the advertiser reports a dataset in Rust that does not fit
             let _ = room.take(&registry.describe(dataset.info()));
         }
         for dataset in std::mem::take(&mut loaded.datasets) {

@@ -3,8 +3,8 @@
 //! The exporter polls the file because file system notifications miss changes on mounts and behind symbolic links. If
 //! the file is invalid, the exporter keeps the last valid registry, and reports the fault in a log line and a metric.
 //!
-//! The exporter also loads an unchanged file again: at every fifth poll if a dataset is unavailable, and at the next poll
-//! if an export has found that a dataset's files have changed since the last load.
+//! The exporter also reloads an unchanged file. It does so at every fifth poll if a dataset is unavailable, and at the
+//! next poll if an export has found that a dataset's files have changed since the last load.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -62,14 +62,14 @@ impl Reloader {
             }
             // an invalid file is reported once, not at every poll
             self.fingerprint = current;
-            // a file that was refused after a change stays refused: a retry must be as strict as that load
+            // a file that was refused after a change stays refused, because a retry must be as strict as that load
             refused = !self.reload(changed, changed || refused).await;
         }
     }
 
-    /// Loads the catalog file, and returns whether the exporter accepted it. `changed` says whether the file has
-    /// changed since the last load. `strict` says what happens if a dataset differs from its source: the file is
-    /// refused if `strict` is true, and only the dataset becomes unavailable otherwise.
+    /// Loads the catalog file, and returns whether the exporter accepted it. `changed` is true if the file has changed
+    /// since the last load. If a dataset differs from its source, the file is refused if `strict` is true. If `strict`
+    /// is false, only the dataset becomes unavailable.
     pub(super) async fn reload(&mut self, changed: bool, strict: bool) -> bool {
         let loaded = load(&self.path, &self.context, &self.base).await;
         let loaded = match loaded.and_then(|loaded| if strict { loaded.as_written(&self.path) } else { Ok(loaded) }) {

@@ -1,4 +1,4 @@
-//! The limits of what one exporter advertises: the size of each entry, and the number and total size of all datasets.
+//! The limits of an exporter's advertisement: the size of each entry, and the number and total size of all datasets.
 
 use platform::catalog::{DatasetEntry, MAX_CATALOG_SIZE, MAX_DATASET_SIZE, MAX_DATASETS};
 use protocol::catalog::CatalogDataset;

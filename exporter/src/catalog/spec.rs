@@ -134,7 +134,7 @@ pub(crate) struct DatasetSpec {
     /// The description that users see.
     #[serde(default)]
     pub(crate) description: String,
-    /// The name of a source; without one, `files` are files of the exporter's machine.
+    /// The name of a source. Without a source, `files` are files on the exporter's machine.
     #[schemars(with = "Option<String>")]
     pub(crate) from: Option<Spanned<String>>,
     /// A table or view, written as `name` or `schema.name`. A dataset has one of `table`, `query` and `files`.
@@ -155,9 +155,9 @@ pub(crate) struct DatasetSpec {
     pub(crate) delimiter: Option<Spanned<String>>,
     /// The character at the start of comment lines before the header of a CSV file: `#`, or an empty text if the files
     /// have no comments. By default, the lines at the start of a file that begin with `#` are comments, but the last of
-    /// these lines may be the header. The exporter compares the number of its fields with the line below. If the
-    /// numbers are equal and no space follows the `#`, the line is the header. If the numbers are equal and above 1,
-    /// and a space follows the `#`, the exporter refuses the file until this key is set.
+    /// these lines may be the header. To decide, the exporter compares the number of fields in this line and in the
+    /// line below. If the numbers are equal and no space follows the `#`, the line is the header. If the numbers are
+    /// equal and above 1, and a space follows the `#`, the exporter refuses the file until this key is set.
     #[schemars(with = "Option<String>")]
     pub(crate) comment: Option<Spanned<String>>,
     /// The character around fields of CSV files: `"`, the default, or an empty text for files in which quotes are
@@ -240,7 +240,7 @@ pub(crate) struct ColumnSpec {
     pub(crate) nullable: Option<bool>,
     /// The scope that a caller needs to see the values.
     pub(crate) scope: Option<String>,
-    /// How the column appears to a caller without the scope; `hidden` by default.
+    /// How the column appears to a caller who lacks the column's `scope`; `hidden` by default.
     pub(crate) mask: Option<ColumnMask>,
 }
 
@@ -268,7 +268,7 @@ const MAX_ITEMS: usize = 1_000;
 /// The fault text for a table or query whose source is no database.
 pub(super) const NO_DATABASE: &str = "a table or query needs `from`, the name of a database";
 
-/// Where the rows of a dataset come from.
+/// The source of a dataset's rows.
 #[derive(Clone, Debug)]
 pub(crate) enum Rows {
     /// The rows of a table or query.
@@ -390,8 +390,8 @@ impl DatasetSpec {
         columns.collect()
     }
 
-    /// Returns the columns that the key `order` of the catalog file lists, each with its direction: ascending, unless
-    /// ` desc` follows the name. The result is empty without this key.
+    /// Returns the columns that the key `order` of the catalog file lists, each with its direction. The direction is
+    /// ascending, unless ` desc` follows the name. Without this key, the result is empty.
     pub(crate) fn order(&self) -> Vec<OrderBy> {
         let keys = self.order.iter().flat_map(|order| order.get_ref().names()).map(|key| match key.rsplit_once(' ') {
             Some((column, direction)) if direction.eq_ignore_ascii_case("desc") => {

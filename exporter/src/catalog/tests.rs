@@ -223,7 +223,7 @@ async fn each_fault_is_reported_with_its_line_and_its_correction() {
             5,
             "does not compare `email` with a claim",
         ),
-        // the order of rows must not reveal a column with a scope
+        // the order of rows must not reveal a column that requires a scope
         (
             "[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\norder = \"salary\"\n[[dataset.column]]\n\
              name = \"tenant\"\n[[dataset.column]]\nname = \"salary\"\nscope = \"hr\"\n",

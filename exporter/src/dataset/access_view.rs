@@ -38,7 +38,7 @@ pub enum AccessError {
     Policy(Vec<FieldError>),
 }
 
-/// A dataset as one caller may see it: with the row policy applied, columns hidden and values masked.
+/// A dataset as one caller may see it. The row policy is applied, columns are hidden, and values are masked.
 pub struct AccessView {
     inner: Arc<dyn Dataset>,
     info: DatasetInfo,
@@ -140,7 +140,7 @@ fn masked_column(column: &PolarsColumn, mask: ColumnMask) -> Result<PolarsColumn
     let name = column.name().clone();
     let texts = match (mask, column.dtype()) {
         (ColumnMask::Redacted | ColumnMask::LastFour, DataType::String) => column.str()?,
-        // a text mask does not suit a column of another type: show NULL, which reveals nothing
+        // a text mask does not suit a column of another type, so the column shows NULL, which reveals nothing
         _ => return Ok(PolarsColumn::full_null(name, column.len(), column.dtype())),
     };
     let masked = texts

@@ -59,8 +59,8 @@ pub enum DatasetError {
         /// The declared kind of the column, such as `a column of whole numbers`.
         expected: &'static str,
     },
-    /// The rows are not in the order of the values of this column: the column stores values in several spellings, and
-    /// the database sorts by the spellings.
+    /// The database did not return the rows in the order of this column's values. The column stores values in several
+    /// spellings, and the database sorts by the spellings.
     #[error(
         "column `{0}` has values in spellings that its database sorts in another order than their values: write them in one \
          spelling, or leave the column out of `order`"
@@ -76,10 +76,10 @@ pub enum DatasetError {
         /// The number of lists, maps and records around the deepest value that was found.
         depth: usize,
     },
-    /// The source sent malformed bytes, such as a damaged page of a Parquet file; the text names the damage.
+    /// The source sent malformed bytes, such as a damaged page of a Parquet file. The text names the damage.
     #[error("malformed data: {0}")]
     Garbled(&'static str),
-    /// A file uses a feature of its format that Sluice does not read; the text names the feature.
+    /// A file uses a feature of its format that Sluice does not support. The text names the feature.
     #[error("{0}")]
     Lacking(&'static str),
     /// An error in one column of a file.
@@ -90,7 +90,7 @@ pub enum DatasetError {
         /// The error, without the name of the column.
         source: Box<DatasetError>,
     },
-    /// A part of a file is larger than Sluice reads at once; the text names the part and the limit.
+    /// A part of a file exceeds a size limit of the exporter. The text names the part and the limit.
     #[error("{0}")]
     Limit(&'static str),
     /// A row of a CSV file has more or fewer fields than the header.
@@ -114,8 +114,8 @@ pub enum DatasetError {
          next load of the catalog; or declare the columns"
     )]
     BrokenGuess(String),
-    /// Sluice can't tell how to read a file. The text says what the catalog file must declare, or how to convert the
-    /// file.
+    /// The exporter can't determine how to interpret a file. The text says what the catalog file must declare, or how
+    /// to convert the file.
     #[error("{0}")]
     Undeclared(String),
     /// The exporter is still scanning the files to infer the types of their columns. The dataset is offered after the
@@ -125,7 +125,7 @@ pub enum DatasetError {
          to offer it at once"
     )]
     Scanning,
-    /// The error of a scan for which several callers may have waited.
+    /// The error of a scan. All callers that waited for the scan share this error.
     #[error(transparent)]
     Shared(Arc<DatasetError>),
     /// The source did not answer within the read timeout.
@@ -140,15 +140,17 @@ pub enum DatasetError {
     /// No file exists at this location.
     #[error("there is no file at {0}")]
     NoFile(String),
-    /// A file was modified in place while the exporter read the file: the rows may come from two versions.
+    /// A file was modified in place while the exporter read the file, so the rows may come from two versions of the
+    /// file.
     #[error("its file was written while it was read: files are replaced by renaming others over them")]
     Rewritten,
-    /// A column has another type in a file than in the first file of the dataset, or than when the catalog was loaded.
+    /// The type of a column in a file differs from its type in the first file of the dataset, or from its type when the
+    /// catalog was loaded.
     #[error(
         "column `{0}` is of another type than in the first file, or than when the catalog was loaded: write the column with one type in all files"
     )]
     Changed(String),
-    /// The column's type in the dataset can't hold a value of a file: it is too large or has too many digits.
+    /// A file has a value that is too large or has too many digits for the column's type in the dataset.
     #[error(
         "column `{0}`: a value is too large or has too many digits for the type that holds the values of the other files, or for \
          the type when the catalog was loaded: write the column with one type in all files"
@@ -301,7 +303,8 @@ impl DatasetError {
         }
     }
 
-    /// Whether the source is unavailable, or its disk or the exporter's is full: the same query succeeds after the outage.
+    /// Whether the error is an outage: the source is unavailable, or the disk of the source or of the exporter is full.
+    /// The same query can succeed after the outage.
     #[must_use]
     pub(crate) fn is_outage(&self) -> bool {
         match self {
@@ -309,7 +312,7 @@ impl DatasetError {
                 source.is_outage()
             }
             Self::Shared(error) => error.is_outage(),
-            // a query that writes fails by the code of a standby, and is no outage of its source
+            // a query that writes fails with the same code as a query on a standby, but is no outage of its source
             Self::Db(e) => entity::is_outage(e) && sql::is_transient(e),
             Self::Objects(e) => matches!(e, object_store::Error::Generic { .. }),
             Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),

@@ -30,7 +30,7 @@ impl LimitedSender {
         Self { sender, left: limit }
     }
 
-    /// Whether no further frame can be sent: the limit of the query is reached, or the receiver is dropped.
+    /// Whether no further frame can be sent, because the limit of the query is reached or the receiver is dropped.
     pub(super) fn is_closed(&self) -> bool {
         self.left == Some(0) || self.sender.is_closed()
     }
@@ -41,7 +41,7 @@ impl LimitedSender {
     }
 
     /// Sends the rows of a frame up to the limit of the query, and blocks while the channel is full. Returns false if
-    /// no further frame is needed: the limit is reached, or the receiver is dropped.
+    /// no further frame is needed, because the limit is reached or the receiver is dropped.
     pub(super) fn send(&mut self, frame: DataFrame) -> bool {
         let frame = match &mut self.left {
             None => frame,
@@ -55,8 +55,8 @@ impl LimitedSender {
     }
 }
 
-/// Returns the stream of the frames that `task` sends. If the task fails, the last item of the stream is an error, so
-/// that a source that stopped early never looks complete.
+/// Returns the stream of the frames that `task` sends. If the task fails, the last item of the stream is an error. So
+/// the stream of a source that stopped early never looks complete.
 pub(super) fn frames(receiver: mpsc::Receiver<DataFrame>, task: JoinHandle<Result<(), DatasetError>>) -> Frames {
     let state = Some((receiver, AbortOnDropHandle::new(task)));
     stream::unfold(state, |state| async move {

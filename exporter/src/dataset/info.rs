@@ -15,7 +15,7 @@ pub(crate) const TENANT_COLUMNS: [&str; 2] = ["tenant", "tenant_id"];
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Snapshot {
-    /// All rows come from one snapshot: an export sees no write that happens after its start.
+    /// All rows come from one snapshot, so an export sees no write that happens after its start.
     #[default]
     Export,
     /// The parts of the source are read at different times. A row that a concurrent write moves from one part to

@@ -2,8 +2,8 @@
 //!
 //! A [`Dataset`] describes itself ([`DatasetInfo`]) and opens a query as a stream of polars frames. Each dataset
 //! applies the filter of the query and selects the columns itself. Datasets of files do so with polars expressions. SQL
-//! datasets send a `SELECT` statement, in which values are bound parameters or escaped literals: no text of a request
-//! is ever run as SQL. For SQLite, this statement only narrows the rows, and the exporter tests each row.
+//! datasets send a `SELECT` statement, in which values are bound parameters or escaped literals, so that no text of a
+//! request is ever run as SQL. For SQLite, this statement only narrows the rows, and the exporter tests each row.
 
 mod access_view;
 mod apply_query;
@@ -42,8 +42,8 @@ pub use self::{
 };
 pub(crate) use self::{info::TENANT_COLUMNS, postgres::Key};
 
-/// A stream of data frames: the rows in the order of the dataset, the columns in the order of the query. The reader of
-/// the source prepares a bounded number of frames ahead, and stops when the stream is dropped.
+/// A stream of data frames. The rows are in the order of the dataset, and the columns in the order of the query. The
+/// reader of the source prepares a bounded number of frames ahead, and stops when the stream is dropped.
 pub type Frames = BoxStream<'static, Result<DataFrame, DatasetError>>;
 
 /// A query for rows of a dataset. The code that creates a query must check it against the columns and parameters of the
@@ -97,7 +97,7 @@ impl RowCount {
 pub struct OpenedQuery {
     /// The rows of the query, as a stream of frames.
     pub frames: Frames,
-    /// The time of the snapshot by the clock of the source: the rows include every write that was committed before that
+    /// The time of the snapshot by the clock of the source. The rows include every write that was committed before that
     /// time. None if the source does not report the time; the exporter then uses the time at which it opened the query.
     pub snapshot_at: Option<DateTime<Utc>>,
 }
@@ -108,7 +108,7 @@ impl From<Frames> for OpenedQuery {
     }
 }
 
-/// A dataset that users may export: it describes itself, opens queries and counts rows.
+/// A dataset that users may export. It describes itself, opens queries and counts rows.
 #[async_trait]
 pub trait Dataset: Send + Sync {
     /// Returns the description of the dataset.

@@ -1,6 +1,6 @@
 //! Converts numbers, and texts of numbers, to the types of columns. The numbers come from text files and from SQLite,
-//! which may store a number in another type than that of its column. A conversion keeps the exact value, or returns
-//! None if the target type can't hold it.
+//! where the type of a stored number may differ from the type of its column. A conversion keeps the exact value, or
+//! returns None if the target type can't hold the value.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use protocol::decimal::{self, plain};
 
 use crate::value::text;
 
-/// Returns the shortest text that reads back as the same double. SQLite's own text has 15 digits and may read back as
-/// another double.
+/// Returns the shortest text that parses to the same double. The text that SQLite itself writes has 15 digits and may
+/// parse to another double.
 pub(in crate::dataset) fn shortest(real: f64) -> String {
     let mut out = Vec::with_capacity(24);
     text::float(&mut out, real);
@@ -42,14 +42,14 @@ pub(in crate::dataset) fn double(number: i64) -> Option<f64> {
     (real as i128 == i128::from(number)).then_some(real)
 }
 
-/// Parses the text of a whole number; None for any other text, and for leading zeros or a plus sign, which the number
-/// would lose.
+/// Parses the text of a whole number. Returns None for any other text, and for leading zeros or a plus sign, which an
+/// export would not write.
 pub(in crate::dataset) fn parse_int(text: &str) -> Option<i64> {
     let number: i64 = text.parse().ok()?;
     (itoa::Buffer::new().format(number) == text).then_some(number)
 }
 
-/// Parses the text of a double; None for any other text, and for a number with more digits than a double keeps.
+/// Parses the text of a double. Returns None for any other text, and for a number with more digits than a double keeps.
 pub(in crate::dataset) fn parse_float(text: &str) -> Option<f64> {
     let real: f64 = text.parse().ok()?;
     if real.is_finite() {

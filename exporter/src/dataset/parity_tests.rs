@@ -1,4 +1,4 @@
-//! All sources return the same rows for random filters.
+//! Tests that all sources return the same rows for random filters.
 
 use std::{fmt::Write as _, path::Path, sync::Arc};
 
@@ -310,7 +310,7 @@ async fn files_and_sqlite_agree_on_random_filters() {
 }
 
 #[tokio::test]
-async fn files_and_postgres_agree_on_random_filters() {
+async fn slow_files_and_postgres_agree_on_random_filters() {
     let (rows, dir) = (samples(true), tempfile::tempdir().unwrap());
     let postgres = testkit::db::Postgres::start().await;
     let database = postgres.database().await;

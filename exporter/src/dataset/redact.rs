@@ -54,8 +54,8 @@ const ENCODINGS: [(&str, &str); 5] = [
     ("", "an encoding of the file is not supported for the type of its column: write it with another one"),
 ];
 
-/// Returns the cause that Sluice reports for the text of a polars error about a file; None if the text has no known
-/// beginning.
+/// Returns the cause that Sluice reports for the text of a polars error about a file. Returns None if the text begins
+/// with none of the texts in [`CAUSES`].
 fn cause(text: &str) -> Option<&'static str> {
     match CAUSES.iter().find(|(begin, _)| text.starts_with(begin))? {
         (_, "") => ENCODINGS.iter().find(|(name, _)| text.contains(name)).map(|(_, cause)| *cause),
@@ -84,7 +84,7 @@ pub(crate) fn polars(error: &PolarsError) -> String {
     kind.to_owned()
 }
 
-/// Whether the text that [`polars`] returns for an error says why a file can't be read.
+/// Whether the text that [`polars`] returns for an error states why a file can't be read.
 pub(crate) fn names_cause(error: &PolarsError) -> bool {
     match error {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => names_cause(error),
@@ -94,8 +94,8 @@ pub(crate) fn names_cause(error: &PolarsError) -> bool {
     }
 }
 
-/// Returns a text that says whether a task panicked or was aborted. The text leaves out the message of a panic, which
-/// may hold a value of a row.
+/// Returns a text that states whether a task panicked or was aborted. The text omits the message of a panic, which may
+/// hold a value of a row.
 pub(crate) fn task_failure(error: &JoinError) -> &'static str {
     if error.is_panic() { "a task panicked" } else { "a task was aborted" }
 }

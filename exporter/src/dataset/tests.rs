@@ -1,4 +1,4 @@
-//! SQLite, PostgreSQL and Parquet return the same rows for the same queries.
+//! Tests that SQLite, PostgreSQL and Parquet return the same rows for the same queries.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
-//! The property that every source must have: a filter compares the values that files show.
+//! Tests a property of every source: a filter compares the values that files show.
 //!
-//! For each value that an export shows, the tests query the source with filters that name this value. The same filters
-//! are applied by polars to the shown values of the whole export. Both must select the same rows.
+//! For each value that an export shows, the tests query the source with filters that name this value. polars applies
+//! the same filters to the shown values of the whole export. Both results must have the same rows.
 
 use std::{collections::BTreeMap, sync::Arc};
 

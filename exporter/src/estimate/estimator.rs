@@ -117,7 +117,7 @@ mod tests {
         dataset::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Query},
     };
 
-    /// A dataset that returns no row in time, and knows about how many rows it has.
+    /// A dataset that returns no row in time, but has an estimate of its number of rows.
     struct SlowDataset(DatasetInfo);
 
     #[async_trait]

@@ -78,9 +78,9 @@ impl Throughput {
     /// Returns the expected duration of an export of `rows` rows, in seconds; None without a comparable export.
     ///
     /// An earlier export is comparable if its row count is similar ([`COMPARABLE`]) and its [`Run::is_selective`] has
-    /// the same value. The result is the median duration of one row in these exports, times `rows`. An upper bound is
-    /// the fastest earlier export of at least `rows` rows without filter and parameters: the result never exceeds its
-    /// duration.
+    /// the same value. The result is the median duration of one row in the comparable exports, times `rows`. The result
+    /// never exceeds the duration of the fastest earlier export that had at least `rows` rows, and neither a filter nor
+    /// parameters.
     pub(super) fn seconds(&self, rows: u64, is_selective: bool) -> Option<f64> {
         let rows = (rows as f64).max(1.0);
         let is_comparable = |run: &&Run| {

@@ -110,8 +110,8 @@ impl Sample {
 }
 
 impl EncodedSample {
-    /// Estimates the size of a file with this number of rows, in bytes, from the mean size of the sample's rows. Returns
-    /// None if the sample has no rows, unless the file will certainly have none either.
+    /// Estimates the size of a file with this number of rows, in bytes, from the mean size of the sample's rows. If the
+    /// sample has no rows, returns the size of an empty file if `count` is exactly 0, and None otherwise.
     pub(super) fn bytes_of(&self, count: RowCount) -> Option<u64> {
         if self.rows == 0 {
             return (count == RowCount::exact(0)).then_some(self.bytes);

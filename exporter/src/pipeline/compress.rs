@@ -1,8 +1,8 @@
 //! The compression stage, between the encoders and the segments.
 //!
-//! The stage splits the bytes into blocks of a fixed size, and compresses the blocks on several threads: as zstd
-//! frames, or as the independent blocks of one gzip member. The compressed file depends neither on how the rows are
-//! split into data frames nor on the number of threads, so a repeated attempt writes the same bytes.
+//! The stage splits the bytes into blocks of a fixed size, and compresses the blocks on several threads. The blocks
+//! become zstd frames, or the independent blocks of one gzip member. The compressed file depends neither on how the
+//! rows are split into data frames nor on the number of threads, so a repeated attempt writes the same bytes.
 //!
 //! Segments consist of whole blocks, so each segment can be decompressed without the segments before it.
 

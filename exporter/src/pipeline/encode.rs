@@ -37,8 +37,8 @@ const CHUNK_CAPACITY: usize = (CHUNK_SIZE + CHUNK_SIZE / 8) as usize;
 /// The maximum number of rows that are encoded at once while the mean size of a row is unknown. For a writer, this
 /// maximum always applies. The number is small, so that clients receive the first bytes early.
 const FIRST_ROWS: u64 = 1024;
-/// The maximum size of the text values in one chunk, in bytes; a single row may exceed it. The limit keeps a chunk
-/// small when large rows follow many small rows.
+/// The maximum size of the text values in one chunk, in bytes. A single row may exceed this size. The limit keeps a
+/// chunk small when large rows follow many small rows.
 const MAX_TEXT_SIZE: usize = 2 << 20;
 /// The maximum number of rows of a chunk.
 const MAX_ROWS: u64 = 1 << 16;

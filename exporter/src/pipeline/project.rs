@@ -75,14 +75,15 @@ async fn sorted(mut frames: Rows, layout: &Arc<Layout>, max_memory: u64) -> Resu
     Ok(stream::iter(frame.map(Ok)).boxed())
 }
 
-/// Returns the memory that is needed to sort a data frame, in bytes. The memory holds the frame and a sorted copy; both
-/// share long text values.
+/// Returns the memory that is needed to sort a data frame, in bytes: the size of the frame and of a sorted copy. The
+/// copy does not repeat long texts, because it refers to the texts of the frame.
 fn sort_memory(frame: &DataFrame) -> u64 {
     let (rows, width) = (frame.height() as u64, frame.width() as u64);
     frame.estimated_size() as u64 + rows * width * VALUE_SIZE
 }
 
-/// The size of one value in the sorted copy of a data frame, in bytes: a number, or a reference to a text.
+/// The size of one value in the sorted copy of a data frame, in bytes. The sorted copy stores a number itself, and
+/// stores a text as a reference.
 const VALUE_SIZE: u64 = 16;
 
 fn too_large(max_memory: u64) -> FormatError {

@@ -1,4 +1,5 @@
-//! Tests that a file depends only on its rows, not on the frames or the number of threads, and that every limit holds.
+//! Tests that a file depends only on its rows, not on the frames or the number of threads, and that every limit is
+//! enforced.
 
 use std::{
     io::Read,

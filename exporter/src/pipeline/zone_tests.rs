@@ -1,4 +1,5 @@
-//! Tests that every format writes moments without a time zone as they are, and moments with a time zone as instants.
+//! Tests that every format writes timestamps without a time zone unchanged, and timestamps with a time zone as
+//! instants.
 
 use std::io::Cursor;
 
@@ -16,7 +17,8 @@ const GAP: i64 = 1_774_751_400_500_000;
 /// 1850-01-01T00:00:00, for which a workbook has no number, in microseconds.
 const EARLY: i64 = -3_786_825_600_000_000;
 
-/// Returns a table of two columns with the same numbers: moments with a time zone, and moments without one.
+/// Returns a table of two columns with the same numbers. One column has timestamps with a time zone, and the other
+/// column has timestamps without a time zone.
 fn frame() -> DataFrame {
     frame_of(&[GAP, EARLY])
 }
@@ -90,7 +92,7 @@ async fn parquet_marks_moments_as_adjusted_to_utc_or_not() {
     }
 }
 
-/// Returns an XML file of a workbook with these moments; an empty text if there is no such file.
+/// Returns an XML file of a workbook with these timestamps; an empty text if there is no such file.
 async fn workbook_xml(moments: &[i64], file: &str) -> String {
     let run = run_format(&Xlsx, vec![frame_of(moments)], layout(in_berlin(Style::spreadsheet())), limits(1)).await;
     let files = entries(run.unwrap().bytes());

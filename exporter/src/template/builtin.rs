@@ -10,8 +10,8 @@ use crate::{
     layout::{Layout, LayoutColumn, Style, TemplateVersion, Timestamps},
 };
 
-/// The template `default`: the requested columns, or all columns, with their names as titles. The file states the
-/// request and completion times outside the table.
+/// The template `default`. The file has the requested columns, or all columns, with their names as titles. The file
+/// states the request and completion times outside the table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Enveloped;
 
@@ -27,9 +27,9 @@ impl Template for Enveloped {
     }
 }
 
-/// The template `plain`: the same columns as `default`, as a file that most CSV loaders read without options. The file
-/// contains only the table, and its titles are quoted, so that no loader takes the header for a comment. The metadata
-/// document states the request and completion times of the export.
+/// The template `plain`. The file has the same columns as with `default`, and most CSV loaders read it without options.
+/// The file contains only the table, and its titles are quoted, so that no loader mistakes the header for a comment.
+/// The metadata document states the request and completion times of the export.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 
@@ -51,9 +51,9 @@ impl Template for Plain {
     }
 }
 
-/// The template `spreadsheet`: the requested columns, or all columns, with their labels as titles, in the profile
-/// `spreadsheet`. Two rows above the header state the request and completion times; a workbook has a separate sheet for
-/// them.
+/// The template `spreadsheet`. The file has the requested columns, or all columns, with their labels as titles, in the
+/// profile `spreadsheet`. Two rows above the header state the request and completion times. A workbook states these
+/// times in a separate sheet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spreadsheet;
 

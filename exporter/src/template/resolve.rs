@@ -170,7 +170,7 @@ pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]
     if faults.0.is_empty() { Ok(Resolved { style, timestamps, file_name, columns, sort }) } else { Err(faults.0) }
 }
 
-/// Returns the style of the files: the defaults of the template's profile, changed by the options in `[template.text]`.
+/// Returns the style of the files. The options in `[template.text]` override the defaults of the template's profile.
 fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Style {
     let text = &spec.text;
     let mut style = Style { time_zone, ..Style::of(spec.profile) };
@@ -262,7 +262,7 @@ fn resolved_column(
         local: source.local,
         columns: vec![source.name.clone()],
     });
-    // a constant needs an input column, which has the number of rows
+    // polars takes the number of rows from an input column, so a constant needs one
     let first = || dataset.iter().take(1).map(|c| c.name.clone()).collect();
     let inputs = if columns.is_empty() { first() } else { columns.clone() };
     Some(ResolvedColumn {

@@ -76,7 +76,7 @@ fn columns_and_sort_keys_that_read_hidden_columns_are_left_out() {
     assert_eq!(offered(&dataset), [all[0].clone(), all[2].clone()]);
     let layout = template.layout(&dataset, &[]).unwrap();
     assert_eq!(titles(&layout), ["Order", "paid"]);
-    // the sort key `total` reads a hidden column, the key `day` does not
+    // the sort key `total` reads a hidden column, but the key `day` does not
     assert_eq!(layout.inputs(), ["id", "paid", "day"]);
     assert_eq!(template.layout(&dataset, &["total".into()]), Err(TemplateError::NoColumn("total".into())));
 

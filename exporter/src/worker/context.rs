@@ -22,7 +22,7 @@ pub(crate) struct WorkerContext {
     pub(crate) hand_over: CancellationToken,
     /// The tracker of the running jobs. A stopping process waits until the tracker is empty.
     pub(crate) jobs: TaskTracker,
-    /// Whether this process is the child of another exporter, and runs only one export, which is set apart.
+    /// Whether this process is the child of another exporter, and runs only one export.
     pub(crate) is_own_process: bool,
     /// Whether an operator drains the exporter.
     pub(crate) drain: Drain,

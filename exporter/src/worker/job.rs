@@ -23,7 +23,8 @@ use crate::error::{JobError, Verdict};
 
 /// The pauses before NATS redelivers a job after a failure. They grow with each delivery, from about 0.5 s to 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
-/// The pause that a job of a busy export waits beyond the duration of the other exporter's lease.
+/// The additional pause before NATS redelivers the job of a busy export, after the lease of the other exporter has
+/// expired.
 const LEASE_SLACK: Duration = Duration::from_millis(250);
 
 /// Handles one delivery of a job. Acknowledges the delivery, positively or negatively, unless a child process has done
@@ -70,16 +71,16 @@ fn span(job: &Envelope<Job>) -> Span {
     span
 }
 
-/// Runs an attempt at the job's export in this process, after taking the lease. An export that is set apart runs in a
-/// child process instead. Returns the acknowledgement for the job; None if the child has acknowledged the job, or if
-/// another attempt needs the job.
+/// Runs an attempt at the job's export in this process, after taking the lease. If the export must run in a process of
+/// its own, a child process runs the attempt instead. Returns the acknowledgement for the job; None if the child has
+/// acknowledged the job, or if another attempt needs the job.
 async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> Option<AckKind> {
     if context.is_own_process {
         return process_here(context, message, job).await;
     }
     let (id, now) = (job.body.export_id, context.clock.now());
     if context.cancellations.is_registered(id) {
-        // an attempt of this process still runs: it keeps the export through an outage of the database
+        // an attempt in this process is still running, and keeps the export through an outage of the database
         return Some(AckKind::Nak(Some(context.config.ack_wait())));
     }
     match transition::claim_shared(&context.db, id, claimant(context, job), now).await {
@@ -136,8 +137,9 @@ async fn process_claim(
     }
 }
 
-/// Returns the acknowledgement for a job whose lease this process could not take. It is positive if the export has
-/// ended, or if a newer job exists. Otherwise it is negative, with a pause before NATS redelivers the job.
+/// Returns the acknowledgement for a job whose lease this process could not take. The acknowledgement is positive if
+/// the export has ended, or if a newer job exists. Otherwise the acknowledgement is negative, with a pause before NATS
+/// redelivers the job.
 fn without_lease(message: &Message, claim: Result<transition::Claim, StoreError>) -> AckKind {
     match claim {
         Ok(transition::Claim::Ended | transition::Claim::Superseded) => AckKind::Ack,
@@ -205,8 +207,8 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
     }
 }
 
-/// Acknowledges the job of an attempt whose outcome NATS has stored. After a later attempt has begun, this attempt may
-/// hold an old delivery of the message with which the later attempt began. An acknowledgement would delete that message.
+/// Acknowledges the job of an attempt whose outcome NATS has stored, unless a later attempt has begun. The later
+/// attempt may have begun with a redelivery of the same message, and an acknowledgement would delete this message.
 async fn ack_unless_replaced(attempt: &Attempt<'_>) -> Option<AckKind> {
     let row = attempt.read_row().await?;
     (row.attempt.unsigned_abs() == attempt.number || attempt.is_over(&row)).then_some(AckKind::Ack)

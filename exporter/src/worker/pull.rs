@@ -68,7 +68,7 @@ impl Puller {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         while let Some(Some(slot)) = stop.run_until_cancelled(self.slot()).await {
             let began = Instant::now();
-            // if a job arrives during the stop, NATS redelivers it to another exporter after the ack wait
+            // NATS redelivers a job that arrives during the stop to another exporter after the ack wait
             let Some(pulled) = stop.run_until_cancelled(self.pull()).await else { break };
             match pulled {
                 Ok(None) => backoff.reset(),
@@ -90,8 +90,8 @@ impl Puller {
         Ok(())
     }
 
-    /// Waits for the end of a drain, if the exporter is draining, and then for a free slot. None if the slots are
-    /// closed, which never happens.
+    /// Waits for the end of a drain if the exporter is draining, and then for a free slot. Returns None if the slots
+    /// are closed, which never happens.
     async fn slot(&self) -> Option<Slot> {
         self.context.drain.is_off().await;
         self.slots.acquire(self.lane).await
@@ -140,7 +140,7 @@ fn consumer_config(config: &ExporterConfig, lane: Lane) -> pull::Config {
         filter_subject: subject::jobs_filter(&config.pool, lane),
         ack_policy: AckPolicy::Explicit,
         ack_wait: config.ack_wait(),
-        // the database counts attempts: NATS also redelivers a job after a hand-over or a wait for a lease
+        // the database counts attempts, because NATS redelivers a job also after a hand-over or a wait for a lease
         max_deliver: -1,
         max_ack_pending: -1,
         ..pull::Config::default()

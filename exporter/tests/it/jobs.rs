@@ -442,7 +442,7 @@ async fn a_row_policy_applies_to_every_export_and_needs_its_claim() {
 }
 
 #[tokio::test]
-async fn exports_of_one_table_run_at_once_with_few_shared_connections() {
+async fn slow_exports_of_one_table_run_at_once_with_few_shared_connections() {
     let harness = Harness::new().await;
     // more rows than fit into the channels between the source and the encoders
     let insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000) \

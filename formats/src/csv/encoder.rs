@@ -54,7 +54,7 @@ impl CsvEncoder {
         Self { format, header, bom: style.bom, timestamps, dialect, line_end, styles, local, is_plain }
     }
 
-    /// Appends a row above the header: a key, its value, and empty fields for the other columns.
+    /// Appends a row above the header. The row has a key, its value, and empty fields for the other columns.
     fn key_row(&self, out: &mut Vec<u8>, key: &str, value: &str) {
         let delimiter = self.dialect.delimiter;
         self.dialect.text(out, key.as_bytes());

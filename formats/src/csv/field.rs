@@ -1,4 +1,5 @@
-//! Writes single fields: quoted where the syntax requires it, and safe for spreadsheets where the style requires it.
+//! Writes single fields. A field is quoted where the syntax requires quotes, and safe for spreadsheets where the style
+//! requires this.
 
 use crate::{layout::Quoting, number::SPREADSHEET_DIGITS};
 
@@ -11,8 +12,8 @@ pub(super) struct Dialect {
     pub(super) null: Vec<u8>,
 }
 
-/// Appends a text value in the default style of the `machine` profile: in quotes only if [`needs_quotes`] requires
-/// them.
+/// Appends a text value in the default style of the `machine` profile. The value has quotes only if [`needs_quotes`]
+/// requires them.
 #[inline]
 pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8], delimiter: u8) {
     if needs_quotes(bytes, delimiter) { quoted(out, bytes) } else { out.extend_from_slice(bytes) }
@@ -73,7 +74,7 @@ impl Dialect {
     }
 }
 
-/// Whether a value consists of digits that a spreadsheet would change: a spreadsheet rounds long numbers and drops
+/// Whether a value consists of digits that a spreadsheet would change. A spreadsheet rounds long numbers and drops
 /// leading zeros.
 fn drops_digits(bytes: &[u8]) -> bool {
     let long = bytes.len() > SPREADSHEET_DIGITS || (bytes.len() > 1 && bytes[0] == b'0');
@@ -84,7 +85,7 @@ fn begins_like_a_formula(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'))
 }
 
-/// Whether a field needs quotes. These fields need them:
+/// Whether a field needs quotes. Quotes are necessary for:
 /// - an empty field, because an empty field without quotes is NULL;
 /// - a field with a special byte ([`has_special`]);
 /// - a field that begins or ends with white space, which many readers remove from fields without quotes;
@@ -103,13 +104,13 @@ fn needs_quotes(bytes: &[u8], delimiter: u8) -> bool {
 /// that are not UTF-8.
 #[cold]
 fn has_space_at_an_edge(bytes: &[u8]) -> bool {
-    // never happens: all fields, also those with titles or the literals of a date pattern, are UTF-8
+    // never happens, because all fields, titles and literals of date patterns are UTF-8
     let Ok(text) = str::from_utf8(bytes) else { return true };
     text.starts_with(|c: char| c.is_whitespace() || c == '\u{feff}') || text.ends_with(char::is_whitespace)
 }
 
 /// Whether a field contains a delimiter, a quote, a line end or `#`. Some readers start a comment at a `#`, even in the
-/// middle of a field. The function tests sixteen bytes at a time, without a branch for each byte.
+/// middle of a field. The function tests sixteen bytes at once, without a branch for each byte.
 #[inline]
 fn has_special(bytes: &[u8], delimiter: u8) -> bool {
     let special = |byte: u8| byte == delimiter || byte == b'"' || byte == b'\n' || byte == b'\r' || byte == b'#';

@@ -2,11 +2,11 @@
 //!
 //! A file of the `machine` profile follows RFC 4180, in UTF-8 without a byte order mark, with these details:
 //! - The delimiter is `,` in CSV and TAB in TSV. Lines end with LF.
-//! - NULL is an empty field, and the empty string is `""`. In a table of one column NULL is `""` too, because readers
+//! - NULL is an empty field, and the empty string is `""`. In a table of one column, NULL is `""` too, because readers
 //!   would skip an empty line and lose the row.
 //! - A field or title with a `#` is quoted, because some readers would start a comment at the `#`.
 //! - A field or title that begins or ends with white space is quoted, because some readers would remove the white
-//!   space. `\.` and `\N` are quoted too, because some readers take them for the end of the input or for NULL.
+//!   space. `\.` and `\N` are quoted too, because some readers interpret them as the end of the input or as NULL.
 //! - Timestamps with a time zone are written in UTC, and timestamps without a time zone have no offset, as in ISO 8601.
 //!   Numbers are never rounded.
 //! - Comment lines state the times of the export and its row count, as in the W3C's CSV on the Web: `#

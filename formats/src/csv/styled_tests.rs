@@ -128,7 +128,7 @@ fn styled_values_with_white_space_at_an_edge_are_quoted() {
     let mut layout = layout(&columns, style, Timestamps::Sidecar);
     layout.columns[0].style.words = Some((" yes".into(), "no".into()));
     assert_eq!(text_of(&Csv, &layout, &frame), "flag;text\r\n\" yes\";\"\\N\"\r\nno;\"x \"\r\n");
-    // the text for NULL is never quoted, and a value with the same text is
+    // the text for NULL is never quoted, but a value with the same text is
     let nulls = df!("flag" => [Some(true), None], "text" => [Some("\\N"), None]).unwrap();
     layout.style.null = "\\N".into();
     assert_eq!(text_of(&Csv, &layout, &nulls), "flag;text\r\n\" yes\";\"\\N\"\r\n\\N;\\N\r\n");

@@ -58,7 +58,7 @@ pub enum FileNameError {
 impl Default for FileName {
     fn default() -> Self {
         let dash = || Part::Literal("-".into());
-        // two exports of one second differ in their identifiers
+        // two exports within one second differ in their identifiers
         let parts = vec![Part::Dataset, dash(), Part::RequestedAt(None), dash(), Part::Id];
         Self { parts, time_zone: None }
     }
@@ -111,7 +111,7 @@ impl FileName {
         Ok(Self { parts, time_zone })
     }
 
-    /// Returns the name of one file: fills the placeholders, and appends a dot and `extension`.
+    /// Returns the name of one file. Fills the placeholders, and appends a dot and `extension`.
     #[must_use]
     pub fn render(
         &self,

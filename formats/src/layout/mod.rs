@@ -1,4 +1,5 @@
-//! The layout of a file: its columns, their order and styles, and where the file states the times of its export.
+//! The layout of a file, which decides its columns, their order and styles, and where the file states the times of its
+//! export.
 //!
 //! A template creates a [`Layout`], and a format writes the file in this layout.
 
@@ -25,12 +26,12 @@ pub use self::{pattern::utc_offset, projection::SortKey};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Timestamps {
-    /// Outside the table: in comment lines of CSV and TSV, or on a separate sheet of a workbook. Other formats have no
-    /// such place, so only the metadata document states the times.
+    /// Outside the table, either in comment lines of CSV and TSV, or on a separate sheet of a workbook. Other formats
+    /// have no such place, so only the metadata document states the times.
     #[default]
     Envelope,
     /// In two key-value rows above the header of a text file, or on a separate sheet of a workbook. The exporter spools
-    /// all rows first, because it knows the completion time only after the last row.
+    /// all rows first, because the completion time is known only after the last row.
     Rows,
     /// In two additional columns, which have the same two times in each row. The exporter spools all rows first, as for
     /// `Rows`.
@@ -69,11 +70,11 @@ pub struct TemplateVersion {
 pub struct Layout {
     /// The columns of the file, in their order.
     pub columns: Vec<LayoutColumn>,
-    /// Where the file states the times at which its export was requested and completed.
+    /// The place where the file states the times at which its export was requested and completed.
     pub timestamps: Timestamps,
     /// The options that apply to the whole file, such as the profile, the delimiter and the time zone.
     pub style: Style,
-    /// How the columns of the file are calculated from the columns of the dataset, and how the rows are sorted.
+    /// The calculation of the file's columns from the columns of the dataset, and the order of the rows.
     pub projection: Projection,
     /// The template that created this layout.
     pub template: TemplateVersion,
@@ -82,8 +83,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Creates the layout of the template `default`: these columns with their values unchanged, in the `machine`
-    /// profile.
+    /// Creates the layout of the template `default`. The file has these columns with their values unchanged, in the
+    /// `machine` profile.
     #[must_use]
     pub fn plain(columns: Vec<LayoutColumn>) -> Self {
         let inputs = columns.iter().map(|column| column.source.name.clone()).collect();

@@ -36,8 +36,8 @@ enum Part {
     Second,
     /// `S` to `SSSSSSSSS`: the fraction of a second, with this number of digits.
     Fraction(u8),
-    /// The shortest exact fraction of a second: nothing, or `.` and 3, 6 or 9 digits. Only built-in patterns have this
-    /// part.
+    /// The shortest exact fraction of a second, which is either nothing, or `.` and 3, 6 or 9 digits. Only built-in
+    /// patterns have this part.
     ShortestFraction,
     /// `XXX`: the offset from UTC, as `Z` or `+01:00`.
     Offset,
@@ -174,7 +174,7 @@ impl Pattern {
         self.parts.iter().any(of_time) || self.has_offset()
     }
 
-    /// Whether the pattern has the offset from UTC. Only with the offset does the text of a timestamp identify one
+    /// Whether the pattern has the offset from UTC. Without the offset, the text of a timestamp does not identify one
     /// instant.
     #[must_use]
     pub fn has_offset(&self) -> bool {
@@ -213,7 +213,7 @@ impl Pattern {
             .collect()
     }
 
-    /// Appends a timestamp. `seconds` count from 1970-01-01 in UTC, and `nanos` are the nanoseconds of the second.
+    /// Appends a timestamp. `seconds` count from 1970-01-01 in UTC, and `nanos` are the nanoseconds within the second.
     pub fn write(&self, out: &mut Vec<u8>, seconds: i64, nanos: i64) {
         let offset = self.time_zone.map_or(0, |zone| utc_offset(zone, seconds));
         let local = seconds.saturating_add(offset);
@@ -250,8 +250,8 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Returns the offset of a time zone from UTC, in seconds, positive to the east. `seconds` is the time, counted from
-/// 1970-01-01. The offset is 0 outside the years that chrono supports.
+/// Returns the offset of a time zone from UTC, in seconds east of UTC. `seconds` is the time, counted from 1970-01-01.
+/// The offset is 0 outside the years that chrono supports.
 pub fn utc_offset(zone: Tz, seconds: i64) -> i64 {
     DateTime::from_timestamp(seconds, 0)
         .map_or(0, |at| i64::from(zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()))

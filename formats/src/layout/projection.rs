@@ -1,4 +1,4 @@
-//! The projection of a dataset to the columns of a file: calculates the columns, and sorts the rows.
+//! The projection of a dataset to the columns of a file, which calculates the columns and sorts the rows.
 
 use polars::prelude::{DataFrame, Expr, IntoLazy, PolarsResult, SortMultipleOptions, col};
 
@@ -56,7 +56,7 @@ impl Projection {
     /// Calculates the columns of the file from a data frame of the dataset, and appends one column for each sort key.
     ///
     /// # Errors
-    /// When an expression fails: a number overflows, or a column no longer exists.
+    /// When an expression fails, for example because a number overflows or a column no longer exists.
     pub fn apply(&self, frame: DataFrame) -> PolarsResult<DataFrame> {
         if self.is_identity() {
             return Ok(frame);

@@ -1,4 +1,4 @@
-//! The style of text formats: two profiles with default options, which a template may change.
+//! The style of text formats. There are two profiles with default options, which a template may change.
 
 use chrono_tz::Tz;
 use schemars::JsonSchema;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// For programs: a program reads back every value exactly.
+    /// For programs. A program can parse every value back exactly.
     #[default]
     Machine,
-    /// For Excel and LibreOffice: values are written so that a spreadsheet evaluates no text as a formula and drops no
+    /// For Excel and LibreOffice. Values are written so that a spreadsheet evaluates no text as a formula and drops no
     /// digit.
     Spreadsheet,
 }
@@ -51,7 +51,7 @@ impl LineEnd {
     }
 }
 
-/// The options of a whole file: how text formats write fields, lines and values.
+/// The options of a whole file, which decide how text formats write fields, lines and values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Style {
     /// The profile whose defaults apply to all options that the template does not set.

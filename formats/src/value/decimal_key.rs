@@ -3,10 +3,10 @@
 
 use polars::prelude::{Column, DataType, Expr, Field, IntoColumn, IntoSeries, PolarsResult, StringChunkedBuilder};
 
-/// A key contains the number of digits before the decimal's point, zero-padded to this width.
+/// The width, in digits, to which a key pads the number of digits before the decimal point.
 const LENGTH_DIGITS: usize = 10;
-/// The largest number of digits before a decimal's point that a key can state. A key states this number for longer
-/// decimals too.
+/// The largest number of digits before the decimal point that a key can state. For longer decimals, a key states this
+/// number too.
 const MAX_LENGTH: u64 = 9_999_999_999;
 
 /// Returns an expression whose values sort like the decimals of a column. A text column becomes a column of sort keys.
@@ -27,7 +27,7 @@ fn keys(column: Column) -> PolarsResult<Column> {
     Ok(keys.finish().into_series().into_column())
 }
 
-/// Converts a decimal to a text key. The keys, compared by their bytes, sort like the decimals in PostgreSQL:
+/// Converts a decimal to a text key. Compared by their bytes, the keys sort like the decimals in PostgreSQL:
 /// `-Infinity`, negative numbers, zero, positive numbers, `Infinity`, `NaN`.
 fn key(text: &str) -> String {
     match text {
@@ -39,13 +39,13 @@ fn key(text: &str) -> String {
     let digits = text.trim_start_matches('-');
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
-    // numbers of one length sort by their digits
+    // numbers with the same number of digits before the point sort by their digits
     let length = whole.len() as u64;
     if whole.is_empty() && fraction.is_empty() {
         "2".into()
     } else if text.starts_with('-') {
-        // -20 comes before -10, so each digit is inverted; -1.5 comes before -1, so `~`, greater than all digits, ends
-        // the key
+        // -20 comes before -10, so each digit is inverted; -1.5 comes before -1, so the key ends with `~`, which is
+        // greater than all digits
         let inverted =
             |part: &str| part.bytes().map(|byte| char::from(b'9' - (byte - b'0').min(9))).collect::<String>();
         let length = MAX_LENGTH - length.min(MAX_LENGTH);

@@ -1,7 +1,7 @@
 //! Compares and writes 32-bit floats by their shortest decimal text.
 //!
 //! The 32-bit float 0.1 is 0.100000001490116…, but every file shows `0.1`. So a filter compares the shortest decimal
-//! text that reads back as the same float. All sources use this module, because databases and libraries print the last
+//! text that parses to the same float. All sources use this module, because databases and libraries print the last
 //! digit of a 32-bit float differently.
 
 use polars::prelude::{
@@ -9,7 +9,7 @@ use polars::prelude::{
     PolarsResult,
 };
 
-/// Converts a 32-bit float to the double with the same shortest decimal text: 0.1 stays 0.1.
+/// Converts a 32-bit float to the double with the same shortest decimal text, so that 0.1 stays 0.1.
 pub fn shortest(real: f32) -> f64 {
     zmij::Buffer::new().format(real).parse().unwrap_or_else(|_| f64::from(real))
 }
@@ -46,7 +46,8 @@ pub fn doubles(column: Expr) -> Expr {
     column.map(read, |_, field| Ok(Field::new(field.name().clone(), DataType::Float64)))
 }
 
-/// Where the number of a filter lies among the 32-bit floats: it equals one of them, or lies between two.
+/// The position of a filter's number among the 32-bit floats. The number equals one of the floats, or lies between two
+/// of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NearestFloat {
     /// The greatest 32-bit float whose shortest decimal text is at most the filter's number.
@@ -56,7 +57,7 @@ pub struct NearestFloat {
 }
 
 impl NearestFloat {
-    /// Finds the real for a number, which may be NaN or infinite.
+    /// Finds the position of a filter's number, which may be NaN or infinite.
     pub fn of(number: f64) -> Self {
         // the cast gives the nearest float, which may lie above the number
         let mut floor = number as f32;

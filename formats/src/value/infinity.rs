@@ -1,8 +1,8 @@
 //! PostgreSQL values that polars can't represent: `infinity`, `-infinity` and `24:00:00`.
 //!
-//! In a data frame, a reserved number stands for each of these values. Text formats and workbooks write the text that
-//! PostgreSQL prints; Parquet files contain the number. DuckDB reserves the same numbers for infinite dates and
-//! timestamps.
+//! In a data frame, a reserved number stands for each of these values. Text formats and workbooks contain the text that
+//! PostgreSQL prints. Parquet files contain the reserved number. DuckDB reserves the same numbers for infinite dates
+//! and timestamps.
 
 use polars::prelude::TimeUnit;
 

@@ -1,4 +1,4 @@
-//! Converts values to text, and represents values that polars lacks, for sources and formats.
+//! Converts values to text, and represents values that polars does not support, for sources and formats.
 
 pub mod decimal_key;
 pub mod float32;

@@ -14,7 +14,7 @@ pub fn int(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Appends the shortest decimal text that reads back as the same float. Floats that are not finite are `NaN`, `INF` and
+/// Appends the shortest decimal text that parses to the same float. Floats that are not finite are `NaN`, `INF` and
 /// `-INF`, as in XML Schema.
 #[inline]
 pub fn float(out: &mut Vec<u8>, value: impl Float) {
@@ -193,7 +193,7 @@ fn clock(out: &mut Vec<u8>, seconds: i64, nanos: i64) {
     shortest_fraction(out, nanos);
 }
 
-/// Appends the fraction of a second as `.` and 3, 6 or 9 digits; appends nothing when the fraction is zero.
+/// Appends the fraction of a second as `.` and 3, 6 or 9 digits. Appends nothing when the fraction is zero.
 #[inline]
 pub fn shortest_fraction(out: &mut Vec<u8>, nanos: i64) {
     if nanos == 0 {
@@ -213,8 +213,8 @@ pub fn shortest_fraction(out: &mut Vec<u8>, nanos: i64) {
     );
 }
 
-/// Appends the first `digits` digits, at most nine, of a fraction of a second given in nanoseconds. Further digits are
-/// truncated.
+/// Appends the first `digits` digits of a fraction of a second, which is given in nanoseconds. `digits` is at most
+/// nine. Further digits are truncated.
 pub fn fraction(out: &mut Vec<u8>, nanos: i64, digits: usize) {
     let at = out.len();
     out.resize(at + 9, b'0');

@@ -19,15 +19,16 @@ use crate::{
 
 /// The maximum length of the text in a cell, for error texts. XLSX counts UTF-16 code units.
 const MAX_CELL_LENGTH: &str = "32767 characters";
-/// The estimated size of a workbook, in bytes, above which its ZIP file uses 64-bit sizes (ZIP64). Some readers do not
-/// support ZIP64, so smaller workbooks do without.
+/// The estimated size of a workbook, in bytes, above which its ZIP file uses 64-bit sizes (ZIP64). Smaller workbooks do
+/// not use ZIP64, because some readers do not support it.
 const ZIP64_SIZE: u64 = 3 << 30;
 
 /// The key of a row on the sheet `Export`. The row names the columns of numbers, dates or times that are written as
 /// text.
 const TEXT_COLUMNS: &str = "text_columns";
 
-/// A workbook. It spools its rows until it is saved, because even the last row may decide that a column has text cells.
+/// A workbook. Its rows are spooled until the workbook is saved, because even the last row may decide that a column has
+/// text cells.
 pub(crate) struct Book {
     rows: FrameSpool,
     sheets: Sheets,
@@ -162,7 +163,7 @@ impl Sheets {
     fn pack(mut self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
         if matches!(self.timestamps, Timestamps::Envelope | Timestamps::Rows) {
             let rows = tail.rows.to_string();
-            // a part of an archive ends before the export is complete
+            // a part of an archive ends before the export is complete, so the completion time in `head` has priority
             let completed_at = self.head.completed_at.unwrap_or(tail.completed_at);
             let (requested, completed) = (self.head.requested_at.to_string(), completed_at.to_string());
             let sheet = self.book.add_worksheet().set_name("Export").map_err(failed)?;
@@ -210,9 +211,9 @@ fn write_head(sheet: &mut Worksheet, name: &str, titles: &[String], columns: &[C
 }
 
 /// Converts a panic about a full disk to an error, and resumes any other panic. The workbook library panics when it
-/// can't write its temporary file; the panic message contains the kind of the I/O error.
+/// can't write its temporary file. The panic message contains the kind of the I/O error.
 fn catch_full_disk_panic<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
-    // the caller drops the book after an error, so nothing uses a half-changed state
+    // the caller drops the book after an error, so no code uses a half-changed state
     catch_panic(|text| full_disk(text).is_some(), work).unwrap_or_else(|panic| match full_disk(message(&*panic)) {
         Some(kind) => Err(FormatError::Spool(kind.into())),
         None => resume_unwind(panic),

@@ -23,24 +23,25 @@ const SECONDS_PER_DAY: i64 = 86_400;
 /// The estimated size on disk of a cell without its text, in bytes.
 const CELL_BYTES: u64 = 32;
 
-/// The value of one column in one row: its text, and its number if a workbook has one.
+/// The value of one column in one row, as its text and, if possible, as its number in a workbook.
 struct Value<'a> {
     /// The standard text of the value.
     text: Cow<'a, str>,
-    /// The number by which a workbook represents the value exactly (timestamps to the millisecond); None if there is no
-    /// such number.
+    /// The number with which a workbook represents the value exactly, except that timestamps are truncated to
+    /// milliseconds. None if there is no such number.
     number: Option<f64>,
 }
 
-/// Writes a cell without a value at the beginning of a row, in the format of text, because the workbook library leaves out
-/// a cell that has neither a value nor a format. Returns the estimated size of the cell on disk, in bytes.
+/// Writes a cell without a value at the beginning of a row. The cell has the format of text, because the workbook
+/// library omits a cell that has neither a value nor a format. Returns the estimated size of the cell on disk, in
+/// bytes.
 pub(super) fn write_empty(sheet: &mut Worksheet, row: u32) -> Result<u64, XlsxError> {
     sheet.write_blank(row, 0, &Format::new().set_num_format("@"))?;
     Ok(CELL_BYTES)
 }
 
-/// How a workbook writes the values of one column: the type, the cell format, the words for true and false, and the
-/// time zone of timestamps.
+/// The form in which a workbook writes the values of one column: the type, the cell format, the words for true and
+/// false, and the time zone of timestamps.
 pub(super) struct Column {
     kind: ColumnType,
     format: Format,
@@ -93,8 +94,8 @@ impl Column {
             && self.value(cells, row, scratch).is_some_and(|value| value.number.is_none())
     }
 
-    /// Writes the value in `row` into the cell whose row and column are `at`. If `is_text` is true, a number, date or
-    /// time is written as text. Returns the estimated size of the cell on disk, in bytes.
+    /// Writes the value in `row` into the cell at the row and column `at`. If `is_text` is true, a number, date or time
+    /// is written as text. Returns the estimated size of the cell on disk, in bytes.
     pub(super) fn write(
         &self,
         sheet: &mut Worksheet,

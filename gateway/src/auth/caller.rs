@@ -15,15 +15,15 @@ pub(crate) struct Caller {
     pub(crate) owner: Owner,
     /// The entries of the token's `scope` claim.
     pub(crate) scopes: Vec<String>,
-    /// All claims of the token; `tenant` and `sub` are always present. Row policies, the filters that a dataset applies
-    /// to every export, use these claims.
+    /// All claims of the token, always with `tenant` and `sub`. The row policy of a dataset, a filter that applies to
+    /// every export, may use these claims.
     pub(crate) claims: Map<String, Value>,
     /// The expiry time of the token, its `exp` claim.
     pub(crate) expires_at: DateTime<Utc>,
 }
 
 impl Caller {
-    /// Whether the token's scope allows exports of this dataset: the scope contains `export:*` or `export:<dataset>`.
+    /// Whether the token's scope contains `export:*` or `export:<dataset>`, and so allows exports of this dataset.
     #[must_use]
     pub(crate) fn may_export(&self, dataset: &str) -> bool {
         self.scopes.iter().any(|scope| scope.strip_prefix("export:").is_some_and(|name| name == "*" || name == dataset))
@@ -51,8 +51,8 @@ pub(crate) enum AuthError {
     Claims,
     #[error("A claim of the token has the character U+0000.")]
     Nul,
-    /// The gateway cannot read the issuer's keys, or the NATS key-value bucket that stores tickets for WebSocket
-    /// handshakes. The caller did nothing wrong.
+    /// The gateway cannot read the issuer's keys or the NATS bucket of tickets. The caller's token or ticket may be
+    /// valid.
     #[error("Tokens and tickets cannot be verified at the moment. Retry shortly.")]
     Unavailable,
     #[error("The ticket is unknown, used or expired; a ticket works once, for 30 seconds.")]

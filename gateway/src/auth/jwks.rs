@@ -29,8 +29,8 @@ pub(super) struct Jwks {
     url: String,
     http: reqwest::Client,
     cache: RwLock<CachedKeys>,
-    /// Locked during a fetch, so that only one fetch runs at a time. Meanwhile, a token with a cached key is verified
-    /// with that key; other tokens wait for the fetch.
+    /// Locked during a fetch, so that only one fetch runs at a time. During the fetch, a token with a cached key is
+    /// verified with that key, and other tokens wait.
     fetching: Mutex<()>,
 }
 
@@ -67,7 +67,8 @@ impl Jwks {
         let cached = self.cached();
         let found = cached.find_key(kid);
         let age = cached.age();
-        // a token with an invented key id must not cause a fetch each time, and must not delay tokens with known keys
+        // fetch if no cached key matches or the cached keys are old, but not shortly after the last fetch, so that
+        // tokens with invented key ids cannot cause a fetch each
         if age < MIN_FETCH_INTERVAL || (found.is_some() && age < MAX_AGE) {
             return found.ok_or(if cached.keys.is_some() { AuthError::Signature } else { AuthError::Unavailable });
         }
@@ -122,7 +123,8 @@ impl Jwks {
 enum FetchError {
     #[error(transparent)]
     Http(#[from] reqwest::Error),
-    /// The issuer answered with a status that delivers no keys, such as a redirect to another origin.
+    /// The status is neither a success nor an error, such as the status of a redirect to another origin, which the
+    /// client does not follow.
     #[error("the issuer answered {0}: jwks_url must be the address of the key set itself")]
     Status(reqwest::StatusCode),
     #[error("the key set has more than {MAX_BYTES} bytes")]

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, header};
 
-/// Whether the gateway accepts the request of a web page with this header `Origin`. True if the header is missing,
-/// names the gateway's own origin, or is one of `allowed`.
+/// Whether the `Origin` header permits the request. True if the header is missing, names the gateway's own origin, or
+/// is one of `allowed`.
 #[must_use]
 pub(crate) fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
@@ -18,8 +18,9 @@ pub(crate) fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     own || allowed.iter().any(|a| a.eq_ignore_ascii_case(origin))
 }
 
-/// Whether the request's `Host` is a loopback address. The check stops DNS rebinding: an attacker lets the host name of
-/// a foreign web page resolve to this machine. The browser sends this host name as `Host`, so the check returns false.
+/// Whether the request's `Host` header names a loopback address. In a DNS rebinding attack, the host name of a foreign
+/// web page resolves to this machine. The browser then sends this foreign name as `Host`, and the function returns
+/// false.
 #[must_use]
 pub(crate) fn is_loopback_request(headers: &HeaderMap) -> bool {
     headers.get(header::HOST).and_then(|h| h.to_str().ok()).is_some_and(is_loopback_address)

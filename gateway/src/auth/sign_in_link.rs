@@ -1,9 +1,9 @@
 //! One-time sign-in links, for an installation on a machine with several users. Each user of the machine can connect to
-//! the loopback address, but only the user who runs `sluice up` sees the link that it prints.
+//! the loopback address, but only the user who runs `sluice up` sees the printed link.
 //!
-//! A link contains a code, which this installation signs with its secret. The page exchanges the code for a browser key,
-//! once, and sends the key with each sign-in. Codes and keys end with the process of the gateway: another program that
-//! later listens on the same port can use none of them.
+//! A link contains a code that is signed with the secret of this installation. The web page exchanges the code once for
+//! a browser key, and sends the key with each sign-in. A gateway refuses codes and keys from before its start. So a
+//! program that later listens on the same port cannot use the codes and keys that browsers send to it.
 
 use std::{
     collections::HashMap,
@@ -26,12 +26,12 @@ const ID_BYTES: usize = 16;
 /// The size of the truncated signature, in bytes (RFC 2104, section 5: at least half of the hash).
 const SIGNATURE_BYTES: usize = 16;
 
-/// What a signed text permits.
+/// The purpose of a signed text. A text that is signed for one purpose is not valid for the other.
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
-    /// To obtain one browser key.
+    /// The code of a link. A browser with the code may obtain one browser key.
     Link,
-    /// To sign in as one of the local users.
+    /// A browser key. A browser with the key may sign in as any of the local users.
     Browser,
 }
 
@@ -61,7 +61,7 @@ pub fn create_code(config: &LocalIdentityConfig, now: DateTime<Utc>) -> Result<S
 pub(crate) struct SignInLinks {
     key: hmac::Key,
     clock: SharedClock,
-    /// Earlier codes and keys are refused.
+    /// The start time of the gateway. The gateway refuses codes and keys that were created before this time.
     started_at: DateTime<Utc>,
     /// The ids of used codes, with the creation time of each code.
     used: Arc<Mutex<HashMap<Uuid, DateTime<Utc>>>>,
@@ -70,7 +70,7 @@ pub(crate) struct SignInLinks {
 impl SignInLinks {
     #[must_use]
     pub(crate) fn new(config: &LocalIdentityConfig, clock: SharedClock) -> Self {
-        // an id contains the time in milliseconds
+        // ids contain the time in whole milliseconds, so the start time must not have a fraction
         let started_at = truncate(clock.now());
         Self { key: key(config), clock, started_at, used: Arc::default() }
     }
@@ -88,13 +88,14 @@ impl SignInLinks {
         used.insert(id, created_at).is_none().then(|| sign(&self.key, Purpose::Browser, now))
     }
 
-    /// Whether this gateway has issued the browser key.
+    /// Whether the browser key has a valid signature and was created after the start of this gateway.
     #[must_use]
     pub(crate) fn is_browser_key(&self, key: &str) -> bool {
         self.verify(Purpose::Browser, key).is_some()
     }
 
-    /// Returns the id and the creation time of a text with a valid signature.
+    /// Checks that a text is signed for this purpose and was created after the start of this gateway. Returns the id
+    /// and the creation time of the text, or None if a check fails.
     fn verify(&self, purpose: Purpose, text: &str) -> Option<(Uuid, DateTime<Utc>)> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (id, signature) = bytes.split_at_checked(ID_BYTES)?;
@@ -112,7 +113,7 @@ fn key(config: &LocalIdentityConfig) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, config.secret.expose().as_bytes())
 }
 
-/// Signs a new id, which contains the time.
+/// Creates a signed text in Base64: a new id, which contains the time, and the truncated signature of the id.
 fn sign(key: &hmac::Key, purpose: Purpose, now: DateTime<Utc>) -> String {
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
     let id = Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos())).into_bytes();

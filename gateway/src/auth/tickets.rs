@@ -1,8 +1,8 @@
 //! Single-use tickets, with which browsers authenticate WebSocket handshakes (protocol.md, `POST /v1/tickets`). A
 //! browser cannot send an `Authorization` header with a handshake.
 //!
-//! Tickets are stored in a key-value bucket of NATS, which contains only the hash of each ticket. So a person who can
-//! read the bucket cannot use the tickets.
+//! A key-value bucket of NATS stores the hash of each ticket, but not the ticket itself. So a person who can read the
+//! bucket cannot use the tickets.
 
 use async_nats::{
     HeaderMap,
@@ -26,7 +26,8 @@ use tracing::error;
 use super::caller::{AuthError, Caller};
 use crate::error::Refusal;
 
-/// The header of a marker in a key-value bucket (NATS ADR-8).
+/// The header of a delete or purge marker, the message with which NATS records that an entry of a key-value bucket was
+/// deleted (NATS ADR-8).
 const KV_OPERATION: &str = "KV-Operation";
 /// How long a client may use a ticket after its creation.
 const LIFETIME: TimeDelta = TimeDelta::seconds(30);
@@ -87,8 +88,7 @@ impl Tickets {
     pub(crate) async fn redeem(&self, ticket: &str) -> Result<Caller, AuthError> {
         let key = bucket_key(ticket);
         let subject = format!("{}{key}", self.bucket.prefix);
-        // `Store::entry` asks any replica of the bucket, and a replica that was paused does not have the newest tickets.
-        // This request asks the leader.
+        // `Store::entry` may ask a replica that was paused and lacks the newest tickets; this request asks the leader
         let stored = match self.bucket.stream.get_last_raw_message_by_subject(&subject).await {
             Ok(stored) if is_deleted(&stored.headers) => return Err(AuthError::Ticket),
             Ok(stored) => stored,
@@ -98,7 +98,7 @@ impl Tickets {
                 return Err(AuthError::Unavailable);
             }
         };
-        // the expected revision makes one of two concurrent redemptions fail
+        // of two concurrent redemptions, only the first deletes the expected revision; the other one fails
         let deleted = self.bucket.delete_expect_revision(&key, Some(stored.sequence)).await;
         deleted.map_err(|e| match e.kind() {
             DeleteErrorKind::WrongLastRevision => AuthError::Ticket,
@@ -116,7 +116,7 @@ impl Tickets {
     }
 }
 
-/// Whether a message of the bucket is the marker of a deleted entry.
+/// Whether the newest message of an entry is a delete or purge marker, so that the entry has no value.
 fn is_deleted(headers: &HeaderMap) -> bool {
     headers.get(KV_OPERATION).is_some()
 }

@@ -105,7 +105,8 @@ impl Verifier {
     pub(crate) async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
         let inner = &*self.inner;
         let header = decode_header(token).map_err(|_| AuthError::Signature)?;
-        // RFC 7515, section 4.1.11: a recipient refuses extensions that it does not know, and this one knows none
+        // RFC 7515, section 4.1.11: a recipient must refuse a token with a critical extension that the recipient does
+        // not support; the gateway supports no extension
         if header.crit.is_some() {
             return Err(AuthError::Signature);
         }
@@ -177,7 +178,8 @@ impl Inner {
     }
 }
 
-/// Whether a text or the name of a member in a claim has the character U+0000, which PostgreSQL refuses.
+/// Whether a claim contains the character U+0000, in a text or in the name of a member. PostgreSQL cannot store this
+/// character.
 fn has_nul(claim: &Value) -> bool {
     match claim {
         Value::String(text) => text.contains('\0'),

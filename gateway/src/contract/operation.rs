@@ -49,7 +49,8 @@ impl<'a> Operation<'a> {
         self.query(name, schema)
     }
 
-    /// Declares that the request requires a JSON body with the schema of the Rust type `T`, such as this example.
+    /// Declares that the request requires a JSON body with the schema of the Rust type `T`. The document shows
+    /// `example` as an example of the body.
     pub(crate) fn body<T: JsonSchema>(mut self, example: &Value) -> Self {
         let schema = self.schemas.reference::<T>();
         let content = json!({"application/json": {"schema": schema, "example": example}});

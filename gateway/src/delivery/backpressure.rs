@@ -6,12 +6,12 @@ use tokio::sync::mpsc::{self, error::SendError};
 
 use super::Reader;
 
-/// If a client takes no bytes for this time, its reader closes the connection over which it reads the file, and drops
-/// the buffered bytes.
+/// If a client takes no bytes for this time, the reader drops its buffered bytes and closes its connection to the
+/// notifier or the file store.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
 
-/// Waits until the queue to the client has room for the next bytes of a file. A reader of a client that has stopped
-/// reading holds neither bytes nor a connection to a notifier or the file store.
+/// Waits until the queue to the client has room for the next bytes of a file. After [`RELEASE_AFTER`] without room, the
+/// reader drops its buffered bytes and closes its connection to the notifier or the file store.
 ///
 /// # Errors
 /// When the receiver of the queue was dropped.

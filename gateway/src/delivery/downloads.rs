@@ -13,7 +13,7 @@ use crate::error::{Outcome, Refusal};
 /// The value of `Retry-After` in the refusal of a download, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
-/// The downloads over HTTP that this gateway has begun and not ended. Clones share the state.
+/// Counts the HTTP downloads in progress on this gateway. Clones share the counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Downloads {
     open: Arc<Mutex<Open>>,
@@ -27,7 +27,7 @@ struct Open {
     by_user: HashMap<Owner, usize>,
 }
 
-/// A download in progress; dropping the guard permits another one.
+/// A download in progress. The download counts against both limits until this guard is dropped.
 #[derive(Debug)]
 pub(crate) struct DownloadGuard {
     downloads: Downloads,
@@ -43,8 +43,8 @@ impl Downloads {
     /// Counts a download of this user until the guard is dropped.
     ///
     /// # Errors
-    /// `rate-limited` when the user has too many downloads in progress, `unavailable` when the gateway has. Both have
-    /// the header `Retry-After`.
+    /// `rate-limited` when the user has reached the limit for one user, `unavailable` when the gateway has reached its
+    /// own limit. Both refusals have the header `Retry-After`.
     pub(crate) fn begin(&self, owner: &Owner) -> Outcome<DownloadGuard> {
         let mut open = self.lock();
         if open.by_user.get(owner).is_some_and(|downloads| *downloads >= self.max_per_user) {
@@ -63,7 +63,8 @@ impl Downloads {
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
-        // a panic between two changes of the counters is impossible
+        // no code can panic between two changes of the counters, so the counters are valid even after a panic of a lock
+        // holder
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! File delivery: reads the bytes of a file in order, segment by segment. For each segment the notifier issues a grant,
+//! File delivery reads the bytes of a file in order, segment by segment. For each segment the notifier issues a grant,
 //! a short-lived URL from which the gateway reads the segment's bytes. WebSocket file streams and HTTP downloads use
 //! the same reader.
 
@@ -16,14 +16,13 @@ pub(crate) use reader::{ReadStatus, Reader, ReaderRequest};
 pub(crate) use source::Source;
 use tracing::{Span, field::Empty, info_span};
 
-/// The maximum number of bytes that one read of a file returns. The read buffers of a delivery have this size. It is small,
-/// because a client that reads slowly makes its delivery hold full buffers, and many such clients may read at the same
+/// The maximum number of bytes that one read of a file returns, and the size of the read buffers of a delivery. The
+/// size is small, because the delivery to a slow client holds full buffers, and many slow clients may read at the same
 /// time.
 pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Creates the tracing span of one file delivery. The span ends when the delivery's [`Reader`] is dropped. `over` is
-/// the transport, `socket` or `http`. The single pieces that a delivery sends have no spans of their own, because they
-/// are too frequent.
+/// the transport, `socket` or `http`. Single reads have no spans, because they are too frequent.
 #[must_use]
 pub(crate) fn span(over: &'static str, export: ExportId, offset: u64) -> Span {
     info_span!(

@@ -1,7 +1,7 @@
 //! Reads a file from any offset, also while the export still runs.
 //!
-//! A file is stored in segments. The notifier issues a grant for each segment, a short-lived URL from which the reader
-//! fetches the bytes. The reader fetches bytes only on demand and buffers at most [`CHUNK_BYTES`](super::CHUNK_BYTES).
+//! A file is stored in segments. For each segment, the notifier issues a grant, a short-lived URL. The reader fetches
+//! the bytes from this URL only on demand, and buffers at most [`CHUNK_BYTES`](super::CHUNK_BYTES).
 //!
 //! A grant may expire, a notifier may crash, and the file store may fail. In each case the reader requests new grants
 //! and continues at the next unread byte. The caller of the reader notices only a delay, unless the failure lasts
@@ -45,13 +45,13 @@ pub(crate) enum ReadStatus {
     /// The file is complete, and the reader has read all its bytes. The seal contains the size, the rows and the digest
     /// of the file.
     Sealed(Seal),
-    /// No further byte can be read, because of this problem.
+    /// The reader cannot read further bytes, because of this problem.
     Ended(Box<Problem>),
 }
 
-/// A grant, and the time until which the reader uses it. The lifetime counts from the arrival, so the clocks of gateway
-/// and notifier may differ. The notifier or the file store refuses a grant that was on its way for long, and the reader
-/// then requests another one.
+/// A grant, and the time until which the reader uses the grant. The reader counts the lifetime from the arrival of the
+/// grant, because the clocks of gateway and notifier may differ. If the notifier or the file store refuses a grant that
+/// arrived late, the reader requests a new grant.
 struct HeldGrant {
     grant: Grant,
     expires_at: Instant,
@@ -69,8 +69,8 @@ pub(crate) struct ReaderRequest {
     pub(crate) owner: Owner,
     pub(crate) export: ExportId,
     pub(crate) offset: u64,
-    /// The attempt (an exporter's try at the export) that wrote the bytes that the client already has. None if the
-    /// client named no attempt.
+    /// The client already has bytes from the attempt with this number. An attempt is one try of an exporter at the
+    /// export. None if the client named no attempt.
     pub(crate) attempt: Option<u32>,
     /// Whether the export is unfinished. If so, the reader subscribes to announcements, the messages about new segments
     /// of the file.
@@ -88,9 +88,9 @@ pub(crate) struct Reader {
     start: u64,
     /// The offset of the next byte to read.
     offset: u64,
-    /// The number of the attempt (an exporter's try at the export) whose bytes the reader reads. The first grant fixes
-    /// it. Before that, a reader that starts after offset 0 has the number that the client named, if any. A reader that
-    /// starts at offset 0 has None.
+    /// The number of the attempt whose bytes the reader reads. An attempt is one try of an exporter at the export. The
+    /// first grant sets the number. Before the first grant, the number is the one that the client named, or None if the
+    /// client named no attempt or the reader starts at offset 0.
     attempt: Option<u32>,
     grants: VecDeque<HeldGrant>,
     fetch: Option<Fetch>,
@@ -142,22 +142,22 @@ impl Reader {
         self.offset
     }
 
-    /// The number of the attempt (an exporter's try at the export) whose bytes the reader reads. Until the notifier has
-    /// given access to a first segment, this is the number that the client named. In that phase the number is None if
-    /// the client named no attempt, or if the reader starts at offset 0.
+    /// Returns the number of the attempt whose bytes the reader reads. An attempt is one try of an exporter at the
+    /// export. Before the first grant, returns the number that the client named, or None if the client named no attempt
+    /// or the reader starts at offset 0.
     #[must_use]
     pub(crate) fn attempt(&self) -> Option<u32> {
         self.attempt
     }
 
-    /// The size of the complete file in bytes. None until the reader has received the seal, with which the notifier
-    /// states the final size and digest of a file.
+    /// The size of the complete file in bytes. None until the reader has received the seal, the message in which the
+    /// notifier states the final size and digest of the file.
     #[must_use]
     pub(crate) fn size(&self) -> Option<u64> {
         self.seal.as_ref().map(|(seal, _)| seal.size)
     }
 
-    /// Waits until the next byte can be read, or until it is certain that no byte follows. Cancel safe.
+    /// Waits until the reader can read the next byte, or knows that no byte follows. Cancel safe.
     pub(crate) async fn ready(&mut self) -> ReadStatus {
         loop {
             if self.fetch.is_some() || self.grants.front().is_some_and(|held| self.covers(held)) {
@@ -168,7 +168,7 @@ impl Reader {
                     return ReadStatus::Sealed(seal.clone());
                 }
                 if self.offset > seal.size {
-                    // without the number of an attempt, the client's bytes may come from an earlier one
+                    // a client that named no attempt may have the bytes of an earlier attempt
                     let is_same_file = *attempt == FIRST_ATTEMPT || self.attempt == Some(*attempt);
                     let problem = if is_same_file { beyond(seal.size) } else { restarted() };
                     return ReadStatus::Ended(Box::new(problem));
@@ -176,7 +176,7 @@ impl Reader {
             }
             self.grants.clear();
             let span = self.span.clone();
-            // a waiting reader does not need the memory of a request
+            // the box keeps the large future of a request out of the future of a waiting reader
             if let Some(problem) = Box::pin(self.request_grants().instrument(span)).await {
                 return ReadStatus::Ended(Box::new(problem));
             }
@@ -214,8 +214,8 @@ impl Reader {
         }
     }
 
-    /// Waits for the notifier's message that the export has ended. Never completes if the reader has not subscribed to
-    /// these messages, such as for an export that had ended before the reader was opened.
+    /// Waits for the notifier's announcement that the export has ended. Never completes if the reader has no
+    /// subscription to announcements, such as for an export that had ended before the reader was opened.
     pub(crate) async fn ended(&mut self) {
         loop {
             let Some(announcements) = &mut self.announcements else { return std::future::pending().await };
@@ -260,7 +260,7 @@ impl Reader {
             Ok(GrantReply::Granted { attempt, grants, seal, .. }) => {
                 let grants: VecDeque<_> = grants.into_iter().map(HeldGrant::from).collect();
                 if grants.front().is_some_and(|held| !self.covers(held)) {
-                    // the notifier is wrong: an immediate retry would return the same grant
+                    // an immediate retry would return the same unusable grant
                     return self.back_off("the grant has expired or does not cover the offset").await.err().map(|p| *p);
                 }
                 let is_empty = grants.is_empty() && seal.is_none();
@@ -279,7 +279,7 @@ impl Reader {
                 None
             }
             Ok(GrantReply::Restarted) => Some(restarted()),
-            // the notifier's database may be slow, which a retry survives
+            // the notifier's database may be unavailable for a short time, so retry
             Ok(GrantReply::Refused { problem }) if problem.slug() == Slug::Unavailable => {
                 self.back_off(&problem.detail).await.err().map(|p| *p)
             }
@@ -313,8 +313,8 @@ impl Reader {
                         self.grants.push_back(held);
                         return;
                     }
-                    // the segment belongs to another attempt or starts after the next byte to read: the next grant
-                    // request decides
+                    // the segment belongs to another attempt or starts after the next byte to read, so the caller must
+                    // request new grants
                     if held.grant.segment.end() > self.offset {
                         return;
                     }
@@ -330,8 +330,8 @@ impl Reader {
         self.backoff.reset();
     }
 
-    /// Calls [`Reader::back_off`] inside the tracing span of the delivery. Returns no bytes after the pause, which is
-    /// how [`Reader::read`] reports a failed read.
+    /// Calls [`Reader::back_off`] inside the tracing span of the delivery. After the pause, returns empty bytes, with
+    /// which [`Reader::read`] reports a failed read.
     async fn back_off_in_span(&mut self, error: &str) -> Result<Bytes, Box<Problem>> {
         let span = self.span.clone();
         self.back_off(error).instrument(span).await.map(|()| Bytes::new())
@@ -358,7 +358,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // the telemetry library ends a span at the last exit of the span; `in_scope` makes this line the last exit
+        // the telemetry library uses the last exit of a span as its end, and `in_scope` makes this drop the last exit
         self.span.in_scope(|| self.span.record("file.bytes", self.offset - self.start));
     }
 }

@@ -12,8 +12,8 @@ use protocol::delivery::Grant;
 
 use super::segment_client::SegmentClient;
 
-/// The reason why the bytes of a segment could not be fetched. The [`Reader`](super::Reader) retries after each of
-/// these failures: it requests new grants, the URLs of segments, and continues at the next unread byte.
+/// The reason why the bytes of a segment could not be fetched. After each of these failures, the
+/// [`Reader`](super::Reader) requests new grants, the URLs of segments, and continues at the next unread byte.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("the grant's URL is invalid")]
@@ -47,9 +47,8 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    /// Requests bytes from the URL in `grant`: from `offset` to the end of the segment, the part of the file behind
-    /// this URL. The offset counts from the start of the file and must lie in the segment. `timeout` limits the wait
-    /// for the header of the response.
+    /// Requests the bytes from `offset` to the end of the segment from the URL in `grant`. The offset counts from the
+    /// start of the file and must lie in the segment. `timeout` limits the wait for the header of the response.
     pub(super) async fn start(
         http: &SegmentClient,
         grant: &Grant,

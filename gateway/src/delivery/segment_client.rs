@@ -1,7 +1,7 @@
 //! The HTTP client that fetches the bytes of segments, the stored parts of files, from notifiers and the file store.
 //!
-//! The read buffer of each connection has a small fixed size. A client with growing buffers would hold up to a megabyte
-//! for each reader that waits for its own slow client.
+//! The read buffer of each connection has a small fixed size. With a growing buffer, each reader with a slow client
+//! would hold up to a megabyte.
 
 use std::{io, time::Duration};
 

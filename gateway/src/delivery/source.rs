@@ -16,13 +16,13 @@ use super::segment_client::SegmentClient;
 /// The maximum number of grants, the short-lived URLs of file segments, that one request asks for.
 const MAX_GRANTS: u32 = 16;
 
-/// The NATS client with which readers request grants, the short-lived URLs of file segments, and the HTTP client with
-/// which they fetch the bytes. Clones share the connections.
+/// The NATS client with which readers request grants, and the HTTP client with which readers fetch the bytes of files.
+/// A grant is the short-lived URL of a file segment. Clones share the connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     bus: Bus,
     pub(super) http: SegmentClient,
-    /// How long a reader retries without receiving a byte before it gives up.
+    /// A reader gives up after it has retried for this time without receiving a byte.
     pub(super) read_retry_timeout: Duration,
 }
 

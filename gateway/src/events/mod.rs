@@ -44,7 +44,8 @@ const PULL_EXPIRY: Duration = Duration::from_secs(4);
 /// The pause after a failure, before the reader of the event stream creates its consumer again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Reads the event stream, and reads again the events that a reconnecting client missed. Clones share the state.
+/// Reads the event stream for all sessions, and replays the events that a reconnecting client missed. Clones share the
+/// state.
 #[derive(Clone, Debug)]
 pub(crate) struct Events {
     bus: Bus,
@@ -91,8 +92,8 @@ impl Events {
         self.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Subscribes to the ids of ended exports of all owners. The receiver gets the id of each export whose end or
-    /// expiry the event stream reports after this call.
+    /// Subscribes to the ids of ended exports of all owners. Whenever this gateway reads an event about the end or
+    /// expiry of an export, the receiver gets the id of the export.
     #[must_use]
     pub(crate) fn ended_exports(&self) -> broadcast::Receiver<ExportId> {
         self.ended.subscribe()
@@ -138,8 +139,8 @@ impl Events {
             },
             Err(e) => return e.to_string(),
         };
-        // after the stream was recreated, an ordered consumer would wait for its old, higher sequence number; so the
-        // loop compares epochs
+        // an ordered consumer of a recreated stream waits for its old, higher sequence number, so the loop must compare
+        // epochs
         let check_interval = self.epoch_check_interval.get().max(Duration::from_millis(1));
         let mut epoch_check = tokio::time::interval(check_interval);
         loop {
@@ -162,9 +163,9 @@ impl Events {
         }
     }
 
-    /// Records the epoch, the identity of the event stream, and closes all sessions if the epoch has changed. Sequence
-    /// numbers start again in a new epoch, so the positions of clients are invalid. The clients reconnect and request
-    /// the events after their positions. The gateway answers `recovered: false`, because it cannot find these events.
+    /// Records the epoch, the identity of the event stream. If the epoch has changed, closes all sessions, because
+    /// sequence numbers start again in a new epoch and the positions of clients are invalid. The clients reconnect and
+    /// request the events after their old positions. The gateway then answers `recovered: false`.
     fn enter_epoch(&self, epoch: &Arc<str>) {
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,7 +193,7 @@ impl Events {
             // an error means that there is no receiver
             let _ = self.ended.send(id);
         }
-        // every gateway reads the events of all owners
+        // the stream contains the events of all owners, also of owners without a session on this gateway
         if !self.sessions.contains(&owner) {
             return;
         }

@@ -1,4 +1,5 @@
-//! Replay: reads from the event stream the events that one user missed. Returns all of them in order, or none.
+//! A replay reads the events that one user missed from the event stream. The replay returns all of these events in
+//! order, or none.
 
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use crate::sessions::{Position, RenderedEvent};
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum number of events in one fetch from the NATS consumer.
 const FETCH_SIZE: u64 = 32;
-/// How long NATS keeps an unused consumer, such as the consumer of a gateway that crashed while it read missed events.
+/// NATS deletes a consumer that is unused for this time, such as the consumer of a gateway that crashed during a
+/// replay.
 const CONSUMER_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The reason why the gateway does not send the events that a client missed.
@@ -39,8 +41,8 @@ impl ReplayError {
 }
 
 impl Events {
-    /// Returns this owner's events after the position `after`, up to and including the last event before the position
-    /// `until`. Returns None if the gateway can't read all of these events. In that case the client must fetch its
+    /// Returns this owner's events after the position `after`, up to and including the event with the sequence number
+    /// `until.seq`. Returns None if the gateway can't read all of these events. In that case the client must fetch its
     /// state by REST.
     pub(crate) async fn replay(&self, owner: &Owner, after: &Position, until: &Position) -> Option<Vec<RenderedEvent>> {
         let read = tokio::time::timeout(REPLAY_TIMEOUT, self.read_missed(owner, after, until)).await;

@@ -1,5 +1,5 @@
-//! The join key of an export. Two requests of one user with the same join key produce the same file. If the export of
-//! the earlier request is unfinished, the later request gets that export and costs no credits.
+//! The join key of an export. Two requests of one user with the same join key produce the same file. While the export
+//! of the first request is unfinished, a second request returns the same export and costs no credits.
 
 use aws_lc_rs::digest;
 use protocol::{access::TOKEN_CLAIMS, export::ExportRequest, problem::Slug};
@@ -12,13 +12,13 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// Returns the join key: a hash of the request, with its defaults filled in, and of the caller's claims. The hash
-/// leaves out [`TOKEN_CLAIMS`], because they differ between two tokens of one user. The hash includes every claim that
-/// a row policy (a filter on rows) or a column rule (a limit on who sees a column) may use. So a request never gets an
+/// Returns the join key, a hash of the caller's claims and of the request with its defaults filled in. The hash omits
+/// [`TOKEN_CLAIMS`], because these claims differ between two tokens of one user. The hash includes every claim that a
+/// row policy (a filter on rows) or a column rule (a limit on who sees a column) may use. So a request never returns an
 /// export that was requested with other rights.
 ///
 /// # Errors
-/// Never: parsed JSON can be serialised.
+/// None in practice, because parsed JSON can always be serialised.
 pub(super) fn join_key(request: &ExportRequest, valid: &ValidRequest, caller: &Caller) -> Outcome<String> {
     let user_claims = caller.claims.iter().filter(|(name, _)| !TOKEN_CLAIMS.contains(&name.as_str()));
     let claims: Map<String, Value> = user_claims.map(|(name, value)| (name.clone(), value.clone())).collect();

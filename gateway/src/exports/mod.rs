@@ -31,12 +31,12 @@ use crate::{
     events::Events,
 };
 
-/// While a request waits for the end of an export, the request reads the export's row at this interval. A user event
-/// reports the end too, but the event may arrive late.
+/// A request that waits for the end of an export reads the export's row at this interval. The request also waits for
+/// the user event about the end, but this event may arrive late.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reads, cancels and deletes exports, and waits for their end. Each method with an export id takes the owner too, and
-/// answers `not-found` for an export of another owner.
+/// Reads, cancels and deletes exports, and waits for their end. Each method with an export id also takes the owner of
+/// the export, and answers `not-found` if the export belongs to another owner.
 #[derive(Clone, Debug)]
 pub(crate) struct Exports {
     pub(crate) db: DatabaseConnection,
@@ -159,9 +159,9 @@ impl Exports {
         self.cancel(owner, id).await
     }
 
-    /// Publishes a command, such as to cancel an export, to the notifier. The row already records the caller's request.
-    /// If this message is lost, the reconciler, a regular job of the notifier, finds the row and publishes the command
-    /// again.
+    /// Publishes a command to the notifier, such as the command to cancel an export. The export's row already records
+    /// the caller's request. If the message is lost, the reconciler, a regular job of the notifier, finds the row and
+    /// publishes the command again.
     async fn publish_command(&self, row: &export::Model, result: OutcomeResult, command: &str) {
         let id = row.export_id();
         let message_id = format!("{id}:{command}");

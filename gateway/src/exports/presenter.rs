@@ -18,7 +18,8 @@ impl Presenter {
         Self { queue }
     }
 
-    /// Converts a row, and adds the queue position of a waiting export: the number of exports that start before it.
+    /// Returns the API's export object for this row of the export table. For a waiting export, the object contains the
+    /// queue position, the number of exports that start earlier.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -28,7 +29,8 @@ impl Presenter {
         Ok(view::export(row, position)?)
     }
 
-    /// Converts a row, and leaves out the queue position, so that no database query is needed.
+    /// Returns the API's export object for this row of the export table, without the queue position. The conversion
+    /// needs no database query.
     ///
     /// # Errors
     /// `internal` when the row has an invalid value.

@@ -1,7 +1,7 @@
-//! Computes the queue position of a waiting export: the number of exports that start before it.
+//! Computes the queue position of a waiting export, the number of exports that start earlier.
 //!
 //! All requests share one cached snapshot of the queue. Without the cache, each request would read the whole queue from
-//! the database; these reads would cost most when many exports wait.
+//! the database, which is slow when many exports wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::error::Outcome;
 
-/// The age of the cached queue snapshot after which the next request reads a new one.
+/// If the cached queue snapshot is older than this, the next request reads a new snapshot.
 const MAX_SNAPSHOT_AGE: Duration = Duration::from_millis(500);
 /// The maximum number of waiting exports in a snapshot, counted from the front of the dispatch order. An export that is
 /// not in the snapshot counts as the last export of its lane, the queue for small or for large exports.

@@ -1,5 +1,5 @@
-//! Submits an export. Stores the export's row and a hold on the credits that the export costs in one transaction. Then
-//! notifies the dispatcher, the task of the notifier that passes waiting exports to exporters.
+//! Submits an export. One transaction stores the export's row and holds the credits that the export costs. Then a
+//! message notifies the dispatcher, the task of the notifier that passes waiting exports to exporters.
 //!
 //! A committed export runs even if the notification is lost or a process crashes, because the dispatcher also polls the
 //! export table.
@@ -141,7 +141,8 @@ impl Submit {
                 });
             }
             Err(CommitError::Refused(refusal)) => {
-                // a concurrent request with the same key may have used the last credit or reached the unfinished limit
+                // a concurrent request with the same key may have used the last credit or reached the limit of
+                // unfinished exports, so return its export
                 return match self.find_by_key(caller, key).await? {
                     Some(earlier) => Ok(earlier),
                     None => Err(*refusal),
@@ -165,9 +166,9 @@ impl Submit {
         }
     }
 
-    /// Finds the export of an earlier request with this idempotency key, the client's name for a request. `key` holds
-    /// the idempotency key and the hash of the current request. Returns None without a key, and for a key that no
-    /// request has used.
+    /// Finds the export of an earlier request with the same idempotency key, the client's name for a request. `key` is
+    /// the idempotency key and the hash of the current request. Returns None without a key, and if no earlier request
+    /// used the key.
     async fn find_by_key(&self, caller: &Caller, key: Option<(&str, &str)>) -> Outcome<Option<Export>> {
         let Some((key, hash)) = key else { return Ok(None) };
         let Some(stored) = idempotency_key::find(&self.db, &caller.owner, key).await? else { return Ok(None) };
@@ -280,7 +281,7 @@ fn is_unique_violation(e: &DbErr) -> bool {
     matches!(e.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
-/// Whether a text is 1 to [`MAX_IDEMPOTENCY_KEY_BYTES`] visible ASCII characters.
+/// Whether a text consists of 1 to [`MAX_IDEMPOTENCY_KEY_BYTES`] visible ASCII characters.
 fn is_valid_key(key: &str) -> bool {
     (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }

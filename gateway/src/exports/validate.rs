@@ -65,11 +65,11 @@ pub(crate) struct ValidRequest {
     pub(crate) template: String,
     pub(crate) format: String,
     pub(crate) compression: String,
-    /// The requested filter, in which absolute times replace relative ones such as `now-1d`; `{}` without a filter.
+    /// The requested filter; `{}` without a filter. Absolute times replace relative times such as `now-1d`.
     pub(crate) filter: Value,
     /// The requested columns; empty for all columns of the template.
     pub(crate) columns: Vec<String>,
-    /// The parameters with their defaults. Absolute times replace relative ones such as `now-1d`.
+    /// The parameters with their defaults. Absolute times replace relative times such as `now-1d`.
     pub(crate) params: Map<String, Value>,
 }
 
@@ -77,8 +77,8 @@ pub(crate) struct ValidRequest {
 /// `now-1d`, count from `now`.
 ///
 /// # Errors
-/// One problem that lists up to [`MAX_FAULTS`] faults: `unknown-template` if all faults concern the template,
-/// `invalid-filter` if all concern the filter, and otherwise `invalid-request`.
+/// One problem that lists up to [`MAX_FAULTS`] faults. The type of the problem is `unknown-template` if all faults
+/// concern the template, `invalid-filter` if all faults concern the filter, and otherwise `invalid-request`.
 fn validate(request: &ExportRequest, dataset: &CatalogDataset, now: DateTime<Utc>) -> Result<ValidRequest, Problem> {
     let info = &dataset.info;
     let mut faults: Vec<(Slug, FieldError)> = Vec::new();
@@ -155,8 +155,8 @@ fn time_zone(name: Option<&str>) -> Result<Tz, FieldError> {
     })
 }
 
-/// Returns the names of the columns that a request may select, and the word `template` or `dataset`, which says what
-/// defines these columns.
+/// Returns the names of the columns that a request may select. The second value says whether the `template` or the
+/// `dataset` defines these columns, for the text of a fault.
 fn selectable_columns<'a>(info: &'a DatasetInfo, template: Option<&str>) -> (Vec<&'a str>, &'static str) {
     let template = info.templates.iter().find(|known| template == Some(known.name.as_str()));
     match template.and_then(|template| template.columns.as_ref()) {
@@ -165,8 +165,8 @@ fn selectable_columns<'a>(info: &'a DatasetInfo, template: Option<&str>) -> (Vec
     }
 }
 
-/// Chooses a template, format or compression: returns the requested name if the dataset offers it. Without a requested
-/// name, returns the default if the dataset offers it, else the first offered name.
+/// Chooses a template, format or compression. Returns the requested name if the dataset offers this name. If the
+/// request names none, returns the default if the dataset offers the default, and otherwise the first offered name.
 fn choose_offered(requested: Option<&str>, default: &str, offered: &[&str]) -> Result<String, String> {
     let chosen = match requested {
         Some(name) => offered.contains(&name).then_some(name),

@@ -38,7 +38,7 @@ use crate::{
 /// The maximum number of queued frames of an SSE stream. While the queue is full, events wait in the session's mailbox,
 /// its queue of events. While any frame waits in the queue, the stream drops progress messages.
 const MAX_QUEUED_FRAMES: usize = 16;
-/// The shortest reconnect delay that the gateway tells a client.
+/// The lower limit of the reconnect delays that the gateway sends to clients in the `retry` field.
 const MIN_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 pub(super) fn endpoints() -> [Endpoint; 1] {
@@ -93,8 +93,8 @@ async fn follow(
     }
     let credits = app.credits.summary(&owner).await?;
     let ready = session_ready(id, &caller, &start, &app.config.ws, credits);
-    // the id is the position before the replayed events: a client that disconnects before these events resumes from
-    // there
+    // `session.ready` carries the position before the replayed events, so that a client that disconnects before it
+    // receives these events requests them again
     first.push(sse::message(Some(&position), &ready));
     first.extend(missed.iter().map(|event| sse::event(&start.epoch, event)));
     info!(session.id = %id, trace_id = %trace.trace_id_hex(), session.replayed = missed.len(), "event stream started");
@@ -106,7 +106,8 @@ async fn follow(
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stream = EventStream {
         id,
-        // the client's position may be later than the position of this gateway, if another gateway has read further
+        // the client's position may be later than the position of this gateway, if the client has received newer events
+        // from another gateway
         start: Position { seq: start.seq.max(position.seq), ..start },
         mailbox,
         progress,
@@ -153,8 +154,8 @@ impl EventStream {
         info!(session.id = %self.id, session.end = reason, "event stream ended");
     }
 
-    /// Sends the frames in `first`, then handles the inputs of the stream one at a time, until an input ends the
-    /// stream. Returns the reason for the end. The inputs:
+    /// Sends the frames in `first`. Then handles the inputs of the stream one at a time, until an input ends the
+    /// stream. Returns the reason for the end. These are the inputs:
     ///
     /// - `session_close`: the gateway stops. Ends the stream.
     /// - `out.closed()`: the client has disconnected. Ends the stream.

@@ -1,4 +1,4 @@
-//! The body of a download: a task reads the file as fast as the client accepts it.
+//! The response body of a download. A task reads the file as fast as the client accepts the bytes.
 
 use std::io;
 
@@ -15,20 +15,20 @@ const MAX_CHUNKS: usize = 1;
 /// A chunk of the file, or the failure that ends the download.
 type Chunk = io::Result<Bytes>;
 
-/// Creates a body with the bytes from the reader's offset up to `end`, and the task that reads the file. The task must
-/// run until it ends. A failure resets the connection, so that the client does not take a partial file for a complete
-/// one. `guard` counts the download until it ends.
+/// Creates a response body with the bytes from the reader's offset up to `end`, and the task that reads these bytes.
+/// The caller must spawn the task. If the task cannot read the file, it resets the connection, so that the client does
+/// not take a partial file for a complete one. `guard` counts the download until the task ends.
 pub(super) fn file_body(reader: Reader, end: u64, guard: DownloadGuard) -> (Body, impl Future<Output = ()> + Send) {
     let (chunks, queue) = mpsc::channel(MAX_CHUNKS);
     let body = Body::from_stream(stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue))));
     (body, send(reader, end, chunks, guard))
 }
 
-/// Sends chunks until the last byte, a failure, or the end of the connection.
+/// Sends chunks to the response body until the last byte is sent, a read fails, or the client disconnects.
 async fn send(mut reader: Reader, end: u64, chunks: mpsc::Sender<Chunk>, _guard: DownloadGuard) {
     tokio::select! {
         () = chunks.closed() => {}
-        // an error means that the connection has ended
+        // an error means that the client has disconnected
         _ = send_all(&mut reader, end, &chunks) => {}
     }
 }
@@ -53,10 +53,11 @@ async fn send_all(
     Ok(())
 }
 
-/// Reads the next bytes of the file.
+/// Reads the next chunk of the file, which ends at the offset `end` at the latest. The reader's offset must be below
+/// `end`.
 ///
 /// # Errors
-/// The reason why the file has no further bytes.
+/// The text of the failure that ends the download.
 async fn next_chunk(reader: &mut Reader, end: u64) -> Result<Bytes, String> {
     loop {
         match reader.ready().await {

@@ -40,13 +40,13 @@ pub(super) fn endpoints() -> [Endpoint; 2] {
     ]
 }
 
-/// Liveness probe: any answer shows that the process accepts requests.
+/// Liveness probe. Any answer shows that the process accepts requests.
 pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Readiness probe: lists each dependency, and answers `503` when a required one is unavailable or the process is
-/// stopping.
+/// Readiness probe. Lists each dependency, and answers `503` when a required dependency is unavailable or the process
+/// is stopping.
 async fn ready(State(app): State<AppState>) -> Response {
     let is_stopping = app.life.soft().is_cancelled();
     let readiness = Readiness::from(vec![

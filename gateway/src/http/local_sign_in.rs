@@ -1,6 +1,6 @@
-//! `/local`: sign-in without a password as a configured user, for a trial on one machine. Without
-//! `gateway.identity.local.sign_in` these endpoints answer `404`. With `sign_in = "link"`, a browser must first exchange
-//! the code of a one-time link for a browser key.
+//! `/local`: sign-in without a password as a configured user, for a trial on one machine. Without the setting
+//! `gateway.identity.local.sign_in`, these endpoints answer `404`. With `sign_in = "link"`, a browser must first
+//! exchange the code of a one-time link for a browser key.
 
 use axum::{
     Json,
@@ -103,8 +103,8 @@ async fn sign_in(
     Ok((NO_STORE, Json(SignedIn { token, expires_at: expires_at.into(), sub, tenant })))
 }
 
-/// Refuses a request if local sign-in is off, or if the `Host` header is not a loopback address. Sign-in requires no
-/// password, so only this machine may use it.
+/// Refuses a request if local sign-in is off, or if the `Host` header does not name a loopback address. Only browsers
+/// on this machine may use local sign-in, because local sign-in requires no password.
 fn check_enabled(app: &AppState, headers: &HeaderMap) -> Outcome<()> {
     let local = &app.config.identity.local;
     if local.has_sign_in() && origin::is_loopback_request(headers) {
@@ -120,7 +120,7 @@ fn check_origin(app: &AppState, headers: &HeaderMap) -> Outcome<()> {
     Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not sign in."))
 }
 
-/// Creates the refusal of a browser without a valid browser key.
+/// Creates the refusal for a browser that has no valid browser key or whose link is not valid.
 fn link_required(reason: &str) -> Refusal {
     let detail = format!("{reason} `sluice sign-in-link` prints a new one.");
     Refusal::new(Slug::Unauthorized, detail).with_header(header::WWW_AUTHENTICATE, "Sluice-Sign-In-Link")

@@ -21,8 +21,8 @@ pub(super) fn endpoints() -> [Endpoint; 1] {
     [Endpoint::get("/problems/{slug}", page)]
 }
 
-/// Middleware that creates the request's tracing span, and writes the body of an error response. A [`Refusal`] leaves
-/// its problem in the response's extensions for this middleware.
+/// Middleware that creates the request's tracing span, and writes the body of an error response. For this middleware, a
+/// [`Refusal`] puts its problem into the extensions of the response.
 pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     let span = span(&request);
     let trace = match extract::traceparent(request.headers()) {
@@ -59,8 +59,8 @@ pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Creates the span of a request by OpenTelemetry's conventions for HTTP servers. Health probes have no span. The span
-/// contains the route pattern instead of the path, because a client can send any path.
+/// Creates the span of a request, by OpenTelemetry's conventions for HTTP servers. Requests of health probes have no
+/// span. The span contains the route pattern instead of the path, because a client can invent any path.
 fn span(request: &Request) -> Span {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
     if matches!(route, "/healthz" | "/readyz") {
@@ -85,7 +85,7 @@ fn span(request: &Request) -> Span {
     )
 }
 
-/// Serves the web page that a problem's `type` links to.
+/// Serves the web page that explains one type of problem. The `type` of a problem links to this page.
 async fn page(slug: Result<Path<String>, PathRejection>) -> Response {
     let Some(slug) = slug.ok().and_then(|Path(slug)| Slug::from_type(&slug)) else {
         return Refusal::new(Slug::NotFound, "There is no such problem type.").into_response();

@@ -19,7 +19,7 @@ pub(super) const HEARTBEAT: &[u8] = b":\n\n";
 /// depends on the session id, so that not all clients reconnect at once.
 pub(super) fn retry(base: Duration, session: Uuid) -> Bytes {
     let base_ms = u64::try_from(base.as_millis()).unwrap_or(u64::MAX);
-    let spread = u64::from_be_bytes(session.as_u64_pair().1.to_be_bytes()) % base_ms.max(1);
+    let spread = session.as_u64_pair().1 % base_ms.max(1);
     format!("retry: {}\n\n", base_ms.saturating_add(spread)).into()
 }
 
@@ -29,13 +29,13 @@ pub(super) fn event(epoch: &str, event: &RenderedEvent) -> Bytes {
     frame(Some((epoch, event.seq)), event.kind, &event.text)
 }
 
-/// Formats a message without a sequence number as an SSE frame. If `position` is given, the frame's `id` names this
-/// position. When the client reconnects, it requests the events after the position.
+/// Formats a message without a sequence number as an SSE frame. With a `position`, the frame has an `id` for this
+/// position. A client that reconnects sends the last `id` to request the events after that position.
 pub(super) fn message(position: Option<&Position>, message: &ServerMessage) -> Bytes {
     frame(position.map(|position| (&*position.epoch, position.seq)), message.kind(), &message.to_text())
 }
 
-/// Formats one SSE frame. Serialised JSON has no line breaks, so one `data` line holds the message.
+/// Formats one SSE frame with one `data` line. One line is enough, because serialised JSON has no line breaks.
 fn frame(id: Option<(&str, u64)>, kind: &str, data: &str) -> Bytes {
     let id = id.map(|(epoch, seq)| format!("id: {epoch}:{seq}\n")).unwrap_or_default();
     format!("{id}event: {kind}\ndata: {data}\n\n").into()

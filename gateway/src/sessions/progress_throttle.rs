@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 /// The minimum time between two progress messages of one export.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
-/// If the session has sent no progress message of an export for this time, the export is stale: the throttle may forget
-/// it.
+/// An export is stale if the session has sent no progress message about the export for this time. The throttle may
+/// forget stale exports.
 const STALE_AFTER: Duration = Duration::from_secs(10);
-/// If the throttle holds at least this many exports, it forgets the stale ones before it records the next message.
+/// If the throttle holds at least this many exports, it forgets the stale exports before it records the next message.
 const CLEANUP_THRESHOLD: usize = 64;
 
 /// Records when a session sent the last progress message of each export.
@@ -18,8 +18,8 @@ const CLEANUP_THRESHOLD: usize = 64;
 pub(crate) struct ProgressThrottle(HashMap<ExportId, Instant>);
 
 impl ProgressThrottle {
-    /// Returns whether the session may send a progress message of this export now. If true, records the message as
-    /// sent. If false, the caller drops the message: a later message or an event will report newer progress.
+    /// Returns whether the session may send a progress message about this export now. If true, records the message as
+    /// sent. If false, the caller must drop the message. The client learns the progress from a later message or event.
     pub(crate) fn is_due(&mut self, export: ExportId, now: Instant) -> bool {
         if self.0.get(&export).is_some_and(|last| now.duration_since(*last) < MIN_INTERVAL) {
             return false;

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::position::Position;
 use crate::{auth::Caller, config::WsConfig};
 
-/// The maximum number of bytes that one client message may add to a window. The window of a file stream is the number
-/// of bytes that the client still accepts. A large window costs no memory, because the gateway reads a file only as
-/// fast as it sends the bytes.
+/// The maximum number of bytes by which one client message may enlarge a window. The window of a file stream is the
+/// number of bytes that the client still accepts. A large window costs no memory, because the gateway reads a file only
+/// as fast as it sends the bytes.
 pub(crate) const MAX_WINDOW: ByteSize = ByteSize::gib(1);
 
 /// Builds `session.ready`. `start` is the position in the event stream at which the session starts.

@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 /// The maximum number of events in a mailbox, the queue of events that wait for one session. If an event arrives while
-/// the mailbox is full, the session closes as too slow. The client reconnects and requests the events that it missed,
-/// so that it loses no event.
+/// the mailbox is full, the session ends. The client reconnects and requests the events that it missed, so no event is
+/// lost.
 const MAILBOX_CAPACITY: usize = 256;
 
-/// A user event, rendered as the message that sessions send. All sessions of the event's owner share the text.
+/// A user event, rendered as a message. All sessions of the event's owner send this message and share its text.
 #[derive(Clone, Debug)]
 pub(crate) struct RenderedEvent {
     /// The sequence number of the event.
@@ -102,7 +102,7 @@ impl Registry {
     }
 
     /// Puts an event into the mailbox, the queue of events, of each of the owner's sessions. If a mailbox is full,
-    /// removes the mailbox from the registry, which ends its session.
+    /// removes the mailbox from the registry. The session of a removed mailbox ends.
     pub(crate) fn notify(&self, owner: &Owner, seq: u64, message: &ServerMessage) {
         if !self.contains(owner) {
             return;

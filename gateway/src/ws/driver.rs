@@ -1,4 +1,4 @@
-//! The driver of one session: owns the socket, performs I/O, and executes the actions that [`Session`] returns.
+//! The driver of one session owns the socket, performs I/O, and executes the actions that [`Session`] returns.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -48,7 +48,7 @@ where
     let (failed, mut write_failure) = oneshot::channel();
     let writing = tokio::spawn(writer.run(sink, closing, failed));
 
-    // the start queries the database: its future is large, and a session may stay open for days
+    // the box frees the large future of the start, which queries the database; a session may stay open for days
     let code = match Box::pin(Driver::start(app, caller, id, trace, outbox)).await {
         Ok(mut driver) => {
             let code = driver.drive(&mut stream, &mut write_failure).await;
@@ -74,7 +74,7 @@ struct Driver {
     mailbox: mpsc::Receiver<RenderedEvent>,
     progress: Subscriber,
     /// The driver skips events up to this sequence number in the session's mailbox, its queue of events. These events
-    /// precede the start of the session, or the client already has them.
+    /// are older than the start of the session, or the client already has them.
     seq: u64,
     /// Events that the client missed, which the session sends before newer events.
     missed: VecDeque<RenderedEvent>,
@@ -125,17 +125,18 @@ impl Driver {
         })
     }
 
-    /// Handles the session's inputs one at a time, until an input ends the session. Returns the close code. The inputs:
+    /// Handles the session's inputs one at a time, until an input ends the session. Returns the close code. These are
+    /// the inputs:
     ///
     /// - `session_close`: the gateway stops, and the client must reconnect to another gateway. Each session closes at
     ///   its own random time.
     /// - `write_failure`: the writer task failed to write, or a write exceeded the write timeout.
-    /// - `stream`: a frame of the client, or its disconnect. The driver reads no frame while the outbox, the queue of
-    ///   outgoing messages, has no room for the answers, so that a burst of messages does not count as a slow client.
+    /// - `stream`: a frame of the client, or the end of the connection. The driver reads a frame only while the outbox,
+    ///   the queue of outgoing messages, has room for the answers. So a client that sends a burst of messages does not
+    ///   count as slow.
     /// - `mailbox`: the next event of this owner. Events wait in the session's mailbox until the driver sends them.
-    ///   After a `session.resume` of the client, the driver first sends all events that the client missed, and does not
-    ///   read the mailbox meanwhile. The mailbox is closed when it overflows, and when the event stream in NATS is
-    ///   recreated.
+    ///   After a `session.resume` of the client, the driver reads the mailbox only when it has sent all events that the
+    ///   client missed. The mailbox is closed when it overflows, and when the event stream in NATS is recreated.
     /// - `missed`: the events that the client missed before it reconnected. The driver sends them only as fast as the
     ///   client reads, so that a client with many missed events does not count as slow.
     /// - `progress`: progress reports of exporters and notifiers about this owner's exports. The driver limits their
@@ -145,8 +146,8 @@ impl Driver {
     /// - `pumps`: the end of a file stream. A [pump](super::pump) is the task that sends the bytes of one file stream
     ///   to the outbox.
     /// - `heartbeat`: the time of the next ping. Pings detect a dead client sooner than TCP does.
-    /// - `expiry`: the token may have expired. The driver compares the expiry with the wall clock, because somebody may
-    ///   set this clock during the sleep.
+    /// - `expiry`: the token may have expired. The driver compares the expiry with the wall clock, because the clock
+    ///   may be set during the sleep.
     async fn drive<S>(
         &mut self,
         stream: &mut SplitStream<WebSocketStream<S>>,
@@ -159,7 +160,7 @@ impl Driver {
         let mut session_close = std::pin::pin!(drain.session_close(self.id));
         let period = self.app.config.ws.heartbeat_interval.get();
         let mut heartbeat = tokio::time::interval_at(Instant::now() + period, period);
-        // after a pause of the process a client has a full interval to answer before it counts as dead
+        // after a pause of the process, a client has a full interval to answer a ping before it counts as dead
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut has_progress = true;
         loop {

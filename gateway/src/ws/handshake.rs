@@ -35,8 +35,8 @@ use crate::{
 
 /// The size of the decoded `Sec-WebSocket-Key`, in bytes.
 const NONCE_BYTES: usize = 16;
-/// The maximum size of a session's write buffer, in bytes. This size exceeds the largest message, an event of at most 1
-/// MiB. The buffer also holds the answers to pings of a client that reads slowly.
+/// The maximum size of a session's write buffer, in bytes. The largest message is an event of at most 1 MiB. The rest
+/// of the buffer holds the answers to pings of a client that reads slowly.
 const WRITE_BUFFER_BYTES: usize = 2 << 20;
 /// The size of a session's read buffer, in bytes.
 const READ_BUFFER_BYTES: usize = 4 * 1024;

@@ -1,6 +1,6 @@
-//! The outbox of a session: the queues of outgoing messages and file frames, and the task that writes them to the
-//! socket. The session queues messages. Its [pumps](super::pump), the tasks that send the bytes of files, queue frames.
-//! This outbox is not the outbox of the database, in which rows wait for the dispatcher.
+//! The outbox of a session consists of the queues of outgoing messages and file frames, and the task that writes them
+//! to the socket. The session queues messages, and the [pumps](super::pump) of the session, the tasks that send the
+//! bytes of files, queue frames. This outbox is not the outbox of the database, in which rows wait for the dispatcher.
 //!
 //! Messages have priority over file bytes, so that pings and the close frame do not wait behind a file. A slow client
 //! fills the frame queue first. The pumps of its session wait while the queue is full, and fetch no further bytes.
@@ -27,15 +27,14 @@ const MAX_MESSAGES: usize = 256;
 /// The maximum total size of queued messages, in bytes. A message that would exceed this size closes the session with
 /// the close code 4408.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// While this many messages or more wait to be sent, the gateway drops a progress message, so that no client receives
-/// outdated progress.
+/// While at least this many messages wait to be sent, the gateway drops progress messages, because the client would
+/// receive outdated progress.
 const MAX_QUEUED_BEFORE_PROGRESS: usize = 4;
-/// An event that the client missed earlier enters the message queue only while at least this many places are free. The
-/// free places remain for other messages.
+/// The gateway queues an event that the client missed only while at least this many places of the message queue are
+/// free. So missed events never fill the queue, and other messages find room.
 const REPLAY_RESERVE: usize = 64;
 /// The gateway reads the client's messages only while at least this many places of the message queue are free, because
-/// each message may have an answer. A client that sends faster than it reads is thereby slowed down, and its session
-/// goes on.
+/// each message may have an answer. So a client that sends faster than it reads must wait, and its session stays open.
 const READ_RESERVE: usize = 64;
 /// The maximum number of queued file frames, each with at most [`CHUNK_BYTES`](crate::delivery::CHUNK_BYTES) of a file.
 /// While the queue is full, the [pumps](super::pump), the tasks that send the bytes of files, wait.
@@ -47,8 +46,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) enum OutgoingMessage {
     Text(Arc<str>),
-    /// An event that the client missed earlier. The bytes of such an event do not count against [`MAX_MESSAGE_BYTES`],
-    /// because [`crate::events::Events::replay`] limits the total size of missed events.
+    /// An event that the client missed. The bytes of such an event do not count against [`MAX_MESSAGE_BYTES`], because
+    /// [`crate::events::Events::replay`] limits the total size of missed events.
     Replayed(Arc<str>),
     Frame(Bytes),
     Ping,
@@ -101,7 +100,7 @@ impl Outbox {
     /// Waits until at least [`READ_RESERVE`] places in the message queue are free, or the writer has ended. Cancel
     /// safe.
     pub(super) async fn room(&self) {
-        // an error means that the writer has ended, which the driver learns by itself
+        // an error means that the writer has ended; the driver learns of the end from `write_failure`
         let _ = self.messages.reserve_many(READ_RESERVE).await;
     }
 
@@ -114,8 +113,8 @@ impl Outbox {
         }
     }
 
-    /// Queues an event that the client missed, as soon as at least [`REPLAY_RESERVE`] places in the message queue are
-    /// free. Cancel safe: a dropped future has queued nothing.
+    /// Waits until at least [`REPLAY_RESERVE`] places in the message queue are free, and then queues an event that the
+    /// client missed. Cancel safe: a dropped future has queued nothing.
     ///
     /// # Errors
     /// [`TooSlow`] when the writer has ended.
@@ -154,8 +153,8 @@ pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
 
 impl Writer {
     /// Writes queued messages until `closing` delivers the close code. Then sends the close frame and returns the sink.
-    /// If a write fails or takes too long, sends a close code to `failed`, writes no further message, and waits for
-    /// `closing`.
+    /// If a write fails or takes longer than the timeout, sends a close code to `failed`, writes no further message,
+    /// and waits for `closing`.
     pub(super) async fn run<S>(
         mut self,
         mut sink: S,

@@ -1,6 +1,6 @@
-//! The pump of one file stream: the task that sends the bytes of a file to a session's outbox, the queues of outgoing
-//! messages. The pump never sends more bytes than the client permits. The stream's [`Window`] counts the bytes that the
-//! client still permits.
+//! The pump of one file stream, the task that sends the bytes of a file to a session's outbox, the queues of outgoing
+//! messages. The stream's [`Window`] counts the bytes that the client still permits, and the pump never sends more
+//! bytes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,13 +30,13 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// notifier also sends a message at the end, but this message may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Opens the reader of a new stream. Spawns the pump, the task that sends the file's bytes, in `pumps`. The task
-/// returns the stream's number, and the flag `is_answered` for
+/// Opens the reader of a new stream. Spawns the stream's pump, the task that sends the file's bytes, in `pumps`. The
+/// task returns the number of the stream, and the argument `is_answered` for
 /// [`Session::on_stream_end`](super::session::Session::on_stream_end).
 ///
-/// The flag is true if the pump has sent the answer to the client's `file.close`, or if the session ends. The flag is
-/// false if the stream has ended by itself. In that case the client may have sent a `file.close` that the pump did not
-/// see. The session must send the answer to such a `file.close`.
+/// `is_answered` is true if the session must send no answer to a `file.close` of the client, because the pump has sent
+/// the answer or the session ends. `is_answered` is false if the stream ended before the pump received a `file.close`.
+/// If the client has sent a `file.close` in the meantime, the session must answer.
 pub(super) async fn spawn(
     pumps: &mut JoinSet<(u32, bool)>,
     source: Source,
@@ -80,13 +80,15 @@ struct Pump {
     ///
     /// None if the pump has sent `file.opened`, or if the session sends this message itself.
     unsent_opened: Option<Option<String>>,
-    /// The session's trace id. The problems of the stream contain it, so that operators find the session in the logs.
+    /// The session's trace id. The problems of the stream contain this id, so that operators find the session in the
+    /// logs.
     trace_id: String,
-    /// The time since when the client has permitted no further bytes; None while the client permits bytes.
+    /// The time at which the pump first found that the client permits no further bytes; None while the client permits
+    /// bytes.
     empty_since: Option<Instant>,
 }
 
-/// The error of a send after the session has ended. The file stream must end as well.
+/// The session has ended, and its outbox accepts no further message. The pump must end too.
 struct SessionEnded;
 
 /// The result of [`Pump::wait_for_window`]. After `Continue`, the pump checks again whether the client permits bytes
@@ -127,7 +129,8 @@ impl Pump {
                 }
             }
             self.empty_since = None;
-            // bytes are fetched only when the writer can take them; the wait may outlast the reader's grants
+            // fetch bytes only when the frame queue has room; the reader's grants may expire during the wait, so check
+            // again
             if self.out.capacity() == 0 {
                 delivery::wait_for_room(&self.out, &mut self.reader).await.map_err(|_| SessionEnded)?;
                 continue;

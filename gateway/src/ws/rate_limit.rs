@@ -2,14 +2,13 @@
 
 use tokio::time::Instant;
 
-/// The cost of a message in tokens. The cost is 20, so that a `file.window`, which permits further bytes of a file, can
-/// cost one twentieth of another message.
+/// The cost of a message in tokens. A `file.window` message, which permits further bytes of a file, costs one
+/// twentieth.
 pub(super) const MESSAGE_COST: u64 = 20;
 /// The cost of a `file.window` in tokens. With this message a client permits further bytes of a file. The cost is low,
 /// because a client that reads fast sends thousands of these messages per second.
 pub(super) const WINDOW_COST: u64 = 1;
-/// The time in which an empty bucket fills, in seconds. A burst of messages may take all tokens of a full bucket at
-/// once.
+/// The time in which an empty bucket fills, in seconds. A client may spend all tokens of a full bucket in one burst.
 const BURST_SECONDS: f64 = 5.0;
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Performs the requests of a client that need I/O, such as to submit an export, and returns the replies to the
+//! Performs the client requests that need I/O, such as the submission of an export, and returns the replies to the
 //! session.
 
 use platform::telemetry::traces;
@@ -18,7 +18,7 @@ use crate::{
     state::AppState,
 };
 
-/// The path of the WebSocket endpoint, also the `instance` of problems (RFC 9457) that a session sends.
+/// The path of the WebSocket endpoint. The problems (RFC 9457) that a session sends have this path as `instance`.
 pub(super) const WS_PATH: &str = "/v1/ws";
 
 /// The trace context of the handshake that opened a session.
@@ -36,7 +36,7 @@ pub(super) enum Request {
     Create(Box<ExportCreate>),
     Cancel(ExportCancel),
     Refresh(SessionRefresh),
-    /// Read the events that the client missed, up to this position in the event stream, at which the session started.
+    /// Read the events that the client missed, up to the position in the event stream at which the session started.
     Resume(SessionResume, Position),
     Open(FileOpen),
 }
@@ -48,10 +48,11 @@ pub(super) enum Reply {
     Created(Box<ExportCreate>, TraceContext, Outcome<Export>),
     Canceled(Outcome<Export>),
     Refreshed(Result<Caller, AuthError>),
-    /// The events after this sequence number that the client missed; None if the gateway cannot read all of them.
+    /// The sequence number in the client's `session.resume`, and the events after this number that the client missed.
+    /// The events are None if the gateway cannot read all of them.
     Resumed(u64, Option<Vec<RenderedEvent>>),
-    /// The client's message, and the result: the export with its trace context, or a refusal if the client may not open
-    /// a stream of the file.
+    /// The client's message, and the result of the request. The result is the export with its trace context, or a
+    /// refusal if the client may not open a stream of the file.
     Opened(FileOpen, Outcome<(Export, TraceContext)>),
 }
 

@@ -1,5 +1,5 @@
-//! The state machine of a session: maps each input to the actions that the [driver](super::driver), which owns the
-//! socket, performs. The state machine itself performs no I/O.
+//! The state machine of a session. For each input, the state machine returns the actions that the
+//! [driver](super::driver) must perform. The driver owns the socket and performs all I/O.
 
 use protocol::{
     client::{self, ClientMessage, Deliver, FileClose, FileOpen, FileWindow, ParseError},
@@ -27,7 +27,7 @@ pub(super) const MAX_REQUESTS: usize = 32;
 /// The number of unanswered pings after which the session closes.
 const MAX_UNANSWERED_PINGS: u8 = 2;
 
-/// An action that the [driver](super::driver), which owns the socket, must perform.
+/// An action for the [driver](super::driver), which owns the socket.
 #[derive(Debug)]
 pub(super) enum Action {
     Send(ServerMessage),
@@ -35,8 +35,8 @@ pub(super) enum Action {
     Request(Option<String>, Request),
     /// Start the [pump](super::pump) of this new file stream, the task that sends the bytes of the file.
     Stream(NewStream),
-    /// Send these events, which the client missed, before the events in the session's mailbox, its queue of events.
-    /// Skip events in the mailbox up to this sequence number, because the client already has them.
+    /// Send these events before the events in the session's mailbox, its queue of events. The client missed these
+    /// events. Skip events in the mailbox up to this sequence number, because the client already has them.
     Replay(u64, Vec<RenderedEvent>),
     Ping,
     /// Close the session with this code.
@@ -55,8 +55,8 @@ pub(super) struct Session {
     /// The position in the event stream at which the session started. The session's mailbox, its queue of events,
     /// receives all later events.
     start: Position,
-    /// Whether a `session.resume` is in progress, with which the client requests the events that it missed. Newer
-    /// events wait in the session's mailbox, its queue of events, until the driver has sent all missed events.
+    /// Whether a `session.resume` is in progress. With this message the client requests the events that it missed.
+    /// Newer events wait in the session's mailbox, its queue of events, until the driver has sent all missed events.
     is_resuming: bool,
 }
 
@@ -73,8 +73,8 @@ impl Session {
         }
     }
 
-    /// Whether a `session.resume` is in progress: the session still has to send events that the client missed. If so,
-    /// newer events must wait.
+    /// Whether a `session.resume` is in progress. If so, newer events must wait until the session has sent the events
+    /// that the client missed.
     pub(super) fn is_resuming(&self) -> bool {
         self.is_resuming
     }
@@ -89,7 +89,8 @@ impl Session {
         &self.start.epoch
     }
 
-    /// Handles any frame of the client, such as a pong: the client is alive.
+    /// Handles any frame of the client, such as a pong. The frame shows that the client is alive, so no ping counts as
+    /// unanswered.
     pub(super) fn on_activity(&mut self) {
         self.unanswered_pings = 0;
     }
@@ -191,7 +192,8 @@ impl Session {
                 std::iter::once(Action::Send(accepted)).chain(stream.map(Action::Stream)).collect()
             }
             Reply::Canceled(Ok(export)) => {
-                // every session receives the cancel event; only a request with a `ref` gets an answer
+                // the owner's sessions learn of the cancellation from an event, so only a request with a `ref` gets an
+                // answer
                 let accepted =
                     |r| Action::Send(ServerMessage::ExportAccepted { reference: Some(r), export: Box::new(export) });
                 reference.map(accepted).into_iter().collect()
@@ -207,11 +209,11 @@ impl Session {
             }
             Reply::Refreshed(Err(e)) => vec![refuse_with(reference, e.into())],
             Reply::Resumed(after, missed) => {
-                // the session resumes until the driver has sent the last missed event
+                // the resume is in progress until the driver has sent the last missed event
                 self.is_resuming = missed.as_ref().is_some_and(|missed| !missed.is_empty());
                 let (recovered, missed) = (missed.is_some(), missed.unwrap_or_default());
                 let resumed = ServerMessage::SessionResumed { reference, recovered, replayed: missed.len() as u64 };
-                // after a refused replay, the client's sequence number must not suppress any event
+                // without a replay, no event may be skipped because of the client's sequence number
                 let after = if recovered { after } else { 0 };
                 vec![Action::Send(resumed), Action::Replay(after, missed)]
             }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-/// Stops one [pump](super::pump), the task that sends the bytes of a file. Clones stop the same pump.
+/// Stops one [pump](super::pump), the task that sends the bytes of one file. Clones stop the same pump.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StopSignal {
     token: CancellationToken,
@@ -12,23 +12,22 @@ pub(super) struct StopSignal {
 }
 
 impl StopSignal {
-    /// Stops the task that sends the bytes of the file, because the client has sent `file.close`. The task sends
-    /// `file.closed` with this `ref` to the client.
+    /// Stops the pump, because the client has sent `file.close`. `reference` is the `ref` of this `file.close`. The
+    /// pump sends no further bytes, answers with `file.closed` and the same `ref`, and ends.
     pub(super) fn stop(&self, reference: Option<String>) {
-        // an error means that an earlier stop has set its `ref`; the pump answers only that one
+        // an error means that an earlier `file.close` has set its `ref`, and the pump answers only the first
+        // `file.close`
         let _ = self.reference.set(reference);
         self.token.cancel();
     }
 
-    /// Stops the task that sends the bytes of the file, because its session ends. The task sends no answer to the
-    /// client.
+    /// Stops the pump, because the session ends. The pump sends neither further bytes nor an answer.
     pub(super) fn abandon(&self) {
         self.token.cancel();
     }
 
-    /// Waits until the task that sends the bytes of the file must stop. Returns None if the session ends and the task
-    /// must send no answer. Otherwise returns the `ref` of the client's `file.close`, which is None if the client sent
-    /// no `ref`.
+    /// Waits until the pump must stop. Returns None if the session ends and the pump must send no answer. Otherwise
+    /// returns the `ref` of the client's `file.close`, which is None if the client sent no `ref`.
     pub(super) async fn stopped(&self) -> Option<Option<String>> {
         self.token.cancelled().await;
         self.reference.get().cloned()

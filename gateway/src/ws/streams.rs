@@ -1,5 +1,5 @@
-//! Tracks the file streams of one session: their numbers and limit, the bytes that the client still accepts, and the
-//! close requests.
+//! Tracks the file streams of one session: the stream numbers, the stream limit, the bytes that the client still
+//! accepts, and the close requests.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,8 +22,8 @@ pub(super) struct NewStream {
     /// The trace context of the export.
     pub(super) trace: TraceContext,
     pub(super) offset: u64,
-    /// The attempt (an exporter's try at the export) that wrote the bytes that the client already has. None if the
-    /// client named no attempt.
+    /// The client already has bytes from the attempt with this number. An attempt is one try of an exporter at the
+    /// export. None if the client named no attempt.
     pub(super) attempt: Option<u32>,
     pub(super) window: Arc<Window>,
     pub(super) stop: StopSignal,
@@ -42,7 +42,7 @@ pub(super) struct OpenStream {
     pub(super) stop: StopSignal,
 }
 
-/// The result of a client's `file.close`: who sends the answer `file.closed`.
+/// The result of a client's `file.close`, which says who sends the answer `file.closed`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CloseResult {
     /// The stream is still open. Its [pump](super::pump), the task that sends the file's bytes, sends `file.closed`
@@ -58,10 +58,10 @@ pub(super) enum CloseResult {
 pub(super) struct Streams {
     max: u32,
     open: HashMap<u32, OpenStream>,
-    /// Streams that the client has closed, but whose [pumps](super::pump), the tasks that send the file's bytes, still
-    /// run. The value is the `ref` of the client's `file.close`; None if the client sent no `ref`.
+    /// Streams that the client has closed, and whose [pumps](super::pump), the tasks that send the bytes of the files,
+    /// still run. The value is the `ref` of the client's `file.close`; None if the client sent no `ref`.
     closing: HashMap<u32, Option<String>>,
-    /// The number of streams that the session keeps free for a `file.open` or `export.create` in progress. These
+    /// The number of streams that are reserved for `file.open` and `export.create` requests in progress. Reserved
     /// streams count against the limit `max`.
     reserved: u32,
     last: u32,
@@ -87,13 +87,14 @@ impl Streams {
         Ok(())
     }
 
-    /// Gives back one stream that [`Streams::reserve`] has reserved. The session calls this method when it answers or
-    /// refuses the request for which the stream was reserved.
+    /// Releases one reservation of [`Streams::reserve`]. The session calls this method when it answers or refuses the
+    /// request for which the stream was reserved.
     pub(super) fn release(&mut self) {
         self.reserved -= 1;
     }
 
-    /// Opens a stream of an export's file with the next stream number.
+    /// Opens a file stream for this export, and returns what the stream's pump needs. The streams of a session have the
+    /// numbers 1, 2, 3 and so on.
     pub(super) fn open(
         &mut self,
         export: &Export,
@@ -146,9 +147,10 @@ impl Streams {
         Ok(CloseResult::PumpAnswers)
     }
 
-    /// Removes a stream whose [pump](super::pump), the task that sends the file's bytes, has ended. Returns Some if the
-    /// session must send the answer `file.closed`: the client has sent `file.close`, and `is_answered` is false. The
-    /// value is the `ref` of the client's `file.close`. Returns None if no answer is needed.
+    /// Removes a stream whose [pump](super::pump), the task that sends the file's bytes, has ended. If the client has
+    /// sent `file.close` and `is_answered` is false, returns Some, and the session must send the answer `file.closed`.
+    /// The value is the `ref` of the client's `file.close`, which is None if the client sent no `ref`. Returns None if
+    /// no answer is needed.
     pub(super) fn remove(&mut self, stream: u32, is_answered: bool) -> Option<Option<String>> {
         self.open.remove(&stream);
         self.closing.remove(&stream).filter(|_| !is_answered)

@@ -43,8 +43,8 @@ impl Window {
         tokio::time::timeout(timeout, granted).await.unwrap_or(0)
     }
 
-    /// Subtracts sent bytes. The subtraction does not underflow, because only one task consumes a window, and never
-    /// more bytes than [`Window::available`] returned.
+    /// Subtracts sent bytes. The subtraction cannot underflow, because only the pump calls this method, and the pump
+    /// never sends more bytes than [`Window::available`] returned.
     pub(super) fn consume(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::AcqRel);
     }

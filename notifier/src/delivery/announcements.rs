@@ -1,7 +1,7 @@
 //! Announces each new segment to the gateways that stream the file of the export. The announcement contains a grant: a
 //! short-lived URL of the segment.
 //!
-//! A gateway that misses an announcement requests a grant. The notifier announces without a database query, so that
+//! A gateway that misses an announcement requests a grant. A notifier needs no database query for an announcement, so
 //! clients receive the first bytes early. A gateway that streams one attempt ignores announcements of other attempts.
 
 use std::{sync::Arc, time::Duration};

@@ -6,12 +6,13 @@ use protocol::delivery::Segment;
 /// The result of [`compare`]: whether a file stream of an older attempt can continue with a new attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Continuation {
-    /// The new attempt begins with the bytes that the client received: the stream continues.
+    /// The new attempt begins with the bytes that the client received, so the stream continues.
     Same,
-    /// The new attempt has the same bytes so far, but fewer than the client received: the stream waits.
+    /// The new attempt has so far written a part of the bytes that the client received, with the same content, so the
+    /// stream waits.
     Behind,
-    /// The new attempt has other bytes than the client received, or the segments can't prove that the bytes are equal:
-    /// the stream restarts at the first byte.
+    /// The new attempt has other bytes than the client received, or the segments can't prove that the bytes are equal,
+    /// so the stream restarts at the first byte.
     Differs,
 }
 

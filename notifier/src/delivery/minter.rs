@@ -21,7 +21,7 @@ use crate::error::NotifierError;
 /// must be refreshed.
 const PRESIGN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The largest difference of clocks for which a presigned URL is valid for longer.
+/// Largest extension of the lifetime of a presigned URL.
 const MAX_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Creates grants and verifies their tokens. The signing key exists in this process only, so no other process can
@@ -75,8 +75,9 @@ impl Minter {
         Ok(Grant { segment, url, ttl_ms })
     }
 
-    /// Returns the lifetime of a presigned URL. It begins at the time of this machine's clock, which the library reads.
-    /// If that clock is behind, the store would refuse the URL too early, so the lifetime is longer by the difference.
+    /// Returns the lifetime of a presigned URL. The library takes the start of the lifetime from the clock of this
+    /// machine. If that clock is behind, the file store would refuse the URL too early, so this method extends the
+    /// lifetime by the difference, up to [`MAX_BEHIND`].
     fn presigned_ttl(&self) -> Duration {
         let behind = (self.clock.now() - SystemClock.now()).to_std().unwrap_or_default();
         self.ttl + behind.min(MAX_BEHIND)

@@ -1,4 +1,4 @@
-//! Decides for which waiting exports the exporters have capacity.
+//! Computes for which waiting exports the exporters have capacity.
 
 use std::collections::HashMap;
 
@@ -10,9 +10,9 @@ use crate::config::NotifierConfig;
 /// The configured limits that apply in each lane of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Largest number of exports in flight of one tenant.
+    /// Largest number of exports that one tenant may have in flight.
     pub(super) tenant: i64,
-    /// Largest number of exports in flight of one user.
+    /// Largest number of exports that one user may have in flight.
     pub(super) user: i64,
     /// Number of jobs that the dispatcher publishes beyond the free slots, so that no slot idles between two jobs.
     pub(super) prefetch: u64,

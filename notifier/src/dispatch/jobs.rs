@@ -13,8 +13,9 @@ use crate::{
     work_queue::{self, Queued},
 };
 
-/// Publishes the newest job of an export. The stream drops a job that it already holds, by the message id, within its
-/// deduplication window. A second job is harmless, because only one exporter at a time can claim an export.
+/// Publishes the newest job of an export. The message id identifies the job, so the stream drops a repeated job within
+/// its deduplication window. A job that is stored twice is harmless, because only one exporter at a time can claim an
+/// export.
 ///
 /// # Errors
 /// When the stream does not confirm the job.

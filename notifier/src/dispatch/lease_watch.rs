@@ -1,13 +1,15 @@
-//! Watches the exports in flight, and publishes the next job of an export whose exporter died, or whose job was lost.
+//! Watches the exports in flight. If the exporter of an export has died, or the job of an export was lost, the leader
+//! publishes the next job of the export.
 //!
-//! The leader reads the exports in flight at an interval ([`entity::in_flight`]). An export that stays unchanged for the
-//! duration of its lease has lost its exporter. The leader then ends the lease and publishes a job at once, without
-//! waiting for NATS: the server redelivers a job by its wall clock, which may be wrong. All durations here come from the
-//! monotonic clock of this process, so no wall clock ends a lease.
+//! The leader reads the exports in flight at an interval ([`entity::in_flight`]). If an exporter does not renew the
+//! lease of an export for the duration of the lease, the exporter has died or lost the database. The leader then ends
+//! the lease and publishes the next job at once. The leader does not wait until NATS redelivers the earlier job,
+//! because the NATS server redelivers by its wall clock, which may be wrong. The leader measures all durations with its
+//! own monotonic clock, so no wall clock ends a lease.
 //!
-//! An export that no exporter holds has a job in the stream. The leader publishes another one if the stream has lost the
-//! job, or if a process received the job long ago and has not claimed the export. The same holds for an outcome that a
-//! notifier received long ago.
+//! An export that no exporter holds needs a job in the stream. The leader publishes the next job if the stream has lost
+//! the job, or if an exporter received the job and has not claimed the export for `unclaimed_timeout`. The leader
+//! publishes an outcome again if a notifier received the outcome and has not settled it for `unclaimed_timeout`.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -28,15 +30,17 @@ use crate::{
     work_queue::{self, Queued},
 };
 
-/// Largest number of exports in flight that one round reads. The limits of the dispatcher allow fewer.
+/// Largest number of exports in flight that one round reads. The dispatcher normally keeps far fewer exports in flight,
+/// because it dispatches only as many as the exporters have capacity for.
 const MAX_IN_FLIGHT: u64 = 10_000;
-/// The longest time between two rounds that counts in full. A notifier that could not read the database for longer can't
-/// know whether exporters could renew their leases.
+/// Largest time that one round adds to an observation. If the notifier could not read the database for longer, the
+/// exporters may have been unable to renew their leases too, so the excess does not count.
 const MAX_STEP: Duration = Duration::from_secs(2);
-/// Time between two checks whether the job of an export still waits, while no exporter holds the export.
+/// Time between two checks of the job of an export that no exporter holds. A check finds out whether the job still
+/// waits in the stream.
 const JOB_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the leader has observed of the exports in flight.
+/// The observations of the leader about the exports in flight.
 pub(super) struct LeaseWatch {
     deps: Deps,
     unclaimed_timeout: Duration,
@@ -44,14 +48,15 @@ pub(super) struct LeaseWatch {
     read_at: Option<Instant>,
 }
 
-/// For how long an export has been unchanged.
+/// The last observed number of renewals of an export, and the time for which the number has not changed.
 #[derive(Clone, Copy, Debug)]
 struct Observation {
     renewals: i64,
     unchanged: Duration,
-    /// The value of `unchanged` at which the job of an export without exporter is checked next.
+    /// The value of `unchanged` at which the watch next checks the job of the export, if no exporter holds the export.
     next_check: Duration,
-    /// The value of `unchanged` at which an outcome that a notifier received is published again. It doubles each time.
+    /// The value of `unchanged` at which the watch republishes an outcome that a notifier received and has not settled.
+    /// The value doubles with each publication.
     next_outcome: Duration,
 }
 
@@ -62,13 +67,14 @@ impl Observation {
 }
 
 impl LeaseWatch {
-    /// Creates a watch that has observed nothing. `unclaimed_timeout` is the time after which the job of an export counts
-    /// as lost if a process received it and no exporter has claimed the export.
+    /// Creates a watch without observations. If an exporter has received the job of an export, and the watch then
+    /// observes the export unclaimed and unchanged for `unclaimed_timeout`, the job counts as lost.
     pub(super) fn new(deps: Deps, unclaimed_timeout: Duration) -> Self {
         Self { deps, unclaimed_timeout, observed: HashMap::new(), read_at: None }
     }
 
-    /// Reads the exports in flight once, and publishes the next job of each export that has lost its exporter or its job.
+    /// Reads the exports in flight once, and publishes the next job of each export that has lost its exporter or its
+    /// job.
     ///
     /// # Errors
     /// When the database or NATS fails; the next round continues.
@@ -84,7 +90,8 @@ impl LeaseWatch {
         Ok(())
     }
 
-    /// Updates the observations from rows that were read before `now`. Returns the exports that need an action.
+    /// Updates the observations from the rows, which the caller has just read at the time `now`. Returns the exports
+    /// that need an action.
     fn observe(&mut self, rows: &[InFlight], now: Instant) -> Vec<InFlight> {
         let step = self.read_at.map_or(Duration::ZERO, |last| (now - last).min(MAX_STEP));
         self.read_at = Some(now);
@@ -105,7 +112,7 @@ impl LeaseWatch {
         due
     }
 
-    /// Ends the lease of an exporter that no longer renews it, and publishes the next job.
+    /// Ends a lease that its exporter no longer renews, and publishes the next job of the export.
     async fn replace_exporter(&mut self, found: &InFlight) -> Result<(), NotifierError> {
         if self.has_outcome(found.id).await? {
             return Ok(());
@@ -118,7 +125,7 @@ impl LeaseWatch {
         jobs::publish(&self.deps.bus, &row).await
     }
 
-    /// Publishes the next job of an export that no exporter holds, if its job is lost.
+    /// Publishes the next job of an export that no exporter holds, if the current job is lost.
     async fn check_job(&mut self, found: &InFlight) -> Result<(), NotifierError> {
         let id = ExportId(found.id);
         let Some(row) = export::find(&self.deps.db, id).await? else { return Ok(()) };
@@ -141,10 +148,12 @@ impl LeaseWatch {
         jobs::publish(&self.deps.bus, &row).await
     }
 
-    /// Whether an outcome of the export waits to be settled. It may complete the export without another attempt.
+    /// Whether the outcomes stream has an unsettled outcome of the export. Such an outcome may complete the export
+    /// without another attempt.
     ///
-    /// NATS redelivers an outcome by the wall clock of the server. So an outcome that a notifier received long ago is
-    /// published again, after pauses that double. Settling it twice is harmless.
+    /// Also republishes an outcome that a notifier received long ago and has not settled, because NATS redelivers an
+    /// outcome by the wall clock of the server, which may be wrong. The time between two publications doubles. Settling
+    /// an outcome twice is harmless.
     async fn has_outcome(&mut self, id: Uuid) -> Result<bool, NotifierError> {
         let (bus, subject) = (&self.deps.bus, subject::outcome(ExportId(id)));
         let found = work_queue::find_message(bus, subject::STREAM_OUTCOMES, GROUP, &subject).await?;

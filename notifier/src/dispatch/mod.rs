@@ -1,9 +1,9 @@
-//! Publishes committed exports as jobs, in a fair order. The table of exports is the outbox: a waiting export stays in
-//! it until its job is published, so that a crash loses no job.
+//! Publishes committed exports as jobs, in a fair order. The export table is the outbox: an export keeps the status
+//! `queued` until its job is published, so that a crash loses no job.
 //!
 //! The leader is the notifier that holds the dispatcher's lease. The leader reads the waiting exports in the order of
-//! [`entity::dispatch_queue`], and dispatches as many as the exporters have capacity for. The other exports stay in the
-//! table, where their order may still change.
+//! [`entity::dispatch_queue`], and dispatches as many as the exporters have capacity for. The order of the remaining
+//! exports may still change before the next round.
 //!
 //! A gateway commits the row of an export and then publishes a hint. If the hint is lost, the next poll finds the row.
 //! Publishing a job twice is harmless, because only one exporter at a time can claim an export.
@@ -99,18 +99,18 @@ impl Dispatcher {
     }
 
     /// Runs four loops until shutdown begins or one of them fails:
-    /// - `triggering` wakes the next two loops at each message from `hints`, and after each poll interval.
+    /// - `triggering` wakes `dispatching` and `notifying` at each message from `hints`, and after each poll interval.
     /// - `dispatching` runs a dispatch round at each wake-up.
     /// - `notifying` publishes the pending credit notifications at each wake-up. It is a separate loop, because
     ///   thousands of daily grants take long to publish and must not delay exports.
-    /// - `watching` replaces exporters that died, and jobs that were lost.
+    /// - `watching` runs the lease watch, which replaces exporters that died and jobs that were lost.
     async fn lead(
         &self,
         lease: &HeldLease,
         hints: &mut Subscriber,
         shutdown: &CancellationToken,
     ) -> Result<(), NotifierError> {
-        // a `Notify` keeps one wake-up for a busy loop
+        // a `Notify` stores one wake-up while its loop is busy
         let (exports, credits) = (Notify::new(), Notify::new());
         let stop = shutdown.child_token();
         let triggering = async {
@@ -204,7 +204,7 @@ impl Dispatcher {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Whether the stream of jobs answers. If the stream answers, a failed publish concerned only its own job, and the
+    /// Whether the stream of jobs answers. If the stream answers, the failed publish affected only one job, and the
     /// dispatch round continues with the next export.
     async fn jobs_stream_answers(&self) -> bool {
         self.deps.bus.jetstream().get_stream(subject::STREAM_JOBS).await.is_ok()
@@ -215,13 +215,13 @@ impl Dispatcher {
         let Some(row) = export::find(&self.deps.db, id).await? else { return Ok(()) };
         // the job is published before the row changes, so that a crash in between repeats the job and never loses it
         jobs::publish(&self.deps.bus, &row).await?;
-        // position 0 is published before the exporter can report rows
+        // position 0 follows the job at once, because the exporter soon reports rows instead of a position
         queue_positions::publish_front_position(&self.deps.bus, &row.owner(), id).await;
         let now = self.deps.clock.now();
         let tx = self.deps.db.begin().await?;
         lease.fence(&tx).await?;
         let updated = transition::dispatched(&tx, id, now).await?;
-        // the dispatch is recorded even if an exporter has already claimed the job
+        // records the dispatch even if an exporter has already claimed the job and the row has not changed
         dispatch_queue::record_dispatch(&tx, &row.pool, &row.lane, &row.owner(), now).await?;
         tx.commit().await?;
         metrics::counter!("sluice_notifier_dispatched_total").increment(u64::from(updated));

@@ -4,7 +4,7 @@ use tracing::{debug, info, warn};
 
 use crate::error::NotifierError;
 
-/// Logs the outages of one operation that a loop retries without limit. `failing` says whether the last attempt failed.
+/// Logs the outages of one operation that a loop retries without limit. `failing` is true if the last attempt failed.
 #[derive(Debug)]
 pub(super) struct OutageLog {
     operation: &'static str,

@@ -19,11 +19,11 @@ use tracing::debug;
 
 use crate::config::NotifierConfig;
 
-/// The smallest change of a remaining time that is worth a new progress report, as a divisor of the last published
-/// time: 5 means a fifth.
+/// Divisor of the last published remaining time: a change by more than one fifth of this time causes a new progress
+/// report.
 const ETA_CHANGE_DIVISOR: u64 = 5;
 
-/// Publishes queue positions in rounds, and remembers the last published position of each waiting export.
+/// Publishes queue positions in rounds, and stores the last published position of each waiting export.
 pub(super) struct QueuePositions {
     interval: Duration,
     max_per_round: usize,
@@ -46,9 +46,9 @@ impl QueuePositions {
         self.last_round.is_none_or(|last| last.elapsed() >= self.interval)
     }
 
-    /// Publishes the queue position of each export whose position or remaining time has changed since the last
-    /// publication. One call starts at the front of the queue, and publishes at most `max_queue_notifications`
-    /// positions.
+    /// Publishes the queue position of each export whose position has changed, or whose remaining time has changed by
+    /// more than one fifth, since the last publication. One call starts at the front of the queue, and publishes at
+    /// most `max_queue_notifications` positions.
     pub(super) async fn publish(&mut self, snapshot: &QueueSnapshot, catalog: &Catalog, bus: &Bus) {
         self.last_round = Some(Instant::now());
         let mut published = HashMap::with_capacity(snapshot.waiting.len());
@@ -73,8 +73,8 @@ impl QueuePositions {
     }
 }
 
-/// Publishes position 0 to the owner of an export that is being dispatched. Later rounds cover waiting exports only, so
-/// without this report the owner would keep an older position.
+/// Publishes position 0 to the owner of an export that is being dispatched. Later rounds report only waiting exports,
+/// so without this report the owner would still see an older position.
 pub(super) async fn publish_front_position(bus: &Bus, owner: &Owner, id: ExportId) {
     if let Err(e) = publish_position(bus, owner, id, QueuePosition { position: 0, eta_ms: None }).await {
         debug!(export.id = %id, error = %e, "failed to publish a queue position");

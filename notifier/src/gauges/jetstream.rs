@@ -34,7 +34,7 @@ impl JetStreamGauges {
             metrics::gauge!("sluice_jetstream_messages", "stream" => name).set(state.messages as f64);
             metrics::gauge!("sluice_jetstream_bytes", "stream" => name).set(state.bytes as f64);
             metrics::gauge!("sluice_jetstream_oldest_age_seconds", "stream" => name).set(age as f64);
-            // only the work queues have durable consumers; those of gateways on the other streams are ephemeral
+            // only the work queues have durable consumers; gateways create ephemeral consumers on the other streams
             if matches!(name, subject::STREAM_JOBS | subject::STREAM_OUTCOMES) {
                 let mut consumers = stream.consumers();
                 while let Some(info) =

@@ -1,6 +1,6 @@
 //! Samples the queue, JetStream and the catalog of exporters at an interval, and sets their gauges.
 //!
-//! Every notifier samples, so that the gauges do not depend on the leader. An alert uses the highest value of all
+//! Every notifier samples, so that the gauges do not depend on the leader. Alert rules use the maximum over all
 //! notifiers. A sample costs one SQL statement and a few NATS requests.
 
 mod jetstream;
@@ -38,8 +38,8 @@ impl Gauges {
         Self { deps, catalog, interval, queue, jetstream: JetStreamGauges::default() }
     }
 
-    /// Samples the gauges at the interval until shutdown begins, and counts failed samples. After a failed sample, each
-    /// gauge whose value could not be read keeps its last value.
+    /// Samples the gauges at the interval until shutdown begins, and counts successful and failed samples. A gauge
+    /// keeps its last value if a sample can't read a new value.
     ///
     /// # Errors
     /// Never: a failed sample is only counted.

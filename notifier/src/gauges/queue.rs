@@ -8,9 +8,9 @@ use protocol::{export::Status, subject::Lane};
 
 use crate::{config::NotifierConfig, deps::Deps, error::NotifierError};
 
-/// The reason why an export waits: the label `class` of the metrics of waiting exports. An export at both limits counts
-/// as [`WaitClass::TenantLimit`]. These metrics have no label for the tenant or the user, because an installation may
-/// have any number of tenants and users.
+/// The reason why an export waits, for the label `class` of the metrics of waiting exports. If the tenant and the user
+/// have both reached their limits of exports in flight, the reason is [`WaitClass::TenantLimit`]. These metrics have no
+/// label for the tenant or the user, because an installation may have any number of tenants and users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum WaitClass {
     /// The tenant of the export has reached its limit of exports in flight.
@@ -50,7 +50,7 @@ impl From<&NotifierConfig> for InFlightLimits {
     }
 }
 
-/// The number of waiting exports in one lane with one [`WaitClass`], and the request time of the oldest one.
+/// The number of waiting exports in one lane with the same [`WaitClass`], and the request time of the oldest of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Waiting {
     exports: i64,
@@ -66,7 +66,8 @@ type ExportsByState = HashMap<(String, &'static str, &'static str), i64>;
 /// Reads the queue from the database and sets its gauges.
 pub(super) struct QueueGauges {
     limits: InFlightLimits,
-    /// All pools found since the start. The gauges of a pool without exports are set to 0.
+    /// All pools with an unfinished export in any sample since the start. The gauges of a pool without unfinished
+    /// exports are set to 0.
     pools: HashSet<String>,
 }
 
@@ -136,14 +137,13 @@ fn classify(groups: &[UnfinishedCount], limits: InFlightLimits) -> (WaitingByCla
     (waiting, states)
 }
 
-/// Returns the pool, the lane and the tenant: the exports in flight of this combination count against the limit of a
-/// tenant.
+/// Returns the pool, the lane and the tenant of a group. Each such combination has its own limit of exports in flight.
 fn tenant_key(group: &UnfinishedCount) -> (&str, &str, &str) {
     (&group.pool, &group.lane, &group.tenant)
 }
 
-/// Returns the pool, the lane, the tenant and the user: the exports in flight of this combination count against the
-/// limit of a user.
+/// Returns the pool, the lane, the tenant and the user of a group. Each such combination has its own limit of exports
+/// in flight.
 fn user_key(group: &UnfinishedCount) -> (&str, &str, &str, &str) {
     (&group.pool, &group.lane, &group.tenant, &group.user_id)
 }

@@ -1,4 +1,4 @@
-//! Answers operators with the exports of all owners: one page of them, or a single one.
+//! Answers requests of operators for a page of exports, or for one export, of any owner.
 
 use entity::{export, operator, view};
 use protocol::{
@@ -42,7 +42,7 @@ impl Handler for ExportsHandler {
             return Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault])));
         }
         let ExportsRequest { status, tenant, user, dataset, cursor, .. } = request;
-        // one row more than the page shows whether another page follows
+        // reads one extra row to find out whether another page follows
         let query = operator::Query { status, tenant, user, dataset, before: cursor, limit: limit + 1 };
         let mut rows = operator::list(&self.deps.db, &query).await?;
         let more = rows.len() as u64 > limit;

@@ -127,7 +127,7 @@ impl RequeueHandler {
             },
         };
         if let Err(e) = stream.delete_all(of).await {
-            // a repeated request deletes them and gets the same answer
+            // a repeated request deletes the remaining dead letters and returns the same export
             warn!(export.id = %of, error = %e, "failed to delete the dead letters of a requeued export");
         }
         count_request("requeue", true);
@@ -171,7 +171,8 @@ impl RequeueHandler {
             ..export::Model::queued(ExportId::generate(), &owner, now)
         };
         let tx = self.deps.db.begin().await?;
-        // this locks the account, so that of two concurrent requeues the second finds the export of the first
+        // this call locks the account, so the second of two concurrent requeues finds the export that the first one
+        // created
         let accrued = ledger::open_and_accrue(&tx, &owner, &self.deps.credit_policy, now).await?;
         if let Some(existing) = self.find_existing(&tx, failed).await? {
             return Ok(RetryResult::Existing(existing));

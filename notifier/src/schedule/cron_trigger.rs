@@ -1,8 +1,8 @@
 //! Wakes the schedule poller at due times, with tokio-cron-scheduler.
 //!
 //! A trigger only makes the next poll happen sooner; [`super::poller`] decides whether a job is due.
-//! tokio-cron-scheduler can't decide, because it runs in one process, forgets missed times, and ignores clock changes
-//! after the start of the process.
+//! tokio-cron-scheduler is not sufficient for this decision: it runs in each process separately, does not repeat missed
+//! times, and ignores clock changes after the start of the process.
 
 use std::{sync::Arc, time::Duration};
 

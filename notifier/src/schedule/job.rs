@@ -30,7 +30,7 @@ pub(crate) trait Job: Send + Sync + 'static {
     /// Runs the scheduled job, and returns a summary for operators.
     ///
     /// # Errors
-    /// When a step fails: the job stays due, and the runner runs the job again after a growing pause.
+    /// When a step fails. The job stays due, and the runner repeats the job with an exponential backoff.
     async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError>;
 }
 
@@ -52,13 +52,14 @@ impl Run<'_> {
         if self.shutdown.is_cancelled() { Err(NotifierError::Stopping) } else { Ok(()) }
     }
 
-    /// Waits until shutdown begins. A scheduled job with one long step calls this method to stop early.
+    /// Completes when shutdown begins. A scheduled job with one long step awaits this method together with the step,
+    /// and stops the step if this method completes first.
     pub(crate) async fn stopping(&self) {
         self.shutdown.cancelled().await;
     }
 
     /// Fails unless this run still holds the lease. Call this method in each transaction of the run, so that a run that
-    /// has lost its lease commits nothing. The method writes, so it may be the first call of a transaction on SQLite,
+    /// has lost its lease commits nothing. The method writes, so a transaction can begin with this call on SQLite,
     /// where a transaction that begins with a read can't safely write later.
     ///
     /// # Errors

@@ -2,7 +2,8 @@
 //!
 //! Each job has a row in `scheduled_job` with its due time, and a lease `job:<name>`. Every notifier polls the rows. If
 //! a job is due, one notifier acquires the lease and runs the job. Only a successful run sets the next due time, in a
-//! transaction that checks the lease. So the next notifier that polls repeats a missed or interrupted run.
+//! transaction that checks the lease. So after a missed or interrupted run, the job is still due, and a notifier runs
+//! it after its next poll.
 //!
 //! - [`job`] defines the trait of a job, and [`recurrence`] defines its due times. [`jobs`] contains all jobs, and
 //!   [`steps`] contains functions that several jobs call.
@@ -82,7 +83,7 @@ pub(crate) async fn start(
         }
     }
 
-    // a `Notify` keeps one wake-up for a busy poller
+    // a `Notify` stores one wake-up while the poller is busy
     let wake_up = Arc::new(Notify::new());
     let mut scheduler = cron_trigger::start(&jobs, &wake_up).await?;
     let hints = deps.bus.subscribe(subject::OPS_DUE.into()).await?;

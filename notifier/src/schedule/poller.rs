@@ -1,7 +1,8 @@
 //! Polls the `scheduled_job` table for due jobs, and publishes the table as metrics.
 //!
-//! Only the row and the clock decide whether a job is due. A cron trigger, or a hint that another process publishes on
-//! NATS, only makes the next poll happen sooner. So a lost trigger or hint delays a job by at most one poll interval.
+//! A job is due if the due time in its row has passed, or if its row records a request of an operator. A cron trigger,
+//! or a hint that another process publishes on NATS, only makes the next poll happen sooner. So a lost trigger or hint
+//! delays a job by at most one poll interval.
 
 use std::{sync::Arc, time::Duration};
 

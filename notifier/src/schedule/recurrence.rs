@@ -76,8 +76,9 @@ impl Recurrence {
         }
     }
 
-    /// Returns the due time after a run. If a cron time or a midnight passed during the run, the scheduled job is due
-    /// again at once, because the run may have read the clock before that time.
+    /// Returns the due time after a run. An interval begins at the end of the run. A cron or midnight rule continues
+    /// from the start of the run: if a due time passed during the run, the scheduled job is due again at once. The run
+    /// may have read the clock before that due time, and may therefore have omitted the work that became due then.
     pub(crate) fn next_after_run(&self, began: DateTime<Utc>, ended: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::Every(_) => self.next(ended),

@@ -32,7 +32,7 @@ pub(super) struct Runner {
     pub(super) lease_duration: Duration,
     /// The timeout of a run, unless the scheduled job defines another one.
     pub(super) timeout: Duration,
-    /// Wakes the runner; the poller notifies the runner when the scheduled job is due.
+    /// Wakes the runner; notified by the poller when the scheduled job is due.
     pub(super) due: Arc<Notify>,
 }
 
@@ -108,7 +108,7 @@ impl Runner {
         pause: &mut Option<Pause>,
         shutdown: &CancellationToken,
     ) -> Result<(), NotifierError> {
-        // another notifier may have run the job before this one acquired the lease
+        // another notifier may have run the job before this notifier acquired the lease
         let Some(row) = self.find_due(pause.as_ref()).await? else { return Ok(()) };
         let (name, db, began, clock) = (self.job.name(), &self.deps.db, self.deps.clock.now(), Instant::now());
         let tx = db.begin().await?;
@@ -131,7 +131,7 @@ impl Runner {
             duration_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
             // a failed job stays due
             due_at: if result.is_ok() { self.job.recurrence().next_after_run(began, ended) } else { row.due_at },
-            // the machine of the request may have a clock that is ahead
+            // the notifier that recorded the request may have a clock that is ahead
             requests_through: row.requested_at.map_or(began, |requested| requested.max(began)),
             result: result.map_err(|e| e.to_string()),
         };

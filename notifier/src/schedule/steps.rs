@@ -28,8 +28,8 @@ impl StepCount {
     }
 }
 
-/// Runs `action` for each export, and counts the exports that `action` changed (it returned `true`) or failed to
-/// change. A failed action does not stop the others; a later run of the scheduled job retries the action.
+/// Runs `action` for each export. `action` returns whether it changed the export. Counts the changed exports and the
+/// failed actions. A failed action does not stop the others; a later run of the scheduled job retries the action.
 ///
 /// # Errors
 /// [`NotifierError::Stopping`] after shutdown has begun.

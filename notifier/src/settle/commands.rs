@@ -17,17 +17,20 @@ use crate::{
     work_queue::{self, Queued},
 };
 
-/// Age from which a command that a notifier received counts as lost.
+/// Age of a cancel or delete request from which a command that a notifier received, but has not settled, counts as
+/// lost.
 const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Publishes the command to cancel an export, and returns `true`. Returns `false` and publishes nothing if the row
 /// records no request to cancel, or if an outcome or a command of the export still waits in the outcomes stream.
 ///
-/// A command that a notifier received and did not settle within [`STUCK_AFTER`] no longer counts as waiting, because the
-/// NATS server redelivers messages by its wall clock, which may have been set back.
+/// Once the request is older than [`STUCK_AFTER`], a message that a notifier received no longer counts as waiting. NATS
+/// may redeliver such a message late, because the NATS server redelivers by its wall clock, which may have been set
+/// back.
 ///
-/// The message id contains the time of the request, so the stream drops a repeated command within its deduplication
-/// window. A second command is harmless.
+/// The message id contains the time of the request and the number of [`STUCK_AFTER`] periods that have passed since
+/// then. So the stream drops a command that is repeated in the same period, within its deduplication window. A second
+/// command is harmless.
 ///
 /// # Errors
 /// When the stream does not confirm the command.
@@ -36,10 +39,11 @@ pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model, now: DateTime
     publish(bus, row, OutcomeResult::CancelRequested, "cancel", since, now).await
 }
 
-/// Publishes the command to delete the file of an export. The caller has checked that the owner requested the deletion,
-/// or that the retention has ended. Returns `true` if the command was published. Publishes nothing and returns `false`
-/// if the row records neither a request nor an expiry time, or if an outcome or a command of the export still waits in
-/// the outcomes stream. The stream drops repeated commands as for [`publish_cancel`].
+/// Publishes the command to delete the file of an export, and returns `true`. The caller has checked that the owner
+/// requested the deletion, or that the retention has ended. Returns `false` and publishes nothing if the row records
+/// neither a deletion request nor an expiry time, or if an outcome or a command of the export still waits in the
+/// outcomes stream. The stream deduplicates delete commands by their message id in the same way as cancel commands (see
+/// [`publish_cancel`]).
 ///
 /// # Errors
 /// When the stream does not confirm the command.
@@ -57,7 +61,7 @@ async fn publish(
     now: DateTime<Utc>,
 ) -> Result<bool, NotifierError> {
     let id = row.export_id();
-    // a pending message may fail for hours; meanwhile a second command would be redundant
+    // settling a pending message may fail for hours; meanwhile a second command would be redundant
     let age = (now - since).to_std().unwrap_or_default();
     for subject in [subject::outcome_command(id), subject::outcome(id)] {
         match work_queue::find(bus, subject::STREAM_OUTCOMES, GROUP, &subject).await? {
@@ -66,7 +70,7 @@ async fn publish(
             Queued::Undelivered | Queued::Delivered => return Ok(false),
         }
     }
-    // a new id for each period, so that the stream holds few commands of one request
+    // the id changes only once in each period, so that the stream stores few commands of one request
     let period = age.as_secs() / STUCK_AFTER.as_secs();
     let message_id = format!("{id}:{kind}:{}:{period}", since.timestamp_millis());
     let message =

@@ -7,7 +7,7 @@ use protocol::problem::Slug;
 
 /// Counts a completed export and the capture of its credits. `bytes` is the size of its file.
 pub(super) fn completed(row: &export::Model, bytes: u64, now: DateTime<Utc>) {
-    metrics::counter!("sluice_exports_completed_total").increment(1);
+    metrics::counter!("sluice_exports_succeeded_total").increment(1);
     metrics::counter!("sluice_credit_events_total", "kind" => "capture").increment(1);
     metrics::histogram!("sluice_export_bytes", "format" => row.format.clone(), "lane" => row.lane.clone())
         .record(bytes as f64);

@@ -78,8 +78,8 @@ pub(crate) async fn account_changed(deps: &Deps, notification: &PendingNotificat
     publish_balance(deps, owner, "", &id, reason).await
 }
 
-/// Publishes the balance of an account, and repeats with the new balance if the balance has changed in the meantime.
-/// Without the repetition, two concurrent publishers could publish an older balance last.
+/// Publishes the balance of an account, then reads the balance again. If the balance has changed, repeats with the new
+/// balance. Without the repetition, two concurrent publishers could publish an older balance last.
 ///
 /// The message id contains the number of the repetition, the balance and the held credits. So the event log drops a
 /// repeated event, but stores a balance that returned to an earlier value.

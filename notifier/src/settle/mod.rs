@@ -1,4 +1,4 @@
-//! Settles outcomes: one transaction updates the export and its credits, then user events notify the owner.
+//! Settles outcomes. One transaction updates the export and its credits; user events then notify the owner.
 //!
 //! An outcome may arrive twice, late, or from a superseded attempt. A conditional update decides whether the outcome
 //! still applies. If an earlier delivery has already applied the outcome, the notifier publishes the user events again,
@@ -32,10 +32,10 @@ use tracing::{Span, info, warn};
 use self::events::CreditStep;
 use crate::{credit_counters::count_grants, deps::Deps, error::NotifierError};
 
-/// The objects of an export that a notifier can delete from the file store after it has settled an outcome.
+/// The objects of an export that a notifier may delete from the file store after it has settled an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leftovers {
-    /// The notifier can delete no object.
+    /// No object.
     Nothing,
     /// The objects of all attempts except this one: this attempt wrote the file of the completed export.
     OtherAttempts(u32),
@@ -54,11 +54,11 @@ impl Settler {
         Self { deps }
     }
 
-    /// Settles an outcome, notifies the owner of the export, and returns the objects that the caller can delete.
+    /// Settles an outcome, notifies the owner of the export, and returns the objects that the caller may delete.
     /// Settling an outcome twice has the same effect as settling it once.
     ///
     /// # Errors
-    /// When the database, NATS or the file store fails: the caller settles the outcome again later.
+    /// When the database, NATS or the file store fails. The caller settles the outcome again later.
     pub(crate) async fn settle(&self, outcome: &Outcome) -> Result<Leftovers, NotifierError> {
         let Some(row) = export::find(&self.deps.db, outcome.export_id).await? else {
             warn!(export.id = %outcome.export_id, "dropped an outcome of an unknown export");
@@ -106,7 +106,8 @@ impl Settler {
         }
         let mut applied = self.publish_end_events(id, Status::Completed, Some(attempt), CreditStep::Capture).await?;
         if !applied {
-            // a redelivered outcome may find its export expired; the credits event of the capture is still pending
+            // the export may have expired before this redelivery; the credits event of its capture may still be
+            // unpublished
             applied = self.publish_end_events(id, Status::Expired, Some(attempt), CreditStep::Capture).await?;
         }
         Ok(applied.then_some(Leftovers::OtherAttempts(attempt)))
@@ -164,7 +165,8 @@ impl Settler {
         if updated {
             counters::canceled(row, now);
         }
-        // before the user events, because an exporter may still run the canceled export
+        // stops the exporter before the user events are published, because the exporter may still run the canceled
+        // export
         events::stop_exporter(&self.deps.bus, row).await?;
         let applied = self.publish_end_events(id, Status::Canceled, None, CreditStep::Release).await?;
         Ok(applied.then_some(Leftovers::Everything))
@@ -174,8 +176,8 @@ impl Settler {
     /// the export is already expired, only notifies the owner again. Returns `None` and does nothing if the export
     /// never had a file, or if the retention has not ended and the owner did not request the deletion.
     ///
-    /// The settler deletes the objects before it changes the row. So an interrupted deletion leaves a completed row,
-    /// for which the reconciler or the sweep publishes the command again.
+    /// The settler deletes the objects before it changes the row. If the deletion is interrupted, the row keeps the
+    /// status `completed`, and the reconciler or the sweep publishes the delete command again.
     async fn expire(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         if row.status()? == Status::Completed {
@@ -206,9 +208,9 @@ impl Settler {
         Ok(self.deps.store.delete_where(&delivery::export_prefix(id), is_leftover).await?)
     }
 
-    /// Publishes the user events of an export that has ended with this status and attempt, and announces the end to
-    /// gateways. Returns `false` and publishes nothing if the export ended in another way: then another outcome
-    /// publishes the events.
+    /// Publishes the user events of an ended export, and announces the end to gateways. Returns `false` and publishes
+    /// nothing if the row has another status than `status`, or another attempt than `attempt`. In that case, the
+    /// outcome that ends the export publishes the events.
     async fn publish_end_events(
         &self,
         id: ExportId,
@@ -225,8 +227,8 @@ impl Settler {
         Ok(true)
     }
 
-    /// Reads the row of an export. Returns `None` unless the row has this status and, if `attempt` is given, this
-    /// attempt.
+    /// Reads the row of an export. Returns `None` if the status of the row is not `status`, or if `attempt` is given
+    /// and is not the attempt of the row.
     async fn find_ended(
         &self,
         id: ExportId,

@@ -15,7 +15,7 @@ pub enum BusError {
         setting: &'static str,
         /// The path of the file.
         file: String,
-        /// The reason why it can't be read.
+        /// The reason why the file can't be read.
         source: std::io::Error,
     },
     /// An entry of `nats.url` is not the URL of a NATS server. The error does not show the entry, which may hold a
@@ -43,7 +43,7 @@ pub enum BusError {
         /// The reason why the certificate is not trusted.
         detail: String,
     },
-    /// The server rejects this process's certificate, or requires one and got none.
+    /// The server rejects this process's certificate, or requires a certificate and received none.
     #[error("NATS at {url} rejects the certificate of this process (nats.tls_cert_file): {detail}")]
     ClientCertRejected {
         /// The URLs of the servers.
@@ -67,8 +67,8 @@ pub enum BusError {
         /// The answer of the server.
         detail: String,
     },
-    /// The servers refuse to create a stream or bucket, and a retry would fail too: they have no JetStream, for example,
-    /// or too few servers for the replicas.
+    /// The servers refuse to create a stream or bucket, and a retry would fail too. For example, the servers have no
+    /// JetStream, or there are too few servers for the replicas.
     #[error("can't prepare {name}: {detail}")]
     Refused {
         /// The name of the stream or bucket.
@@ -76,7 +76,7 @@ pub enum BusError {
         /// The answer of the server.
         detail: String,
     },
-    /// A message can't be sent, or the stream did not confirm it in time.
+    /// A message can't be sent, or the stream did not confirm the message in time.
     #[error("can't publish to {subject}: {detail}")]
     Publish {
         /// The subject of the message.
@@ -109,7 +109,7 @@ pub enum BusError {
     /// A message is not valid JSON of the expected type.
     #[error("unreadable message: {0}")]
     Unreadable(#[from] serde_json::Error),
-    /// A message has an envelope version that this build does not read.
+    /// A message has an envelope version that this build does not support.
     #[error("unsupported message version {0}")]
     Version(u8),
     /// A NATS micro service can't be registered.
@@ -123,7 +123,8 @@ pub enum BusError {
 }
 
 impl BusError {
-    /// Whether no later attempt to connect can succeed, because a setting, a file or the servers must change first.
+    /// Whether every later attempt to connect would fail too, because a setting, a file or the servers must change
+    /// first.
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {

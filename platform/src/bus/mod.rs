@@ -1,4 +1,4 @@
-//! The connection to NATS: durable messages over JetStream; lossy messages and requests over core NATS.
+//! The connection to NATS. Durable messages use JetStream. Lossy messages and requests use core NATS.
 
 mod error;
 mod streams;
@@ -29,14 +29,14 @@ pub use self::error::BusError;
 use self::writes::Writes;
 use crate::{catalog::MAX_ENTRY_SIZE, config::NatsConfig, telemetry::traces};
 
-/// The maximum number of unread messages of one core NATS subscription. The client drops further messages; subscribers
-/// tolerate that, because they also poll.
+/// The maximum number of unread messages of one core NATS subscription. The client drops further messages. Subscribers
+/// tolerate lost messages, because they also poll.
 const SUBSCRIPTION_CAPACITY: usize = 4096;
 
 /// The number of bytes that an entry of the catalog leaves free for headers in a message of the maximum size.
 const HEADER_SIZE: usize = 1024;
 
-/// How long a lossy message may wait for space in the client's queue.
+/// The maximum time that a lossy message waits for space in the client's queue.
 const LOSSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection to NATS. Clones share the connection.
@@ -177,10 +177,10 @@ impl Bus {
         stored.map_err(|detail| BusError::Publish { subject, detail })
     }
 
-    /// Records whether a stream has stored a message, for [`Self::check_writes`]. [`Self::publish_durable`] does so by
-    /// itself; a caller that writes to a bucket calls this method.
+    /// Records whether a stream has stored a message, for [`Self::check_writes`]. [`Self::publish_durable`] calls this
+    /// method itself. A caller that writes to a bucket must call it.
     pub fn record_write<E: std::fmt::Display>(&self, stream: &'static str, result: &Result<(), E>) {
-        // without a connection, the result says nothing about the stream
+        // without a connection, a failure does not show whether the stream accepts writes
         if result.is_ok() || self.ping().is_ok() {
             self.writes.record(stream, result);
         }
@@ -189,13 +189,12 @@ impl Bus {
     /// Checks that each stream has stored the last message that this process sent to it.
     ///
     /// # Errors
-    /// The names of the streams that have not.
+    /// Returns the names of the streams that did not store their last message.
     pub fn check_writes(&self) -> Result<(), String> {
         self.writes.check()
     }
 
-    /// Publishes on core NATS without confirmation. The message may be lost, and a subject without subscribers is no
-    /// error.
+    /// Publishes on core NATS without confirmation. The message may be lost. A subject without subscribers is no error.
     ///
     /// # Errors
     /// When the client is closed.
@@ -238,7 +237,7 @@ impl Bus {
         self.client.subscribe(subject).await.map_err(|e| BusError::Subscribe { subject: failed, detail: e.to_string() })
     }
 
-    /// Subscribes on core NATS as a member of a queue group: each message goes to one member.
+    /// Subscribes on core NATS as a member of a queue group. Each message goes to one member of the group.
     ///
     /// # Errors
     /// When the client is closed.
@@ -258,8 +257,8 @@ impl Bus {
         self.bucket(subject::BUCKET_CATALOG).await
     }
 
-    /// The maximum size of one entry of the catalog, in bytes: [`MAX_ENTRY_SIZE`], or less if the server only accepts
-    /// smaller messages.
+    /// The maximum size of one entry of the catalog, in bytes. This is [`MAX_ENTRY_SIZE`], or less if the server
+    /// accepts only smaller messages.
     #[must_use]
     pub fn max_entry_size(&self) -> usize {
         MAX_ENTRY_SIZE.min(self.client.max_payload().saturating_sub(HEADER_SIZE))

@@ -25,7 +25,8 @@ const DEDUPLICATION_WINDOW: Duration = Duration::from_secs(10 * 60);
 /// The interval between two attempts to find or create the streams.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long one attempt to connect waits for the streams. A starting service then connects again.
+/// The maximum time that one attempt to connect waits for the streams. After this time, a starting service connects
+/// again.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The maximum pause between attempts to create the streams again after a reconnect.
@@ -37,7 +38,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct CreateError {
     name: &'static str,
     detail: String,
-    /// Whether a retry may succeed, such as when a cluster has not elected its leader.
+    /// Whether a retry may succeed, for example after a cluster has elected its leader.
     is_transient: bool,
 }
 
@@ -76,7 +77,7 @@ fn is_transient(error: &(dyn Error + 'static)) -> bool {
 /// Creates missing streams and buckets, and retries for [`READY_TIMEOUT`] while the servers are not ready.
 ///
 /// # Errors
-/// A permanent error immediately, and a transient error after the timeout.
+/// Returns a permanent error immediately, and a transient error after the timeout.
 pub(super) async fn create(jetstream: &jetstream::Context, replicas: usize) -> Result<(), BusError> {
     let begun = Instant::now();
     let mut is_logged = false;
@@ -93,8 +94,8 @@ pub(super) async fn create(jetstream: &jetstream::Context, replicas: usize) -> R
     Ok(())
 }
 
-/// Creates missing streams and buckets after each reconnect, because a server may have lost its data. Retries until
-/// `stop`, because such a server may start slowly.
+/// Creates missing streams and buckets after each reconnect, because the server may have lost its data. Retries until
+/// `stop` is canceled, because such a server may start slowly.
 pub(super) async fn restore_after_reconnects(
     jetstream: jetstream::Context,
     replicas: usize,
@@ -117,7 +118,7 @@ pub(super) async fn restore_after_reconnects(
     }
 }
 
-/// Waits until a notifier has created these streams, for [`READY_TIMEOUT`].
+/// Waits at most [`READY_TIMEOUT`] until a notifier has created these streams.
 ///
 /// # Errors
 /// When a stream does not exist after the timeout.
@@ -183,10 +184,10 @@ async fn create_missing(jetstream: &jetstream::Context, replicas: usize) -> Resu
         ..kv::Config::default()
     };
     let buckets = [
-        // stored on disk, because a restarted server must still have its buckets; exporters renew their entries within
-        // this time, and after this time the bucket deletes the entries of a crashed exporter
+        // stored on disk, because the buckets must survive a restart of the server; exporters renew their entries
+        // within this lifetime, and the bucket deletes the entries of a crashed exporter after this lifetime
         (subject::BUCKET_CATALOG, bucket(subject::BUCKET_CATALOG, ENTRY_LIFETIME, StorageType::File)),
-        // tickets are valid for 30 s; the bucket deletes unused ones after a minute
+        // tickets are valid for 30 s; the bucket deletes unused tickets after a minute
         (subject::BUCKET_TICKETS, bucket(subject::BUCKET_TICKETS, MINUTE, StorageType::File)),
     ];
     for (name, config) in buckets {

@@ -10,8 +10,8 @@ use async_nats::{
 use super::BusError;
 use crate::config::NatsConfig;
 
-/// Adds the configured certificate files to the connection options. The function reads each file first, because the
-/// client's own error does not name the file.
+/// Adds the configured certificate files to the connection options. Reads each file first, because the client's own
+/// error does not name the file.
 ///
 /// # Errors
 /// When a file can't be read, or only one of a certificate and its key is set.
@@ -53,7 +53,7 @@ fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(error.clone());
     }
-    // the source of an I/O error is the source of its inner error, not the inner error itself
+    // the source of an I/O error is the source of the wrapped error, not the wrapped error itself
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inner) => tls_error(inner),
         None => error.source().and_then(tls_error),

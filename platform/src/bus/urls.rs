@@ -16,7 +16,7 @@ pub(super) fn parse_servers(list: &str) -> Result<Vec<ServerAddr>, BusError> {
         if server.host().is_empty() {
             return Err(wrong("the URL has no host".into()));
         }
-        // in a URL a token stands in the place of the user
+        // in a URL, a token takes the place of the user
         if server.has_user_pass() || server.password().is_some() { Err(BusError::UserInUrl(entry)) } else { Ok(server) }
     };
     (1..).zip(list.split(',')).map(read).collect()

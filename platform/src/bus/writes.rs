@@ -1,8 +1,8 @@
-//! Remembers which streams did not store their last message.
+//! Records which streams did not store their last message.
 //!
-//! After a write of a stream has failed, such as on a full disk, nats-server stores no message in this stream until the
-//! server restarts, even when the disk has space again. It answers requests for the stream's state as before, and does
-//! not answer the message at all. So only the result of a real message tells that a stream is shut.
+//! After a failed write to a stream, for example on a full disk, nats-server stores no message in this stream until the
+//! server restarts, even when the disk has space again. The server still answers requests for the stream's state, but
+//! does not answer the message at all. So only the result of a real message shows that a stream accepts no writes.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ impl Writes {
         set_gauge(stream, result.is_err());
     }
 
-    /// Forgets all failures. A new connection may lead to a restarted server.
+    /// Clears all failures, because a new connection may lead to a restarted server.
     pub(super) fn forget(&self) {
         let failed = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for stream in failed.into_keys() {
@@ -34,7 +34,7 @@ impl Writes {
         }
     }
 
-    /// Returns an error that names the streams which did not store their last message.
+    /// Returns an error that names the streams that did not store their last message.
     ///
     /// # Errors
     /// When there is such a stream.
@@ -55,7 +55,7 @@ fn set_gauge(stream: &'static str, failed: bool) {
     metrics::gauge!("sluice_jetstream_write_failed", "stream" => stream).set(f64::from(u8::from(failed)));
 }
 
-/// The stream that stores messages with this subject; None for a subject of core NATS.
+/// Returns the stream that stores messages with this subject; None for a subject of core NATS.
 pub(super) fn stream_of(subject: &str) -> Option<&'static str> {
     let streams = [
         (subject::JOBS_ALL, subject::STREAM_JOBS),

@@ -1,7 +1,7 @@
-//! The values of the catalog bucket: JSON, compressed with zstd (RFC 8878), and the bounds of their sizes.
+//! The values of the catalog bucket, which are JSON compressed with zstd (RFC 8878), and the limits of their sizes.
 //!
-//! NATS refuses a message above its `max_payload`, 1 MiB by default. The bounds are below this default, and do not
-//! depend on a connection. So `sluice catalog check` can refuse what an exporter could not advertise.
+//! NATS refuses a message above its `max_payload`, 1 MiB by default. The limits are below this default, and do not
+//! depend on a connection. So `sluice catalog check` can refuse a dataset that an exporter could not advertise.
 
 use std::io::{self, Read};
 
@@ -14,13 +14,15 @@ use serde::{Serialize, de::DeserializeOwned};
 pub const MAX_ENTRY_SIZE: usize = 512 * 1024;
 /// The maximum size of the description of one dataset before compression, in bytes.
 pub const MAX_DATASET_SIZE: usize = 8 * 1024 * 1024;
-/// The maximum size of the descriptions of all datasets of one exporter before compression, in bytes: about 300,000
-/// columns. It bounds the memory of gateways and the answer of `GET /v1/datasets`.
+/// The maximum size of the descriptions of all datasets of one exporter before compression, in bytes. This is enough
+/// for about 300,000 columns. The limit bounds the memory of gateways and the size of the response of `GET
+/// /v1/datasets`.
 pub const MAX_CATALOG_SIZE: usize = 32 * 1024 * 1024;
-/// The maximum number of datasets of one exporter. A heartbeat names all of them, and stays below [`MAX_ENTRY_SIZE`].
+/// The maximum number of datasets of one exporter. The heartbeat names all of them, and must stay below
+/// [`MAX_ENTRY_SIZE`].
 pub const MAX_DATASETS: usize = 5_000;
 
-/// The zstd level. It is fast, and higher levels make JSON only a little smaller.
+/// The zstd level. This level is fast, and higher levels reduce the size of JSON only a little.
 const LEVEL: i32 = 3;
 /// The number of hexadecimal characters of a revision: 128 bits of a SHA-256 digest.
 const REVISION_LENGTH: usize = 32;
@@ -102,7 +104,7 @@ fn encode<T: Serialize>(value: &T) -> Result<Bytes, EntryError> {
 
 fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, EntryError> {
     let mut json = Vec::new();
-    // one byte more than allowed tells a larger value apart from one that just fits
+    // one byte more than allowed distinguishes a value that is too large from a value that just fits
     zstd::Decoder::new(value)?.take(MAX_DATASET_SIZE as u64 + 1).read_to_end(&mut json)?;
     if json.len() > MAX_DATASET_SIZE {
         return Err(EntryError::TooLarge);
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_largest_heartbeat_fits_into_one_entry() {
-        // digests as names and numbers compress as badly as anything does
+        // digests are random, so names and numbers made of digests compress badly
         let random = |n: usize| revision(&n.to_be_bytes());
         let dataset = |n: usize| DatasetRef {
             name: random(2 * n) + &random(2 * n + 1),

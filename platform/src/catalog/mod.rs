@@ -1,7 +1,8 @@
 //! The datasets that running exporters offer, read from their advertisements in the catalog bucket.
 //!
 //! The bucket has an entry for each dataset of each exporter, and a heartbeat for each exporter that names its
-//! datasets. `entry` encodes the values and bounds their sizes; `state` decides which datasets are offered.
+//! datasets. The module `entry` encodes the values and limits their sizes. The module `state` decides which datasets
+//! are offered.
 
 mod entry;
 mod state;
@@ -36,9 +37,10 @@ use crate::lifecycle::Lifecycle;
 
 /// The pause before a new watch after a watch has failed.
 const WATCH_RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How long a watch may stay without a message while no exporter is known. After this time, a new watch replaces it.
+/// The maximum time without a message of a watch while no exporter is known. After this time, a new watch replaces the
+/// watch.
 const MAX_IDLE_SILENCE: Duration = Duration::from_secs(10);
-/// After this number of consecutive heartbeats of one exporter that name missing entries, the bucket is read again.
+/// The number of consecutive heartbeats of one exporter with missing entries after which the bucket is read again.
 const MAX_INCOMPLETE_HEARTBEATS: u32 = 2;
 
 /// The running exporters and their datasets. Clones share the state.
@@ -65,7 +67,7 @@ pub enum CatalogGap {
     /// No exporter has advertised all its datasets since the start of this process.
     #[error("no exporter has advertised a dataset yet")]
     NeverFilled,
-    /// The bucket of the catalog can't be read; the text is the error.
+    /// The bucket of the catalog can't be read. The text is the error.
     #[error("the catalog can't be read: {0}")]
     Unreadable(String),
     /// No exporter has a heartbeat that is still valid.
@@ -164,7 +166,8 @@ impl Catalog {
         None
     }
 
-    /// Returns how long the watch may stay without a message: two thirds of the time until all heartbeats have expired.
+    /// Returns the maximum time for which the watch may receive no message. This is two thirds of the time until all
+    /// heartbeats have expired.
     fn max_silence(&self) -> Duration {
         let now = Instant::now();
         let last = self.read(State::last_expiry);
@@ -183,7 +186,7 @@ impl Catalog {
     /// Stores the newest entry of a dataset.
     fn put_dataset(&self, (exporter, dataset): (&str, &str), value: &[u8], arrival: Arrival) -> Result<(), EntryError> {
         let key = (dataset.to_owned(), entry::revision(value));
-        // large entries are decoded without the lock
+        // decode large entries without holding the lock
         let (dataset, outcome) = match self.read(|state| state.known_dataset(&key)) {
             Some(known) => (Some(known), Ok(())),
             None => match decode_dataset(value) {
@@ -200,18 +203,18 @@ impl Catalog {
     /// outage of NATS, the last known datasets stay offered.
     #[must_use]
     pub fn offers(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Offer> {
-        // the lock is free again before descriptions are copied
+        // release the lock before the descriptions are copied
         let offered = self.read(|state| state.offered(is_wanted));
         offered.into_iter().map(|(name, offered)| (name, offered.into())).collect()
     }
 
-    /// The dataset of this name, as [`Self::offers`] returns it; None when no exporter offers it.
+    /// Returns the dataset of this name, as [`Self::offers`] does; None when no exporter offers the dataset.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Offer> {
         self.offers(|offered| offered == name).remove(name)
     }
 
-    /// The number of jobs that the exporters of a pool can run in a lane at once; 0 without an exporter.
+    /// Returns the number of jobs that the exporters of a pool can run concurrently in a lane; 0 without an exporter.
     #[must_use]
     pub fn slots(&self, pool: &str, lane: Lane) -> u64 {
         let live = self.read(State::live);
@@ -222,13 +225,13 @@ impl Catalog {
         slots.map(u64::from).sum()
     }
 
-    /// The last heartbeat of each running exporter, sorted by pool and instance.
+    /// Returns the last heartbeat of each running exporter, sorted by pool and instance.
     #[must_use]
     pub fn exporters(&self) -> Vec<Arc<ExporterHeartbeat>> {
         self.read(State::live)
     }
 
-    /// The number of datasets that running exporters offer.
+    /// Returns the number of datasets that running exporters offer.
     #[must_use]
     pub fn dataset_count(&self) -> usize {
         if self.is_empty() { 0 } else { self.read(|state| state.offered(|_| true)).len() }
@@ -243,7 +246,7 @@ impl Catalog {
     /// Returns an error while no dataset is offered.
     ///
     /// # Errors
-    /// The reason why no dataset is offered.
+    /// Returns the reason why no dataset is offered.
     pub fn check(&self) -> Result<(), CatalogGap> {
         if !self.is_empty() {
             self.filled.store(true, Ordering::Release);

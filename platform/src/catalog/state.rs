@@ -1,8 +1,8 @@
-//! The known exporters: their heartbeats, and the entries of their datasets. A heartbeat is live until it expires.
+//! The known exporters, with their heartbeats and the entries of their datasets. A heartbeat is live until it expires.
 //!
-//! An exporter writes a changed entry before the heartbeat that names it. So the old and the new entry of a dataset are
-//! both kept until that heartbeat arrives. A dataset is offered while a live heartbeat names the revision of one of its
-//! entries.
+//! An exporter writes a changed entry before the heartbeat that names the entry. The old and the new entry of a dataset
+//! are therefore both kept until that heartbeat arrives. A dataset is offered while a live heartbeat names the revision
+//! of one of its entries.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -18,11 +18,11 @@ use tokio::time::Instant;
 
 use super::entry::MAX_DATASETS;
 
-/// How long the entries of an exporter without a live heartbeat are kept. The bucket deletes entries at the same age.
-/// If the exporter returns earlier, its entries are still there.
+/// The time for which the entries of an exporter without a live heartbeat are kept. The bucket deletes entries at the
+/// same age. If the exporter returns within this time, its entries are still known.
 pub(crate) const ENTRY_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// The maximum number of kept entries of one exporter: two revisions of each dataset.
+/// The maximum number of kept entries of one exporter, which are two revisions of each dataset.
 const MAX_KEPT_ENTRIES: usize = 2 * MAX_DATASETS;
 
 /// The key of a dataset within its exporter, and the revision of its entry.
@@ -54,12 +54,12 @@ struct Heartbeat {
     repeated_from: Option<i64>,
 }
 
-/// When and how a message of the bucket arrived.
+/// The arrival of a message of the bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
     /// The time at which NATS stored the message, in milliseconds since 1970 by the server's clock.
     pub(super) stored_at: i64,
-    /// Whether a new watch repeats the message, so that it may be old.
+    /// Whether a new watch repeats the message. A repeated message may be old.
     pub(super) is_repeated: bool,
 }
 
@@ -67,13 +67,14 @@ pub(super) struct Arrival {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Completeness {
     Complete,
-    /// Some entries are missing. They are on their way, or the watch has lost them.
+    /// Some entries are missing. They have not arrived yet, or the watch has lost them.
     Incomplete,
 }
 
 impl Heartbeat {
-    /// Whether the heartbeat is still valid. A repeated heartbeat may come from an exporter that died long ago. It is
-    /// valid only if NATS stored it at most its lifetime before the newest message.
+    /// Whether the heartbeat is still valid. A repeated heartbeat may come from an exporter that died long ago. A
+    /// repeated heartbeat is therefore valid only if, when NATS stored the newest message, the heartbeat was not older
+    /// than its lifetime.
     fn is_live(&self, last_stored_at: i64) -> bool {
         let is_outdated = self.repeated_from.is_some_and(|stored_at| {
             last_stored_at.saturating_sub(stored_at) > i64::try_from(self.content.ttl_ms).unwrap_or(i64::MAX)
@@ -82,7 +83,7 @@ impl Heartbeat {
     }
 }
 
-/// The key under which the entry of a dataset is kept.
+/// Returns the key under which the entry of a dataset is kept.
 fn entry_key(named: &DatasetRef) -> EntryKey {
     (subject::token(&named.name), named.revision.clone())
 }
@@ -92,7 +93,7 @@ impl Exporter {
         Self { heartbeat: None, entries: HashMap::new(), changed_at: Instant::now() }
     }
 
-    /// The description that a heartbeat names; None if its entry is missing or unreadable.
+    /// Returns the description that a heartbeat names; None if its entry is missing or unreadable.
     fn dataset(&self, named: &DatasetRef) -> Option<&Arc<CatalogDataset>> {
         self.entries.get(&entry_key(named))?.as_ref()
     }
@@ -136,14 +137,14 @@ impl State {
         exporter.completeness()
     }
 
-    /// Returns the description with this key and revision, if an exporter has already sent it. So exporters with equal
-    /// entries share one description.
+    /// Returns the description with this key and revision, if an exporter has already sent the description. Exporters
+    /// with equal entries then share one description.
     pub(super) fn known_dataset(&self, key: &EntryKey) -> Option<Arc<CatalogDataset>> {
         self.exporters.values().find_map(|known| known.entries.get(key).cloned().flatten())
     }
 
     /// Stores the entry of a dataset. None stands for an entry that can't be read. Such an entry counts as received,
-    /// and its dataset is not offered.
+    /// but its dataset is not offered.
     pub(super) fn put_dataset(
         &mut self,
         exporter: &str,
@@ -174,14 +175,14 @@ impl State {
         }
     }
 
-    /// The live heartbeats, sorted by pool and instance.
+    /// Returns the live heartbeats, sorted by pool and instance.
     pub(super) fn live(&self) -> Vec<Arc<ExporterHeartbeat>> {
         let mut live: Vec<_> = self.live_exporters().map(|(heartbeat, _)| Arc::clone(heartbeat)).collect();
         live.sort_by(|a, b| (&a.pool, &a.instance).cmp(&(&b.pool, &b.instance)));
         live
     }
 
-    /// The latest time at which a heartbeat expires; None without a heartbeat.
+    /// Returns the latest time at which a heartbeat expires; None without a heartbeat.
     pub(super) fn last_expiry(&self) -> Option<Instant> {
         self.exporters.values().filter_map(|known| known.heartbeat.as_ref()).map(|known| known.expires_at).max()
     }
@@ -189,8 +190,8 @@ impl State {
     /// Returns the offered datasets whose names satisfy `is_wanted`. If two pools offer the same name, the result has
     /// the dataset of the pool that sorts first.
     ///
-    /// While no exporter is live, the datasets of all known exporters stay offered: NATS may be away or may store no
-    /// heartbeats, and an accepted export waits in the database until an exporter takes it.
+    /// While no exporter is live, the datasets of all known exporters stay offered. NATS may be unavailable or may
+    /// store no heartbeats, and an accepted export waits in the database until an exporter takes it.
     pub(super) fn offered(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Offered> {
         let mut exporters: Vec<_> = self.live_exporters().collect();
         if exporters.is_empty() {

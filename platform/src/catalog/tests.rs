@@ -1,4 +1,4 @@
-//! What is offered while heartbeats and entries arrive, change and expire.
+//! Tests which datasets are offered while heartbeats and entries arrive, change and expire.
 
 use protocol::catalog::{DatasetInfo, DatasetRef};
 
@@ -28,7 +28,8 @@ fn named(dataset: &CatalogDataset) -> DatasetRef {
     DatasetRef { name: dataset.info.name.clone(), revision, rows: Some(5), rows_hidden: false }
 }
 
-/// A heartbeat of an exporter in a pool of the same name, written in this `second`. The second makes heartbeats differ.
+/// Returns a heartbeat of an exporter in a pool of the same name, written in this `second`. The second makes heartbeats
+/// differ.
 fn heartbeat(instance: &str, ttl_ms: u64, second: u32, datasets: &[&CatalogDataset]) -> ExporterHeartbeat {
     let at = format!("2026-11-22T00:00:{second:02}Z").parse::<chrono::DateTime<chrono::Utc>>().unwrap().into();
     ExporterHeartbeat {
@@ -50,7 +51,7 @@ impl Catalog {
         self.put_dataset((instance, &dataset.info.name), &value, LIVE).unwrap();
     }
 
-    /// The titles of all offered datasets.
+    /// Returns the titles of all offered datasets.
     fn titles(&self) -> Vec<String> {
         self.offers(|_| true).into_values().map(|offer| offer.dataset.info.title).collect()
     }
@@ -72,10 +73,10 @@ async fn an_exporter_that_stops_its_heartbeats_expires_and_finds_its_entries_whe
     assert_eq!(catalog.slots("a", Lane::Interactive), 0);
     tokio::time::advance(Duration::from_secs(20)).await;
     assert_eq!((catalog.is_empty(), catalog.check()), (true, Err(CatalogGap::NoExporter)));
-    // the exporters may only be unable to say that they run, so that an export is accepted and waits
+    // the exporters may still be running without being able to advertise, so an export is accepted and waits
     assert_eq!((catalog.find("flights").unwrap().pool.as_str(), catalog.dataset_count()), ("a", 0));
     assert_eq!(catalog.slots("a", Lane::Interactive), 0);
-    // the exporter wrote its entries before the pause, and only its heartbeat again
+    // the exporter wrote its entries before the pause, and then wrote only its heartbeat again
     catalog.put_heartbeat(heartbeat("a", 1_000, 1, &[&flights]), LIVE);
     assert_eq!(catalog.find("flights").unwrap().pool, "a");
     for instance in ["a", "b"] {
@@ -130,7 +131,7 @@ async fn a_new_watch_does_not_revive_the_heartbeat_of_a_dead_exporter() {
     catalog.entry("b", &alive);
     catalog.put_heartbeat(heartbeat("b", 30_000, 0, &[&alive]), Arrival { stored_at: 61_000, is_repeated: true });
     assert_eq!(catalog.titles(), ["Alive"]);
-    // the same heartbeat, repeated by another watch, does not live longer
+    // the same heartbeat, repeated by another watch, does not expire later
     tokio::time::advance(Duration::from_secs(20)).await;
     catalog.put_heartbeat(heartbeat("b", 30_000, 0, &[&alive]), Arrival { stored_at: 61_000, is_repeated: true });
     tokio::time::advance(Duration::from_secs(11)).await;

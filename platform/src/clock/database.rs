@@ -1,8 +1,8 @@
-//! The clock of the shared database, which all services use. So moments that one process wrote mean the same to every
-//! other process, although the clocks of their machines differ.
+//! The clock of the shared database, which all services use. With this clock, a time that one process stores means the
+//! same to all other processes, although the clocks of their machines differ.
 //!
-//! The clock asks the database for its time at an interval. In between, it advances by the monotonic clock of this
-//! machine, so a step of the machine's wall clock changes nothing.
+//! The clock asks the database for its time at an interval. Between two answers, the clock advances by the monotonic
+//! clock of this machine, so a step of the machine's wall clock has no effect.
 
 use std::{
     sync::{Arc, PoisonError, RwLock, Weak},
@@ -16,16 +16,16 @@ use tracing::{debug, info, warn};
 
 use super::{Clock, SharedClock, SystemClock};
 
-/// Time between two comparisons with the database.
+/// The interval between two comparisons with the database.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The timeout of one comparison. A slower answer would be too imprecise.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// The largest difference between the machine's clock and the database's that counts as equal.
+/// The largest difference between the machine's clock and the database's clock that is not reported as an error.
 const MAX_DIFFERENCE: TimeDelta = TimeDelta::seconds(5);
-/// A change of the difference between two comparisons from which on a clock was stepped.
+/// The minimum change of the difference between two comparisons that shows that a clock was stepped.
 const STEP: TimeDelta = TimeDelta::seconds(1);
 
-/// The time of the database, as this process last read it.
+/// The time of the database at its last answer to this process.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     time: DateTime<Utc>,
@@ -39,17 +39,18 @@ impl Reading {
     }
 }
 
-/// The clock of the database. Until the database has answered once, it shows the time of the machine.
+/// The clock of the database. Before the first answer of the database, the clock shows the time of the machine.
 #[derive(Debug, Default)]
 pub struct DatabaseClock {
     reading: RwLock<Option<Reading>>,
-    /// How far the machine's clock was ahead of the database's at the last comparison; None before the first one.
+    /// The time by which the machine's clock was ahead of the database's clock at the last comparison; None before the
+    /// first comparison.
     ahead: RwLock<Option<TimeDelta>>,
 }
 
 impl DatabaseClock {
-    /// Reads the time of the database once, and starts a task that repeats this until the clock is dropped. A database
-    /// that does not answer is asked again by the task.
+    /// Reads the time of the database once, and starts a task that repeats the reading until the clock is dropped. If
+    /// the database does not answer the first time, the task asks again.
     pub async fn follow(db: &DatabaseConnection) -> SharedClock {
         let clock = Arc::new(Self::default());
         clock.compare(db).await;
@@ -57,7 +58,8 @@ impl DatabaseClock {
         clock
     }
 
-    /// Reads the time of the database, and corrects this clock if it differs by more than the reading is imprecise.
+    /// Reads the time of the database, and corrects this clock if the difference exceeds the imprecision of the
+    /// reading.
     async fn compare(&self, db: &DatabaseConnection) {
         let before = Instant::now();
         let time = match timeout(TIMEOUT, read(db)).await {
@@ -65,7 +67,7 @@ impl DatabaseClock {
             Ok(Err(e)) => return debug!(error = %e, "failed to read the time of the database"),
             Err(_) => return debug!("the database did not answer with its time"),
         };
-        // the database read its clock at some moment in between
+        // the database read its clock at an unknown moment between the request and the answer
         let imprecision = before.elapsed() / 2;
         let reading = Reading { time, at: before + imprecision };
         self.take(reading, TimeDelta::from_std(imprecision).unwrap_or(TimeDelta::MAX));
@@ -129,7 +131,7 @@ async fn repeat(clock: Weak<DatabaseClock>, db: DatabaseConnection) {
 /// Reads the time of the database.
 ///
 /// # Errors
-/// When the database does not answer, or answers with something else than a time.
+/// When the database does not answer, or its answer is not a time.
 pub async fn read(db: &DatabaseConnection) -> Result<DateTime<Utc>, DbErr> {
     let backend = db.get_database_backend();
     let sql = match backend {
@@ -162,7 +164,7 @@ mod tests {
         clock.check().unwrap();
         assert!((clock.now() - SystemClock.now()).abs() < MAX_DIFFERENCE);
 
-        // the clock of another machine is an hour ahead, and this one reads it within a second
+        // the clock of another machine is an hour ahead, and this machine reads that clock within a second
         let hour = TimeDelta::hours(1);
         clock.take(Reading { time: SystemClock.now() + hour, at: Instant::now() }, TimeDelta::seconds(1));
         assert!((clock.now() - SystemClock.now() - hour).abs() < MAX_DIFFERENCE);

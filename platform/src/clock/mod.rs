@@ -1,4 +1,5 @@
-//! The wall clock as a dependency. Services use the clock of the database ([`DatabaseClock`]), and tests set the time.
+//! The wall clock as a dependency. Services use the clock of the database ([`DatabaseClock`]). Tests use a clock whose
+//! time they set.
 
 mod database;
 
@@ -13,13 +14,13 @@ pub use self::database::{DatabaseClock, read as read_database};
 
 /// A source of wall-clock time. Code that measures durations uses `tokio::time::Instant` instead.
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// The current time in UTC.
+    /// Returns the current time in UTC.
     fn now(&self) -> DateTime<Utc>;
 
-    /// Checks that the clock of this machine agrees with the database's.
+    /// Checks that the clock of this machine agrees with the clock of the database.
     ///
     /// # Errors
-    /// A text with the difference.
+    /// Returns a text with the difference.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
@@ -47,9 +48,9 @@ impl Clock for SystemClock {
     }
 }
 
-/// Returns the time by which a test moves the clock of this process: the seconds in the file that the environment
-/// variable `PLATFORM_TEST_CLOCK` names. Tests start a process with this variable, and change the file while it runs. A
-/// release build ignores the variable.
+/// Returns the duration by which a test moves the clock of this process. The environment variable `PLATFORM_TEST_CLOCK`
+/// names a file that contains the duration in seconds. Tests start a process with this variable, and change the file
+/// while the process runs. A release build ignores the variable.
 #[cfg(debug_assertions)]
 fn test_offset() -> Duration {
     static FILE: std::sync::OnceLock<Option<std::path::PathBuf>> = std::sync::OnceLock::new();
@@ -68,7 +69,7 @@ const fn test_offset() -> Duration {
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// Creates a clock that shows this time, rounded down to microseconds.
+    /// Creates a clock that is set to this time, rounded down to microseconds.
     #[must_use]
     pub fn at(now: DateTime<Utc>) -> Arc<Self> {
         Arc::new(Self(AtomicI64::new(now.timestamp_micros())))

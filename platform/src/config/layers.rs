@@ -1,7 +1,7 @@
-//! Reads settings in layers: defaults, then TOML files, then `SLUICE_` environment variables. An unknown key is
-//! refused.
+//! Reads settings in layers. Environment variables with the prefix `SLUICE_` override TOML files, which override the
+//! defaults. An unknown key is an error.
 //!
-//! - `SLUICE_GATEWAY__LISTEN=0.0.0.0:80` sets `listen` in `[gateway]`: two underscores separate a table from its key.
+//! - `SLUICE_GATEWAY__LISTEN=0.0.0.0:80` sets `listen` in `[gateway]`. Two underscores separate a table from its key.
 //! - `SLUICE_NATS__PASSWORD_FILE=/run/secrets/nats` sets `password` in `[nats]` to the text of that file. The suffix
 //!   `_FILE` works for every setting. Operators should use it for secrets, because the environment of a process is
 //!   visible in more places than a file.
@@ -71,8 +71,8 @@ pub fn load<T: DeserializeOwned>(file: Option<&Path>) -> Result<T, ConfigError> 
 
 /// Reads settings as [`load`] does, from any number of files. Later files override earlier files.
 ///
-/// The defaults come from the type and are not a layer: a layer would hold them serialised, and a serialised secret is
-/// hidden.
+/// The defaults come from the type and are not a layer. A layer would hold the defaults in serialised form, which hides
+/// secrets.
 ///
 /// # Errors
 /// When a file can't be read, a key is unknown, or a value has the wrong type.
@@ -141,7 +141,7 @@ impl Provider for FileText<'_> {
     }
 }
 
-/// An environment variable. Its value stays a text, so that a password of digits is not read as a number.
+/// An environment variable. Its value stays a text, so that a password of digits is not parsed as a number.
 /// [`Figment::extract_lossy`] parses the text if the setting is a number or a boolean.
 struct Variable<'a> {
     env: &'a Env,

@@ -35,7 +35,7 @@ pub struct NatsConfig {
 }
 
 impl NatsConfig {
-    /// The prefix of the reply subjects: `inbox_prefix`, or its default.
+    /// Returns the prefix of the reply subjects, which is `inbox_prefix` or its default.
     #[must_use]
     pub fn inbox(&self) -> String {
         match (self.inbox_prefix.as_str(), self.user.as_str()) {

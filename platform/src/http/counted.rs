@@ -1,4 +1,4 @@
-//! A stream that counts against the connection limit of its server.
+//! A stream that counts toward the connection limit of its server.
 
 use std::{
     io,
@@ -11,9 +11,9 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-/// Wraps the stream of a connection together with its permit. The permit returns to the server when the stream is
-/// dropped. After an upgrade, such as to a WebSocket, the stream belongs to the handler of the upgrade, so the
-/// connection still counts.
+/// Wraps the stream of a connection together with its permit. Dropping the stream returns the permit to the server.
+/// After an upgrade, such as to a WebSocket, the handler of the upgrade owns the stream, so the connection still
+/// counts.
 pub(super) struct Counted<S> {
     stream: S,
     _permit: OwnedSemaphorePermit,

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use super::{counted::Counted, idle::IdleTimeout};
 use crate::{backoff::Backoff, lifecycle::Lifecycle};
 
-/// The default time that a client has to send the header of a request.
+/// The default maximum time for a client to send the header of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The default maximum number of open connections.
 const MAX_CONNECTIONS: usize = 256;
@@ -32,8 +32,8 @@ const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
 /// An HTTP/1 server on one listener.
 ///
-/// At the connection limit, further connections wait in the kernel's queue. A connection that was upgraded, such as to a
-/// WebSocket, counts until its stream is dropped.
+/// When the connection limit is reached, further connections wait in the kernel's queue. An upgraded connection, such
+/// as a WebSocket, counts until its stream is dropped.
 #[derive(Debug)]
 pub struct Server {
     name: &'static str,
@@ -66,29 +66,31 @@ impl Server {
         Self { max_connections: connections, ..self }
     }
 
-    /// Sets the time that a client has to send the complete header of its next request before the server closes the
-    /// connection; 30 s by default.
+    /// Sets the maximum time for a client to send the complete header of its next request; 30 s by default. After this
+    /// time, the server closes the connection.
     #[must_use]
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.header_timeout = timeout;
         self
     }
 
-    /// Closes a connection after this time without a byte in either direction; no limit by default.
+    /// Sets the time without a byte in either direction after which the server closes a connection; no limit by
+    /// default.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.idle_timeout = Some(timeout);
         self
     }
 
-    /// Sets how long running requests may continue after the stop; by default until the hard stop of the process.
+    /// Sets the maximum time for running requests to continue after the stop. By default, they may continue until the
+    /// hard stop of the process.
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.drain_timeout = Some(timeout);
         self
     }
 
-    /// Tracks open connections with this tracker, so that its owner can count and await them.
+    /// Tracks open connections with this tracker, so that the owner of the tracker can count and await the connections.
     #[must_use]
     pub fn tracked_by(self, tracker: TaskTracker) -> Self {
         Self { tracker, ..self }
@@ -145,7 +147,7 @@ impl Server {
     }
 }
 
-/// Whether an accept failed because of the accepted connection, so that the next accept needs no pause.
+/// Whether only the accepted connection caused the failure of an accept, so that the next accept needs no pause.
 fn concerns_one_connection(e: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -158,7 +160,7 @@ async fn serve_connection(
     stop: &CancellationToken,
     timeouts: Timeouts,
 ) {
-    // without this option, small frames wait for earlier ones to be acknowledged
+    // without this option, small frames wait until earlier frames are acknowledged
     if let Err(e) = stream.set_nodelay(true) {
         debug!(error = %e, "failed to set TCP_NODELAY");
     }

@@ -4,8 +4,8 @@
 //!   service and creates them with the value 0, so that alerts work before the first event.
 //! - [`observe`] polls the process, the database pools, the connection to NATS and the disk.
 //!
-//! **Labels are bounded.** A label has a list of known values, or a reason why it has few values. No label value is a
-//! tenant, a user, an export, a dataset or a path; the logs and the database contain these.
+//! **Labels are bounded.** Each label lists its values, or gives the reason why it has few values. No label value is a
+//! tenant, a user, an export, a dataset or a path. Only the logs and the database contain these.
 
 mod observe;
 mod store;
@@ -24,7 +24,7 @@ pub use self::{
 /// The definition of one metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// The Prometheus name, such as `sluice_gateway_http_response_header_seconds`; it ends with the unit.
+    /// The Prometheus name, such as `sluice_gateway_http_response_header_seconds`. The name ends with the unit.
     pub name: &'static str,
     /// The Prometheus type of the metric.
     pub kind: Kind,
@@ -52,7 +52,7 @@ pub enum Kind {
 /// The unit of the values of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// A count without a unit; a yes-or-no metric has the value 1 or 0.
+    /// A count without a unit. The metric of a condition has the value 1 for true and 0 for false.
     Count,
     /// A number of bytes.
     Bytes,
@@ -88,7 +88,7 @@ pub struct Label(pub &'static str, pub Values);
 pub enum Values {
     /// The label has one of these values.
     Known(&'static [&'static str]),
-    /// The label has few values, which the code does not list; the text describes them.
+    /// The label has few values, which the code does not list. The text describes the values.
     Bounded(&'static str),
 }
 
@@ -134,10 +134,10 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// The handle that renders the metrics of the process. A process has one.
+/// The handle that renders the metrics of the process. A process has at most one handle.
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Aggregates the samples of histograms. Without this call samples accumulate in memory until a scraper requests
+/// Aggregates the samples of histograms. Without this call, samples accumulate in memory until a scraper requests
 /// `/metrics`.
 fn aggregate_histograms() {
     if let Some(handle) = HANDLE.get() {
@@ -145,7 +145,8 @@ fn aggregate_histograms() {
     }
 }
 
-/// Describes the metrics of a service. Creates each metric whose label values are all known, with the value 0.
+/// Describes the metrics of a service. If all values of a metric's labels are known, also creates the metric with the
+/// value 0.
 pub fn register(service: Service) {
     for metric in TABLE.iter().filter(|metric| service.has(metric.scope)) {
         describe(metric);
@@ -182,7 +183,7 @@ fn create(metric: &Metric, labels: Vec<metrics::Label>) {
     }
 }
 
-/// All combinations of the values of these labels; None if the values of a label are not listed.
+/// Returns all combinations of the values of these labels; None if the values of a label are not listed.
 fn known_labels(labels: &[Label]) -> Option<Vec<Vec<metrics::Label>>> {
     let mut sets = vec![Vec::new()];
     for Label(name, values) in labels {

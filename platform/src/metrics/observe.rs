@@ -88,7 +88,7 @@ async fn observe_pool(pool: &Pool) {
     }
 }
 
-/// Records the size of a pool, and the time to acquire a connection. A slow acquire shows that a pool is too small
+/// Records the size of a pool, and the time to acquire a connection. A slow acquire shows that a pool is too small,
 /// before queries time out.
 async fn observe_connections<D: Database>(name: &'static str, pool: &SqlxPool<D>) {
     let (size, idle) = (f64::from(pool.size()), pool.num_idle() as f64);

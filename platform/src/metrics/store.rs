@@ -31,7 +31,7 @@ fn record<T>(operation: &'static str, began: Instant, result: &Result<T>) {
         .record(began.elapsed().as_secs_f64());
 }
 
-/// Records each item of a stream as one operation. Its duration is the time since the previous item.
+/// Records each item of a stream as one operation. The duration of an operation is the time since the previous item.
 fn record_items<T: 'static>(
     operation: &'static str,
     stream: BoxStream<'static, Result<T>>,

@@ -1,5 +1,5 @@
-//! Partial objects: the files into which a folder store writes an object before it renames them. A process that is killed
-//! in between leaves the file behind, and no listing of the store shows it.
+//! Partial objects, which are the files into which a folder store writes an object before it renames the file. If the
+//! process is killed before the rename, the file stays in the folder, and no listing of the store shows it.
 
 use std::{
     fs, io,
@@ -8,7 +8,8 @@ use std::{
 
 use super::{FileStoreError, ObjectInfo};
 
-/// Lists the partial objects below a folder. `path` of each is the path of the object with a `#` and a number.
+/// Lists the partial objects below a folder. The `path` of each partial object is the path of the object with a `#` and
+/// a number.
 pub(super) async fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectInfo>, FileStoreError> {
     let (root, folder) = (root.to_owned(), root.join(prefix));
     blocking(move || {
@@ -19,7 +20,7 @@ pub(super) async fn list(root: &Path, prefix: &str) -> Result<Vec<ObjectInfo>, F
     .await
 }
 
-/// Deletes partial objects and returns their number. A missing one counts as deleted.
+/// Deletes partial objects and returns their number. A missing partial object counts as deleted.
 pub(super) async fn delete(root: &Path, partials: Vec<String>) -> Result<usize, FileStoreError> {
     let root = root.to_owned();
     blocking(move || {
@@ -36,12 +37,12 @@ pub(super) async fn delete(root: &Path, partials: Vec<String>) -> Result<usize, 
     .await
 }
 
-/// The path of the object that a partial object belongs to.
+/// Returns the path of the object to which a partial object belongs.
 pub(super) fn object_path(partial: &str) -> &str {
     partial.rsplit_once('#').map_or(partial, |(object, _)| object)
 }
 
-/// Whether a name ends as the library names the files of unfinished writes: with `#` and digits.
+/// Whether a name ends with `#` and digits, like the names that the library gives to the files of unfinished writes.
 fn is_partial(name: &str) -> bool {
     let number = name.rsplit_once('#').map(|(_, number)| number);
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
@@ -66,7 +67,7 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<ObjectInfo>) -> io::Result<(
     Ok(())
 }
 
-/// Removes the folders of a deleted file up to the root, as long as they are empty.
+/// Removes the folders of a deleted file up to the root, unless they contain other files.
 fn remove_empty_folders(root: &Path, file: &Path) {
     let folders = file.ancestors().skip(1).take_while(|folder| *folder != root).map(PathBuf::from);
     for folder in folders {

@@ -39,7 +39,7 @@ where
         line.put("level", metadata.level().as_str().into());
         line.put("target", metadata.target().into());
         if let Some(scope) = context.event_scope() {
-            // a field of an inner span overrides the same field of an outer one
+            // a field of an inner span overrides the field of the same name of an outer span
             for span in scope.from_root() {
                 line.put("span", span.name().into());
                 let extensions = span.extensions();
@@ -57,7 +57,7 @@ where
     }
 }
 
-/// The timestamp of a log line, from the system clock even in tests.
+/// Returns the timestamp of a log line, from the system clock even in tests.
 #[expect(clippy::disallowed_methods, reason = "log lines carry the time of the system clock")]
 fn now() -> String {
     Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true)

@@ -1,4 +1,4 @@
-//! Writes log lines to standard error: text for a terminal, or JSON for a log collector.
+//! Writes log lines to standard error, as text for a terminal or as JSON for a log collector.
 
 use std::{fmt, io::IsTerminal};
 
@@ -31,7 +31,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = LineFilter(EnvFilter::try_new(&config.filter)?);
-    // only a terminal shows colours
+    // only a terminal shows colors
     let lines = layer().with_writer(writer).with_ansi(std::io::stderr().is_terminal());
     Ok(match config.format {
         LogFormat::Text => lines.with_target(false).fmt_fields(TextFields).with_filter(filter).boxed(),

@@ -1,4 +1,4 @@
-//! Trace propagation (W3C Trace Context): a message contains the ids of the sender's span, which becomes the parent of
+//! Trace propagation (W3C Trace Context). A message contains the ids of the sender's span, which becomes the parent of
 //! the receiver's span.
 //!
 //! The first span of a request, job or message declares an empty field `trace_id`. The functions here fill the field,
@@ -12,7 +12,7 @@ use protocol::envelope::TraceContext;
 use tracing::{Span, debug};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The trace context of a span; None without telemetry.
+/// Returns the trace context of a span; None without telemetry.
 #[must_use]
 pub fn context(span: &Span) -> Option<TraceContext> {
     let context = span.context();
@@ -53,7 +53,7 @@ pub fn link(span: &Span, other: TraceContext) {
     span.add_link(remote_span_context(other));
 }
 
-/// The `traceparent` of the current span; without telemetry, `otherwise`.
+/// Returns the `traceparent` of the current span. Without telemetry, returns `otherwise`.
 #[must_use]
 pub fn current_traceparent_or(otherwise: &str) -> String {
     context(&Span::current()).map_or_else(|| otherwise.to_owned(), TraceContext::traceparent)

@@ -4,12 +4,13 @@ use std::{fmt, ops::Deref, str::FromStr, time::Duration};
 
 use super::{UnitError, impl_unit_type, number_with_unit};
 
-/// The maximum duration, 100 years. A deadline that far ahead overflows neither an `Instant` nor a date.
+/// The maximum duration, 100 years. A deadline that is so far in the future overflows neither an `Instant` nor a date.
 const MAX_DURATION: HumanDuration = HumanDuration::from_secs(100 * 365 * SECONDS_PER_DAY);
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 const UNIT_REQUIRED: &str = number_with_unit!("30s");
 
-/// A duration in a setting, such as `"30s"`, `"1m 30s"`, `"24h"` or `"365days"`: a whole number of milliseconds.
+/// A duration in a setting, such as `"30s"`, `"1m 30s"`, `"24h"` or `"365days"`. A duration is a whole number of
+/// milliseconds.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HumanDuration(Duration);
 
@@ -26,7 +27,7 @@ impl HumanDuration {
         Self(Duration::from_secs(seconds))
     }
 
-    /// The duration as the standard library's type.
+    /// Returns the duration as the standard library's type.
     #[must_use]
     pub const fn get(self) -> Duration {
         self.0

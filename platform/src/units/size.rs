@@ -37,13 +37,13 @@ impl ByteSize {
         Self(gibibytes << 30)
     }
 
-    /// The size in bytes as an integer.
+    /// Returns the size in bytes as an integer.
     #[must_use]
     pub const fn bytes(self) -> u64 {
         self.0
     }
 
-    /// The size in bytes as a `usize`; `usize::MAX` if the size exceeds the address space.
+    /// Returns the size in bytes as a `usize`, or `usize::MAX` if the size exceeds the address space.
     #[must_use]
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)

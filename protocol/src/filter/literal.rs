@@ -11,18 +11,19 @@ use crate::{
 
 /// The error for a text with U+0000. PostgreSQL refuses this character, and C libraries end a text at it.
 pub(super) const NUL: &str = "expected a text without the character U+0000";
-/// The maximum length of a decimal without its sign, in characters: the largest precision that a `numeric` column of
-/// PostgreSQL can declare, and a point.
+/// The maximum length of a decimal without its sign, in characters. A `numeric` column of PostgreSQL can declare at
+/// most 1,000 digits, and the decimal point is one more character.
 const MAX_DECIMAL: usize = 1_001;
-/// Part of the error for a date or a time that no filter can hold, because its year is outside the range of chrono.
+/// Part of the error for a date or a time that a filter can't represent, because its year is outside the range of
+/// chrono.
 const YEARS: &str = "of a year from -262143 to 262142";
-/// The time of day after the last one of a day (ISO 8601).
+/// The end of a day as a time of day (ISO 8601).
 const END_OF_DAY: &str = "24:00:00";
 
 /// Parses a value for comparison with a column.
 ///
 /// # Errors
-/// Returns what is expected instead, in a sentence.
+/// A phrase that describes the expected value.
 pub(super) fn literal(column: &Column, value: &Value) -> Result<Literal, String> {
     let kind = column.kind;
     let text = value.as_str();
@@ -70,8 +71,8 @@ pub(super) fn literal(column: &Column, value: &Value) -> Result<Literal, String>
     Err(format!("expected {wanted}"))
 }
 
-/// Parses a time for a column without a time zone: `2026-11-22T15:26:01`, or the same with a `Z`, whose digits count.
-/// A time with any other offset has no meaning in such a column, so the function returns None.
+/// Parses a time for a column without a time zone, such as `2026-11-22T15:26:01`. Ignores a zero offset such as `Z`.
+/// Returns None for any other offset, because an offset has no meaning in such a column.
 fn local_datetime(text: &str) -> Option<DateTime<Utc>> {
     let offset = DateTime::parse_from_rfc3339(text).map(|time| time.offset().local_minus_utc());
     datetime(text).filter(|_| offset.is_ok_and(|seconds| seconds == 0) || offset.is_err())
@@ -89,20 +90,21 @@ fn datetime(text: &str) -> Option<DateTime<Utc>> {
     zoned.or_else(|| naive().map(|t| t.and_utc()))
 }
 
-/// Whether a text begins with a year that no filter can hold, such as `5874897-12-31`, the last date of PostgreSQL.
+/// Whether a text begins with a year that a filter can't represent, such as `5874897-12-31`, the last date of
+/// PostgreSQL.
 fn has_far_year(text: &str) -> bool {
     let year = text.trim_start_matches(['+', '-']).split_once('-').map_or("", |(year, _)| year);
     let number = year.bytes().all(|b| b.is_ascii_digit()).then(|| year.parse::<u64>().ok()).flatten();
     number.is_some_and(|year| year > 262_142)
 }
 
-/// Whether a time has more than this number of digits after the second, zeros at the end aside.
+/// Whether the fraction of the second in a time has more than this number of digits, without trailing zeros.
 pub(crate) fn is_finer_than(text: &str, digits: usize) -> bool {
     let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
     fraction.bytes().take_while(u8::is_ascii_digit).skip(digits).any(|digit| digit != b'0')
 }
 
-/// Parses a number, or a string with a number. The special values are spelled as files show them.
+/// Parses a number, or a string with a number. Accepts the special values in the spelling of exported files.
 fn float(value: &Value) -> Option<f64> {
     match value {
         Value::String(text) => match text.as_str() {

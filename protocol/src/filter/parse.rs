@@ -33,9 +33,9 @@ pub fn parse(filter: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldErro
     parse_with(filter, columns, false)
 }
 
-/// Checks a row policy: a filter in which `{"claim": "<name>"}` may replace any value, or the list of `in`. The claim
-/// must be none of [`TOKEN_CLAIMS`]. The returned filter has placeholders for the claims, so the caller may use only its
-/// columns.
+/// Checks a row policy. A row policy is a filter in which `{"claim": "<name>"}` may replace any value, or the list of
+/// `in`. The claim must not be one of [`TOKEN_CLAIMS`]. The returned filter contains placeholders instead of claim
+/// values, so the caller may use only the names of its columns.
 ///
 /// # Errors
 /// All errors, with pointers below `/filter`.
@@ -210,7 +210,8 @@ impl Parser<'_> {
         }
     }
 
-    /// The name of the claim in a value of a row policy; None for every other value, and in every other filter.
+    /// The name of the claim in a value of a row policy; None for any other value, and for every value of a filter that
+    /// is not a row policy.
     fn claim<'v>(&self, value: &'v Value) -> Option<&'v str> {
         if self.is_policy { claim_name(value) } else { None }
     }

@@ -193,7 +193,8 @@ fn a_policy_is_checked_without_claims() {
     assert_eq!(pointers(json!({"origin": {"claim": "o"}})), ["/filter/origin/claim"]);
     assert_eq!(pointers(json!({"day": {"between": {"claim": "o"}}})), ["/filter/day/between"]);
     assert_eq!(pointers(json!({"day": {"eq": {"claim": 1}}})), ["/filter/day/eq"]);
-    // rights that differ between two tokens of one user would not keep exports apart
+    // the search for an identical unfinished export ignores these claims, so two tokens of one user could share an
+    // export although a policy on these claims gives them different rows
     for claim in TOKEN_CLAIMS {
         let claim = json!({"claim": claim});
         assert_eq!(pointers(json!({"not": {"origin": {"eq": claim}}})), ["/filter/not/origin/eq"]);

@@ -32,7 +32,8 @@ pub fn bind_claims(policy: &Value, claims: &Map<String, Value>) -> Result<Value,
     }
 }
 
-/// The value of a claim while [`check_policy`](super::check_policy) checks a row policy without a caller.
+/// Returns the placeholder for a claim value. [`check_policy`](super::check_policy) checks a row policy without a
+/// caller, and so without claims.
 pub(super) fn placeholder(kind: ColumnType) -> Literal {
     match kind {
         ColumnType::String => Literal::String(String::new()),

@@ -1,4 +1,4 @@
-//! Replaces moments relative to now in a filter.
+//! Replaces relative moments in a filter by absolute moments.
 
 use serde_json::{Map, Value};
 
@@ -12,9 +12,9 @@ use crate::{
 /// The maximum number of reported errors. The limit bounds the size of the answer.
 const MAX_ERRORS: usize = 20;
 
-/// Returns a filter in which each moment relative to now, such as `now-1d/d`, is replaced by the moment that it stands
-/// for. Only values of `date` and `datetime` columns are moments. Everything else stays, faults included, which
-/// [`super::parse`] reports.
+/// Returns a filter in which an absolute moment replaces each relative moment, such as `now-1d/d`. Only values of
+/// `date` and `datetime` columns can be relative moments. Leaves everything else unchanged, including invalid parts,
+/// which [`super::parse`] reports later.
 ///
 /// # Errors
 /// All malformed moments, with pointers below `/filter`.
@@ -45,7 +45,7 @@ impl Resolver<'_> {
         Value::Object(resolved.collect())
     }
 
-    /// Applies `resolve` to each item of a list; any other value stays.
+    /// Applies `resolve` to each item of a list. Leaves any other value unchanged.
     fn each(&mut self, list: &Value, at: &str, mut resolve: impl FnMut(&mut Self, &Value, &str) -> Value) -> Value {
         let Value::Array(items) = list else { return list.clone() };
         let items = items.iter().enumerate().map(|(index, item)| resolve(self, item, &child(at, &index.to_string())));

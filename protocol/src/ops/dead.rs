@@ -1,4 +1,4 @@
-//! Requests about dead letters: jobs and outcomes that failed for the last time.
+//! Requests about dead letters. A dead letter is a job or an outcome that failed permanently.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::{id::ExportId, problem::Problem, time::Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterKind {
-    /// A job that failed for the last time. The export has failed, and its credits were returned.
+    /// A job whose last attempt failed. The export has failed, and its credits were returned.
     Job,
     /// An outcome that the notifier could not apply. The export may still be unfinished.
     Outcome,

@@ -26,7 +26,7 @@ pub struct ExportSummary {
     pub status: Status,
     /// The number of the current or last attempt; 0 before the first attempt.
     pub attempt: u32,
-    /// The number of attempts that failed or whose lease expired.
+    /// The number of attempts that failed or were abandoned by their exporter.
     pub failures: u32,
     /// The pool of exporters that may run the export.
     pub pool: String,
@@ -44,7 +44,7 @@ pub struct ExportSummary {
     pub updated_at: Timestamp,
     /// The time at which the owner or an operator requested cancellation.
     pub cancel_requested_at: Option<Timestamp>,
-    /// The exporter that runs the export, or ran it last.
+    /// The exporter that holds the lease of the export, or held the lease when the export ended.
     pub exporter: Option<String>,
     /// The number of rows written.
     pub rows: u64,

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{problem::Problem, time::Timestamp};
 
-/// The maximum number of dataset names of one exporter in a list of exporters, so that the list fits into one message of
-/// NATS.
+/// The maximum number of dataset names of one exporter in a list of exporters, so that the list fits into one NATS
+/// message.
 pub const MAX_LISTED_DATASETS: usize = 50;
 
 /// One running exporter, from its heartbeat in the catalog.
@@ -44,7 +44,7 @@ pub enum ExportersReply {
     },
     /// The notifier refused the request.
     Refused {
-        /// The problem, always `unavailable`.
+        /// The problem: `invalid-request` or `unavailable`.
         problem: Problem,
     },
 }

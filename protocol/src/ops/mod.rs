@@ -19,7 +19,7 @@ use crate::{problem::Problem, time::Timestamp};
 pub struct ScheduledJob {
     /// The name of the job.
     pub name: String,
-    /// The schedule as text for operators: a cron expression and its time zone.
+    /// The schedule as text for operators, such as a cron expression and its time zone, or `every 30 s`.
     pub schedule: String,
     /// The time of the next run; in the past while a run is due.
     pub due_at: Timestamp,

@@ -13,8 +13,8 @@ use crate::{
     up::StandaloneNats,
 };
 
-/// Runs the subcommand, or creates a backup if there is no subcommand. To create the backup of a data folder, starts
-/// the nats-server of the folder unless `sluice up` runs on the folder.
+/// Runs the subcommand, or creates a backup if there is no subcommand. A backup of a data folder needs the nats-server
+/// of the folder. If no `sluice up` runs on the folder, starts this server for the duration of the backup.
 ///
 /// # Errors
 /// When a setting is invalid, a server can't be reached, a backup is damaged, or the file store has lost objects.
@@ -46,7 +46,7 @@ pub(super) fn backup_config(settings: &Settings, destination: Option<&String>) -
 }
 
 /// Returns the keys that decrypt a backup: the identities and the passphrase file of the command line. If the command
-/// line names no passphrase file, the one of the settings applies.
+/// line names no passphrase file, uses the passphrase file of the settings.
 pub(super) fn key_files(keys: &Keys, config: &BackupConfig) -> KeyFiles {
     let configured = Some(&config.passphrase_file).filter(|file| !file.is_empty()).map(Into::into);
     KeyFiles { identities: keys.identity.clone(), passphrase: keys.passphrase_file.clone().or(configured) }

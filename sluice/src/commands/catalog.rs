@@ -27,7 +27,7 @@ struct Dataset {
     name: String,
     columns: usize,
     rows_estimate: Option<u64>,
-    /// Sentences about parts of the source that are not offered, or that are offered under another name.
+    /// Notes about parts of the source that the dataset omits or offers under another name.
     notes: Vec<String>,
 }
 
@@ -40,7 +40,8 @@ struct Unavailable {
 /// Checks a catalog file and the sources in it.
 ///
 /// # Errors
-/// When the file is invalid, after the command has printed every fault; or when no catalog file is named.
+/// When the file is invalid, or no catalog file is named. For an invalid file, the command prints every fault before it
+/// fails.
 pub async fn check(options: &CatalogCheckOptions, settings: &Settings) -> Result<(), CommandError> {
     let configured = Some(&settings.exporter.catalog).filter(|file| !file.as_os_str().is_empty());
     let file = options.file.as_ref().or(configured).ok_or(CommandError::NoCatalog)?;

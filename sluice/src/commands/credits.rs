@@ -104,7 +104,7 @@ pub async fn audit(options: &AuditOptions, settings: &Settings) -> Result<(), Co
     }
     if options.rebuild && !findings.is_empty() {
         request_notifications(settings).await;
-        // a rebuild leaves holds of ended exports, so audit again
+        // a rebuild does not release the holds of ended exports, so accounts may still differ: audit again
         findings = ledger::audit(&db).await?;
     }
     if findings.is_empty() { Ok(()) } else { Err(CommandError::Audit(findings.len())) }
@@ -152,8 +152,8 @@ async fn correct(
     Ok(ledger::read(db, owner, credit_policy, now).await?)
 }
 
-/// Asks a notifier to publish the new balances now. If the request fails, a notifier publishes the balances at its next
-/// poll.
+/// Asks a notifier to publish the new balances now. If this request fails, a notifier still publishes the balances at
+/// its next poll.
 async fn request_notifications(settings: &Settings) {
     let requested = tokio::time::timeout(NOTIFY_TIMEOUT, publish_hint(settings)).await;
     match requested {

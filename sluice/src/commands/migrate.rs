@@ -13,7 +13,8 @@ use crate::{cli::MigrateOptions, output, settings::Settings};
 pub async fn run(options: &MigrateOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = platform::db::connect(&settings.database).await?;
     if options.down.is_none() && migration::missing(&db).await?.is_empty() {
-        // a newer release may have applied migrations that this release does not know
+        // return before `Migrator::up`, which fails if a newer release has applied migrations that this release does
+        // not know
         output::print("nothing to do: every migration is applied")?;
         return Ok(());
     }

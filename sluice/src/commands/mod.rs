@@ -25,10 +25,10 @@ use crate::{schema::SchemaError, settings::SettingsError, up::UpError};
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The settings have no local identity that could sign a token.
+    /// The settings have no local identity with a secret to sign a token.
     #[error("{0}; give the data folder of a `sluice up` with --data-dir, or get a token from your issuer")]
     Token(#[from] SignError),
-    /// The installation has no sign-in by links.
+    /// The installation does not offer sign-in by a one-time link.
     #[error("this installation signs nobody in by a link: give the data folder of a `sluice up` with --data-dir")]
     NoSignInLink,
     /// The database can't be reached, or refuses a query.
@@ -103,7 +103,9 @@ pub enum CommandError {
         detail: String,
     },
     /// No notifier finished a run of a scheduled job within the timeout.
-    #[error("{name} did not finish within {waited_s} s: is a notifier running? The next one runs the job")]
+    #[error(
+        "{name} did not finish within {waited_s} s: is a notifier running? The next notifier that starts runs the job"
+    )]
     NotRun {
         /// The name of the scheduled job.
         name: String,

@@ -36,7 +36,7 @@ pub enum PreviewError {
     /// The catalog file has faults.
     #[error(transparent)]
     Catalog(#[from] exporter::catalog::CatalogFaults),
-    /// The catalog has no dataset, or the exporter no template or format, of this name.
+    /// No dataset, template or format has the name on the command line.
     #[error("there is no {part} `{name}`; there are: {names}")]
     Missing {
         /// The kind of the part: `dataset`, `template` or `format`.
@@ -57,7 +57,7 @@ pub enum PreviewError {
     Failed(#[from] Box<JobError>),
 }
 
-/// Prints rows of a dataset to standard output, without the access rules of the dataset.
+/// Prints rows of a dataset to standard output. The access rules of the dataset do not apply.
 ///
 /// # Errors
 /// When the catalog file is invalid, an option does not fit the dataset, or the source can't be read.

@@ -1,5 +1,5 @@
 //! `sluice schedule`: shows and starts scheduled jobs. The command reads and writes the database directly, so that it
-//! needs no running notifier to show the jobs.
+//! can show the jobs while no notifier runs.
 
 use std::time::Duration;
 
@@ -61,7 +61,8 @@ async fn run_now(
     settings: &Settings,
 ) -> Result<(), CommandError> {
     let name = &options.name;
-    // every database stores milliseconds exactly
+    // truncate to milliseconds, which every database stores exactly, because the wait compares this time with the
+    // stored time
     let requested_at = clock::read_database(db).await?.trunc_subsecs(3);
     let before = scheduled_job::find(db, name).await?;
     let Some(before) = before else {
@@ -100,7 +101,7 @@ async fn notify(name: &str, settings: &Settings) -> Result<(), platform::bus::Bu
     bus.flush().await
 }
 
-/// Waits until a run that started after the request has ended, and returns the row of the job.
+/// Waits for the end of a run that started after the request, and returns the row of the job.
 async fn wait_for_run(
     db: &DatabaseConnection,
     name: &str,
@@ -127,7 +128,7 @@ fn table(jobs: &[ScheduledJob]) -> String {
     let time = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.to_string());
     let mut rows = vec![["JOB", "SCHEDULE", "LAST RUN", "TOOK", "RESULT", "NEXT RUN", ""].map(str::to_owned)];
     rows.extend(jobs.iter().map(|job| {
-        // a run whose notifier died counts as running until another notifier takes over
+        // if a notifier dies during a run, the run counts as running until another notifier takes over
         let running = job.started_at > job.ended_at;
         let result = if running { "running" } else { job.result.as_deref().unwrap_or("-") };
         let took = job.duration_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));

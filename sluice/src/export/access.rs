@@ -1,4 +1,4 @@
-//! Selects the gateway, and obtains a token for it.
+//! Selects the gateway, and obtains the token for requests to this gateway.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::{
 /// The lifetime of a token of the local identity. Each session uses a new token.
 const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
 
-/// Why the command line and the settings contain no usable gateway or token.
+/// Why the command line and the settings name no usable gateway or token.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The settings can't be used.
@@ -46,11 +46,11 @@ pub enum AccessError {
 enum Tokens {
     /// The token from the command line or the environment.
     Given(Secret),
-    /// Signs a new token for each session.
+    /// The local identity, which signs a new token for each session.
     Local { identity: Box<IdentityConfig>, tenant: String, sub: String },
 }
 
-/// The access of one user to one gateway.
+/// The URL of one gateway, and the tokens with which one user accesses the gateway.
 pub(super) struct Access {
     base: Url,
     tokens: Tokens,

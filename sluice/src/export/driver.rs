@@ -22,8 +22,8 @@ use super::{
 };
 use crate::output;
 
-/// The time without a message from the gateway, in which pings don't count, after which the driver connects again, or
-/// fails if this was no session of a working gateway.
+/// If the gateway sends no message for this time, the driver ends the session; pings do not count as messages. The
+/// driver then connects again if the session had received a message before, and otherwise fails.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// The time limit for canceling the export.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ enum Next {
     Canceled,
 }
 
-/// The end of a session: the complete file, or a broken connection.
+/// The result of a session that ended: the complete file, or a broken connection.
 enum Ended {
     Done(Seal),
     Broken(String),
@@ -102,7 +102,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Opens a connection. The inner error is transient: the driver connects again after a pause.
+    /// Opens a connection. An inner error is transient, so the caller connects again after a pause.
     async fn connect(&mut self) -> Result<Result<(), String>, ExportError> {
         let token = self.access.token()?;
         let url = self.access.socket_url();
@@ -120,7 +120,7 @@ impl<'a> Driver<'a> {
                 let is_transient = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
                 if is_transient { Ok(Err(detail)) } else { Err(ExportError::Refused { status, detail }) }
             }
-            // give up at once if the gateway has never answered
+            // fail at once if no connection has ever succeeded
             Err(ConnectError::Unreachable(detail)) if !self.ever_connected => {
                 Err(ExportError::Unreachable { url: self.access.url().to_owned(), detail })
             }
@@ -170,8 +170,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Ends a session that brought no message for [`STALL_TIMEOUT`]. If it had brought one before, the export may only
-    /// wait or run for long, and the driver asks again on a new connection. Otherwise [`Self::pause`] gives up.
+    /// Ends a session that received no message for [`STALL_TIMEOUT`]. If the session had received a message before, the
+    /// export may only wait or run for long, so the driver connects again. Otherwise [`Self::pause`] fails.
     fn silent(&mut self, connected_at: Instant) -> Ended {
         if self.last_progress > connected_at {
             self.last_progress = Instant::now();
@@ -223,7 +223,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Cancels the export, because the user no longer needs its file. A canceled export costs no credits.
+    /// Cancels the export, because no client will receive its file. A canceled export costs no credits.
     pub(super) async fn cancel_export(&mut self) {
         let canceled = timeout(CANCEL_TIMEOUT, async {
             match self.socket.take() {
@@ -241,7 +241,7 @@ impl<'a> Driver<'a> {
     async fn cancel_by_socket(&mut self, mut socket: Socket) -> Result<(), String> {
         let mut requested = false;
         loop {
-            // an export can be canceled once the gateway has accepted it
+            // the gateway can cancel the export only after it has accepted the export
             if let (false, Some(Step::Send(message, reference))) = (requested, self.transfer.cancel()) {
                 socket.send(&message, reference).await?;
                 requested = true;

@@ -1,4 +1,4 @@
-//! The causes why `sluice export` fails.
+//! The reasons why `sluice export` fails.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -13,8 +13,8 @@ pub enum ExportError {
     /// The settings can't be used, or name no gateway or no token.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The command line names no output file, and the file with the default name exists. The command does not overwrite
-    /// it.
+    /// The command line names no output file, and a file with the default name exists. The command does not overwrite
+    /// this file.
     #[error("{0} exists: give a file with -o, or `-` for standard output")]
     Exists(PathBuf),
     /// Another `sluice export` writes the same file.
@@ -48,7 +48,7 @@ pub enum ExportError {
     #[error("the gateway ended the session: {0}")]
     Closed(&'static str),
     /// No message arrived within the stall timeout.
-    #[error("gave up after {} min without a new byte; last: {last}", .waited.as_secs() / 60)]
+    #[error("gave up after {} min without a message of the gateway; last: {last}", .waited.as_secs() / 60)]
     GaveUp {
         /// The stall timeout.
         waited: Duration,
@@ -64,7 +64,8 @@ pub enum ExportError {
     /// The received bytes differ from the seal.
     #[error("the file is damaged: {0}")]
     Damaged(String),
-    /// The file restarted from its first byte, but standard output, a device or a named pipe can't discard bytes.
+    /// The file must restart from its first byte, but the output is standard output, a device or a named pipe, which
+    /// can't discard the bytes that it has received.
     #[error(
         "the file restarted, but the bytes that were already passed on can't be taken back: write to a file with -o"
     )]
@@ -81,7 +82,8 @@ pub enum ExportError {
 }
 
 impl ExportError {
-    /// Whether the export may still run although no client will receive its file.
+    /// Whether the export may still run after this error. The command then cancels the export, because no client will
+    /// receive its file.
     pub(super) const fn leaves_export_running(&self) -> bool {
         match self {
             Self::File { .. }

@@ -3,7 +3,8 @@
 //! - `request` converts the command line to an `export.create` message.
 //! - `access` selects the gateway and the token.
 //! - `socket` handles one WebSocket connection.
-//! - [`transfer`] implements the protocol as a state machine without a socket: each message gives the next steps.
+//! - [`transfer`] implements the protocol as a state machine without a socket, which returns the next steps for each
+//!   message.
 //! - `sink` writes the file, which has the suffix `.part` until it is complete.
 //! - `driver` connects and reconnects, and executes the steps of the state machine.
 //! - `progress` shows the progress on a terminal.
@@ -65,7 +66,7 @@ pub async fn run(options: ExportOptions, files: &SettingsFiles) -> Result<(), Ex
     let location = sink.finish().await?;
     if options.json {
         let export = finished(&access, &transfer).await?;
-        // standard output already contains the bytes of the file
+        // the file went to standard output, so print the JSON to standard error
         if to_stdout {
             let text = serde_json::to_string_pretty(&export).map_err(|e| ExportError::Show(e.to_string()))?;
             output::note(&text);

@@ -1,6 +1,6 @@
 //! Writes the output of an export. A file has the suffix `.part` until it is complete, so that a truncated file never
 //! looks complete. A device or named pipe, such as `/dev/null`, receives the bytes directly, because a rename would
-//! replace it by a file.
+//! replace the device or pipe by a file.
 
 use std::{
     fs::{File as StdFile, TryLockError},
@@ -35,9 +35,10 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    /// Opens the output. Without a `target`, the output is standard output. A device or named pipe at `target` is
-    /// opened itself. In any other case, the output is a new file that is renamed to `target` when it is complete. If
-    /// `target` is a link, the link stays, and the new file replaces the file that the link points to.
+    /// Opens the output. Without a `target`, the output is standard output. If `target` is a device or a named pipe,
+    /// the output goes directly to `target`. In any other case, the output is a new file that is renamed to `target`
+    /// when it is complete. If `target` is a symbolic link, the link stays, and the new file replaces the file that the
+    /// link points to.
     pub(super) async fn open(target: Option<PathBuf>) -> Result<Self, ExportError> {
         let Some(mut path) = target else {
             return Ok(Self::Stream { out: Box::new(tokio::io::stdout()), path: "standard output".into(), written: 0 });
@@ -49,7 +50,7 @@ impl Sink {
                 return Ok(Self::Stream { out: Box::new(out), path, written: 0 });
             }
             Ok(_) => path = fs::canonicalize(&path).await.map_err(failed(&path))?,
-            // opening the file reports any other error
+            // the file does not exist, or the call that opens the `.part` file reports the error
             Err(_) => {}
         }
         let part = path.with_added_extension(PART);
@@ -59,7 +60,7 @@ impl Sink {
             Err(TryLockError::WouldBlock) => return Err(ExportError::Busy(path)),
             Err(TryLockError::Error(e)) => return Err(failed(&part)(e)),
         }
-        // truncate after locking, because another process may have written the file before
+        // truncate only after locking, because another process may have written the file until then
         file.set_len(0).map_err(failed(&part))?;
         Ok(Self::File { file: File::from_std(file), path, part, written: 0 })
     }

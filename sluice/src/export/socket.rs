@@ -26,7 +26,7 @@ use tokio_tungstenite::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time limit for sending a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-/// The assumed time between two pings of the gateway, until the gateway announces the actual time.
+/// The time between two pings of the gateway that the client assumes until the gateway announces the actual time.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// The number of ping intervals without a message after which the connection counts as broken.
 const SILENT_HEARTBEATS: u32 = 3;
@@ -126,7 +126,7 @@ impl Socket {
                         )),
                     };
                 }
-                // the WebSocket library answers pings; any message ends the silence
+                // the WebSocket library answers pings; a control frame only starts the timeout again
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(e)) => return Incoming::Broken(describe(e)),
                 None => return Incoming::Broken("the connection was closed".into()),

@@ -1,6 +1,6 @@
-//! The client side of the protocol as a state machine without a socket. The input is messages; the output is steps,
-//! which send messages and write bytes. The state outlives a connection, so that the next connection continues at the
-//! exact byte.
+//! The client side of the protocol as a state machine without a socket. For each message of the gateway, the state
+//! machine returns steps, which send messages and write bytes. The state outlives a connection, so that the next
+//! connection continues at the next unwritten byte.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -22,8 +22,8 @@ const CREATE: &str = "create";
 const OPEN: &str = "open";
 /// The `ref` of the request that cancels the export.
 const CANCEL: &str = "cancel";
-/// The number of equal parts of the window, the bytes that the gateway may send ahead. Each time one part has arrived,
-/// the client extends the window by the received bytes.
+/// The number of equal parts of the window. The window is the number of bytes that the gateway may send ahead. Whenever
+/// the bytes of one part have arrived, the client extends the window by the number of received bytes.
 const WINDOW_PARTS: u64 = 4;
 
 /// One step for the driver, which executes steps in order.
@@ -35,7 +35,7 @@ pub enum Step {
     Write(Bytes),
     /// Discard all written bytes.
     Restart,
-    /// The problem is transient: call [`Transfer::begin`] again after a pause.
+    /// A transient problem occurred. Call [`Transfer::begin`] again after a pause.
     Retry(Box<Problem>),
     /// All bytes are written and match the seal.
     Done(Seal),
@@ -53,7 +53,8 @@ pub struct Transfer {
     stream: Option<u32>,
     /// The number of written bytes, which is the offset of the next byte.
     offset: u64,
-    /// The attempt that produced the written bytes; `None` before the stream is open.
+    /// The number of the attempt, an exporter's try at the export, that produced the written bytes; `None` before the
+    /// stream is open.
     attempt: Option<u32>,
     /// The number of bytes received since the last extension of the window.
     used: u64,
@@ -79,13 +80,13 @@ impl Transfer {
         }
     }
 
-    /// Returns the id of the export, once the gateway accepted it.
+    /// Returns the id of the export; `None` before the gateway has accepted the export.
     #[must_use]
     pub fn export_id(&self) -> Option<ExportId> {
         self.export.as_ref().map(|export| export.id)
     }
 
-    /// Returns the completed export, once its event arrived.
+    /// Returns the completed export; `None` before the event of its completion has arrived.
     #[must_use]
     pub fn completed(&self) -> Option<&Export> {
         self.completed.as_deref()
@@ -103,8 +104,8 @@ impl Transfer {
         self.offset
     }
 
-    /// Returns the first step on a new connection: it creates the export, or opens the file stream of the accepted
-    /// export at the next byte. The step also opens a file stream again that the gateway has closed.
+    /// Returns the step that starts or continues the transfer on a new connection, or after the gateway has closed the
+    /// file stream. The step creates the export, or opens a file stream of the accepted export at the next byte.
     pub fn begin(&mut self) -> Vec<Step> {
         self.stream = None;
         self.used = 0;
@@ -118,7 +119,7 @@ impl Transfer {
         }]
     }
 
-    /// Returns the step that cancels the export; `None` before the gateway accepted it.
+    /// Returns the step that cancels the export; `None` before the gateway has accepted the export.
     #[must_use]
     pub fn cancel(&self) -> Option<Step> {
         let export_id = self.export_id()?;
@@ -179,7 +180,7 @@ impl Transfer {
     /// When the frame does not continue the file at the current offset.
     pub fn frame(&mut self, frame: Frame) -> Result<Vec<Step>, ExportError> {
         if self.stream != Some(frame.stream) {
-            // ignore a frame of a stream that this session has closed
+            // ignore a frame of an earlier stream of this session
             return Ok(Vec::new());
         }
         if frame.offset != self.offset {
@@ -239,13 +240,13 @@ impl Transfer {
     }
 }
 
-/// Retries a transient problem, and fails with any other.
+/// Returns a retry step for a transient problem, and fails with any other problem.
 fn retry_or_fail(problem: Problem) -> Result<Vec<Step>, ExportError> {
     match problem.slug() {
         Slug::Unavailable | Slug::RateLimited | Slug::Internal | Slug::NotReady => {
             Ok(vec![Step::Retry(Box::new(problem))])
         }
-        // the gateway is still handling the first of two equal requests
+        // the gateway still handles an earlier copy of the same request
         Slug::IdempotencyConflict if problem.status == 409 => Ok(vec![Step::Retry(Box::new(problem))]),
         Slug::Restarted
         | Slug::Unauthorized

@@ -112,7 +112,7 @@ impl ServiceError {
     }
 }
 
-/// The handles of a process that need no server.
+/// The telemetry handles of a process, which exist before the process connects to any server.
 pub(crate) struct Handles {
     /// The recorder whose metrics `/metrics` shows.
     metrics: PrometheusHandle,
@@ -157,7 +157,7 @@ impl Handles {
         Ok(Self { metrics: init_metrics()?, traces })
     }
 
-    /// Waits for the database.
+    /// Waits until the database is available, and returns the connections and handles that all services share.
     ///
     /// # Errors
     /// When the settings of the database are invalid.
@@ -184,8 +184,8 @@ fn warn_of_plain_http(settings: &Settings) {
     }
 }
 
-/// Runs one service in this process until a stop signal. While the database, NATS or the store is unavailable, the
-/// service waits, and answers at its address that it is not ready.
+/// Runs one service in this process until a stop signal. While the database, NATS or the file store is unavailable, the
+/// service waits, and answers at its `/readyz` that it is not ready.
 ///
 /// # Errors
 /// When the service can't start, or stops by itself.
@@ -193,8 +193,8 @@ pub async fn run_service(kind: ServiceKind, settings: &Settings) -> Result<(), S
     run(kind, settings, async |starting: Starting<'_>| start(kind, starting).await).await
 }
 
-/// Runs the service `kind` as [`run_service`] does, and starts it with `start`. So a binary contains only the code of
-/// the service that it starts.
+/// Runs the service `kind` as [`run_service`] does, but starts the service with the function `start`. A binary that
+/// passes the start function of one service contains only the code of this service.
 ///
 /// # Errors
 /// When the service can't start, or stops by itself.
@@ -206,7 +206,7 @@ pub(crate) async fn run(
     let life = Lifecycle::new();
     life.stop_at_signals();
     let handles = Handles::set_up(settings, kind.process())?;
-    // the parent of a single export must not wait for its child
+    // a child process that runs a single export must not wait for dependencies, because its parent waits for the child
     let is_child = kind == ServiceKind::Exporter && exporter::is_own_process();
     let startup = if is_child { Startup::without_waiting() } else { Startup::default() };
     let starting = async {
@@ -223,7 +223,7 @@ pub(crate) async fn run(
     stop(settings, &handles.traces, started, &life).await
 }
 
-/// Starts one service, after its dependencies are available.
+/// Starts one service, after the database is available and migrated.
 ///
 /// # Errors
 /// When the service can't start.
@@ -304,20 +304,21 @@ pub(crate) async fn start_notifier(starting: Starting<'_>) -> Result<(), Service
     Ok(())
 }
 
-/// Waits for NATS, and for the streams that a notifier creates.
+/// Connects to NATS. Waits until NATS is available and has the `needed` streams, which a notifier creates.
 async fn join(startup: &Startup, settings: &Settings, kind: ServiceKind, needed: &[&str]) -> Result<Bus, BusError> {
     let join = async || Bus::join(&settings.nats, kind.process(), needed).await;
     startup.wait_for("nats", BusError::is_final, join).await
 }
 
-/// Waits until the folder of the file store can be opened. A bucket is opened without a request.
+/// Opens the file store. Waits while the folder of the file store can't be opened. A bucket needs no wait, because the
+/// client opens a bucket without a request.
 async fn open_store(startup: &Startup, settings: &Settings) -> Result<FileStore, FileStoreError> {
     let is_final = |e: &FileStoreError| !matches!(e, FileStoreError::Folder { .. });
     startup.wait_for("file_store", is_final, async || FileStore::open(&settings.store)).await
 }
 
-/// Waits until shutdown begins and all tasks have ended. A failed start begins the shutdown, so that the services that
-/// have already started stop gracefully.
+/// Waits until shutdown begins and all tasks have ended. If the start has failed, begins the shutdown, so that the
+/// services that have already started stop gracefully.
 ///
 /// # Errors
 /// The error of the start, or the reason why the process stopped by itself.

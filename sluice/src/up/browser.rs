@@ -9,11 +9,11 @@ use super::{
     error::UpError,
 };
 
-/// The program that opens a file with the user's preferred program.
+/// The command that opens a file in the user's default program for this type of file.
 const OPENER: &str = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
 
-/// Opens `link` in the browser. Other users of the machine can read the arguments of every process, so the argument is a
-/// private file that redirects to the link.
+/// Opens `link` in the browser. Other users of the machine can read the arguments of every process, so the argument is
+/// not the link but a private file that redirects to the link.
 ///
 /// # Errors
 /// When the file can't be written, or no program can open it.

@@ -13,7 +13,7 @@ use super::error::UpError;
 const LOCK: &str = "sluice.lock";
 /// The SQLite database. SQLite creates further files beside it, with the same permissions.
 const DATABASE: &str = "sluice.db";
-/// The folder of dataset files, which may exist before the first start.
+/// The folder of dataset files. The user may create this folder before the first start.
 const DATASETS: &str = "datasets";
 
 /// A data folder that this process has locked. Dropping this value releases the lock.
@@ -90,7 +90,7 @@ impl DataDir {
         self.path.join("secrets")
     }
 
-    /// The page that `--open` opens in the browser. It redirects to the sign-in link.
+    /// The page that `--open` opens in the browser. The page redirects to the sign-in link.
     pub(super) fn sign_in_page(&self) -> PathBuf {
         self.path.join("sign-in.html")
     }
@@ -112,8 +112,8 @@ impl DataDir {
     }
 }
 
-/// Whether the folder is empty or belongs to Sluice. [`DataDir::claim`] refuses any other folder, because a claim
-/// changes the permissions of the folder.
+/// Whether the folder is empty or belongs to Sluice. [`DataDir::claim`] refuses other folders, because it changes the
+/// permissions of the folder.
 fn is_ours(path: &Path) -> Result<bool, UpError> {
     let mut entries = fs::read_dir(path).map_err(UpError::file(path))?;
     Ok(entries.next().is_none() || path.join(LOCK).exists() || path.join(DATASETS).is_dir())

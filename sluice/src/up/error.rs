@@ -1,4 +1,4 @@
-//! The causes why `sluice up` does not start, or stops.
+//! The reasons why `sluice up` does not start, or stops.
 
 use std::{
     io::{self, ErrorKind},
@@ -29,7 +29,7 @@ pub enum UpError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// A file that Sluice wrote has been changed.
+    /// A file that Sluice wrote has invalid contents.
     #[error("{0} is damaged: delete it and start again")]
     Damaged(PathBuf),
     /// No program can open a browser.

@@ -39,7 +39,7 @@ use crate::{
 
 /// The default of `--data-dir`.
 const DEFAULT_DIR: &str = "data";
-/// The service name in traces of a process that runs all services.
+/// The service name in the traces of a process that runs all services.
 const PROCESS: &str = "sluice";
 /// The time limit for all services to become ready.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -63,7 +63,8 @@ pub async fn run(options: &UpOptions, files: &SettingsFiles) -> Result<(), UpErr
     let secrets = Secrets::load(&dir)?;
     stale_nats::stop(&dir.nats_pid(), &dir.nats_config()).await?;
 
-    // the child ends with the thread that started it (setpriv --pdeathsig), and this is the main thread
+    // `setpriv --pdeathsig` ends nats-server together with the thread that started nats-server, so the main thread must
+    // start nats-server
     let mut nats = NatsChild::start(&program, &dir, &secrets).await?;
     let written = settings_file::write(&dir, address, nats.url(), &secrets, &catalog);
     let served = match written {
@@ -74,7 +75,8 @@ pub async fn run(options: &UpOptions, files: &SettingsFiles) -> Result<(), UpErr
     served
 }
 
-/// Returns the catalog of the command line, as an absolute path: later starts may run in another folder.
+/// Returns the choice of the catalog on the command line. The path of a catalog file is absolute, because later starts
+/// may run in another folder.
 fn catalog_choice(options: &UpOptions) -> Result<CatalogChoice, UpError> {
     let Some(file) = &options.catalog else {
         return Ok(if options.no_catalog { CatalogChoice::None } else { CatalogChoice::Keep });
@@ -103,7 +105,10 @@ async fn serve(
     settings.exporter.tuning.own_process = Some(own_process(&files, &settings));
     let startup = Startup::default();
     let common = Handles::set_up(&settings, PROCESS)?.connect(&settings, &startup).await?;
-    Migrator::up(&common.db, None).await.map_err(UpError::Migrate)?;
+    // `Migrator::up` fails if a newer release has applied migrations that this release does not know
+    if !migration::missing(&common.db).await.map_err(UpError::Migrate)?.is_empty() {
+        Migrator::up(&common.db, None).await.map_err(UpError::Migrate)?;
+    }
 
     let starting = start(&settings, &common, &startup, listener, life);
     let started = life.soft().run_until_cancelled(starting).await.unwrap_or(Ok(()));
@@ -114,7 +119,7 @@ async fn serve(
                     () = life.soft().cancelled() => {}
                     status = nats.supervise() => life.fail(format!("nats-server stopped by itself ({status})")),
                 },
-                // stop services that do not become ready
+                // stop the services, because they did not become ready
                 Err(e) => {
                     life.soft().cancel();
                     services::stop(&settings, &common.traces, Ok(()), life).await?;
@@ -128,14 +133,14 @@ async fn serve(
     Ok(())
 }
 
-/// Returns the command with which the exporter runs an export that is set apart, in a process of its own. The command
-/// uses the same settings.
+/// Returns the command with which the exporter runs a single export in a child process. The child uses the settings of
+/// this process.
 fn own_process(files: &SettingsFiles, settings: &Settings) -> OwnProcess {
     let paths = [("--data-dir", &files.data_dir), ("--config", &files.config)];
     let options = paths.iter().filter_map(|(name, path)| Some([(*name).into(), path.as_ref()?.into()]));
     let args: Vec<OsString> = options.flatten().chain(["exporter".into()]).collect();
     let mut command = OwnProcess::with_args(args);
-    // the command line of this process may have replaced the catalog of the settings
+    // the settings files of the child may name another catalog than the command line of this process
     command.env.push(("SLUICE_EXPORTER__CATALOG".into(), settings.exporter.catalog.clone().into()));
     command
 }
@@ -156,7 +161,8 @@ async fn start(
     services::start_gateway(starting(Some(listener))).await
 }
 
-/// Waits until the gateway is ready, then prints the ready block, and opens the browser if `open` is set. A stop request during the wait is not an error.
+/// Waits until the gateway is ready. Then prints the ready block, and opens the browser if `open` is set. A stop
+/// request during the wait is not an error.
 async fn announce_when_ready(
     address: SocketAddr,
     dir: &DataDir,

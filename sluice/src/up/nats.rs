@@ -37,14 +37,15 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time limit of a graceful stop, after which the server is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The texts with which the server logs that it could not write a message or the state of a consumer.
+/// A log line with one of these texts reports that the server failed to write a message or the state of a consumer.
 const WRITE_FAILURES: [&str; 2] = ["JetStream failed to store", "no space left on device"];
-/// The free space on the disk of the server, in bytes, from which on a restart is worth a try.
+/// The free space that the server's disk must have before the server is restarted, in bytes.
 const MIN_FREE_BYTES: u64 = 4 << 20;
-/// The number of failed restarts after which the server counts as broken, and the longest pause before one.
+/// The number of failed restarts in a row after which `sluice up` gives up.
 const MAX_RESTARTS: u32 = 10;
+/// The longest pause before a restart.
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(10);
-/// The interval at which the free space is read after a failed write.
+/// The interval at which the free space is read after a failed write, and the first pause after a failed restart.
 const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Finds the nats-server program, and checks its version. The environment variable `SLUICE_NATS_SERVER` names the
@@ -77,7 +78,7 @@ pub(super) struct NatsChild {
     url: String,
     pid_file: PathBuf,
     store: PathBuf,
-    /// Notified when the log says that a stream could not be written.
+    /// Notified when the server logs a failed write.
     write_failed: Arc<Notify>,
 }
 
@@ -100,8 +101,9 @@ impl NatsChild {
         })
     }
 
-    /// Waits for the process to exit, and returns its exit status as text. Restarts the server when the disk has space
-    /// again after a stream could not be written: until then, the server stores no message in this stream.
+    /// Waits until the server exits by itself, and returns the exit status as text. After a failed write, the server
+    /// stores no message in the affected stream until the server restarts. So this method restarts the server as soon
+    /// as the disk has space again. If [`MAX_RESTARTS`] restarts in a row fail, returns the last error.
     pub(super) async fn supervise(&mut self) -> String {
         loop {
             let write_failed = Arc::clone(&self.write_failed);
@@ -127,10 +129,10 @@ impl NatsChild {
         }
     }
 
-    /// Stops the server and starts it again on the same port. Its clients connect again by themselves.
+    /// Stops the server and starts it again on the same port. The NATS clients reconnect by themselves.
     async fn restart(&mut self) -> Result<(), UpError> {
         self.end().await;
-        // a failure that the stopped server logged concerns the new one no more
+        // a new handle, because failed writes of the stopped server do not concern the new server
         self.write_failed = Arc::new(Notify::new());
         (self.child, self.port) = spawn(&self.program, &self.config, Some(self.port), &self.write_failed).await?;
         Ok(())
@@ -160,7 +162,7 @@ impl NatsChild {
         }
     }
 
-    /// Signals the process, and waits for its exit. Kills it after [`STOP_TIMEOUT`].
+    /// Sends SIGTERM to the process, and waits for its exit. Kills the process after [`STOP_TIMEOUT`].
     async fn end(&mut self) {
         if let Some(pid) = self.child.id()
             && let Err(e) = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)
@@ -180,8 +182,8 @@ impl NatsChild {
     }
 }
 
-/// Starts the server on this port, or on a free one, and waits until the server accepts connections. Returns the process
-/// and the port. `write_failed` is notified when the log says that a stream could not be written.
+/// Starts the server on this port, or on a free port if `port` is None, and waits until the server accepts connections.
+/// Returns the process and the port. Notifies `write_failed` when the server logs a failed write.
 async fn spawn(
     program: &Path,
     config: &Path,
@@ -209,7 +211,7 @@ async fn spawn(
         Ok(port) => port.map_err(failed)?,
         Err(_) => return Err(failed(format!("not ready within {} s", START_TIMEOUT.as_secs()))),
     };
-    // the server would block on a full pipe if its log were not read
+    // read the log, because the server would block on a full pipe
     let write_failed = Arc::clone(write_failed);
     tokio::spawn(async move {
         while let Ok(Some(line)) = log.next_line().await {
@@ -228,7 +230,7 @@ async fn until_free(folder: &Path) {
     loop {
         ticks.tick().await;
         let folder = folder.to_owned();
-        // a network disk may block
+        // `statvfs` may block on a network disk
         let stat = tokio::task::spawn_blocking(move || nix::sys::statvfs::statvfs(&folder)).await;
         if let Ok(Ok(disk)) = stat
             && disk.blocks_available().saturating_mul(disk.fragment_size()) >= MIN_FREE_BYTES
@@ -238,8 +240,10 @@ async fn until_free(folder: &Path) {
     }
 }
 
-/// Returns the command that starts the server. With `setpriv`, Linux terminates the server when this process ends in
-/// any way; `setpriv` executes nats-server in place of itself. Without `setpriv`, the next start stops a stale server.
+/// Returns the command that starts the server. On Linux, `setpriv` makes the kernel terminate the server when this
+/// process ends for any reason; `setpriv` then replaces itself by nats-server. Without `setpriv`, the server may
+/// outlive this process. The next start then stops the stale server, if the system has `/proc`, see
+/// [`super::stale_nats`].
 fn command(program: &Path) -> Command {
     match on_path("setpriv").filter(|_| cfg!(target_os = "linux")) {
         Some(setpriv) => {

@@ -1,4 +1,5 @@
-//! The block that `sluice up` prints when it is ready: the address, the users, and commands to copy.
+//! The ready block, which `sluice up` prints when all services are ready. The block contains the address, the users,
+//! and commands to copy.
 
 use std::{env, path::Path, time::Duration};
 
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{data_dir::DataDir, settings_file::LOCAL_USERS};
 use crate::{output::shell_word, settings::Settings, sign_in_link};
 
-/// The lifetime of the token that lists the datasets.
+/// The lifetime of the token with which `sluice up` lists the datasets.
 const TOKEN_TTL: Duration = Duration::from_secs(60);
 /// The time limit for the gateway to learn the datasets of the exporter.
 const CATALOG_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,13 +25,13 @@ enum Example {
     Export { dataset: String, options: String },
     /// The installation has no catalog and offers no dataset.
     NoDataset,
-    /// The installation has a catalog, and none of its datasets can be read.
+    /// The installation has a catalog, but no dataset of the catalog can be read.
     NoneReadable,
     /// The datasets are unknown, or each of them has required parameters.
     Unknown,
 }
 
-/// Returns the block, for a gateway that is ready at `url`.
+/// Returns the ready block for a gateway at `url` that is ready.
 pub(super) async fn text(url: &str, dir: &DataDir, settings: &Settings, http: &reqwest::Client) -> String {
     let program = env::current_exe().map_or_else(|_| "sluice".to_owned(), |path| shortest(&path));
     let has_catalog = !settings.exporter.catalog.as_os_str().is_empty();
@@ -42,7 +43,7 @@ pub(super) async fn text(url: &str, dir: &DataDir, settings: &Settings, http: &r
     lines(url, &shell_word(&program), &shell_word(&dir.named().display().to_string()), &example, page.as_deref())
 }
 
-/// Returns the address of the page: a one-time sign-in link, if the page needs one.
+/// Returns the address of the page. If the page requires a sign-in link, the address is a new one-time link.
 pub(super) fn page_address(url: &str, settings: &Settings) -> String {
     let local = &settings.gateway.identity.local;
     let link = if local.sign_in == LocalSignIn::Link { sign_in_link::create(url, local).ok() } else { None };
@@ -99,7 +100,7 @@ fn shortest(path: &Path) -> String {
     let here = env::current_dir().ok();
     let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
     match relative {
-        // a shell would search the PATH for a bare name
+        // without a slash, a shell would search the PATH for the name
         Some(relative) if relative.components().count() > 1 => relative.display().to_string(),
         Some(relative) => format!("./{}", relative.display()),
         None => path.display().to_string(),

@@ -26,7 +26,7 @@ pub(super) const LOCAL_USERS: [(&str, &str, &str); 4] =
 /// The log filter: warnings only, so that the ready block stays visible.
 const LOG_FILTER: &str = "warn";
 
-/// The catalog file of an installation, as the command line selects it.
+/// The choice of the catalog file on the command line.
 #[derive(Clone, Debug, Default)]
 pub(super) enum CatalogChoice {
     /// Keeps the catalog of the previous start, if there is one.
@@ -38,8 +38,8 @@ pub(super) enum CatalogChoice {
     None,
 }
 
-/// The settings that `sluice up` determines, a part of [`settings::Settings`]. Secrets are in plain text, because other
-/// commands read them.
+/// The settings that `sluice up` writes, a part of [`settings::Settings`]. Secrets are in plain text, because other
+/// commands read the secrets from the file.
 #[derive(Debug, Serialize)]
 struct WrittenSettings<'a> {
     log: Log<'a>,

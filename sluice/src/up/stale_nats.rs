@@ -1,6 +1,7 @@
-//! Stops a nats-server that outlived a killed `sluice up`, before the next `sluice up` starts its own: two servers on
-//! one folder would damage the data. The operating system reuses pids. So [`stop`] signals the process in the pid file
-//! only if it is a nats-server with the configuration file of the folder.
+//! Stops a stale nats-server, which a killed `sluice up` has left running. Two servers on one folder would damage the
+//! data, so the next `sluice up` stops the stale server before the start of a new server. The operating system reuses
+//! pids. So [`stop`] signals the process in the pid file only if this process is a nats-server with the configuration
+//! file of the folder.
 
 use std::{
     fs,
@@ -23,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The interval at which [`stop`] checks the process and signals it again.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Stops the process of the pid file, if it is a nats-server of this folder, and deletes the pid file.
+/// Stops the process in the pid file, if this process is a nats-server of this folder. Then deletes the pid file.
 pub(super) async fn stop(pid_file: &Path, config: &Path) -> Result<(), UpError> {
     let text = match fs::read_to_string(pid_file) {
         Ok(text) => text,
@@ -31,9 +32,9 @@ pub(super) async fn stop(pid_file: &Path, config: &Path) -> Result<(), UpError> 
         Err(e) => return Err(UpError::file(pid_file)(e)),
     };
     if let Some(pid) = parse(&text) {
-        let give_up = Instant::now() + GRACE;
         let mut ticks = interval(POLL_INTERVAL);
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            let give_up = Instant::now() + GRACE;
             while is_ours(&command_line(pid), config) {
                 match kill(Pid::from_raw(pid), signal) {
                     Ok(()) | Err(Errno::ESRCH) => {}

@@ -42,10 +42,11 @@ impl StandaloneNats {
         Ok(Self { nats, _dir: dir })
     }
 
-    /// Starts the nats-server unless a `sluice up` runs on the folder. Returns `None` if one runs.
+    /// Starts the nats-server of the folder as [`StandaloneNats::start`] does. Returns `None` if another process, such
+    /// as `sluice up`, uses the folder.
     ///
     /// # Errors
-    /// As [`StandaloneNats::start`], except for a folder in use.
+    /// The errors of [`StandaloneNats::start`], except for a folder in use.
     pub async fn start_unless_running(data_dir: &Path) -> Result<Option<Self>, UpError> {
         match Self::start(data_dir).await {
             Ok(standalone) => Ok(Some(standalone)),

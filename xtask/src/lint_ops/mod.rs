@@ -36,14 +36,11 @@ struct Context<'a> {
 
 type Check = fn(&Context<'_>) -> Result<()>;
 
-const CHECKS: [(&str, Check); 19] = [
+const CHECKS: [(&str, Check); 16] = [
     ("ops: compose", containers::compose),
     ("ops: Dockerfile", containers::dockerfiles),
     ("ops: NATS", containers::nats),
     ("ops: Kubernetes", kubernetes::manifests),
-    ("ops: Kubernetes' own checks", kubernetes::own_tests),
-    ("ops: deployment scripts", kubernetes::deploy_scripts),
-    ("ops: tools in a cluster", kubernetes::tool),
     ("ops: Prometheus", observability::prometheus),
     ("ops: rules for Kubernetes", observability::kubernetes_rules),
     ("ops: dashboards", observability::dashboards),
@@ -58,24 +55,32 @@ const CHECKS: [(&str, Check); 19] = [
     ("words", words::words),
 ];
 
+/// Checks that run scripts of `ops/` again and again, which takes half a minute of CPU time.
+const SLOW_CHECKS: [(&str, Check); 3] = [
+    ("ops: Kubernetes' own checks", kubernetes::own_tests),
+    ("ops: deployment scripts", kubernetes::deploy_scripts),
+    ("ops: tools in a cluster", kubernetes::tool),
+];
+
 /// Runs `cargo xtask lint-ops`.
 pub(crate) fn lint_ops(layout: &Layout) -> Result<ExitCode> {
     let started = Instant::now();
     let mut steps = Steps::default();
     let nats = steps.run_parallel("nats-server", || nats::server(layout));
     let promtool = steps.run_parallel("promtool", || promtool::program(layout));
-    check(layout, &mut steps, nats.as_deref(), promtool.as_deref());
+    check(layout, &mut steps, nats.as_deref(), promtool.as_deref(), true);
     Ok(steps.summary(started.elapsed()))
 }
 
-/// Runs all checks in parallel with other steps.
-pub(crate) fn check(layout: &Layout, steps: &mut Steps, nats: Option<&Path>, promtool: Option<&Path>) {
+/// Runs the checks in parallel with other steps, and the slow ones too if `slow` is true.
+pub(crate) fn check(layout: &Layout, steps: &mut Steps, nats: Option<&Path>, promtool: Option<&Path>, slow: bool) {
     let linters = steps.run_parallel("ops: tools", || Linters::ensure(layout));
     let (Some(linters), Some(nats), Some(promtool)) = (linters, nats, promtool) else {
         return steps.skip("ops", "a program that it needs is missing");
     };
     let context = Context { layout, linters, promtool: promtool.to_path_buf(), nats: nats.to_path_buf() };
-    for (name, check) in CHECKS {
+    let slow_checks = SLOW_CHECKS.iter().filter(|_| slow);
+    for (name, check) in CHECKS.iter().chain(slow_checks) {
         steps.run_parallel(name, || check(&context));
     }
 }

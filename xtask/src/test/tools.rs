@@ -31,8 +31,8 @@ pub(super) struct WebTools {
 }
 
 impl Tools {
-    /// Fetches the programs, checks and builds the page, and checks `ops/`.
-    pub(super) fn prepare(layout: &Layout, steps: &mut Steps) -> Self {
+    /// Fetches the programs, checks and builds the page, and checks `ops/`, with the slow checks if `slow` is true.
+    pub(super) fn prepare(layout: &Layout, steps: &mut Steps, slow: bool) -> Self {
         let nats = steps.run_parallel("nats-server", || nats::server(layout));
         let packages = steps.run_parallel("page: packages", || web::install(layout).map(drop));
         let postgres = steps.run_parallel("PostgreSQL", || postgres::bin(layout));
@@ -49,7 +49,7 @@ impl Tools {
             }
             page = steps.run_parallel("page: build", || web::build(layout).map(drop));
         }
-        lint_ops::check(layout, steps, nats.as_deref(), promtool.as_deref());
+        lint_ops::check(layout, steps, nats.as_deref(), promtool.as_deref(), slow);
         let web = page.and(nats.clone().zip(chromium)).map(|(nats, chromium)| WebTools { nats, chromium });
         let servers = postgres.zip(newest_postgres);
         let rust = match (packages, nats, servers, pgbouncer, weed, python, promtool) {

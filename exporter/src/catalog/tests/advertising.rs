@@ -22,7 +22,7 @@ const STREAM: &str = "KV_SLUICE_CATALOG";
 const DATASETS: usize = 300;
 const COLUMNS: usize = 100;
 
-/// A running advertiser, and the catalog of a gateway that reads it.
+/// A running advertiser, and the catalog of a gateway that reads the advertised entries.
 struct Advertising {
     nats: NatsServer,
     bus: Bus,
@@ -71,14 +71,14 @@ impl Advertising {
         .await;
     }
 
-    /// The revision of the bucket at which the entry of a dataset was written; None without an entry.
+    /// Returns the revision of the bucket at which the entry of a dataset was written; None without an entry.
     async fn written_at(&self, dataset: &str) -> Option<u64> {
         let bucket = self.bus.catalog().await.unwrap();
         let entry = bucket.entry(subject::catalog_dataset("one", dataset)).await.unwrap();
         entry.filter(|entry| entry.operation == async_nats::jetstream::kv::Operation::Put).map(|entry| entry.revision)
     }
 
-    /// Changes the largest message that the bucket accepts, in bytes; -1 for no limit.
+    /// Sets the maximum size of a message of the bucket, in bytes; -1 for no limit.
     async fn limit_messages(&self, size: i32) {
         let mut stream = self.bus.jetstream().get_stream(STREAM).await.unwrap();
         let config = stream.info().await.unwrap().config.clone();
@@ -283,7 +283,7 @@ async fn a_file_with_a_dataset_beyond_the_bound_is_refused_in_words_and_its_othe
     };
     assert!(!reloader.reload(true, true).await);
     assert_eq!((current.current().datasets.len(), reloader.has_unavailable), (0, false));
-    // at a start, the other datasets are offered
+    // at the start of an exporter, the other datasets are offered
     assert!(reloader.reload(true, false).await);
     assert_eq!((current.current().datasets.len(), reloader.has_unavailable), (1, true));
 }

@@ -8,7 +8,8 @@ fn of_all(dataset: &dyn Dataset) -> Query {
     Query { columns, filter: Filter::all(), params: Map::new(), limit: None }
 }
 
-/// A statement that changes the table, the error of the dataset that was loaded before it, and the columns after it.
+/// A statement that changes the table, the error of the dataset that was loaded before the statement, and the columns
+/// after the statement.
 type Step<'a> = (&'a str, Option<&'a str>, &'a [(&'a str, ColumnType)]);
 
 /// Loads `text` again after each statement, and checks the columns that the dataset offers, the error of the dataset that was

@@ -109,7 +109,7 @@ async fn a_missing_or_unsupported_column_is_reported_at_its_line() {
                 assert_eq!(faults.len(), 1, "{text}: {faults:?}");
                 assert_eq!(faults[0].0, Some(line), "{text}");
                 assert!(faults[0].1.starts_with(word), "{faults:?}");
-                // an exporter that starts, or retries, offers all other datasets
+                // an exporter that starts or retries still offers all other datasets
                 let loaded = fixture.load(&text).await.unwrap();
                 assert_eq!((loaded.datasets.len(), loaded.unavailable.len()), (0, 1), "{text}");
                 let why = &loaded.unavailable[0].1;
@@ -117,7 +117,7 @@ async fn a_missing_or_unsupported_column_is_reported_at_its_line() {
             }
         }
     }
-    // without a declaration the other columns are offered
+    // without a declaration, the other columns are offered
     let loaded = fixture.load("[[dataset]]\nname = \"t\"\nfiles = \"u.arrows\"\n").await.unwrap();
     assert_eq!(loaded.datasets[0].info().columns.len(), 1);
     // a broken or missing file is no fault of the catalog

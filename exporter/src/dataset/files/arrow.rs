@@ -142,8 +142,8 @@ fn frames(file: File, selected: &[String], handle: FrameHandler<'_>) -> Result<b
     }
 }
 
-/// Returns the error of a file that is cut off or damaged in place of an input error that only such a file causes, and
-/// any other error unchanged.
+/// Replaces an input error that only a truncated or damaged file causes by [`DAMAGED`]. Returns any other error
+/// unchanged.
 fn damage(error: DatasetError) -> DatasetError {
     let kind = match &error {
         DatasetError::Io(error) => error.kind(),

@@ -19,8 +19,9 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// The error for bytes that are not a valid Arrow IPC message.
 const BROKEN: DatasetError = DatasetError::Garbled("a batch of rows is damaged");
-/// The error for a compressed column of views that has an empty buffer, because the reader of polars expects the size of
-/// each compressed buffer at its beginning. Writers add such a buffer if no value of a batch has more than 12 bytes.
+/// The error for a compressed column of views that has an empty buffer. polars can't read such a buffer, because it
+/// expects the decompressed size at the beginning of each buffer. Writers add an empty buffer if no value of a batch
+/// has more than 12 bytes.
 const EMPTY_VIEWS: DatasetError = DatasetError::Lacking(
     "views of texts or bytes are compressed, and a batch has no value of more than 12 bytes, which is not supported: write the \
      column as plain strings, or the file without compression",
@@ -117,8 +118,8 @@ impl Batches {
         Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
     }
 
-    /// Returns the size of a record batch in memory, in bytes. The size includes the wanted columns; if `columns` is
-    /// None, it includes all buffers. `body` is the file offset at which the buffers of the batch begin.
+    /// Returns the size of a record batch in memory, in bytes. If `columns` is None, the size includes all buffers, and
+    /// otherwise only those of the wanted columns. `body` is the file offset at which the buffers of the batch begin.
     fn bytes(&self, batch: RecordBatchRef<'_>, body: u64, columns: Option<&[Column]>) -> Result<u64, DatasetError> {
         let mut buffers = batch.buffers().map_err(|_| BROKEN)?.ok_or(BROKEN)?.iter();
         let packed = batch.compression().map_err(|_| BROKEN)?.is_some();
@@ -145,8 +146,8 @@ impl Batches {
         Ok(sum)
     }
 
-    /// Returns the size of a buffer in memory, in bytes. If `packed` is true, the batch is compressed: the first eight
-    /// bytes of the buffer then state the size after decompression.
+    /// Returns the size of a buffer in memory, in bytes. If `packed` is true, the batch is compressed, and the first
+    /// eight bytes of the buffer state the size after decompression.
     fn length(&self, buffer: BufferRef<'_>, body: u64, packed: bool) -> Result<u64, DatasetError> {
         let length = u64::try_from(buffer.length()).map_err(|_| BROKEN)?;
         if !packed || length < 8 {
@@ -163,11 +164,11 @@ impl Batches {
     }
 }
 
-/// Returns the number of the buffer after those of a column of this type, whose first buffer has the number `at`. Adds the
-/// numbers of the buffers that hold the values of views to `of_views`.
+/// Returns the index of the first buffer after the buffers of a column of type `dtype`. `at` is the index of the
+/// column's first buffer. Adds the indexes of the buffers that hold the values of views to `of_views`.
 ///
-/// A column of a view type has two buffers, and as many further ones as the next item of `variadic` says. Returns None if
-/// `variadic` has no next item.
+/// A column of a view type has two buffers, and as many further buffers as the next item of `variadic` says. Returns
+/// None if `variadic` has no next item.
 fn buffers_of(
     dtype: &ArrowDataType,
     variadic: &mut impl Iterator<Item = i64>,

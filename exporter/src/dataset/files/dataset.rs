@@ -33,31 +33,32 @@ use super::{
     widen::{self, Widened},
 };
 
-/// A dataset that reads one or many files of one format. A file may be replaced by renaming another one over it:
-/// running exports keep reading the file that they have opened.
+/// A dataset that reads one or many files of one format. A file may be replaced by renaming another file over it. A
+/// running export continues to read the replaced file, which the export has opened.
 #[derive(Clone, Debug)]
 pub struct Files {
     info: DatasetInfo,
     location: Arc<Location>,
     kind: FileKind,
-    /// The types to which the columns of each file are cast. For Parquet and Arrow IPC: the types in the first file,
-    /// widened to hold the numbers and timestamps of all local files. For text files: the declared types, or the types
-    /// guessed from all files.
+    /// The types to which the columns of each file are cast. For Parquet and Arrow IPC, these are the types in the
+    /// first file, widened to hold the numbers and timestamps of all local files. For text files, these are the
+    /// declared types, or the types guessed from all files.
     schema: SchemaRef,
-    /// For Parquet and Arrow IPC: the form of the text into which values are converted, by the name of the column.
+    /// The form of the text into which values are converted, by the name of the column. Empty for text files.
     text_forms: Arc<BTreeMap<String, TextForm>>,
-    /// For text files without declared columns: the names of the columns that some of the files lack. None for all
-    /// other datasets.
+    /// The names of the columns that some of the files lack. None unless the files are text files without declared
+    /// columns.
     optional: Option<Arc<BTreeSet<String>>>,
-    /// For Parquet and Arrow IPC without declared columns: the names of all columns of all files at the load of the
-    /// catalog. None for all other datasets, and for several remote files, of which only the first one was read.
+    /// The names of all columns of all files when the catalog was loaded. None unless the files are Parquet or Arrow
+    /// IPC files without declared columns. None also for several remote files, because the load of the catalog reads
+    /// only the first of them.
     known: Option<Arc<BTreeSet<String>>>,
-    /// The local files because of which the dataset leaves out a column, with their versions at the load of the catalog.
+    /// The local files that cause the dataset to leave out a column, with their versions when the catalog was loaded.
     withheld_by: Arc<[(PathBuf, FileVersion)]>,
     /// The number of rows. None if the dataset has several files, or if its file does not record the number.
     rows: Option<u64>,
-    /// True once an export has found a column that this dataset lacks, or a value that does not fit its guessed type:
-    /// the files are then newer than the loaded catalog.
+    /// Whether an export has found a column that this dataset lacks, or a value that does not fit its guessed type.
+    /// Such a column or value shows that the files are newer than the loaded catalog.
     outdated: Arc<AtomicBool>,
 }
 
@@ -69,9 +70,9 @@ impl Files {
     /// text files are not declared, this function reads all files completely, and guesses the type of each column.
     ///
     /// # Errors
-    /// When there is no file, a file can't be read, or the first file lacks a declared column (which is not checked for
-    /// NDJSON). [`DatasetError::Scanning`] if reading all text files takes more than ten seconds; a later call may
-    /// succeed.
+    /// When there is no file, a file can't be read, or the first file lacks a declared column. For NDJSON, the function
+    /// does not check for missing columns. Returns [`DatasetError::Scanning`] if reading all text files takes more than
+    /// ten seconds. A later call may then succeed.
     pub async fn open(location: Location, kind: FileKind, info: DatasetInfo) -> Result<Self, DatasetError> {
         let location = Arc::new(location);
         let names = location.list().await?;
@@ -218,7 +219,7 @@ impl Files {
             version.check(&same)?;
             let frame = self.with_nulls(frame)?;
             self.check_types(frame.schema())?;
-            // filter by the types of this file first, because casts may fail and only passing rows need them
+            // evaluate the filter before the casts, because a cast may fail and only the passing rows must be cast
             if filter.is_none() {
                 filter = Some(RowFilter::new(&query.filter, frame.schema())?);
             }
@@ -250,9 +251,9 @@ impl Files {
         Offered { columns: &self.info.columns, optional: self.optional.as_deref() }
     }
 
-    /// Reads a Parquet file in windows: contiguous ranges of rows. Reads the columns of the filter first. Reads the
-    /// other columns of a window only if a row of the window passes. Returns false when the receiver needs no further
-    /// frame.
+    /// Reads a Parquet file in windows, which are contiguous ranges of rows. Reads the columns of the filter first.
+    /// Reads the other columns of a window only if a row of the window passes. Returns false when the receiver needs no
+    /// further frame.
     fn read_parquet(
         &self,
         file: File,
@@ -286,9 +287,9 @@ impl Files {
         Ok(frame)
     }
 
-    /// Returns an error if a file has a column that is newer than the load of the catalog, lacks a needed column, or has
-    /// values of another kind whose texts would mix with those
-    /// of the other files, such as bytes in a column of texts.
+    /// Returns an error if a file has a column that is newer than the loaded catalog, or lacks a needed column. Also
+    /// returns an error if the file converts a needed column to another form of text than the dataset does, for example
+    /// bytes in a column of texts, because the two forms would mix.
     fn check_forms(&self, file: &TypeMapping, needed: &[String]) -> Result<(), DatasetError> {
         if let Some(known) = &self.known
             && let Some(new) = file.schema.iter_names().find(|name| !known.contains(name.as_str()))
@@ -393,7 +394,7 @@ impl Dataset for Files {
         };
         let filter = query.filter.clone();
         let (sender, receiver) = frame_channel::channel();
-        // the channel carries no frames: it tells the thread to stop when this future is dropped
+        // the channel carries no frames; when this future is dropped, the closed channel stops the thread
         let counting = tokio::task::spawn_blocking(move || {
             let file = parquet::Windows::open(File::open(path)?)?;
             match (RowFilter::new(&filter, file.schema())?, precision) {

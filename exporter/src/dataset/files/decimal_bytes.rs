@@ -1,5 +1,5 @@
-//! Decodes decimals that files store as bytes and that polars can't decode: decimals of 32 bytes in Arrow IPC files,
-//! and decimals of any number of bytes (BYTE_ARRAY) in Parquet files.
+//! Decodes decimals that files store as bytes and that polars can't decode. These are decimals of 32 bytes in Arrow IPC
+//! files, and decimals of any number of bytes (BYTE_ARRAY) in Parquet files.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ pub(super) const MAX_DIGITS: usize = 38;
 /// The number of bytes of the longest decimal.
 const BYTES: usize = size_of::<i256>();
 
-/// The cause that a value can't be converted.
+/// The reason why a value can't be converted.
 type Cause = &'static str;
 const OTHER_TYPE: Cause = "its array is of another type than its schema states: the file is damaged";
 const TOO_LONG: Cause = "a decimal has more digits than its column states: the file is damaged";
 const NO_BYTES: Cause = "a decimal has no bytes: the file is damaged";
 
-/// How decimals are written as bytes.
+/// The format in which decimals are stored as bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DecimalBytes {
     digits: usize,
@@ -31,8 +31,8 @@ pub(super) struct DecimalBytes {
     is_big_endian: bool,
 }
 
-/// Returns the field with the type `bytes` and a mark that its values are decimals in bytes. The mark states how many
-/// digits the decimals have in total and after the point, and whether the most significant byte comes first.
+/// Returns the field with the type `bytes` and a mark that its values are decimals in bytes. The mark states the number
+/// of digits, the number of digits after the point, and whether the most significant byte comes first.
 pub(super) fn marked(
     field: &ArrowField,
     bytes: ArrowDataType,
@@ -45,7 +45,7 @@ pub(super) fn marked(
 }
 
 /// Returns the field with the type bytes in place of 256-bit decimals, at any depth, because polars can't decode such
-/// decimals in Arrow IPC files. `little_endian` says whether the file stores the least significant byte first.
+/// decimals in Arrow IPC files. `little_endian` is true if the file stores the least significant byte first.
 pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> ArrowField {
     use ArrowDataType as Type;
     let boxed = |field: &ArrowField| Box::new(with_decimal_bytes(field, little_endian));
@@ -64,7 +64,7 @@ pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> Arr
 }
 
 impl DecimalBytes {
-    /// Returns how the decimals of a field are written; None for a field of other values.
+    /// Returns the format in which the decimals of a field are stored; None for a field of other values.
     pub(super) fn of(field: &ArrowField) -> Option<Self> {
         if !matches!(field.dtype, ArrowDataType::FixedSizeBinary(BYTES) | ArrowDataType::BinaryView) {
             return None;
@@ -74,7 +74,7 @@ impl DecimalBytes {
         Some(Self { digits, scale, is_big_endian: parts.next()?.parse().ok()? })
     }
 
-    /// Returns the type of the converted decimals: text for more than [`MAX_DIGITS`] digits.
+    /// Returns the type of the converted decimals. Decimals of more than [`MAX_DIGITS`] digits become text.
     pub(super) const fn dtype(self) -> ArrowDataType {
         if self.digits > MAX_DIGITS { ArrowDataType::Utf8View } else { ArrowDataType::Decimal(self.digits, self.scale) }
     }

@@ -16,10 +16,11 @@ use super::{
     widen::Widened,
 };
 
-/// Leaves out the columns that can't be read from all files, with a note about each.
+/// Removes the columns that at least one file lacks or has in an incompatible type, and adds a note about each removed
+/// column.
 ///
 /// # Errors
-/// When such a column is declared, or no other column is left.
+/// When such a column is declared, or no other column remains.
 pub(super) fn leave_out_differing(
     info: &mut DatasetInfo,
     widened: &Widened,
@@ -113,9 +114,9 @@ pub(super) fn check_headers(
     Ok(())
 }
 
-/// Returns the declared columns of a text file, and marks those whose timestamps have no time zone. `naive` gets the
-/// names of the columns with timestamps. For each name, it returns whether the first values of the column have no time
-/// zone.
+/// Returns the declared columns of a text file, and marks the columns whose timestamps have no time zone. `naive`
+/// receives the names of the columns with timestamps. For each name, `naive` returns whether the first values of the
+/// column have no time zone.
 fn with_zones(
     declared: &[Column],
     naive: impl FnOnce(&[&str]) -> Result<Vec<bool>, DatasetError>,
@@ -133,8 +134,8 @@ fn with_zones(
 }
 
 impl FirstFile {
-    /// Describes a text file with columns of these names. Columns that are not declared have the type text, and are not
-    /// offered.
+    /// Describes a text file with columns of these names. Columns that are not declared have the type text, and the
+    /// dataset does not offer them.
     fn of_text(names: Vec<String>, declared: Vec<Column>, notes: Vec<String>) -> Self {
         let mut schema: Schema =
             declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();

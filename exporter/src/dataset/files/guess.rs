@@ -1,8 +1,8 @@
 //! Guesses the types of columns of text files.
 //!
-//! A column gets a type other than text only if each of its values, written in that type, gives exactly the text in the
-//! file. A number with a leading zero, a plus sign or another notation therefore stays text. A timestamp with an offset
-//! such as `+01:00` stays text too.
+//! A column gets a type other than text only if that type preserves the text of each value, that is, an export writes
+//! exactly the text in the file. A number with a leading zero, a plus sign or another notation therefore stays text. A
+//! timestamp with an offset such as `+01:00` stays text too.
 
 use chrono::NaiveDate;
 use protocol::catalog::{Column, ColumnType};
@@ -21,7 +21,7 @@ const LOCAL: u8 = 1 << 6;
 /// The bits of all types that may be guessed.
 const GUESSES: u8 = INT | FLOAT | DECIMAL | BOOL | DATE | DATETIME | LOCAL;
 
-/// The bits and column types that may be guessed, the preferred one first.
+/// The bits and column types that may be guessed, in the order of preference.
 const PREFERENCE: [(u8, ColumnType); 7] = [
     (INT, ColumnType::Int),
     (FLOAT, ColumnType::Float),
@@ -32,14 +32,14 @@ const PREFERENCE: [(u8, ColumnType); 7] = [
     (LOCAL, ColumnType::Datetime),
 ];
 
-/// A set of types, as bits: the types in which all values of a column so far can be written back as the same text. Text
-/// is always possible and has no bit.
+/// A set of types, as bits. The set has each type that preserves the text of all values of a column so far. Text is
+/// always possible and has no bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Candidates(u8);
 
 impl Candidates {
-    /// All bits: the candidates of a column before its first value. Every value other than NULL removes at least one
-    /// bit.
+    /// All bits, which are the candidates of a column before its first value. Every value other than NULL removes at
+    /// least one bit.
     pub(super) const UNSEEN: Self = Self(GUESSES);
 
     /// Whether no type other than text is possible.
@@ -77,8 +77,8 @@ impl Candidates {
         self.0 &= other.0;
     }
 
-    /// Returns the guessed type: the first candidate in [`PREFERENCE`]. Returns text if the column has no values or no
-    /// candidates.
+    /// Returns the guessed type, which is the first candidate in [`PREFERENCE`]. Returns text if the column has no
+    /// values or no candidates.
     pub(super) fn kind(self) -> ColumnType {
         let preferred = PREFERENCE.iter().find(|(candidate, _)| self.0 & candidate != 0);
         preferred.filter(|_| self != Self::UNSEEN).map_or(ColumnType::String, |(_, kind)| *kind)
@@ -125,8 +125,8 @@ pub(super) fn fits_json(column: &Column, value: &[u8]) -> bool {
     !candidates.is_text()
 }
 
-/// Returns the bits of the numeric types in which a number would be written back as the same text. Tests for a float
-/// only if `candidates` has the bit for floats, because the test is slow.
+/// Returns the bits of the numeric types that preserve the text of a number. Tests for a float only if `candidates` has
+/// the bit for floats, because the test is slow.
 fn number(text: &[u8], candidates: u8) -> u8 {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let whole = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -147,8 +147,8 @@ fn is_int(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| text.parse::<i64>().is_ok())
 }
 
-/// Whether a text is exactly what exports write for a finite 64-bit float: the shortest text that reads back as the
-/// same float.
+/// Whether a text is exactly the text that exports write for a finite 64-bit float, that is, the shortest text that
+/// parses to the same float.
 fn is_shortest_float(written: &[u8]) -> bool {
     let parsed = std::str::from_utf8(written).ok().and_then(|text| text.parse::<f64>().ok());
     let Some(float) = parsed.filter(|float| float.is_finite()) else { return false };

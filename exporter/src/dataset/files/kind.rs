@@ -23,29 +23,29 @@ pub struct CsvDialect {
     pub is_declared: bool,
     /// Whether leading lines that begin with `#` are comments or the header.
     pub comments: Comments,
-    /// Whether `"` encloses fields. If not, it is an ordinary character.
+    /// Whether `"` encloses fields. If false, `"` is an ordinary character.
     pub has_quotes: bool,
 }
 
 /// The rule that decides which lines at the beginning of a CSV file are comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Comments {
-    /// Leading lines that begin with `#` are comments, but the last of them may be the header:
+    /// Leading lines that begin with `#` are comments, but the last of these lines may be the header.
     ///
-    /// - It is the header if it has as many fields as the next line, and no space after `#`. Without a next line, it is
-    ///   the header if it has several fields.
-    /// - If it has several fields, as many as the next line, and a space after `#`, the file is refused, because the
-    ///   line may be a comment or the header.
-    /// - Otherwise, it is a comment.
+    /// - The last line is the header if it has as many fields as the next line, and no space after `#`. Without a next
+    ///   line, the last line is the header if it has several fields.
+    /// - The file is refused if the last line has several fields, as many as the next line, and a space after `#`. Such
+    ///   a line may be a comment or the header.
+    /// - Otherwise, the last line is a comment.
     Detected,
     /// All leading lines that begin with `#` are comments.
     Hash,
-    /// There are no comments: the first line is the header, even if it begins with `#`.
+    /// There are no comments. The first line is the header, even if it begins with `#`.
     None,
 }
 
 impl CsvDialect {
-    /// Returns a dialect with this delimiter, which counts as not declared. Comments are detected.
+    /// Returns a dialect with this delimiter, which is treated as not declared. Comments are detected.
     #[must_use]
     pub const fn new(delimiter: u8) -> Self {
         Self { delimiter, is_declared: false, comments: Comments::Detected, has_quotes: true }

@@ -139,8 +139,9 @@ impl Location {
         }
     }
 
-    /// Returns a text that identifies the location: a path, a source and a pattern, or a URL and a token. The text has
-    /// digests instead of secrets, but must not be logged.
+    /// Returns a text that identifies the location. For local files, this is the path. For objects, it is the pattern
+    /// with a digest of the source. For an HTTP endpoint, it is a digest of the URL and the token. The text contains no
+    /// secret, but must not be logged.
     pub(super) fn identity(&self) -> String {
         match self {
             Self::Local(path) => format!("file {}", path.display()),

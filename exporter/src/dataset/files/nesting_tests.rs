@@ -89,7 +89,7 @@ const REFUSAL: &str =
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_of_32_levels_are_read_and_of_33_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    // a level of arrays stands between levels of lists: the debug build of polars needs exponential time for nested
+    // a level of arrays between levels of lists, because the debug build of polars needs exponential time for nested
     // arrays
     let kinds: [&[Level]; 3] = [&[Level::List], &[Level::Record], &[Level::List, Level::Record, Level::Array]];
     for levels in kinds {

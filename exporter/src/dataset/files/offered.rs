@@ -33,8 +33,8 @@ impl Offered<'_> {
         selected.iter().map(|name| find(name).ok_or_else(|| DatasetError::NoColumn(name.clone()))).collect()
     }
 
-    /// Checks the names of all columns of a file. Returns an error for a column that the dataset does not offer, unless
-    /// the columns are declared: other columns are then ignored.
+    /// Checks the names of all columns of a file. Returns an error for a column that the dataset does not offer. If the
+    /// columns are declared, ignores other columns instead.
     pub(super) fn check_names(&self, names: &[String]) -> Result<(), DatasetError> {
         if !self.is_guessed() {
             return Ok(());

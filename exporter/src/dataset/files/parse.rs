@@ -57,8 +57,8 @@ fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Re
     Ok(text.len())
 }
 
-/// Parses a 64-bit float. Returns None if the text is no number, or a float can't hold all digits of the number. The
-/// texts `inf` and `nan` are valid.
+/// Parses a 64-bit float. Returns None if the text is not a number, or if the number has more digits than a float can
+/// hold. The texts `inf` and `nan` are valid.
 fn float(text: &str) -> Option<f64> {
     /// A float keeps all digits of a number of at most this many digits, if its absolute value is at least
     /// [`SMALLEST`].
@@ -138,7 +138,8 @@ impl ZoneSample {
     }
 }
 
-/// Parses a timestamp without an offset to microseconds since 1970-01-01T00:00:00.
+/// Parses a timestamp without an offset to microseconds since 1970-01-01T00:00:00. Returns None if the text has another
+/// form, or if microseconds can't express the timestamp exactly.
 fn naive_datetime(text: &str) -> Option<i64> {
     let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
     let naive = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())?;
@@ -146,8 +147,8 @@ fn naive_datetime(text: &str) -> Option<i64> {
 }
 
 /// Returns the timestamp `moment`, which was parsed from `text`, in microseconds since 1970-01-01T00:00:00Z. Returns
-/// None if microseconds can't express `text` exactly: for a leap second, a fraction finer than microseconds, or a year
-/// with fewer than four digits.
+/// None if microseconds can't express `text` exactly. This is so for a leap second and for a fraction finer than
+/// microseconds. Returns None also for a year with fewer than four digits.
 fn exact_micros(moment: DateTime<Utc>, text: &str) -> Option<i64> {
     let nanos = moment.timestamp_subsec_nanos();
     let is_exact = has_year(text) && nanos < 1_000_000_000 && nanos.is_multiple_of(1_000) && fraction_digits(text) <= 9;

@@ -1,5 +1,5 @@
-//! Finds partition columns, whose values Hive and Spark keep in folders of the form `name=value`. Datasets do not offer
-//! these columns; a note tells the operator.
+//! Finds partition columns, whose values Hive and Spark store in folder names of the form `name=value`. Datasets do not
+//! offer these columns. A note informs the operator.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use super::location::{ListedFile, Location};
 /// The maximum number of partition columns that a note names.
 const MAX_NAMES: usize = 8;
 
-/// Returns a note that names the partition columns of the files; None if there are none. Columns in `schema` are left
-/// out, because the files themselves have them.
+/// Returns a note that names the partition columns of the files; None if there are no partition columns. Omits the
+/// columns in `schema`, because the files themselves have these columns.
 pub(super) fn note(location: &Location, files: &[ListedFile], schema: &Schema) -> Option<String> {
-    // a single file without a pattern has no partitions: the folders above it are part of its location
+    // a single file without a pattern has no partitions, because the folders above it are part of its location
     let folders = files.iter().filter(|_| location.is_pattern()).filter_map(|file| file.name.rsplit_once('/'));
     let mut names = BTreeSet::new();
     for (path, _) in folders {

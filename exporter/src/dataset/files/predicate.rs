@@ -4,8 +4,9 @@
 //! true for the row. polars agrees with SQL in these rules.
 //!
 //! Dates, times and decimals are compared exactly, as numbers in the unit of the column. If a literal lies between two
-//! values of the column's type, the expression has the lower value and an adapted operator: `n < 1.5` becomes `n <= 1`
-//! for a decimal without fraction digits. Floats of 32 bits are compared by their shortest decimal text.
+//! values of the column's type, the expression has the lower value and an adapted operator. For example, `n < 1.5`
+//! becomes `n <= 1` for a decimal without fraction digits. Floats of 32 bits are compared by their shortest decimal
+//! text.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -152,7 +153,7 @@ fn fit(literal: &Literal, dtype: &DataType, name: &str) -> Result<Fitted, Datase
         }
         (Literal::Infinity { is_negative }, DataType::Datetime(unit, zone)) => {
             let value = if *is_negative { -infinity::TIMESTAMP } else { infinity::TIMESTAMP };
-            // in other units, the reserved number is an ordinary timestamp
+            // only in microseconds, this number is reserved for infinity; in other units, it is an ordinary timestamp
             let exact = *unit == TimeUnit::Microseconds;
             let floor = AnyValue::DatetimeOwned(value, *unit, zone.clone().map(Arc::new));
             Fitted { floor: Some(floor).filter(|_| exact || !is_negative), dtype: dtype.clone(), exact }

@@ -1,11 +1,11 @@
-//! Converts Arrow arrays of types that polars misreads or does not know, at any depth of lists and records.
+//! Converts Arrow arrays of types that polars misreads or does not support, at any depth of lists and records.
 //!
 //! | type of the file | type that polars gets |
 //! |---|---|
 //! | 16-bit floats | 32-bit floats |
 //! | dates of 64 bits | dates of 32 bits |
 //! | timestamps and durations in seconds | in milliseconds |
-//! | timestamps with a time zone that polars does not know, such as `+05:30` | in UTC |
+//! | timestamps with a time zone that polars does not support, such as `+05:30` | in UTC |
 //! | times of day | nanoseconds, where a reserved number stands for `24:00:00` |
 //! | decimals of 32 and 64 bits | decimals of 128 bits |
 //! | decimals of 39 to 76 digits | their exact text |
@@ -121,15 +121,16 @@ fn dtype(dtype: &ArrowDataType) -> ArrowDataType {
     }
 }
 
-/// Returns a time zone if polars knows it, and UTC otherwise. A timestamp with a time zone counts from the epoch in UTC, so
-/// its zone affects only how it may be shown.
+/// Returns a time zone if polars supports it, and UTC otherwise. A timestamp with a time zone counts from the epoch in
+/// UTC, so its zone affects only how the timestamp may be shown.
 fn known_zone(zone: &PlSmallStr) -> PlSmallStr {
     let is_known = TimeZone::opt_try_new(Some(zone.clone())).is_ok();
     if is_known { zone.clone() } else { PlSmallStr::from_static("UTC") }
 }
 
 /// Whether a type has, at any depth, a dictionary whose values [`convert`] would have to convert, such as times of day.
-/// Such a column must be refused: polars decodes dictionaries itself, and changes values that its own types can't hold.
+/// A column of such a type must be refused, because polars decodes dictionaries itself and changes values that its own
+/// types can't hold.
 pub(super) fn has_convertible_dictionary(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as Type;
     match dtype {

@@ -1,4 +1,4 @@
-//! Arrow files with times and dates that polars misreads: each value is exported exactly or refused.
+//! Arrow files with times and dates that polars misreads. Each value is exported exactly or refused.
 
 use std::{fs::File, path::Path, sync::Arc};
 

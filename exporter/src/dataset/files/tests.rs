@@ -396,7 +396,7 @@ async fn an_unclosed_quote_is_an_error_and_loses_no_rows_silently() {
     std::fs::write(&path, good).unwrap();
     let files = opened("a", Location::Local(path.clone()), FileKind::Csv(CsvDialect::new(b',')), &[]).await.unwrap();
     assert_eq!(numbers(&files, &all()).await.unwrap(), [1, 2, 3]);
-    // both a read of the rows and a read of the schema find the unclosed quote
+    // both reading the rows and reading the schema find the unclosed quote
     std::fs::write(&path, open).unwrap();
     let error = numbers(&files, &all()).await.unwrap_err();
     assert!(error.to_string().contains("a quote is not closed"), "{error}");

@@ -90,7 +90,7 @@ fn duration(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     }
 }
 
-/// Appends a value as JSON, in the form of exported NDJSON files: values without a JSON type become strings.
+/// Appends a value as JSON, in the form of exported NDJSON files. Values without a JSON type become strings.
 fn json(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     match value {
         AnyValue::Null => out.extend_from_slice(b"null"),

@@ -1,5 +1,5 @@
-//! Finds positions in text files: the offset of the first character, after a byte order mark, and the line numbers that
-//! error messages name.
+//! Finds positions in text files: the offset of the first character, which follows a byte order mark, and the line
+//! numbers in error messages.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -10,7 +10,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 /// The size of the read buffer for counting lines, in bytes.
 const BUFFER: usize = 1 << 18;
 
-/// The first bytes of files that are not text, and what is to be done with such a file.
+/// The first bytes of files that are not text, each with the advice to the operator.
 const BINARY: [(&[u8], &str); 6] = [
     (b"\x1f\x8b", "it is compressed with gzip: decompress it"),
     (b"\x28\xb5\x2f\xfd", "it is compressed with zstd: decompress it"),
@@ -54,8 +54,8 @@ pub(super) fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize
     Ok(filled)
 }
 
-/// Returns the number, from 1, of the line on which the record at an offset begins. If blank lines follow the offset,
-/// the record begins after them.
+/// Returns the number, from 1, of the line on which the record at an offset begins. Skips blank lines after the offset,
+/// because the record begins after them.
 pub(super) fn line_at(file: &File, offset: u64) -> io::Result<u64> {
     let (mut feeds, mut returns, mut at) = (0, 0, 0);
     let mut buffer = vec![0; BUFFER];
@@ -75,7 +75,7 @@ pub(super) fn line_at(file: &File, offset: u64) -> io::Result<u64> {
             break;
         }
     }
-    // old programs end lines with a carriage return alone
+    // old programs end lines with only a carriage return
     Ok(1 + if feeds == 0 { returns } else { feeds })
 }
 

@@ -141,7 +141,7 @@ async fn every_value_keeps_its_text_wherever_it_stands() {
     }
 }
 
-/// Texts that look like values of certain types. A test makes further texts from them by random edits.
+/// Texts that look like values of certain types. A test generates further texts from these by random edits.
 const SEEDS: [&str; 9] = [
     "12.50",
     "-7",
@@ -327,7 +327,7 @@ async fn a_field_that_goes_on_after_its_closing_quote_is_refused_with_its_line()
         assert!(error.contains(&format!("a.csv: line {line}: ")), "{text}: {error}");
         assert!(error.contains("after its closing quote") && error.contains("declare `quote = \"\"`"), "{error}");
     }
-    // a quote inside of a plain field, and doubled quotes inside of a quoted field, are no faults
+    // a quote within a plain field, and doubled quotes within a quoted field, are no faults
     for text in ["a,b\n1,5\" pipe\n", "a,b\n1,\"x\"\"\"\"y\"\r\n\"\",\"\n\"\r\n"] {
         write(dir.path(), "a.csv", text);
         table(&open(dir.path(), "a.csv").await.unwrap()).await.unwrap();

@@ -54,7 +54,7 @@ impl TextBudget {
     }
 }
 
-/// Whether the error says that the values of a frame, converted to text, exceed the frame's [`TextBudget`]. The caller
+/// Whether the error means that the values of a frame, converted to text, exceed the frame's [`TextBudget`]. The caller
 /// may then read the same rows in smaller frames.
 pub(super) fn exceeds_budget(error: &DatasetError) -> bool {
     matches!(error, DatasetError::Value { detail, .. } if *detail == EXCEEDS_BUDGET)
@@ -67,10 +67,10 @@ pub(super) struct TypeMapping {
     pub(super) schema: SchemaRef,
     /// The names of the original types of unsupported columns, by the name of the column.
     pub(super) unsupported: BTreeMap<String, String>,
-    /// The names of the columns that have the type null in the file, and so no values.
+    /// The names of the columns that have the type null in the file. Such a column has no values.
     pub(super) nulls: BTreeSet<String>,
-    /// The form of the text into which the values of a column are converted, by the name of the column. Columns of
-    /// texts, and of types other than text, have no entry.
+    /// The form of the text into which the values of a column are converted, by the name of the column. A column whose
+    /// values are not converted to text has no entry.
     pub(super) text_forms: BTreeMap<String, TextForm>,
 }
 
@@ -219,7 +219,7 @@ fn series(read: Series, budget: &TextBudget, write: Write) -> Result<Series, Dat
     })
 }
 
-/// Returns the column `read` with each value written as text by `write`.
+/// Converts each value of the column `read` to text by the function `write`. Each text consumes a part of `budget`.
 fn texts(read: &Series, budget: &TextBudget, write: Write) -> Result<Series, DatasetError> {
     let mut builder = StringChunkedBuilder::new(read.name().clone(), read.len());
     let mut text = Vec::new();

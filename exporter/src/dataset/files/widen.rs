@@ -79,15 +79,16 @@ pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<C
 pub(super) struct Widened {
     /// The types that hold the values of all files.
     pub(super) schema: Schema,
-    /// The names of the columns that have the type null in all files so far, and so no values.
+    /// The names of the columns that have the type null in all files so far. Such a column has no values.
     pub(super) nulls: BTreeSet<String>,
     /// The form of the text into which values are converted, by the name of the column.
     pub(super) text_forms: BTreeMap<String, TextForm>,
     /// The names of columns that the first file lacks.
     pub(super) late: BTreeSet<String>,
-    /// The names of the columns that can't be read from all files, each with the reason.
+    /// The columns that at least one file lacks or has in an incompatible type, so that the dataset can't offer them.
+    /// Each name has the reason.
     pub(super) differing: BTreeMap<String, String>,
-    /// The files that [`Self::differing`] names, with their versions.
+    /// The files that caused the entries of [`Self::differing`], with their versions.
     pub(super) withheld_by: Vec<(PathBuf, FileVersion)>,
 }
 
@@ -105,7 +106,7 @@ impl Widened {
         }
     }
 
-    /// Returns a note about the columns that the first file lacks; None if it lacks none.
+    /// Returns a note about the columns that the first file lacks; None if there are no such columns.
     pub(super) fn note(&self) -> Option<String> {
         let mut shown: Vec<_> = self.late.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
         if self.late.len() > MAX_NAMES {
@@ -134,7 +135,7 @@ impl Widened {
             let has_form = self.text_forms.get(name.as_str()) == form;
             match widened(known, dtype).filter(|_| has_form) {
                 Some(wide) => drop(self.schema.insert(name.clone(), wide)),
-                // the file has another reason not to offer a column of an unsupported type
+                // a column of an unsupported type is left out for another reason
                 None if column_type(known).is_none() => {}
                 None => {
                     let known = type_name(known, self.text_forms.get(name.as_str()));
@@ -164,7 +165,7 @@ pub(super) fn by_all_footers(first: TypeMapping, others: &[ListedFile], kind: Fi
     let mut widened = Widened::new(first);
     for other in others {
         let path = Path::new(&other.name);
-        // a file that changes after this has another version
+        // take the version first, so that a later change of the file changes its version
         let version = FileVersion::at(path);
         let Ok(mapping) = mapping(&other.name, kind) else { continue };
         let differing = widened.differing.len();

@@ -11,10 +11,10 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The beginning of a statement about the columns of a table or view; the caller adds the OID of the relation. The
-/// statement selects for each column: the name, the OID of the type (for a domain, of its base type), whether the
-/// exporter may read the column, whether equal texts have equal bytes, and the name of the type. Equal texts may have
-/// different bytes under a nondeterministic collation, which PostgreSQL supports since version 12.
+/// The beginning of a statement that describes the columns of a table or view. The caller adds the OID of the relation.
+/// For each column, the statement selects the name, the OID of the type (for a domain, of its base type), whether the
+/// exporter may read the column, whether equal texts have equal bytes, and the name of the type. Under a
+/// nondeterministic collation, which PostgreSQL supports since version 12, equal texts may have different bytes.
 const OF_A_RELATION: &str = "SELECT a.attname::text, \
      (WITH RECURSIVE base AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type AS t WHERE t.oid = a.atttypid \
       UNION ALL SELECT t.oid, t.typbasetype FROM base JOIN pg_catalog.pg_type AS t ON t.oid = base.typbasetype) \
@@ -25,7 +25,7 @@ const OF_A_RELATION: &str = "SELECT a.attname::text, \
      FROM pg_catalog.pg_attribute AS a LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ";
 /// Selects a row if the database has a nondeterministic collation. PostgreSQL does not report the collations of a
-/// query's columns. If the database has such a collation, any column of a query of the catalog may therefore use it.
+/// query's columns. So if the database has such a collation, any column of a query of the catalog may use it.
 const NONDETERMINISTIC_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
      WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
 
@@ -63,7 +63,7 @@ pub(super) struct Described {
 }
 
 impl Described {
-    /// Returns the column as a catalog offers it. Every column counts as nullable.
+    /// Returns the column as a catalog offers it. Every column is treated as nullable.
     pub(super) fn column(&self) -> Column {
         let kind = kind(self.oid);
         Column::new(&self.name, kind).typed(kind, self.oid == oid::TIMESTAMP)
@@ -115,7 +115,7 @@ async fn of_a_relation(
     conn: &mut PgConnection,
     table: &str,
 ) -> Result<Vec<Described>, DatasetError> {
-    // the lock of this statement makes changes of the columns wait for the end of the transaction
+    // the lock of this statement blocks changes of the columns until the end of the transaction
     let lock = format!("SELECT FROM {table} LIMIT 0");
     server.within(conn.execute(AssertSqlSafe(lock).into_sql_str())).await?;
     let ask = format!("{OF_A_RELATION}'{}'::regclass ORDER BY a.attnum", table.replace('\'', "''"));
@@ -137,7 +137,7 @@ async fn of_a_query(
     name: &str,
 ) -> Result<Vec<Described>, DatasetError> {
     let nondeterministic = server.within(conn.fetch_optional(NONDETERMINISTIC_COLLATIONS)).await?.is_some();
-    // a row of NULLs has the description of all columns, and no row of the source is read
+    // this row of NULLs has the description of all columns, so no row of the source is read
     let ask = format!(
         "{before}SELECT described.* FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM \"{name}\" LIMIT 0) AS described ON true"
     );

@@ -1,5 +1,5 @@
-//! Checks, when the catalog is loaded, whether a dataset can be read by several statements, each for a range of a key
-//! column. Together, these statements must return the same rows as a single statement.
+//! Checks, when the catalog is loaded, whether several statements can read a dataset, each for a range of a key column.
+//! Together, these statements must return the same rows as a single statement.
 //!
 //! Parameters have no values when the catalog is loaded. The check therefore uses a plan that the server makes without
 //! these values.
@@ -26,8 +26,8 @@ use super::{
 const GENERIC_PLAN_SINCE: u32 = 160_000;
 
 impl PostgresRows {
-    /// Returns a reason why reading by ranges of a key could give other rows than one statement; None if the check
-    /// finds no reason. Each export repeats the check with the values of its parameters.
+    /// Returns a reason why reading by ranges of a key could return other rows than a single statement; None if the
+    /// check finds no reason. Each export repeats the check with the values of its parameters.
     ///
     /// # Errors
     /// When the server can't be reached.
@@ -64,9 +64,9 @@ impl PostgresRows {
         plan.split_doubt(&self.server, conn, &statement).await
     }
 
-    /// Returns the generic plan of a statement, made without values for its placeholders `$1`, `$2` and so on. Returns
-    /// None if the server refuses the statement, such as when it can't infer the type of a parameter. In that case, the
-    /// transaction may be in the failed state.
+    /// Returns the generic plan of a statement, which the server makes without values for the placeholders `$1`, `$2`
+    /// and so on. Returns None if the server refuses the statement, for example because it can't infer the type of a
+    /// parameter. In that case, the transaction may be in the failed state.
     async fn generic(
         &self,
         conn: &mut PgConnection,

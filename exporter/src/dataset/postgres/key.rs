@@ -1,7 +1,7 @@
-//! Splits views, queries and partitioned tables, which have no pages, into ranges of a key column.
+//! Splits sources that have no pages (views, queries and partitioned tables) into ranges of a key column.
 //!
-//! The ranges contain each row exactly once, for every distribution of the key: the first range has no lower bound,
-//! the last range has no upper bound, and NULL belongs to the last range.
+//! The ranges contain each row exactly once for every distribution of the key, because the first range has no lower
+//! bound, the last range has no upper bound, and NULL belongs to the last range.
 
 use chrono::{DateTime, Days, NaiveDate};
 use sea_orm::{
@@ -43,8 +43,8 @@ enum Kind {
 }
 
 impl Key {
-    /// Looks up the column `name` of a source for use as a key. The inner error is a message for the operator: why the
-    /// catalog can't declare this column as the key.
+    /// Looks up the column `name` of a source for use as a key. If the column can't be a key, the inner error tells the
+    /// operator why.
     ///
     /// # Errors
     /// When the server can't be reached, or refuses the source.
@@ -121,8 +121,9 @@ impl Key {
         Ok(format!("{}{body} ORDER BY {column} {order} LIMIT 1", rows.before(query)?))
     }
 
-    /// Converts the text of a key value to a position on a number line: the number itself, the upper 127 bits of a
-    /// uuid, or the days or microseconds since 1970-01-01. None if the text is invalid.
+    /// Converts the text of a key value to a position on a number line. The position of a number is the number, that of
+    /// a uuid is its upper 127 bits, and that of a date or timestamp is its distance from 1970-01-01 in days or
+    /// microseconds. None if the text is invalid.
     fn position(&self, text: &str) -> Option<i128> {
         Some(match self.kind {
             Kind::Int => text.parse().ok()?,
@@ -135,8 +136,8 @@ impl Key {
         })
     }
 
-    /// Returns the key value at this position on the number line as an SQL literal; None if the type of the key has no
-    /// value there.
+    /// Returns the key value at a position of the number line, as an SQL literal. Returns None if the type of the key
+    /// has no value at this position.
     fn literal(&self, position: i128) -> Option<Expr> {
         Some(match self.kind {
             Kind::Int => Expr::val(i64::try_from(position).ok()?),

@@ -172,8 +172,8 @@ impl PostgresRows {
         Ok(self.before(query)? + &select.to_string(PostgresQueryBuilder))
     }
 
-    /// Returns the text before a select: a common table expression if the source is a query of the catalog, or an empty
-    /// text for a table.
+    /// Returns the text before a select. This is a common table expression if the source is a query of the catalog, and
+    /// an empty text for a table.
     fn before(&self, query: &Query) -> Result<String, DatasetError> {
         match &self.source {
             Source::Query(text) => text.literal(&query.params),
@@ -341,8 +341,8 @@ impl TableSelect {
     }
 }
 
-/// Whether the server refused a statement because of the types of its expressions: there is no operator or function for
-/// them, or several fit, or one type can't become another.
+/// Whether the server refused a statement because of the types of its expressions. The server found no matching
+/// operator or function, found several, or can't determine or convert a type.
 fn is_about_types(error: &DatasetError) -> bool {
     const CODES: [&str; 5] = ["42883", "42725", "42804", "42846", "42P18"];
     let DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(e))) = error else { return false };

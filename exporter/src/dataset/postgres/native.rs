@@ -41,7 +41,8 @@ pub(super) async fn natives(
     Ok(found.into_iter().filter_map(native).collect())
 }
 
-/// Whether native types may change the SQL of a query: if it filters by, sorts by or selects a text or float column.
+/// Whether native types may change the SQL of a query. This is so if the query filters by, sorts by or selects a text
+/// or float column.
 fn is_useful(rows: &PostgresRows, query: &Query) -> bool {
     let is = |column: &Column| matches!(column.kind, ColumnType::String | ColumnType::Float);
     let named = query.filter.columns().into_iter().chain(query.columns.iter().map(String::as_str));

@@ -1,14 +1,14 @@
 //! Decodes PostgreSQL's binary `numeric` into exact text.
 
-/// The value of the sign field of a negative binary `numeric`; 0 is the value of a positive one. The next three
+/// The value of the sign field of a negative binary `numeric`. A positive `numeric` has the value 0. The next three
 /// constants are the values of NaN and of the two infinities.
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
 const INFINITE: u16 = 0xD000;
 const MINUS_INFINITE: u16 = 0xF000;
 
-/// Appends the text of a binary `numeric`, with as many decimal places as its scale says. None if the bytes are no
-/// `numeric`.
+/// Appends the text of a binary `numeric`, with the number of decimal places that its scale states. Returns None if the
+/// bytes are not a valid `numeric`.
 pub(super) fn write(out: &mut String, wire: &[u8]) -> Option<()> {
     let word = |at: usize| Some(u16::from_be_bytes(wire.get(at..at + 2)?.try_into().ok()?));
     let digits = usize::from(word(0)?);
@@ -25,7 +25,7 @@ pub(super) fn write(out: &mut String, wire: &[u8]) -> Option<()> {
             if sign == NEGATIVE {
                 out.push('-');
             }
-            // each group has four decimal digits; the first group counts 10000^weight
+            // each group has four decimal digits; the first group has the weight 10000^weight
             let group = |power: i32| -> u16 {
                 let index = usize::try_from(weight - power).ok();
                 index.filter(|index| *index < digits).and_then(|index| word(8 + 2 * index)).unwrap_or(0)

@@ -1,10 +1,10 @@
-//! Reads the server's plan of a statement: the expected number of rows, and whether the statement can be split into
-//! ranges of a key.
+//! Reads the server's plan of a statement. The plan gives the expected number of rows, and shows whether the statement
+//! can be split into ranges of a key.
 //!
 //! A split statement runs once for each range, and every run must see the same rows. This module therefore refuses to
-//! split a plan whose rows can differ between runs, such as one with a volatile function. The module checks the plan
-//! and not the text of the statement: the text hides the bodies of views and functions, while the plan shows every
-//! evaluated expression.
+//! split a plan whose rows can differ between runs, such as a plan with a volatile function. The module checks the plan
+//! and not the text of the statement, because the text hides the bodies of views and functions, while the plan shows
+//! every evaluated expression.
 
 use std::collections::BTreeSet;
 
@@ -97,7 +97,8 @@ impl Plan {
             return Ok(Some(doubt.in_statement(statement)));
         }
         if !found.leading.is_empty() {
-            // a minimum and a written limit have the same plan, so the keywords of the statement decide
+            // a query for a minimum and a query with LIMIT can have the same plan, so the keywords of the statement
+            // decide
             let doubt = Doubt { reason: LIMIT.to_owned(), is_written: false }.in_statement(statement);
             if doubt.is_written {
                 return Ok(Some(doubt));
@@ -106,7 +107,8 @@ impl Plan {
         let ask = found.volatility_query();
         let row = server.within(conn.fetch_optional(AssertSqlSafe(ask).into_sql_str())).await?;
         let reason = row.map(|row| row.try_get_unchecked::<String, _>(0)).transpose().map_err(failed)?;
-        // operators and casts are found by their name only: the statement may use a harmless one of that name
+        // an operator or cast is found by its name alone, and the statement may use a harmless one of the same name, so
+        // only a function (`name()`) is certain
         Ok(reason.map(|reason| Doubt { is_written: reason.ends_with("()"), reason }.in_statement(statement)))
     }
 }
@@ -115,10 +117,10 @@ impl Plan {
 /// statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Doubt {
-    /// The SQL keyword, function or feature because of which the rows may differ.
+    /// The SQL keyword, function or feature that may cause the difference.
     pub(crate) reason: String,
-    /// Whether the statement itself contains the reason for certain. If false, the reason may come from a choice that
-    /// the planner made for the current data, and the plan of a later export may lack it.
+    /// Whether the statement certainly contains the reason. If false, the planner may have added the reason for the
+    /// current data, and the plan of a later export may lack it.
     pub(crate) is_written: bool,
 }
 
@@ -276,8 +278,8 @@ fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
         // a foreign server does not use the same snapshot
         "Foreign Scan" => "a foreign table",
         "Custom Scan" => CUSTOM,
-        // the executor removed partitions by a value of run time, such as the current time; in a generic plan,
-        // parameters have no values yet, and all partitions are removed
+        // the executor removed partitions by a value that is known only at run time, such as the current time; a
+        // generic plan removes all partitions, because its parameters have no values yet
         _ if !is_generic && node["Subplans Removed"].as_u64().is_some_and(|removed| removed > 0) => {
             "a partition chosen by the time"
         }
@@ -286,8 +288,8 @@ fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     Some(Doubt { reason: reason.to_owned(), is_written: ![LIMIT, DISTINCT_ON, CUSTOM].contains(&reason) })
 }
 
-/// Whether a `Limit` node only finds a minimum or maximum by an index. Such a node gives the same value whichever of
-/// several equal rows it returns.
+/// Whether a `Limit` node only finds a minimum or maximum by an index. Such a node always gives the same value, even if
+/// several rows have this value.
 fn is_min_or_max(limit: &Value) -> bool {
     let (Some([value]), Some([inner])) =
         (limit["Output"].as_array().map(Vec::as_slice), limit["Plans"].as_array().map(Vec::as_slice))
@@ -330,12 +332,13 @@ fn is_distinct(unique: &Value) -> bool {
     outputs.len() < 2 || outputs.iter().all(is_key)
 }
 
-/// Returns a text such as 'today' that PostgreSQL's parser has replaced by a time: the statement contains the text, and
-/// the plan does not.
+/// Returns a text such as 'today' that PostgreSQL's parser has replaced by a time. The statement contains such a text,
+/// but the plan does not.
 fn time_text(statement: &str, plan: &str) -> Option<String> {
     let (statement, plan) = (statement.to_lowercase(), plan.to_lowercase());
     let is_other = |c: char| c != '_' && !c.is_alphanumeric();
-    // quoted texts are every second part, but quotes in comments may shift them: all parts are checked
+    // split at quotes, every second part is a quoted text; a quote in a comment shifts the parts, so all parts are
+    // checked
     let written = |word: &str| {
         let mut parts = statement.split('\'').skip(1).map(str::trim_start);
         parts.any(|part| part.split(is_other).next() == Some(word))
@@ -346,7 +349,8 @@ fn time_text(statement: &str, plan: &str) -> Option<String> {
     Some(format!("'{word}'"))
 }
 
-/// Returns a text such as 'today' that becomes a time only when the plan runs: the plan casts the text to a time.
+/// Returns a text such as 'today' that becomes a time only when the plan runs, because the plan casts the text to a
+/// time.
 fn late_time_text(plan: &str) -> Option<String> {
     let plan = plan.to_lowercase();
     let parts: Vec<_> = plan.split('\'').collect();

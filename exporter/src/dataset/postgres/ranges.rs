@@ -1,7 +1,7 @@
-//! Reads a select by one `COPY`, or by several at once, each for a range of rows.
+//! Reads a select by one `COPY`, or by several concurrent `COPY` statements, each of which reads a range of rows.
 //!
-//! A large table is split into ranges of pages, a source without pages into ranges of a key. The rows come out range by
-//! range, so that the same table gives the same file.
+//! A large table is split into ranges of pages. A source without pages is split into ranges of a key. The frames are
+//! sent in the order of the ranges, so that the same table always gives the same file.
 
 use std::sync::Arc;
 
@@ -46,7 +46,8 @@ pub(super) trait Ranged: Send + Sync + 'static {
     fn may_be_split(&self) -> bool;
 
     /// Looks up the native types of the columns, and returns the SQL condition of each range, in the order of the rows.
-    /// Returns at most one condition if splitting is not worthwhile. Must be called before [`Self::text`].
+    /// A condition of None means all rows. Returns at most one condition if splitting is not worthwhile. Must be called
+    /// before [`Self::text`].
     ///
     /// # Errors
     /// When the server fails.
@@ -59,8 +60,8 @@ pub(super) trait Ranged: Send + Sync + 'static {
     fn text(&self, range: Option<Expr>) -> Result<String, DatasetError>;
 }
 
-/// Opens a select. If the select has several ranges, several connections read them. If `wanted` is
-/// [`Snapshot::Export`], these connections share one snapshot; if it is [`Snapshot::None`], each range has its own.
+/// Opens a select. If the select has several ranges, several connections read the ranges. With [`Snapshot::Export`],
+/// these connections share one snapshot. With [`Snapshot::None`], each range has its own snapshot.
 pub(super) async fn open(
     server: Arc<PostgresServer>,
     wanted: Snapshot,
@@ -69,7 +70,7 @@ pub(super) async fn open(
 ) -> Result<OpenedQuery, DatasetError> {
     let mut leader = server.connect().await?;
     let mut locking = None;
-    // a select that is not split needs no shared snapshot: its single statement always has one snapshot
+    // a select that is not split needs no shared snapshot, because its single statement always has one snapshot
     if wanted == Snapshot::Export && select.may_be_split() {
         if let Some(table) = select.table() {
             // `lock` queries the catalog, which takes a snapshot. The export must take its snapshot after it has locked
@@ -85,7 +86,7 @@ pub(super) async fn open(
     } else {
         leader.begin(&server, View::EachStatement).await?;
     }
-    // this first query takes the snapshot, if the whole transaction has only one
+    // if the transaction has a single snapshot, this first query takes it
     let snapshot_at = now(&server, &mut leader.conn).await?;
     let ranges = select.ranges(&mut leader.conn).await?;
     if ranges.len() < 2 {
@@ -118,7 +119,8 @@ async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<
     Ok(micros.parse().ok().and_then(DateTime::from_timestamp_micros))
 }
 
-/// Returns the SQL conditions of all ranges of a table with this many pages.
+/// Splits a table of `pages` pages into ranges of [`PAGES`] pages. Returns the SQL condition of each range. The
+/// conditions are never None, because None would mean all rows.
 pub(super) fn of_pages(pages: u64) -> Vec<Option<Expr>> {
     let count = pages.div_ceil(PAGES).max(1);
     (0..count).map(|at| Some(range(at, count))).collect()
@@ -128,7 +130,7 @@ pub(super) fn of_pages(pages: u64) -> Vec<Option<Expr>> {
 /// the number of all ranges of the table.
 fn range(at: u64, ranges: u64) -> Expr {
     let mut text = format!("\"source\".ctid >= '({},0)'::tid", at * PAGES);
-    // the last range has no upper bound: newer pages hold no row of the snapshot, and cost little
+    // the last range has no upper bound, because newer pages hold no row of the snapshot and cost little
     if at + 1 < ranges {
         text.push_str(&format!(" AND \"source\".ctid < '({},0)'::tid", (at + 1) * PAGES));
     }

@@ -47,9 +47,9 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads a range of rows with `statement`. With a `turn`, begins and ends a transaction for this range; without
-    /// one, uses the open transaction of the connection, which has the shared snapshot. Returns false if the receiver
-    /// of the frames is dropped.
+    /// Reads a range of rows with `statement`. With a `turn`, begins and ends a transaction for this range. Without a
+    /// `turn`, uses the open transaction of the connection, which has the shared snapshot. Returns false if the
+    /// receiver of the frames is dropped.
     async fn read(
         &mut self,
         server: &PostgresServer,
@@ -73,7 +73,8 @@ impl Reader {
 /// Lets the ranges of an export begin their transactions in the order of the ranges.
 ///
 /// A pooler may have fewer server connections than the export has connections. If a later range got the last server
-/// connection first, its frames would wait for the earlier range, and the earlier range for the server connection.
+/// connection first, the export would be deadlocked: the frames of the later range would wait for the earlier range,
+/// and the earlier range would wait for the server connection.
 struct Turn {
     /// Receives a message when the preceding range has begun its transaction; None for the first range.
     previous: Option<oneshot::Receiver<()>>,
@@ -84,7 +85,7 @@ struct Turn {
 impl Turn {
     async fn begin(self, session: &mut Session, server: &PostgresServer) -> Result<(), DatasetError> {
         if let Some(previous) = self.previous {
-            // an error means that the range before has failed, which ends the export
+            // an error means that the preceding range has failed, which ends the export
             drop(previous.await);
         }
         session.begin(server, View::EachStatement).await?;
@@ -118,8 +119,8 @@ async fn join(
         session.begin(server, View::Exported(snapshot)).await?;
     }
     if let Some(lock) = locking {
-        // a wait could be a deadlock: this lock would queue behind a session that itself waits for the leader's lock to
-        // end
+        // waiting could cause a deadlock, because this lock would queue behind a session that itself waits for the lock
+        // of the leader
         let at_once = AssertSqlSafe(format!("{lock} NOWAIT")).into_sql_str();
         server.within(session.conn.execute(at_once)).await?;
     }
@@ -136,7 +137,7 @@ pub(super) struct Readers<S> {
     held: Arc<AtomicUsize>,
 }
 
-/// A range that a connection is reading: the channel of its frames, and the task that sends them.
+/// A range that a connection is reading. It has the channel of the range's frames, and the task that sends the frames.
 struct Running {
     frames: mpsc::Receiver<DataFrame>,
     task: AbortOnDropHandle<Result<(), DatasetError>>,
@@ -177,8 +178,8 @@ impl<S: Ranged> Readers<S> {
         };
         let mut running = VecDeque::from([self.start(0, leader, turn(), give_back.clone())?]);
         let mut next = 1;
-        // wait for the further connections, so that each of them reads some ranges; a pooler may keep them waiting for
-        // longer
+        // wait for the further connections, so that each of them reads some ranges; the timeout limits the wait for a
+        // pooler
         drop(tokio::time::timeout(JOIN_TIMEOUT, join_all(&mut joining)).await);
         joining.retain(|opening| !opening.is_finished());
         while next < self.ranges.len() || !running.is_empty() {
@@ -225,8 +226,8 @@ impl<S: Ranged> Readers<S> {
         Ok(())
     }
 
-    /// Opens the further connections in background tasks, which pass them to `give_back`. Dropping a task cancels a
-    /// connection that is not open yet.
+    /// Opens the further connections in background tasks, which pass the connections to `give_back`. Dropping a task
+    /// cancels a connection that is not open yet.
     fn open_further(&self, further: Further, give_back: &mpsc::Sender<Reader>) -> Vec<AbortOnDropHandle<()>> {
         let Further { snapshot, locking, permits } = further;
         let open = |permit| {
@@ -236,7 +237,7 @@ impl<S: Ranged> Readers<S> {
                 match join(&server, permit, snapshot.as_deref(), locking.as_deref()).await {
                     Ok(session) => {
                         held.fetch_add(1, Ordering::Relaxed);
-                        // after the last range the channel is closed, and the connection with it
+                        // after the last range, the channel is closed, and the connection is dropped
                         drop(give_back.try_send(Reader { session, is_leader: false }));
                     }
                     Err(e) => debug!(error = %e, "failed to open a further connection; the others read its ranges"),
@@ -270,7 +271,7 @@ impl<S: Ranged> Readers<S> {
                 // a spare connection is closed when another export waits for its first one
                 reader.session.close(&server).await;
             } else if is_wanted {
-                // after the last range the channel is closed, and the connection with it
+                // after the last range, the channel is closed, and the connection is dropped
                 drop(give_back.try_send(reader));
             }
             Ok(())

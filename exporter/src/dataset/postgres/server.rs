@@ -32,9 +32,9 @@ pub struct PostgresSettings {
     pub connections: usize,
     /// The maximum number of connections of one export; 2 by default.
     pub connections_per_export: usize,
-    /// The number of connections that an export must leave free when it opens more than its first one; 0 by default.
-    /// Other exports open their first connection from these. A number above half of `connections` counts as half. For
-    /// the sources of a catalog, this is the number of slots of the exporter.
+    /// The number of connections that an export must leave free when it opens a second or later connection; 0 by
+    /// default. These connections are reserved for the first connections of other exports. A number above half of
+    /// `connections` is reduced to half. For the sources of a catalog, this is the number of slots of the exporter.
     pub reserved: usize,
     /// If the planner expects at most this number of rows to pass a filter, one statement reads the table, and the
     /// table is not split into ranges of pages; 100,000 by default.
@@ -126,7 +126,7 @@ impl PostgresServer {
         })
     }
 
-    /// Opens the first connection of an export. The wait for a free connection has no timeout: it ends when another
+    /// Opens the first connection of an export. The wait for a free connection has no timeout. It ends when another
     /// export of this process closes a connection, or when this export is canceled.
     pub(super) async fn connect(&self) -> Result<Session, DatasetError> {
         let permit = {
@@ -136,8 +136,8 @@ impl PostgresServer {
         self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, Purpose::Export).await
     }
 
-    /// Opens a connection for short statements, such as counts, and begins a transaction. The connect timeout limits
-    /// the wait for a free connection, and a timeout of 10 s the duration of each statement.
+    /// Opens a connection for short statements, such as counts, and begins a transaction. The wait for a free
+    /// connection is limited by the connect timeout. Each statement has a timeout of 10 s.
     pub(super) async fn connect_briefly(&self) -> Result<Session, DatasetError> {
         let waiting = Arc::clone(&self.free).acquire_owned();
         let permit = tokio::time::timeout(self.connect_timeout, waiting).await;
@@ -203,7 +203,7 @@ impl PostgresServer {
         self.checks_client.load(Ordering::Relaxed)
     }
 
-    /// Remembers that the operating system of the server can't check if clients are still connected.
+    /// Records that the operating system of the server can't check if clients are still connected.
     pub(super) fn never_check_client(&self) {
         self.checks_client.store(false, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! Transactions of a session.
 //!
-//! A connection pooler such as PgBouncer in transaction mode lends a server connection for one transaction at a time.
-//! Settings of the session would stay on that connection for other programs, and named prepared statements of two
+//! A connection pooler such as PgBouncer in transaction mode lends a server connection for one transaction at a time. A
+//! setting of the session would stay on that connection and affect other programs. Named prepared statements of two
 //! programs would clash. Every statement therefore runs in a transaction, every setting is local to its transaction,
 //! and statements use the simple protocol, which has no names.
 
@@ -26,8 +26,8 @@ const LOCAL: &str = "SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conf
                      SET LOCAL search_path TO DEFAULT; SET LOCAL role TO DEFAULT; \
                      SET LOCAL synchronize_seqscans = off; \
                      SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = 0";
-/// Makes the server check every 2 s whether the client is still connected, and end the statement of a client that is
-/// not. Some operating systems don't support this check.
+/// Makes the server check every 2 s whether the client is still connected. The server ends the statement of a client
+/// that is no longer connected. Some operating systems don't support this check.
 const CHECK_CLIENT: &str = "; SET LOCAL client_connection_check_interval = '2s'";
 /// The first server version that has the setting `client_connection_check_interval`: PostgreSQL 14.
 const CHECK_CLIENT_SINCE: u32 = 140_000;
@@ -41,10 +41,10 @@ const INVALID_SETTING: &str = "22023";
 /// The work for which a session is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Exports. The server does not limit the duration of their statements; the exporter limits its wait for the next
-    /// rows by `read_timeout`.
+    /// Exports. The server does not limit the duration of their statements. The exporter limits its wait for the next
+    /// rows to `read_timeout`.
     Export,
-    /// Short statements, such as counts and descriptions of columns. The server ends each of them after 10 s.
+    /// Short statements, such as counts and descriptions of columns. The server ends each statement after 10 s.
     Brief,
 }
 
@@ -63,10 +63,10 @@ pub(super) enum View<'a> {
     /// Each statement has its own snapshot. Locks last until the end of the transaction, so the native types of columns
     /// stay valid from the lookup to the read of the rows.
     EachStatement,
-    /// All statements have the snapshot that the first query takes. A lock that is taken before the first query is
+    /// All statements use the snapshot that the first query takes. A lock that is acquired before the first query is
     /// older than the snapshot.
     OneSnapshot,
-    /// All statements have this exported snapshot of another transaction.
+    /// All statements use this exported snapshot of another transaction.
     Exported(&'a str),
 }
 
@@ -75,7 +75,7 @@ impl View<'_> {
         match self {
             Self::EachStatement => "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; ".to_owned(),
             Self::OneSnapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ".to_owned(),
-            // this statement can't have bound values; the server itself chose the name
+            // this statement can't have bound values; the server itself generated the name
             Self::Exported(name) => format!(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{}'; ",
                 name.replace('\'', "''")
@@ -85,7 +85,7 @@ impl View<'_> {
 }
 
 /// A connection, and the permit that counts the connection against the maximum number. Dropping the session closes the
-/// connection, and so ends its transaction and statement on the server.
+/// connection, which ends its transaction and statement on the server.
 pub(super) struct Session {
     pub(super) conn: PgConnection,
     purpose: Purpose,
@@ -97,8 +97,8 @@ impl Session {
         Self { conn, purpose, _permit: permit }
     }
 
-    /// Begins a read-only transaction with the settings for the purpose of the session. No query runs yet, so the
-    /// transaction has a snapshot only if `view` names an exported one.
+    /// Begins a read-only transaction with the settings for the purpose of the session. This method runs no query, so
+    /// the transaction has a snapshot only if `view` names an exported snapshot.
     ///
     /// # Errors
     /// When the server refuses the transaction, or a pooler has no free server connection in time.
@@ -129,7 +129,7 @@ impl Session {
         self.run(server, "COMMIT".to_owned()).await
     }
 
-    /// Ends the transaction, and then closes the connection. In this order, a pooler can lend the server connection to
+    /// Ends the transaction, and then closes the connection. This order lets a pooler lend the server connection to
     /// other clients. If a client leaves in the middle of a transaction, a pooler closes the server connection.
     pub(super) async fn close(mut self, server: &PostgresServer) {
         let closing = async {

@@ -9,7 +9,7 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// with the length of the header extension.
 const HEADER: usize = SIGNATURE.len() + 8;
 
-/// Splits the bytes of a binary `COPY` into rows, however the bytes are divided into messages.
+/// Splits the bytes of a binary `COPY` into rows. A row may span several messages.
 pub(super) struct Wire {
     rest: BytesMut,
     begun: bool,
@@ -34,7 +34,7 @@ impl Wire {
         bytes: Bytes,
         mut take: impl FnMut(&mut Fields<'_>) -> Result<(), DatasetError>,
     ) -> Result<(), DatasetError> {
-        // the server mostly sends whole rows, so that nothing needs to be joined
+        // the server usually sends whole rows, so that no bytes must be joined
         if self.rest.is_empty() {
             let used = self.rows(&bytes, &mut take)?;
             self.rest.extend_from_slice(&bytes[used..]);

@@ -1,5 +1,5 @@
-//! Reads a table, view or query row by row, with bound values. SQLite's values are read by storage class ([`sqlite`]),
-//! PostgreSQL's values with casts.
+//! Reads a table, view or query row by row, with bound values. Values of SQLite are read by their storage class
+//! ([`sqlite`]). Values of PostgreSQL are read with casts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,8 @@ use super::{
     values,
 };
 
-/// The number of rows at which an estimate stops counting: twice the gateway's default `interactive_max_dataset_rows`.
+/// The number of rows at which an estimate stops counting. This is twice the gateway's default
+/// `interactive_max_dataset_rows`.
 const ESTIMATE_LIMIT: u64 = 200_000;
 /// The maximum wait for the database to answer a statement, or to send the next row.
 const READ_TIMEOUT: Duration = Duration::from_secs(600);

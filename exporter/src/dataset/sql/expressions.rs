@@ -44,18 +44,20 @@ pub(in crate::dataset) fn as_text(column: &Column, backend: DbBackend, native: O
     }
 }
 
-/// Returns the expression for the text that PostgreSQL's output function of the type prints for a value. A cast to
-/// `text` gives another text for some types: it removes the padding of `char(n)`, keeps the encoding that an `xml`
-/// declares, and adds the mask of an `inet`.
+/// Returns the expression for the text that PostgreSQL's output function of the type prints for a value. For some
+/// types, a cast to `text` gives another text. The cast removes the padding of `char(n)`, keeps the encoding that an
+/// `xml` declares, and adds the mask of an `inet`.
 fn printed(value: &Expr) -> Expr {
-    // format() prints NULL as an empty text; `IS NULL` is also true for a row of NULLs, and DISTINCT is not
+    // format() prints NULL as an empty text; `IS NULL` is true also for a row of NULLs, unlike IS NOT DISTINCT FROM
+    // NULL
     let text = "CASE WHEN $1 IS NOT DISTINCT FROM NULL THEN NULL ELSE pg_catalog.format('%s', $2) END";
     Expr::cust_with_exprs(text, [value.clone(), value.clone()])
 }
 
-/// Returns the expression in which `LIKE` and `strpos` search a text. PostgreSQL before version 18 does not search under a
-/// nondeterministic collation, so a column whose collation may be one is searched under the collation `C`. Any other
-/// column keeps its collation, for which an index may exist.
+/// Returns the expression of a column for a search by `LIKE` and `strpos`. Before version 18, PostgreSQL can't search
+/// in a text with a nondeterministic collation. A column whose collation may be nondeterministic is therefore searched
+/// under the collation `C`. A column with a deterministic collation keeps its collation, so that PostgreSQL can use an
+/// index of the column.
 pub(in crate::dataset) fn searchable(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (backend, native) {
         (DbBackend::Postgres, Some(Native::Text)) => as_text(column, backend, native),

@@ -1,4 +1,4 @@
-//! Classifies database errors: whether a retry may succeed, and which text users and logs get.
+//! Classifies database errors by whether a retry may succeed, and returns the texts for users and for logs.
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
@@ -21,8 +21,8 @@ pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     }
 }
 
-/// Returns the text for the owner of an export: the cause, and what to do. The result never contains the error text of
-/// the database, which may hold values of other users' rows.
+/// Returns the text for the owner of an export, which states the cause and what the owner can do. The text never
+/// contains the error text of the database, which may hold values of other users' rows.
 pub(in crate::dataset) fn user_message(error: &DbErr) -> String {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(e)) if is_locked(e) => with_advice(LOCKED, TRY_LATER),
@@ -43,9 +43,9 @@ fn with_advice(cause: &str, advice: &str) -> String {
     format!("{cause}: {advice}")
 }
 
-/// Returns the text for logs and dead letters: the error code, and a text without values of rows. Leaves out the
-/// database's own text if it may repeat a value, as for an invalid value. Keeps that text for errors about statements,
-/// connections and permissions, because it then names only tables and columns.
+/// Returns the text for logs and dead letters, which has the error code and no value of a row. Omits the database's own
+/// text if that text may repeat a value, for example for an invalid value. Keeps the database's text for errors about
+/// statements, connections and permissions, because it then names only tables and columns.
 pub(in crate::dataset) fn log_message(error: &DbErr) -> String {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => driver_message(e),
@@ -102,8 +102,8 @@ const OTHER: &str = "its data can't be read as requested";
 const TRY_LATER: &str = "try again later";
 const ASK: &str = "ask the operator, whose log has the cause";
 
-/// Returns what the owner of the export can do about an error with this code. Where one code has several causes, `message`
-/// tells them apart.
+/// Returns what the owner of the export can do about an error with this code. If several causes have the same code,
+/// `message` distinguishes the causes.
 fn advice_for(code: &str, message: &str) -> &'static str {
     match code {
         "42501" => "ask the operator to grant it SELECT",
@@ -125,8 +125,8 @@ fn advice_for(code: &str, message: &str) -> &'static str {
     }
 }
 
-/// Returns the text for the owner of the export for an error code of the database. Where one code has several causes,
-/// such as missing tables and columns of SQLite, only `message` tells them apart.
+/// Returns the text for the owner of the export for an error code of the database. If several causes have the same
+/// code, such as missing tables and columns of SQLite, only `message` distinguishes the causes.
 fn text_of(code: &str, message: &str) -> &'static str {
     match code {
         "25006" => read_only(message),

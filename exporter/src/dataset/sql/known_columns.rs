@@ -1,7 +1,7 @@
 //! Compares the columns of a source with those at the last load of the catalog.
 //!
-//! A table may get a column, lose one, or change a type while the exporter runs. The dataset then no longer fits the
-//! table, so an export fails, the catalog is loaded again, and the next attempt of the export reads the new columns.
+//! The columns of a table may be added, dropped or changed while the exporter runs. The dataset then no longer fits the
+//! table. An export fails, the catalog is loaded again, and the next attempt at the export reads the new columns.
 
 use std::sync::{
     Arc,
@@ -18,12 +18,12 @@ pub(crate) struct KnownColumns {
     columns: Arc<[Column]>,
     /// Whether the dataset offers all columns of its source, because the catalog file declares none.
     offers_all: bool,
-    /// True once a difference was found.
+    /// Whether a difference has been found.
     outdated: Arc<AtomicBool>,
 }
 
 impl KnownColumns {
-    /// Remembers the columns of a source.
+    /// Records the columns of a source.
     pub(crate) fn new(columns: &[Column], offers_all: bool) -> Self {
         Self { columns: columns.into(), offers_all, outdated: Arc::default() }
     }

@@ -12,7 +12,7 @@ use sea_orm::sea_query::{Alias, Expr, ExprTrait};
 /// A native type of a PostgreSQL column that changes the SQL of a filter on the column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataset) enum Native {
-    /// `text` or `varchar` under a deterministic collation: two values are equal only if their bytes are.
+    /// `text` or `varchar` under a deterministic collation, so that two values are equal only if their bytes are equal.
     Text,
     /// The type `uuid`. Only a text in the canonical form of a uuid can equal a value of this type.
     Uuid,
@@ -32,9 +32,9 @@ impl Natives {
         self.0.get(column).copied()
     }
 
-    /// Keeps only the columns of type `real`. Call this if the type or collation of a column may change before the
-    /// statement runs: a filter that compares a text or uuid column in its old native type would then select wrong
-    /// rows.
+    /// Keeps only the columns of type `real`. Call this method if the type or collation of a column may change before
+    /// the statement runs, because a filter that compares a text or uuid column by its old native type would then
+    /// select wrong rows.
     pub(in crate::dataset) fn reals(mut self) -> Self {
         self.0.retain(|_, native| *native == Native::Real);
         self
@@ -48,8 +48,8 @@ impl FromIterator<(String, Native)> for Natives {
 }
 
 /// Returns the texts of a filter as SQL values that can be compared by `=` with a column of this native type, without a
-/// cast of the column. For a uuid column, leaves out every text that is not the canonical form of a uuid, because it
-/// equals no value.
+/// cast of the column. For a uuid column, omits every text that is not the canonical form of a uuid, because such a
+/// text equals no value.
 ///
 /// Returns None if the column must be compared in another way, because its native type is unknown or `real`. Returns
 /// None also if no value is left.

@@ -1,7 +1,7 @@
 //! Translates a filter into SQL with bound parameters.
 //!
-//! Texts are compared byte by byte, as in polars: PostgreSQL compares them under the collation `C`. SQLite datasets use
-//! [`sqlite`](super::sqlite) instead, which evaluates filters on the values of each row.
+//! Texts are compared byte by byte, as in polars. On PostgreSQL, texts are therefore compared under the collation `C`.
+//! SQLite datasets use [`sqlite`](super::sqlite) instead, which evaluates filters on the values of each row.
 
 use chrono::Timelike;
 use protocol::{
@@ -87,9 +87,8 @@ impl Predicate<'_> {
     }
 
     /// Returns the literals of a filter as values that can be compared by `=` with the column itself. Such a comparison
-    /// can use an index. None if the native type of the column is not known to be text or uuid, or if no literal can
-    /// equal a value of the column. The caller then compares the values by their column type: texts byte by byte,
-    /// without an index.
+    /// can use an index. Returns None if the native type of the column is not known to be text or uuid, or if no
+    /// literal can equal a value of the column. The caller then compares the texts byte by byte, without an index.
     fn plain(&self, column: &Column, values: &[Literal]) -> Option<Vec<Expr>> {
         if column.kind != ColumnType::String {
             return None;
@@ -197,7 +196,7 @@ fn value(literal: &Literal) -> Expr {
     match literal {
         Literal::String(text) => Expr::val(text.as_str()),
         Literal::Int(number) => Expr::val(*number),
-        // a statement has no literal for these numbers
+        // SQL has no number literal for infinities and NaN
         Literal::Float(number) if !number.is_finite() => Expr::val(number.to_string()).cast_as("float8"),
         Literal::Float(number) => Expr::val(*number),
         Literal::Decimal(text) => Expr::val(text.as_str()).cast_as("numeric"),

@@ -24,7 +24,8 @@ pub(in crate::dataset) fn filtered(
     filtered_as(source, columns, query, backend, &Natives::default())
 }
 
-/// Like [`filtered`], but writes the filter for the native types of the columns, so that PostgreSQL can use indexes.
+/// Returns a select like [`filtered`], but writes the filter for the native types of the columns, so that PostgreSQL
+/// can use indexes.
 pub(in crate::dataset) fn filtered_as(
     source: &Source,
     columns: &[Column],

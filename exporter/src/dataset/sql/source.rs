@@ -32,13 +32,13 @@ impl Source {
     }
 }
 
-/// A column by which rows are sorted. A fixed order makes two exports of the same data give the same file. NULL comes
+/// A column by which rows are sorted. With a fixed order, two exports of the same data give the same file. NULL comes
 /// last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderBy {
     /// The name of the column.
     pub column: String,
-    /// Whether the largest value comes first; otherwise, the smallest one does.
+    /// Whether the largest value comes first. If false, the smallest value comes first.
     pub descending: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Spells dates and times as PostgreSQL reads them, for every year.
+//! Formats dates and times of any year as PostgreSQL literals.
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 
@@ -14,7 +14,8 @@ pub(super) fn datetime(time: &DateTime<Utc>) -> String {
     format!("{day} {}+00{era}", time.format("%H:%M:%S%.f"))
 }
 
-/// Returns the text of a date without its era, and the era: the year 0 is 1 BC.
+/// Returns the text of a date without its era, and the suffix for the era: ` BC` for years before 1, and an empty text
+/// otherwise. `NaiveDate` has a year 0, which PostgreSQL writes as 1 BC.
 fn day(date: NaiveDate) -> (String, &'static str) {
     let (year, era) = if date.year() > 0 { (date.year(), "") } else { (1 - date.year(), " BC") };
     (format!("{year:04}-{:02}-{:02}", date.month(), date.day()), era)

@@ -1,6 +1,6 @@
-//! Finds out whether the timestamps of a SQLite column have a time zone. SQLite has no type for timestamps. A column
-//! counts as one with a time zone if one of its values is a number, or a text with an offset. Numbers count from an
-//! instant in UTC.
+//! Determines whether the timestamps of a SQLite column have a time zone. SQLite has no type for timestamps, so the
+//! stored values decide. A column has a time zone if at least one of its values is a number or a text with an offset,
+//! `Z` or `UTC`. A number implies a time zone, because it counts seconds or days from an instant in UTC.
 
 use protocol::{
     catalog::{Column, ColumnType},
@@ -20,11 +20,13 @@ use super::{
     sqlite::HAS_ZONE,
 };
 
-/// The maximum number of rows that decide whether a column has a time zone. Each export checks all its rows again.
+/// The maximum number of rows that are sampled to decide whether a column has a time zone. Each export checks all its
+/// rows again.
 const SAMPLE_ROWS: u64 = 100_000;
 
-/// Returns the columns with [`Column::local`] set for each `datetime` column whose values have no time zone. A column
-/// without values counts as one with a time zone. For a database other than SQLite, returns the columns unchanged.
+/// Sets [`Column::local`] for each `datetime` column whose values have no time zone, and returns all columns. A column
+/// without values is treated as a column with a time zone. For a database other than SQLite, returns the columns
+/// unchanged.
 ///
 /// # Errors
 /// When the database fails.

@@ -130,7 +130,7 @@ fn arithmetic(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Ty
             let divisor = zero_is_null(right.expr, lit(0_i64));
             Typed::new(left.expr.cast(DataType::Float64) / divisor.cast(DataType::Float64), Float)
         }
-        // integers would wrap around on overflow; decimals report it
+        // integers would silently overflow; decimals report an overflow
         (Int, _) => {
             let (left, right) = (decimal(left.expr, 0), decimal(right.expr, 0));
             Typed::new(apply(operator, left, right).strict_cast(DataType::Int64), Int)

@@ -8,8 +8,8 @@ use super::{
     typed::{Typed, cast, common_type, decimal, mismatch, type_name},
 };
 
-/// The maximum distance of a date from 1970-01-01, in days, at which polars can calculate the year: about 260,000
-/// years.
+/// The maximum distance of a date from 1970-01-01, in days, at which polars can calculate the year. This is about
+/// 260,000 years.
 const MAX_DAYS: i32 = 95_000_000;
 /// The maximum number of digits after the point that `round` accepts.
 const MAX_DIGITS: i64 = 10;
@@ -144,8 +144,8 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
     })
 }
 
-/// Returns an expression that gives NULL for an infinite date or timestamp. It also gives NULL for a date or timestamp
-/// more than [`MAX_DAYS`] from 1970-01-01. Other values stay unchanged.
+/// Returns an expression that gives NULL for an infinite date or timestamp, and for a date or timestamp that is more
+/// than [`MAX_DAYS`] from 1970-01-01. Other values stay unchanged.
 fn within_calendar(value: &Typed) -> Expr {
     let limit = match value.kind {
         Some(ColumnType::Date) => i64::from(MAX_DAYS),

@@ -59,8 +59,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
     Ok(tokens)
 }
 
-/// Reads quoted text at the beginning of `rest`. Returns the text without the quotes, and the number of bytes read,
-/// with the quotes. Returns None if the closing quote is missing.
+/// Parses quoted text at the beginning of `rest`. Returns the text without the quotes, and the number of consumed bytes
+/// including the quotes. Returns None if the closing quote is missing.
 fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
     let mut value = String::new();
     let mut chars = rest.char_indices().skip(1).peekable();

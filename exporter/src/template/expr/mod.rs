@@ -33,7 +33,7 @@ pub(super) struct Computed {
     pub(super) expr: Expr,
     /// The type of the expression's values.
     pub(super) kind: ColumnType,
-    /// Whether the values are local times: timestamps without a time zone. False for all other types.
+    /// Whether the values are local times, that is, timestamps without a time zone. False for all other types.
     pub(super) local: bool,
     /// The columns that the expression reads, without duplicates.
     pub(super) columns: Vec<String>,
@@ -51,8 +51,8 @@ pub(super) fn compile(text: &str, columns: &[Column]) -> Result<Computed, ExprEr
     Ok(Computed { expr: typed.expr, kind, local: typed.local, columns: compiler.into_columns() })
 }
 
-/// Returns the text for a calculation that failed. `column` is the title of the calculated column. The text contains no
-/// value of a row, unlike the texts of polars.
+/// Returns the text for a calculation that failed. `column` is the title of the calculated column. Unlike the error
+/// texts of polars, this text contains no value of a row.
 pub(crate) fn failure(error: &PolarsError, column: Option<&str>) -> String {
     let text = error.to_string();
     let cause = if text.contains(exact_decimal::TOO_LONG) {

@@ -16,7 +16,7 @@ pub(super) struct Typed {
     pub(super) expr: Expr,
     /// The type of the values; None for an expression that is always NULL.
     pub(super) kind: Option<ColumnType>,
-    /// Whether the values are local times: timestamps without a time zone. False for all other types.
+    /// Whether the values are local times, that is, timestamps without a time zone. False for all other types.
     pub(super) local: bool,
 }
 
@@ -25,8 +25,8 @@ impl Typed {
         Self { expr, kind: Some(kind), local: false }
     }
 
-    /// Returns an error if one operand is a timestamp with a time zone, and the other operand is a timestamp without
-    /// one.
+    /// Returns an error if only one of the two operands is a timestamp with a time zone, and the other operand is a
+    /// timestamp without a time zone.
     pub(super) fn check_zones(&self, other: &Self, at: usize) -> Result<(), ExprError> {
         let is_moment = |one: &Self| one.kind == Some(ColumnType::Datetime);
         if is_moment(self) && is_moment(other) && self.local != other.local {

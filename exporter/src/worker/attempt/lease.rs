@@ -1,4 +1,4 @@
-//! The timers of a running attempt. They send progress acknowledgements to NATS, renew the lease in the database, and
+//! The timers of a running attempt, which send progress acknowledgements to NATS, renew the lease in the database, and
 //! report progress to the owner of the export.
 
 use std::{sync::PoisonError, time::Duration};
@@ -20,10 +20,11 @@ use crate::error::JobError;
 /// The timeout of one call to NATS or the database. During such a call, the loop of `keep_alive` can't react to
 /// cancellations or timers.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-/// The time after the expiry of an unrenewed lease in which the exporter keeps the job for itself. Then it sends no
-/// progress acknowledgement, so that NATS offers the job to another exporter, which may reach the database.
+/// The time for which the exporter keeps the job after the lease has expired without a renewal. After this time, the
+/// exporter sends no progress acknowledgements, so that NATS offers the job to another exporter, which may reach the
+/// database.
 const JOB_KEEPING: Duration = Duration::from_secs(60);
-/// The interval at which the attempt repeats that it waits, because a report may be lost.
+/// The interval at which a waiting attempt repeats the report that it waits. A report may be lost.
 const WAITING_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Attempt<'_> {
@@ -43,7 +44,7 @@ impl Attempt<'_> {
         let mut ack_timer = delayed_interval(config.ack_wait() / 3);
         let mut renewal_timer = delayed_interval(config.heartbeat_interval());
         let mut report_timer = interval(config.tuning.progress_interval);
-        // a short lease still leaves time for a second call
+        // half of a short lease leaves time for a second call
         let call_timeout = CALL_TIMEOUT.min(lease / 2);
         let (mut reported, mut reported_at) = (Progress::default(), Instant::now());
         let (mut renewed_at, mut waiting) = (Instant::now(), None);
@@ -95,7 +96,7 @@ impl Attempt<'_> {
     /// Renews the lease in the database, and stores the progress of the attempt there.
     ///
     /// # Errors
-    /// [`JobError::Fenced`] when the export was canceled or another attempt replaced this one.
+    /// Returns [`JobError::Fenced`] when the export was canceled or another attempt replaced this attempt.
     pub(super) async fn renew_lease(&self) -> Result<(), JobError> {
         let now = self.context.clock.now();
         let lease = self.context.config.lease_duration.get();
@@ -132,7 +133,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Returns an interval whose first tick is after one period, and not at once.
+/// Returns an interval whose first tick comes after one period.
 fn delayed_interval(period: Duration) -> Interval {
     let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -38,8 +38,8 @@ use crate::{
     progress::Meter,
 };
 
-/// One attempt at an export. The attempt number is the fencing token: after a later attempt has begun, the database
-/// refuses the writes of this one.
+/// One attempt at an export. The attempt number is the fencing token. After a later attempt has begun, the database
+/// refuses the writes of this attempt.
 pub(super) struct Attempt<'a> {
     context: &'a WorkerContext,
     id: ExportId,
@@ -67,7 +67,7 @@ pub(super) struct Attempt<'a> {
 pub(super) enum AttemptEnd {
     /// The file is complete, and NATS has stored the outcome `completed`.
     Completed(FileInfo),
-    /// The export was canceled, or another attempt replaced this one.
+    /// The export was canceled, or another attempt replaced this attempt.
     Superseded,
     /// The process of this exporter stops, and another exporter takes over the export.
     HandedOver,
@@ -155,16 +155,16 @@ impl<'a> Attempt<'a> {
         AttemptEnd::Failed(error, problem)
     }
 
-    /// Protects the file from [`Self::discard`]: after this call, only the notifier may delete the objects of the file.
-    /// The caller must call this method before it first reports the outcome, because NATS may receive a report without
+    /// Protects the file from [`Self::discard`], so that only the notifier may delete the objects of the file. The
+    /// caller must call this method before it first reports the outcome, because NATS may receive a report without
     /// confirming it.
     fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
     }
 
-    /// Deletes the objects of this attempt, unless the notifier may have received the outcome `completed`. Objects of
-    /// other attempts stay: a later attempt may be running, and the notifier deletes the objects of earlier attempts
-    /// when the export ends.
+    /// Deletes the objects of this attempt, unless the notifier may have received the outcome `completed`. Keeps the
+    /// objects of other attempts, because a later attempt may be running, and because the notifier deletes the objects
+    /// of earlier attempts when the export ends.
     pub(super) async fn discard(&self) {
         if self.sealed.load(Ordering::Acquire) {
             return;
@@ -179,21 +179,22 @@ impl<'a> Attempt<'a> {
     }
 
     /// Releases the lease, so that another exporter can claim the export at once. Returns false if this attempt has
-    /// lost the lease: then its job may already belong to a later attempt.
+    /// lost the lease. In that case, the job may already belong to a later attempt.
     pub(super) async fn release_lease(&self) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
         is_released(transition::release_lease(db, self.id, self.number, now).await)
     }
 
     /// Records that an outage interrupted this attempt, and releases the lease. The next attempt begins after `pause`.
-    /// Returns false if this attempt has lost the lease: then its job may already belong to a later attempt.
+    /// Returns false if this attempt has lost the lease. In that case, the job may already belong to a later attempt.
     pub(super) async fn interrupt(&self, part: WaitingFor, pause: Duration) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
         is_released(transition::attempt_interrupted(db, self.id, self.number, part, pause, now).await)
     }
 
     /// Increments the export's number of failed attempts and releases the lease, so that the next attempt can begin at
-    /// once. Returns false if this attempt has lost the lease: then its job may already belong to a later attempt.
+    /// once. Returns false if this attempt has lost the lease. In that case, the job may already belong to a later
+    /// attempt.
     pub(super) async fn count_failure(&self) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
         is_released(transition::attempt_failed(db, self.id, self.number, now).await)
@@ -210,7 +211,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether no further attempt at the export can begin: it has ended, or its cancellation was requested.
+    /// Whether no further attempt at the export can begin, because the export has ended or its cancellation was
+    /// requested.
     pub(super) fn is_over(&self, row: &Model) -> bool {
         row.cancel_requested_at.is_some() || row.status().is_ok_and(|status| !status.is_unfinished())
     }

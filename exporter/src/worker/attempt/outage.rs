@@ -1,5 +1,5 @@
-//! Waits for a part of the installation, such as the file store, while the part is unavailable or full. Meanwhile the
-//! attempt keeps its lease, and the owner of the export sees what it waits for.
+//! Waits for a part of the installation, such as the file store, while the part is unavailable or full. Meanwhile, the
+//! attempt keeps its lease, and progress reports show the owner of the export which part the attempt waits for.
 
 use std::{future::Future, sync::atomic::Ordering, time::Duration};
 
@@ -11,17 +11,17 @@ use tracing::{info, warn};
 use super::Attempt;
 use crate::{error::JobError, progress::Meter};
 
-/// The pauses between two tries of a step.
+/// The pauses between two attempts at a step.
 const PAUSES: Schedule = Schedule::new(Duration::from_millis(250), Duration::from_secs(10));
-/// The time without an answer after which a step counts as waiting, before its error is known. A client of S3 repeats a
-/// request for minutes before it reports an error.
+/// The time without an answer after which a step is reported as waiting, even before its error is known. A client of S3
+/// repeats a request for minutes before the client reports an error.
 const NOTICE_AFTER: Duration = Duration::from_secs(3);
 
 impl Attempt<'_> {
-    /// Repeats a step while it fails by an outage of `part`, for at most `exporter.outage_timeout`.
+    /// Repeats a step while the step fails because of an outage of `part`, for at most `exporter.outage_timeout`.
     ///
     /// # Errors
-    /// The error of the step, if the error is no outage of `part`, or if the outage lasted for too long.
+    /// Returns the error of the step, if the error is no outage of `part`, or if the outage lasted for too long.
     pub(super) async fn outlast<T, F>(&self, part: WaitingFor, step: impl FnMut() -> F) -> Result<T, JobError>
     where
         F: Future<Output = Result<T, JobError>> + Send,
@@ -29,10 +29,11 @@ impl Attempt<'_> {
         self.repeat(part, Some(self.context.config.outage_timeout.get()), step).await
     }
 
-    /// Repeats a step while it fails by an outage of `part`. With a `limit`, the step must succeed within this time.
+    /// Repeats a step while the step fails because of an outage of `part`. With a `limit`, the step must succeed within
+    /// this time.
     ///
     /// # Errors
-    /// As [`Self::outlast`].
+    /// The same as for [`Self::outlast`].
     pub(super) async fn repeat<T, F>(
         &self,
         part: WaitingFor,

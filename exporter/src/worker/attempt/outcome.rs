@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Attempt;
 use crate::error::JobError;
 
-/// A dead letter: the job of a failed export, which operators can inspect and requeue.
+/// A dead letter, which is the job of a failed export. Operators can inspect and requeue dead letters.
 #[derive(Debug, Serialize)]
 struct DeadLetter<'a> {
     #[serde(flatten)]
@@ -35,9 +35,9 @@ impl Attempt<'_> {
         self.repeat(WaitingFor::Messaging, None, publish).await
     }
 
-    /// Stores the job as a dead letter, and reports that the export failed. Repeats both until NATS confirms them, and
-    /// keeps the lease meanwhile. After the report the export has ended, and no later attempt could store the dead
-    /// letter. So the dead letter comes first.
+    /// Stores the job as a dead letter, and then reports that the export failed. Repeats both until NATS confirms them,
+    /// and keeps the lease meanwhile. The dead letter comes first, because the report ends the export, and no later
+    /// attempt could then store the dead letter.
     ///
     /// # Errors
     /// The reason why the attempt must stop before NATS has confirmed the report.

@@ -68,8 +68,8 @@ impl Attempt<'_> {
     }
 
     /// Runs the pipeline, which stores the segments. Concurrently asks the source for the total number of rows, for
-    /// progress reports. Returns the stored file and the time of its snapshot. If the source does not report this time,
-    /// it is the time at which the exporter opened the dataset.
+    /// progress reports. Returns the stored file and the time of its snapshot. If the source does not report the time
+    /// of the snapshot, returns the time at which the exporter opened the dataset.
     async fn write_segments(&self, requested_at: Timestamp, plan: &Plan) -> Result<(SealedFile, Timestamp), JobError> {
         let limits = PipelineLimits::from(&self.context.config);
         let encoding = plan.format.encoding(&plan.layout, &limits.format)?;
@@ -80,7 +80,7 @@ impl Attempt<'_> {
             Ok((opened, began_at))
         };
         let (opened, opened_at) = self.outlast(WaitingFor::Source, open).await?;
-        // prefer the time that the source reports: opening may have waited for a connection
+        // prefer the time that the source reports, because opening may have waited for a connection
         let snapshot_at = Timestamp::from(opened.snapshot_at.unwrap_or(opened_at));
         let pipeline = Pipeline {
             frames: opened.frames,
@@ -105,8 +105,8 @@ impl Attempt<'_> {
         Ok((sealed, snapshot_at))
     }
 
-    /// Asks the source for the total number of rows, for progress reports. If the source knows no count or estimate,
-    /// the reports have no remaining time.
+    /// Asks the source for the total number of rows, for progress reports. If the source has neither a count nor an
+    /// estimate, the reports have no remaining time.
     async fn expect_rows(&self, plan: &Plan) {
         match count_rows(plan).await {
             Ok(Some(rows)) => self.meter.expect(rows),

@@ -1,5 +1,5 @@
-//! The child process that runs one export alone. An export is set apart in this way after a process died during an
-//! earlier attempt at the export. The child reads its job from the parent process, an exporter. The child stops when
+//! The child process that runs one export alone. An export runs in this way after a process died during an earlier
+//! attempt at the export. The child reads its job from the parent process, which is an exporter. The child stops when
 //! the parent dies or closes the child's standard input.
 
 use std::{
@@ -30,8 +30,8 @@ pub fn is_own_process() -> bool {
     env::var_os(VARIABLE).is_some()
 }
 
-/// The connection to the parent process: the job that the parent passed, and a token that is canceled when the parent
-/// is gone.
+/// The connection to the parent process. It has the job that the parent passed, and a token that is canceled when the
+/// parent is gone.
 pub(crate) struct Parent {
     /// The name under which this process holds the lease of its export.
     pub(crate) instance: String,
@@ -49,10 +49,10 @@ impl Parent {
         let (sender, passed) = oneshot::channel();
         let gone = CancellationToken::new();
         let token = gone.clone();
-        // a plain thread, because a blocked read must not keep the runtime from its end
+        // a plain thread, because a blocked read must not prevent the runtime from ending
         thread::Builder::new().name("parent".into()).spawn(move || {
             let mut input = io::stdin().lock();
-            // an error means that the process stops already
+            // an error means that the process is already stopping
             let _ = sender.send(read(&mut input));
             // the end of the input and an error both mean that the parent is gone
             let _ = io::copy(&mut input, &mut io::sink());

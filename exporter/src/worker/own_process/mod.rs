@@ -1,9 +1,9 @@
-//! Runs an export in a separate process if the export is set apart.
+//! Runs an export in a process of its own after the process of one of its attempts ended without an outcome
+//! ([`entity::transition::Claim::SetApart`]).
 //!
-//! An export is set apart after the process of one of its attempts ended without an outcome
-//! ([`entity::transition::Claim::SetApart`]). The exporter then starts its own program again as a child process
-//! ([`parent`]), and passes the job to the child ([`child`]). The death of the child harms no other export. After
-//! [`parent::MAX_CRASHES`] deaths of a child, the export fails.
+//! The exporter starts its own program again as a child process ([`parent`]), and passes the job to the child
+//! ([`child`]). The death of the child harms no other export. After [`parent::MAX_CRASHES`] deaths of a child, the
+//! export fails.
 
 mod child;
 mod parent;
@@ -49,7 +49,7 @@ impl OwnProcess {
         let link = Path::new("/proc/self/exe");
         let program =
             if link.exists() { link.to_owned() } else { env::current_exe().unwrap_or_else(|_| PathBuf::new()) };
-        // the parent listens on this address already, so the child gets none
+        // the parent already listens on this address, so the child must not listen
         let env = vec![("SLUICE_EXPORTER__INTERNAL_LISTEN".into(), OsString::new())];
         Self { program: program.into(), args, env }
     }

@@ -1,5 +1,5 @@
-//! The parent process of an export that is set apart: starts a child for the export, waits for the end of the child,
-//! and records its death.
+//! The parent process of an export that runs in a process of its own. The parent starts a child for the export, waits
+//! for the end of the child, and records its death.
 
 use std::{io, process::Stdio};
 
@@ -20,7 +20,7 @@ use super::{
     OwnProcess, PassedJob, VARIABLE,
 };
 
-/// An export fails after this number of its child processes have died. After a single death another child tries again,
+/// The number of dead child processes after which an export fails. After the first death, another child tries again,
 /// because the export may not be the cause of the death.
 pub(super) const MAX_CRASHES: u32 = 2;
 /// The minimum number of expired leases after which an export fails, even if `exporter.max_attempts` is smaller. A
@@ -28,12 +28,14 @@ pub(super) const MAX_CRASHES: u32 = 2;
 const MIN_ABANDONED: u32 = 3;
 /// The maximum time for writing a job to the standard input of a child.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pauses before the next attempt after the death of a child. They grow with each death, from about 0.5 s to 60 s.
+/// The pauses before the next attempt after the death of a child. The pauses grow with each death, from about 0.5 s to
+/// 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
 
-/// Runs the job of an export that is set apart: in a child process if possible, and otherwise in this process. If too
-/// many attempts at the export have ended without an outcome, fails the export instead. Returns the acknowledgement for
-/// the job; None if the child has acknowledged the job, or if another attempt needs the job.
+/// Runs the job of an export that must run in a process of its own. Starts a child process if possible, and otherwise
+/// runs the job in this process. If too many attempts at the export have ended without an outcome, fails the export
+/// instead. Returns the acknowledgement for the job; None if the child has acknowledged the job, or if another attempt
+/// needs the job.
 pub(in crate::worker) async fn handle(
     context: &WorkerContext,
     message: &Message,
@@ -110,7 +112,7 @@ async fn start(command: &OwnProcess, message: &Message, instance: &str) -> io::R
         .stdout(Stdio::null())
         .spawn()?;
     let mut stdin = child.stdin.take().ok_or_else(|| io::Error::other("the child has no standard input"))?;
-    // a child that ended before it read the job is reported by its exit status
+    // if a child ends before it reads the job, its exit status reports the failure
     match timeout(WRITE_TIMEOUT, stdin.write_all(&line)).await {
         Ok(Err(e)) if e.kind() != io::ErrorKind::BrokenPipe => Err(e),
         Ok(_) => Ok((child, stdin)),

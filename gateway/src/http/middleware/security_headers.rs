@@ -9,8 +9,9 @@ use axum::{
     response::Response,
 };
 
-/// The Content-Security-Policy of responses whose handler sets none. Under this policy a page can load nothing, and no
-/// other page can embed the page. The policy permits inline styles, because the pages that explain problems have them.
+/// The default Content-Security-Policy, for responses whose handler sets none. A page with this policy can load nothing
+/// and cannot be embedded by another page. The policy permits inline styles, because the pages that explain problems
+/// use them.
 const DEFAULT_CSP: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -1,7 +1,8 @@
-//! Reads the rest of a request's body that a refusal left unread.
+//! Reads the part of a request body that a handler left unread, such as when the handler refused the request.
 //!
-//! If a server answers before it has read the whole body and closes the connection, the connection is reset while the
-//! client still sends. Many clients then report a broken connection instead of the answer (RFC 9112, section 9.6).
+//! A server may answer before it has read the whole body. If the server then closes the connection while the client
+//! still sends, the operating system resets the connection. Many clients then report a broken connection instead of the
+//! answer (RFC 9112, section 9.6).
 
 use std::{
     future::poll_fn,
@@ -48,8 +49,8 @@ impl HttpBody for SharedBody {
     }
 }
 
-/// Middleware that reads the part of a body that the handler has not read, at most [`MAX_BODY_SIZE`]. If more is left,
-/// or the rest does not arrive in time, the response announces that the connection closes.
+/// Middleware that reads the part of a body that the handler has not read. If this part is larger than
+/// [`MAX_BODY_SIZE`], or does not arrive within [`TIMEOUT`], adds the header `Connection: close` to the response.
 pub(crate) async fn drain(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -63,8 +64,8 @@ pub(crate) async fn drain(request: Request, next: Next) -> Response {
     response
 }
 
-/// Reads a body to its end, and returns true. Returns false if the body has more than [`MAX_BODY_SIZE`], or the client
-/// has disconnected.
+/// Reads the unread part of a body to its end, and returns true. Returns false if this part is larger than
+/// [`MAX_BODY_SIZE`], or the client has disconnected.
 async fn is_drained(mut body: SharedBody) -> bool {
     let mut left = MAX_BODY_SIZE.as_usize();
     while !body.is_end_stream() {

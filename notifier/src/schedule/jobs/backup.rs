@@ -144,7 +144,7 @@ pub async fn run_backup_job(source: &Source) -> Result<Report, BackupRunError> {
         duration_ms: i64::try_from(clock.elapsed().as_millis()).unwrap_or(i64::MAX),
         // a failed backup stays due
         due_at: if created.is_ok() { recurrence.next_after_run(began, ended) } else { due },
-        // the machine of the request may have a clock that is ahead
+        // the notifier that recorded the request may have a clock that is ahead
         requests_through: requested.map_or(began, |requested| requested.max(began)),
         result: created.as_ref().map(summary).map_err(ToString::to_string),
     };
@@ -161,8 +161,8 @@ pub async fn run_backup_job(source: &Source) -> Result<Report, BackupRunError> {
     }
 }
 
-/// Creates a backup at a destination other than the configured one. Holds the lease of the scheduled job during the
-/// backup, but changes neither the row nor the due time of the job.
+/// Creates a backup at a destination that is not the configured one. Holds the lease of the scheduled job during the
+/// backup, but changes neither the row of the job nor its due time.
 ///
 /// # Errors
 /// [`BackupRunError::Busy`] when another backup is running. Fails also when the backup fails.

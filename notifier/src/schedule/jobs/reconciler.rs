@@ -1,9 +1,9 @@
 //! The scheduled job `reconcile`: republishes lost commands, and deletes objects that exporters wrote after the end of
 //! their export.
 //!
-//! The reconciler ends no export itself. If it ended an export and crashed before it notified the owner, no later run
-//! would find the row of the export. So the reconciler publishes a command, and NATS redelivers the command until a
-//! notifier has settled it.
+//! The reconciler ends no export itself. If it ended an export and then crashed, no later run would find the export,
+//! and its owner would not be notified. So the reconciler publishes a command, and NATS redelivers the command until a
+//! notifier has settled the command.
 
 use std::{sync::Arc, time::Duration};
 
@@ -103,9 +103,9 @@ impl Reconciler {
     }
 }
 
-/// The progress of the scan for late objects, which exporters wrote after the end of their export. Each export costs
-/// one request to the file store, so each run scans one page of exports. After the last page, the scan pauses before it
-/// starts again.
+/// The progress of the scan for late objects. A late object is an object that an exporter wrote after the end of its
+/// export. The scan sends one request to the file store for each export, so each run scans only one page of exports.
+/// After the last page, the scan pauses until the next scan is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct LateObjectScan {
     /// The start time of the current scan, or of the last scan if none is in progress.
@@ -118,9 +118,9 @@ impl LateObjectScan {
     /// Returns the end time and id of the last scanned export, after which the scan continues. Returns `None` if no
     /// scan is in progress and no new scan is due.
     ///
-    /// A new scan is due `interval` after the start of the previous one. It begins with the exports that ended after
-    /// `oldest`, so it returns `oldest` and the nil id. If the saved start time lies in the future, a wrong clock set
-    /// it, and a new scan is due at once.
+    /// A new scan is due `interval` after the start of the previous one. The new scan begins with the exports that
+    /// ended after `oldest`, so this method returns `oldest` and the nil id. If the saved start time is in the future,
+    /// because a clock was wrong, a new scan is due at once.
     fn next(
         &mut self,
         now: DateTime<Utc>,

@@ -31,17 +31,17 @@ const SCHEDULE_DELAY: &str = "OTEL_BSP_SCHEDULE_DELAY";
 /// The SDK itself reads `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
 #[derive(Debug)]
 pub(super) struct OtlpConfig {
-    /// The URL of the collector; with None the process sends no spans.
+    /// The URL of the collector. If the URL is None, the process sends no spans.
     pub(super) endpoint: Option<Url>,
     /// The headers of each request as `name=value` pairs, separated by commas, with percent-encoded values.
     headers: Secret,
     /// The name of the variable that sets the headers, for error texts.
     headers_variable: &'static str,
-    /// How long one request may take. Default: 10 s.
+    /// The maximum duration of one request. Default: 10 s.
     pub(super) timeout: Duration,
     /// The ratio of traces to record, from 0 to 1. Default: 1.
     pub(super) sample_ratio: f64,
-    /// The maximum number of unsent spans; the process drops further spans. Default: 2048.
+    /// The maximum number of unsent spans. The process drops further spans. Default: 2048.
     pub(super) max_queue_size: usize,
     /// The maximum number of spans in one request. Default: 512.
     pub(super) max_export_batch_size: usize,
@@ -78,7 +78,8 @@ impl OtlpConfig {
         Ok(config)
     }
 
-    /// The headers by name. The error for an invalid header contains its position and not its text.
+    /// Returns the headers by name. The error for an invalid header contains the position of the header, but not its
+    /// text.
     pub(super) fn headers(&self) -> Result<HashMap<String, String>, TelemetryError> {
         let pairs = self.headers.expose().split(',').map(str::trim).filter(|pair| !pair.is_empty());
         let header = |(index, pair): (usize, &str)| {
@@ -96,7 +97,7 @@ impl OtlpConfig {
 struct Variables<F>(F);
 
 impl<F: Fn(&str) -> Option<String>> Variables<F> {
-    /// The name and the value of the first of these variables that is set.
+    /// Returns the name and the value of the first of these variables that is set.
     fn first_of<const N: usize>(&self, names: [&'static str; N]) -> Option<(&'static str, String)> {
         names.into_iter().find_map(|name| Some((name, self.0(name)?)))
     }
@@ -124,7 +125,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         Ok(Duration::from_millis(milliseconds))
     }
 
-    /// Refuses every protocol except `http/protobuf`; this build does not contain gRPC.
+    /// Refuses every protocol except `http/protobuf`, because this build does not contain gRPC.
     fn check_protocol(&self) -> Result<(), TelemetryError> {
         match self.first_of([TRACES_PROTOCOL, PROTOCOL]) {
             Some((name, text)) if text.trim() != "http/protobuf" => Err(refuse(name, "must be http/protobuf")),
@@ -132,7 +133,8 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         }
     }
 
-    /// The URL for traces: the endpoint for traces unchanged, or the common endpoint with `/v1/traces` appended.
+    /// Returns the URL for traces. The endpoint for traces is used unchanged. The common endpoint is extended by
+    /// `/v1/traces`.
     fn endpoint(&self) -> Result<Option<Url>, TelemetryError> {
         let Some((name, text)) = self.first_of([TRACES_ENDPOINT, ENDPOINT]) else { return Ok(None) };
         let base: Url = self.parsed(name, &text)?;
@@ -149,8 +151,8 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         self.parsed(name, &url).map(Some)
     }
 
-    /// The ratio of traces to record. Only parent-based samplers are allowed, because the gateway decides for all
-    /// services whether a trace is recorded.
+    /// Returns the ratio of traces to record. Only parent-based samplers are allowed, because the gateway decides for
+    /// all services whether a trace is recorded.
     fn sample_ratio(&self) -> Result<f64, TelemetryError> {
         let sampler = self.0(SAMPLER);
         match sampler.as_deref().map(str::trim) {

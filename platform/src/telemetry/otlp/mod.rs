@@ -29,7 +29,7 @@ use super::{TelemetryError, our_spans};
 const MAX_ATTRIBUTES: u32 = 48;
 /// The maximum number of links of one span.
 const MAX_LINKS: u32 = 8;
-/// How long a stopping process waits until the last spans are sent.
+/// The maximum time for which a stopping process waits until the last spans are sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 /// The extra time for starting and joining the thread that sends the last spans.
 const THREAD_TIMEOUT: Duration = Duration::from_millis(500);
@@ -42,7 +42,8 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Creates the sender from the environment variables. It connects to the collector only when it sends spans.
+    /// Creates the sender from the environment variables. The sender connects to the collector only when it sends
+    /// spans.
     pub(super) fn from_env(service: &str) -> Result<Self, TelemetryError> {
         Self::open(&OtlpConfig::from_env()?, service)
     }
@@ -84,7 +85,7 @@ impl Traces {
             .with_filter(our_spans())
     }
 
-    /// Sends the last spans, for at most three seconds.
+    /// Sends the last spans, and waits at most three seconds.
     pub async fn shut_down(&self) {
         let provider = self.provider.clone();
         // the call blocks until the sending thread has ended

@@ -64,7 +64,7 @@ async fn running_jobs(client: &OpsClient, subject: &str, instance: &str) -> Resu
     match client.request(subject, &DrainRequest {}).await {
         Ok(DrainReply::Exporter { running, .. }) => Ok(running),
         Ok(DrainReply::Refused { problem }) => Err(refused(problem)),
-        // only this exporter subscribes to the subject
+        // only this exporter answers requests on the subject
         Err(OpsError::Bus(BusError::Request { .. })) => Err(OpsError::NoExporter(instance.to_owned()).into()),
         Err(e) => Err(e.into()),
     }

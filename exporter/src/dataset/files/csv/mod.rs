@@ -30,8 +30,8 @@ pub(super) fn header(file: File, dialect: CsvDialect) -> Result<Header, DatasetE
     Ok(Records::of(file, dialect)?.header)
 }
 
-/// Finds the columns of a file. For each column, also finds the types in which all its values can be written back as
-/// the same text. Stops reading once every column can only be text.
+/// Finds the columns of a file. For each column, also finds the types that preserve the text of each of its values. A
+/// column that can only be text is not tested any further, but all rows are read, because each text must be UTF-8.
 pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut records = Records::of(file, dialect)?;
     let seems_undelimited = records.header.names.len() == 1 && records.seems_to_have_another_delimiter();

@@ -19,8 +19,8 @@ const DELIMITERS: [(u8, &str); 4] = [(b',', ","), (b';', ";"), (b'\t', "\\t"), (
 /// Returns the offset at which the header of a file begins.
 ///
 /// # Errors
-/// When the catalog file must declare the delimiter or the comments: the file seems to have another delimiter, or its
-/// last comment may be its header.
+/// When the catalog file must declare the delimiter or the comments, because the file seems to have another delimiter
+/// or its last comment may be its header.
 pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, DatasetError> {
     let mut at = text_file::start(file)?;
     let mut comment = None;
@@ -68,9 +68,9 @@ fn is_header(file: &File, comment: u64, rows: u64, dialect: CsvDialect) -> Resul
     }
 }
 
-/// Returns an error if the file seems to have another delimiter than the dialect. A file seems so if its header has
-/// only one field with the delimiter of the dialect, but several fields with another delimiter, and its first row has
-/// as many fields with that delimiter as the header.
+/// Returns an error if the file seems to have another delimiter than the dialect. This is so if the header has only one
+/// field with the delimiter of the dialect, but several fields with another delimiter, and the first row has as many
+/// fields with that other delimiter as the header.
 fn check_delimiter(sample: &[u8], dialect: CsvDialect) -> Result<(), DatasetError> {
     if field_counts(sample, dialect, 1) != [1] {
         return Ok(());
@@ -118,7 +118,7 @@ fn byte_at(file: &File, at: u64) -> Result<Option<u8>, DatasetError> {
     Ok((file.read_at(&mut byte, at)? == 1).then_some(byte[0]))
 }
 
-/// Returns the offset of the line after the one that contains the offset `at`.
+/// Returns the offset of the line after the line that contains the offset `at`.
 fn next_line(file: &File, mut at: u64) -> Result<u64, DatasetError> {
     let mut bytes = vec![0; SAMPLE_BYTES];
     loop {

@@ -1,12 +1,12 @@
-//! Finds fields that go on after their closing quote, such as `"a\"b"` or `"a" b`, and fields that are empty between
-//! quotes, which the CSV parser does not tell from fields without a text.
+//! Finds fields that continue after their closing quote, such as `"a\"b"` or `"a" b`. Also finds fields that are empty
+//! between quotes, because the CSV parser does not distinguish them from fields without a text.
 //!
-//! The CSV parser would join the text in the quotes and the text after them to one field. But such a file follows other
-//! rules: its quotes are escaped in another way, or they are ordinary characters.
+//! The CSV parser would join the text in the quotes and the text after the quotes to one field. But the file of such a
+//! field follows other rules: its quotes are escaped in another way, or quotes are ordinary characters.
 
 use std::collections::VecDeque;
 
-/// Searches the bytes of a file for the first field that goes on after its closing quote, and for all fields that are
+/// Searches the bytes of a file for the first field that continues after its closing quote, and for all fields that are
 /// empty between quotes. The search must start at the beginning of a record.
 pub(super) struct QuoteCheck {
     delimiter: u8,
@@ -22,8 +22,8 @@ pub(super) struct QuoteCheck {
     opened: u64,
     /// Whether the current field has two quotes so far, and nothing between them.
     is_empty: bool,
-    /// The file offset and the index of each field that is empty between quotes, until [`QuoteCheck::take_empty`] takes
-    /// the field.
+    /// The file offset and the index of each field that is empty between quotes, until [`QuoteCheck::take_empty`]
+    /// removes the field.
     empty: VecDeque<(u64, usize)>,
 }
 
@@ -36,7 +36,7 @@ enum State {
     Plain,
     /// In a quoted field.
     Quoted,
-    /// After a quote in a quoted field: its end, or the first of two quotes.
+    /// After a quote in a quoted field. The quote is the closing quote, or the first of two quotes.
     Quote,
 }
 
@@ -101,8 +101,8 @@ impl QuoteCheck {
         self.field = if end == self.delimiter { self.field + 1 } else { 0 };
     }
 
-    /// Takes the fields that are empty between quotes and begin before this offset. Replaces the content of `indexes` by
-    /// their indexes in their record.
+    /// Removes the fields that are empty between quotes and begin before this offset. Replaces the content of `indexes`
+    /// by the indexes of these fields in their record.
     pub(super) fn take_empty(&mut self, offset: u64, indexes: &mut Vec<usize>) {
         indexes.clear();
         while let Some((_, index)) = self.empty.pop_front_if(|(at, _)| *at < offset) {
@@ -116,7 +116,7 @@ impl QuoteCheck {
         self.end_field(self.state, b'\n');
     }
 
-    /// Whether a field before this offset goes on after its closing quote.
+    /// Whether a field before this offset continues after its closing quote.
     pub(super) fn has_fault_before(&self, offset: u64) -> bool {
         self.fault.is_some_and(|fault| fault < offset)
     }

@@ -23,7 +23,7 @@ const RECORD_BYTES: u64 = 64 << 20;
 const READ_BUFFER: usize = 1 << 20;
 /// The error for bytes that are not UTF-8.
 pub(super) const NOT_UTF8: &str = "a text is not UTF-8: convert the file to UTF-8";
-/// The error for a field that goes on after its closing quote.
+/// The error for a field that continues after its closing quote.
 const AFTER_QUOTE: DatasetError = DatasetError::Garbled(
     "a field goes on after its closing quote: write each quote inside of a quoted field twice, and the delimiter right \
      after the closing quote, or declare `quote = \"\"` if quotes are ordinary characters of the file",

@@ -14,7 +14,7 @@ use super::super::{super::DatasetError, nesting, text_file};
 
 /// The maximum length of a line without its end, in bytes.
 const LINE_BYTES: usize = 64 << 20;
-/// The error for a line that has something else than a JSON object.
+/// The error for a line that is not a JSON object.
 const NO_OBJECT: DatasetError = DatasetError::Garbled(
     "a line is no JSON object: NDJSON has one whole object on each line, without a list around the objects",
 );
@@ -35,7 +35,7 @@ const READ_BUFFER: usize = 1 << 20;
 /// The maximum length of a line end, in bytes: `\r\n` has two.
 const LINE_END: u64 = 2;
 
-/// Reads the lines of a file, and skips blank ones.
+/// Reads the lines of a file, and skips blank lines.
 pub(super) struct Lines {
     reader: BufReader<File>,
     line: Vec<u8>,
@@ -179,7 +179,7 @@ mod tests {
     fn values_keep_their_text_and_their_order() {
         let text = "\u{feff}{\"b\": {\"z\": 1.10,  \"a\": \"x  y\"}, \"a\" : 12E4 }\r\n\n  \n{\"\\u0062\": [1, -0]}";
         assert_eq!(read(text).unwrap(), ["b={\"z\": 1.10,  \"a\": \"x  y\"}", "a=12E4", "b=[1, -0]"]);
-        // the depth of a value costs no stack
+        // a deeply nested value does not overflow the stack
         let deep = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         assert_eq!(read(&deep(32)).unwrap()[0].len(), 66);
         let error = read(&deep(100_000)).unwrap_err().to_string();

@@ -30,8 +30,8 @@ const TWICE: &str = "an object has this member twice";
 #[derive(Default)]
 struct Members {
     indexes: HashMap<String, usize>,
-    /// For each member, by its index: the number of the last line on which the member has occurred, or 0 before its
-    /// first occurrence. Blank lines are not counted.
+    /// For each member, by its index, the number of the last line on which the member has occurred. The number is 0
+    /// before the first occurrence of the member. Blank lines are not counted.
     last_lines: Vec<u64>,
 }
 
@@ -82,8 +82,7 @@ pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetEr
     Ok(samples.into_iter().map(ZoneSample::is_naive).collect())
 }
 
-/// Finds all members of a file. For each member, also finds the types in which all its values can be written back as
-/// the same text.
+/// Finds all members of a file. For each member, also finds the types that preserve the text of each of its values.
 pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut lines = Lines::of(file)?;
     let (mut members, mut columns, mut names) = (Members::default(), Vec::new(), 0);
@@ -128,7 +127,7 @@ pub(super) fn read(
     let columns = offered.columns(selected)?;
     let known = columns.clone();
     let mut members = Members::default();
-    // the other columns of the dataset are known, but not read
+    // if types are guessed, every member of the dataset is known, but only the selected members are read
     let others = if offered.is_guessed() { offered.columns } else { &[] };
     for column in columns.iter().chain(others) {
         if !members.indexes.contains_key(&column.name) {
@@ -142,7 +141,8 @@ pub(super) fn read(
     loop {
         let more = lines.next(|name, value| {
             let Some(index) = members.indexes.get(name).copied() else {
-                // declared columns leave other members out on purpose; without them, no member must be lost
+                // an operator who declares columns omits the other members on purpose; otherwise, an unknown member
+                // must not be lost
                 return if offered.is_guessed() { Err(DatasetError::NewColumn(name.to_owned())) } else { Ok(()) };
             };
             members.mark(index, name, line)?;

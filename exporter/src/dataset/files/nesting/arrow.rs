@@ -1,5 +1,5 @@
-//! Checks an Arrow schema before polars reads it: how deeply the columns are nested, whether their names differ, and
-//! whether polars knows their types. Reads the schema in its FlatBuffers encoding.
+//! Checks an Arrow schema before polars reads it. The columns must not be nested too deeply, must have different names,
+//! and must have types that polars supports. Reads the schema in its FlatBuffers encoding.
 
 use std::{collections::BTreeSet, fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
@@ -25,7 +25,7 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 const MAX_FIELDS: usize = 1 << 20;
 
 /// Checks the schema of an Arrow IPC file. Accepts a file that does not end like an Arrow IPC file, because the library
-/// that reads the file next reports the damage.
+/// that reads the file afterwards reports the damage.
 ///
 /// # Errors
 /// When the file can't be read, its schema is damaged, a column is nested too deeply or has a type that is not
@@ -53,7 +53,7 @@ pub(in super::super) fn check_stream(file: &File) -> Result<(), DatasetError> {
     let mut at = 0;
     loop {
         match file.read_exact_at(&mut length, at) {
-            // the library that reads the stream next reports that it has no schema
+            // the library that reads the stream afterwards reports that the stream has no schema
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(()),
             read => read?,
         }
@@ -73,7 +73,7 @@ pub(in super::super) fn check_stream(file: &File) -> Result<(), DatasetError> {
 
 /// Checks how deeply the columns of an Arrow schema in Base64 are nested. Writers store this text in the footer of a
 /// Parquet file, under the key `ARROW:schema`. Accepts a text that is not Base64, because the library that reads the
-/// footer next reports the damage.
+/// footer afterwards reports the damage.
 ///
 /// # Errors
 /// When the schema is damaged, or a column is nested too deeply.
@@ -100,8 +100,8 @@ fn check(schema: SchemaRef<'_>) -> Result<(), DatasetError> {
     deepest(schema).map_err(|_| BROKEN)?.ok_or(TOO_MANY)?.check()
 }
 
-/// Returns an error if two columns have the same name, or a column has a type that polars does not know. The columns
-/// must not be nested too deeply.
+/// Returns an error if two columns have the same name, or a column has a type that polars does not support. The caller
+/// must have checked that the columns are not nested too deeply.
 fn check_columns(schema: SchemaRef<'_>) -> Result<(), DatasetError> {
     match refused_column(schema).map_err(|_| BROKEN)? {
         None => Ok(()),
@@ -109,7 +109,7 @@ fn check_columns(schema: SchemaRef<'_>) -> Result<(), DatasetError> {
     }
 }
 
-/// Returns why polars can't read one of the columns; None if it can read all of them.
+/// Returns the reason why polars can't read one of the columns; None if polars can read all of them.
 fn refused_column(schema: SchemaRef<'_>) -> Result<Option<String>, planus::Error> {
     let mut names = BTreeSet::new();
     for column in schema.fields()?.into_iter().flatten() {
@@ -163,14 +163,14 @@ fn deepest(schema: SchemaRef<'_>) -> Result<Option<Deepest>, planus::Error> {
             let depth = around + 1;
             deepest.see(name, depth);
             if depth > super::MAX_DEPTH {
-                // the levels below this one do not change the result
+                // deeper levels do not change the result
                 break;
             }
             let is_map = matches!(field.type_()?, Some(TypeRef::Map(_)));
             for child in children {
                 let child = child?;
                 if is_map {
-                    // the entries of a map are no record of their own
+                    // the entries of a map are not a separate record
                     for member in child.children()?.into_iter().flatten() {
                         left.push((member?, depth));
                     }

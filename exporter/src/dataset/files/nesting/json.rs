@@ -4,12 +4,12 @@ use super::MAX_DEPTH;
 use crate::dataset::DatasetError;
 
 /// Checks how deeply the members of a JSON object are nested. Accepts invalid JSON whose brackets are not nested too
-/// deeply, because the parser that reads the text next reports the fault.
+/// deeply, because the parser that reads the text afterwards reports the fault.
 ///
 /// # Errors
 /// When a member has more than [`MAX_DEPTH`] levels of lists and objects.
 pub(in super::super) fn check_line(text: &[u8]) -> Result<(), DatasetError> {
-    // the object itself is no level of its members
+    // the outermost object is not a level of its members
     let (mut depth, mut member) = (0_usize, 0..0);
     let mut at = 0;
     while let Some(byte) = text.get(at) {

@@ -15,7 +15,7 @@ pub(super) use self::{
 };
 use crate::dataset::DatasetError;
 
-/// The maximum depth of a value: the number of lists, maps and records that contain the value.
+/// The maximum depth of a value, which is the number of lists, maps and records that contain the value.
 pub(super) const MAX_DEPTH: usize = 32;
 
 /// The most deeply nested column found so far, and its depth.
@@ -26,7 +26,7 @@ struct Deepest {
 }
 
 impl Deepest {
-    /// Remembers the column with this name and its depth if all earlier columns have a smaller depth.
+    /// Records the column with this name and its depth if all earlier columns have a smaller depth.
     fn see(&mut self, column: &str, depth: usize) {
         if depth > self.depth {
             *self = Self { column: column.to_owned(), depth };

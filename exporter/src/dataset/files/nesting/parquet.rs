@@ -22,7 +22,7 @@ const TAIL: u64 = 8;
 
 /// The value of `SchemaElement.repetition_type` for a field that may occur any number of times.
 const REPEATED: i32 = 2;
-/// A list or a map in the schema. The repeated child of such a group does not count as a level of nesting.
+/// A list or a map in the schema. The repeated child of a list or map is not counted as a level of nesting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Collection {
     List,
@@ -30,7 +30,7 @@ enum Collection {
 }
 
 impl Collection {
-    /// Returns the collection that a number of `SchemaElement.converted_type` stands for; None for any other type.
+    /// Returns the collection for a number of `SchemaElement.converted_type`; None for any other type.
     const fn from_converted_type(number: i32) -> Option<Self> {
         match number {
             // 2 is MAP_KEY_VALUE, which old writers use for maps
@@ -40,7 +40,7 @@ impl Collection {
         }
     }
 
-    /// Returns the collection that the field `member` of the union `LogicalType` stands for; None for any other type.
+    /// Returns the collection for the field `member` of the union `LogicalType`; None for any other type.
     const fn from_logical_type(member: Option<i16>) -> Option<Self> {
         match member {
             Some(2) => Some(Self::Map),
@@ -53,7 +53,8 @@ impl Collection {
 /// Reads the footer of a Parquet file, and checks how deeply the columns are nested. Returns the footer in the form of
 /// a file without rows: [`MAGIC`], the footer, its length and [`MAGIC`].
 ///
-/// Returns None if the file does not end like a Parquet file. The library that reads the file next reports the damage.
+/// Returns None if the file does not end like a Parquet file. The library that reads the file afterwards reports the
+/// damage.
 ///
 /// # Errors
 /// When the file can't be read, its schema is damaged, or a column is nested too deeply.
@@ -123,8 +124,8 @@ fn check(footer: &[u8]) -> Result<(), DatasetError> {
             groups.push(Group { children_left: element.children, depth, collection });
         }
     };
-    // the limit must be greater than the length: the protocol counts eight bytes for each element of a list, and an
-    // element may take only one
+    // the limit must be greater than the length, because the protocol counts eight bytes for each element of a list,
+    // but an element may have only one byte
     let mut input = TCompactInputProtocol::new(footer, footer.len().saturating_mul(16));
     each_element(&mut input, visit).map_err(|_| BROKEN)?;
     deepest.check()
@@ -173,7 +174,7 @@ fn element(input: &mut TCompactInputProtocol<&[u8]>) -> Result<Element, thrift::
     Ok(element)
 }
 
-/// Decodes the union `LogicalType`. Returns the collection that the union stands for; None for any other type.
+/// Decodes the union `LogicalType`. Returns the collection for the decoded type; None for any other type.
 fn logical_collection(input: &mut TCompactInputProtocol<&[u8]>) -> Result<Option<Collection>, thrift::Error> {
     let mut collection = None;
     input.read_struct_begin()?;

@@ -23,12 +23,12 @@ const LAST_CONVERTED_TYPE: i32 = 21;
 const CONVERTED_TEXTS: [i32; 2] = [4, 19];
 /// The numbers of the fields ENUM and JSON in the union `LogicalType`.
 const LOGICAL_TEXTS: [i16; 2] = [4, 12];
-/// The numbers of the fields that polars knows in the union `LogicalType`.
+/// The numbers of the fields that polars supports in the union `LogicalType`.
 const KNOWN_LOGICAL_TYPES: [i16; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15];
 /// The value UTF8 of `converted_type`, encoded in the Thrift compact protocol.
 const UTF8: [u8; 1] = [0];
-/// The value STRING of `logicalType`, encoded in the Thrift compact protocol: a union whose first field is an empty
-/// struct.
+/// The value STRING of `logicalType`, encoded in the Thrift compact protocol. The value is a union whose first field is
+/// an empty struct.
 pub(super) const STRING: [u8; 3] = [0x1c, 0, 0];
 
 /// The number of the field `FileMetaData.schema`.
@@ -37,7 +37,7 @@ const SCHEMA: i16 = 2;
 /// An encoded field of a `SchemaElement`.
 struct Field<'a> {
     id: i16,
-    /// The type of the field in the Thrift compact protocol: the lower four bits of the field header.
+    /// The type of the field in the Thrift compact protocol, which is in the lower four bits of the field header.
     kind: u8,
     value: &'a [u8],
     meaning: Meaning,

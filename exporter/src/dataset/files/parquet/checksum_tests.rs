@@ -1,4 +1,4 @@
-//! Parquet files with page checksums: many writers store them, but polars does not.
+//! Parquet files with page checksums, which many writers store, but polars does not.
 
 use std::{io::Cursor, ops::Range, path::Path};
 

@@ -1,4 +1,4 @@
-//! Reads one column of a window: copies its pages, and decodes them.
+//! Reads one column of a window by copying its pages and decoding them.
 
 use std::{
     io::Cursor,
@@ -34,8 +34,8 @@ const CACHED_PAGES: usize = 1 << 20;
 /// single row of a list column may take any number of pages.
 const MAX_COPIED: usize = 1 << 30;
 
-/// The part of a leaf column that one window reads from a row group: consecutive data pages, and the dictionary page if
-/// there is one.
+/// The part of a leaf column that one window reads from a row group. This part has consecutive data pages, and the
+/// dictionary page if there is one.
 struct Run {
     ranges: Vec<Range<u64>>,
     values: i64,
@@ -95,7 +95,7 @@ impl Windows {
     }
 
     /// Decodes a range of rows of a column from the pages in `runs`. If `whole` is true, the range has all rows of the
-    /// row group. If `repack` is true, writes the pages again in a form that polars reads (see [`repack::repacked`]).
+    /// row group. If `repack` is true, first rewrites the pages in a form that polars reads (see [`repack::repacked`]).
     fn arrays(
         &self,
         field: &ArrowField,
@@ -116,7 +116,7 @@ impl Windows {
             let readers = readers.collect::<Result<_, _>>()?;
             column_iter_to_arrays(readers, types.iter().collect(), ArrowField::clone(field), Some(filter))?.0
         } else {
-            // the pages of each leaf begin with a different row, so that each leaf is decoded alone
+            // the pages of each leaf begin with a different row, so each leaf must be decoded separately
             let mut parts = Vec::with_capacity(leaves.len());
             for (at, (leaf, run)) in leaves.iter().zip(runs).enumerate() {
                 let reader = self.reader(leaf, &run.pages, &run.ranges, run.values, repack)?;
@@ -130,7 +130,8 @@ impl Windows {
         })
     }
 
-    /// Returns the leaf columns of a column in a row group. A column of records may have several.
+    /// Returns the leaf columns of a top-level column in a row group. A column of records has one leaf column for each
+    /// of its primitive members.
     pub(super) fn leaves(&self, group: usize, name: &str) -> Result<Vec<&ColumnChunkMetadata>, DatasetError> {
         let leaves = self.metadata.row_groups[group].columns_under_root_iter(name);
         leaves.map(Iterator::collect).ok_or(DatasetError::Garbled("a group of rows lacks a column"))
@@ -195,7 +196,7 @@ impl Windows {
     }
 
     /// Copies these ranges of the file, and returns a reader of the copied pages, which have `values` values in total.
-    /// Writes the pages again if `repack` is true, or if a page has NULLs that its header does not count.
+    /// Rewrites the pages if `repack` is true, or if a page has NULLs that its header does not count.
     fn reader(
         &self,
         leaf: &ColumnChunkMetadata,
@@ -231,7 +232,7 @@ fn kind(leaf: &ColumnChunkMetadata) -> PrimitiveType {
     leaf.descriptor().descriptor.primitive_type.clone()
 }
 
-/// The error for a column with fewer rows than the footer of the file says.
+/// The error for a column with fewer rows than the footer of the file states.
 const TOO_FEW: DatasetError = DatasetError::Garbled("a column of the file has too few rows");
 
 /// Whether a leaf column is not part of a list. Each row of such a column has exactly one value.

@@ -18,7 +18,8 @@ const DICTIONARY_PAGE_OFFSET: i16 = 11;
 /// The numbers of the fields `ColumnMetaData.bloom_filter_offset` and `bloom_filter_length`.
 const BLOOM_FILTER: [i16; 2] = [14, 15];
 
-/// Returns the metadata of a footer without the parts that [`without_extras`](super::footer::without_extras) removes; None if there are no such parts.
+/// Returns the metadata of a footer without the parts that [`without_extras`](super::footer::without_extras) removes;
+/// None if the metadata has no such parts.
 pub(super) fn lean(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
     let (mut input, read) = input(metadata);
     input.read_struct_begin()?;
@@ -34,7 +35,7 @@ pub(super) fn lean(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
     Ok(Some(out).filter(|out| out.len() < metadata.len()))
 }
 
-/// A struct in the metadata of a footer. The structs of each level contain those of the next level.
+/// A struct in the metadata of a footer. The structs of each level contain the structs of the next level.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     /// The struct `RowGroup`, which contains a list of `ColumnChunk`.
@@ -65,8 +66,8 @@ impl Level {
     }
 }
 
-/// Copies a struct of the first level in `levels` to `out`, and the structs of the further levels within it. Omits the
-/// fields that [`Level::leaves_out`] names.
+/// Copies a struct of the first level in `levels` to `out`, including the structs of the further levels that the struct
+/// contains. Omits the fields for which [`Level::leaves_out`] is true.
 fn copy(
     input: &mut Input<'_>,
     metadata: &[u8],

@@ -1,8 +1,8 @@
-//! Removes column annotations that polars does not know from a Parquet footer, before polars reads the footer.
+//! Removes column annotations that polars does not support from a Parquet footer, before polars reads the footer.
 //!
-//! An annotation says what the bytes of a column mean: `SchemaElement.logicalType`, or `converted_type` in older files.
-//! Readers must ignore an unknown annotation and read the column by its physical type (LogicalTypes.md of the Parquet
-//! format), but polars refuses the whole file.
+//! An annotation (`SchemaElement.logicalType`, or `converted_type` in older files) defines the meaning of a column's
+//! bytes. Readers must ignore an unknown annotation and read the column by its physical type (LogicalTypes.md of the
+//! Parquet format), but polars refuses the whole file.
 //!
 //! This module also annotates enumerations and JSON as strings, because polars would read them as bytes.
 
@@ -30,9 +30,9 @@ const ENCRYPTION_ALGORITHM: i16 = 8;
 /// The magic number at the end of a file with an encrypted footer.
 const ENCRYPTED: [u8; 4] = *b"PARE";
 
-/// Returns a footer without the annotations that polars does not know, and with enumerations and JSON annotated as
+/// Returns a footer without the annotations that polars does not support, and with enumerations and JSON annotated as
 /// strings. `footer` has the form of a file without rows: the magic number, the footer, its length and the magic number
-/// again. If a footer can't be decoded, returns it unchanged, so that polars reports the damage.
+/// again. A footer that can't be decoded is returned unchanged, so that polars reports the damage.
 pub(super) fn with_known_types(footer: Vec<u8>) -> Vec<u8> {
     let end = footer.len().saturating_sub(TAIL);
     let Some(metadata) = footer.get(MAGIC..end) else { return footer };

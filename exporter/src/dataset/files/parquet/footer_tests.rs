@@ -1,5 +1,5 @@
 //! Tests Parquet files whose footers have forms that only some writers use. Damaged and unsupported footers are refused
-//! with an error that says why.
+//! with an error that states the reason.
 
 use std::path::Path;
 
@@ -114,7 +114,7 @@ async fn an_encrypted_column_is_called_encrypted() {
     write(&path, vec![Series::new("n".into(), [1_i64, 2])], |footer| {
         column(footer, 0).data_page_offset = 1 << 40;
         column(footer, 0).dictionary_page_offset = None;
-        // encrypted bytes are no UTF-8
+        // encrypted bytes are not UTF-8
         footer.row_groups[0].columns[0].encrypted_column_metadata = Some(vec![0xff; 20]);
         let algorithm = AesGcmV1 { aad_prefix: None, aad_file_unique: Some(vec![0xfe; 8]), supply_aad_prefix: None };
         footer.encryption_algorithm = Some(EncryptionAlgorithm::AESGCMV1(algorithm));

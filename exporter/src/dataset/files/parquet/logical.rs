@@ -57,7 +57,7 @@ fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &Primitive
                 ) if is_bytes => decimal_bytes::marked(&field, Type::BinaryView, (*digits, *scale), true),
                 (Some(PrimitiveLogicalType::Float16), Type::FixedSizeBinary(2)) => readable::with_halves(field),
                 (Some(PrimitiveLogicalType::Uuid), Type::FixedSizeBinary(16)) => readable::with_uuids(field),
-                // polars reads no more than 38 digits as this type
+                // polars reads at most 38 digits as this type
                 (_, Type::Decimal(digits, scale)) if *digits > MAX_DIGITS => {
                     ArrowField { dtype: Type::Decimal256(*digits, *scale), ..field.clone() }
                 }
@@ -83,8 +83,8 @@ pub(super) fn check_moments(name: &str, kinds: &[PhysicalType], arrays: &[Box<dy
     Ok(())
 }
 
-/// Whether an array, or an array within it, has a timestamp with the number `i64::MAX`, which polars writes for a
-/// 96-bit timestamp out of range.
+/// Whether an array, or an array within it, has a timestamp with the number `i64::MAX`. polars writes this number for a
+/// 96-bit timestamp that is out of range.
 fn has_replaced(array: &dyn Array) -> bool {
     let any = array.as_any();
     if let Some(moments) = any.downcast_ref::<PrimitiveArray<i64>>() {

@@ -54,9 +54,9 @@ pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), Datase
     Ok((begun, first.is_some_and(|level| level > 0)))
 }
 
-/// Changes in `fields` whether lists and their items may be NULL, where necessary, so that polars expects the
-/// definition and repetition levels of the file. If no such change fits a column, marks the column as unsupported in
-/// `mapping`, because polars would assign its values to the wrong rows.
+/// Adjusts the nullability of lists and of their items in `fields`, so that polars expects the definition and
+/// repetition levels that the file has. If no nullability fits a column, marks the column as unsupported in `mapping`,
+/// because polars would assign its values to the wrong rows.
 pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaDescriptor) -> ArrowSchema {
     let fit = |field: ArrowField| {
         let leaves = file.columns().iter().filter(|leaf| leaf.path_in_schema.first() == Some(&field.name));
@@ -79,8 +79,8 @@ pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaD
     fields.into_iter_values().map(fit).collect()
 }
 
-/// Returns a list field with this nullability: `list` says whether the list may be NULL, and `items` whether its items
-/// may be NULL.
+/// Returns a list field with changed nullability. The list may be NULL if `list` is true, and its items may be NULL if
+/// `items` is true.
 fn with_items(field: &ArrowField, list: bool, items: bool) -> ArrowField {
     let inner = |inner: &ArrowField| Box::new(ArrowField { is_nullable: items, ..inner.clone() });
     let dtype = match &field.dtype {
@@ -123,7 +123,7 @@ fn leaves(dtype: &ArrowDataType) -> usize {
     }
 }
 
-/// Returns a nested field that has only one of its leaf columns, the one with the index `leaf`.
+/// Returns a nested field with only the leaf column that has the index `leaf`.
 pub(super) fn with_one_leaf(field: &ArrowField, mut leaf: usize) -> ArrowField {
     let boxed = |item: &ArrowField, leaf| Box::new(with_one_leaf(item, leaf));
     let dtype = match &field.dtype {

@@ -20,8 +20,8 @@ pub(super) const MAX_HEADER: usize = 4 << 20;
 /// The maximum size of a decompressed page, in bytes.
 pub(super) const PAGE_BYTES: usize = 256 << 20;
 
-/// The number of bytes by which a column with a dictionary may be longer than the footer says. Old writers do not count
-/// the header of the dictionary page (PARQUET-816); other readers allow for the same number.
+/// The number of bytes by which a column with a dictionary may be longer than the footer states. Old writers do not
+/// count the header of the dictionary page (PARQUET-816). Other readers allow for the same number.
 const UNCOUNTED: u64 = 100;
 
 /// A data page of a leaf column.
@@ -39,8 +39,8 @@ pub(super) struct Page {
     pub(super) first_row: usize,
     /// The size of the page in bytes: its decompressed size or its decoded size, whichever is larger.
     pub(super) bytes: usize,
-    /// The byte range of the definition levels in the file, if the page header states that the page has no NULLs: the
-    /// reader then checks the levels. None for any other page.
+    /// If the page header states that the page has no NULLs, the byte range of the definition levels in the file, which
+    /// the reader checks. None for any other page.
     pub(super) levels: Option<Range<u64>>,
 }
 

@@ -7,15 +7,17 @@ use std::{iter, ops::Range, sync::Arc};
 
 use super::pages::{PAGE_BYTES, Page, Pages};
 
-/// The approximate maximum number of values in a window: its rows times its columns.
+/// The approximate maximum number of values in a window, which is the number of its rows times the number of its
+/// columns.
 const VALUES: usize = 2_000_000;
-/// The limit [`VALUES`] never shrinks a window below this number of rows, because every window has a fixed cost.
+/// The minimum number of rows to which the limit [`VALUES`] reduces a window. Smaller windows are inefficient, because
+/// every window has a fixed cost.
 const MIN_ROWS: usize = 1024;
-/// The approximate maximum size of a window in bytes: its decompressed or its decoded size, whichever is larger. A
-/// single page may exceed this size.
+/// The approximate maximum size of a window in bytes, which is its decompressed or its decoded size, whichever is
+/// larger. A single page may exceed this size.
 const BYTES: usize = 32 << 20;
 
-/// A range of rows that is read at once: part of one row group, or several whole row groups.
+/// A range of rows that is read at once. The range is a part of one row group, or several whole row groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) groups: Range<usize>,
@@ -41,7 +43,7 @@ pub(super) fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<
     if over(&rows) <= BYTES {
         return vec![rows];
     }
-    // the pages of all columns by their first row; each page is visited once, because there may be very many
+    // sort the pages of all columns by their first row, and visit each page once, because there may be very many
     let mut pages: Vec<_> = columns.iter().flat_map(|pages| pages.over(&rows)).collect();
     pages.sort_unstable_by_key(|page| page.rows.start);
     let mut bounds: Vec<_> = pages.iter().map(|page| page.rows.start).filter(|at| *at > rows.start).collect();
@@ -55,13 +57,13 @@ pub(super) fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<
         if end > begin && held > BYTES {
             chunks.push(begin..end);
             begin = end;
-            // pages that begin earlier and reach into the next chunk count for it, too
+            // a page that begins earlier and extends into the next chunk counts for the next chunk too
             held = over(&(begin..bound));
         }
         end = bound;
     }
     chunks.push(begin..end);
-    // a page may decode to much more than its decompressed size, and is then decoded in several parts
+    // the decoded size of a page may be much larger than its decompressed size; such a page is decoded in several parts
     let parts = chunks.into_iter().flat_map(|chunk| {
         let bytes = over(&chunk);
         let parts = if bytes > PAGE_BYTES { bytes.div_ceil(BYTES) } else { 1 };
@@ -81,7 +83,7 @@ pub(super) fn plan(groups: &[(usize, usize)], columns: usize, max_rows: usize) -
         if rows > 0 && (rows + group_rows > window_rows || bytes + group_bytes > BYTES) {
             (rows, bytes) = (0, 0);
         }
-        // a large group is sliced by the limits of rows and bytes, and shares no window with other groups
+        // a large group is split by the limits of rows and bytes, and shares no window with other groups
         let by_bytes = group_rows as u128 * BYTES as u128 / group_bytes.max(1) as u128;
         let by_bytes = usize::try_from(by_bytes).unwrap_or(usize::MAX);
         let slice = window_rows.min(by_bytes).max(1);

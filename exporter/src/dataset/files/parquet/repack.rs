@@ -1,8 +1,9 @@
-//! Writes the pages of a column again, in a form that polars reads.
+//! Rewrites the pages of a column in a form that polars reads.
 //!
-//! polars lacks a few valid forms of pages: several gzip members in one page (RFC 1952, section 2.2), and the encodings
-//! BYTE_STREAM_SPLIT and DELTA_BYTE_ARRAY for values of a fixed length. polars also trusts the number of NULLs in a
-//! page header (version 2), even if the definition levels of the page have another number.
+//! polars does not support some valid forms of pages. It can't read several gzip members in one page (RFC 1952, section
+//! 2.2), or the encodings BYTE_STREAM_SPLIT and DELTA_BYTE_ARRAY for values of a fixed length. polars also trusts the
+//! number of NULLs in a page header (version 2), even if the definition levels of the page contain another number of
+//! NULLs.
 //!
 //! This module decodes the values of such pages, writes them in the encoding PLAIN without compression, and counts the
 //! NULLs.
@@ -32,7 +33,7 @@ use super::{
     pages::{BROKEN, MAX_HEADER, PAGE_BYTES},
 };
 
-/// Writes consecutive pages of a leaf column again, without compression and in encodings that polars reads.
+/// Rewrites consecutive pages of a leaf column without compression and in encodings that polars reads.
 ///
 /// # Errors
 /// When a page is damaged, or its decompressed size exceeds [`PAGE_BYTES`].
@@ -82,7 +83,7 @@ fn page(
         plain = body.get(..levels).ok_or(BROKEN)?.to_vec();
         let rest = &body[levels..];
         let length = length.checked_sub(levels).ok_or(BROKEN)?;
-        // old versions of Apache Arrow compress pages although the page header says that they are not compressed
+        // old versions of Apache Arrow compress pages although the page header states that the pages are not compressed
         if (about.is_compressed.unwrap_or(true) || rest.len() != length) && !rest.is_empty() {
             plain.extend_from_slice(&decompressed(rest, length, codec)?);
         } else {
@@ -126,7 +127,7 @@ fn decompressed(bytes: &[u8], length: usize, codec: Compression) -> Result<Vec<u
         Compression::Uncompressed => Ok(bytes.to_vec()),
         Compression::Gzip => {
             let mut plain = Vec::with_capacity(length);
-            // one byte more than `length`, so that a longer page is detected
+            // one byte more than `length`, so that a page that is too long is detected
             let mut members = MultiGzDecoder::new(bytes).take(length as u64 + 1);
             members.read_to_end(&mut plain).map_err(|_| BROKEN)?;
             if plain.len() == length { Ok(plain) } else { Err(BROKEN) }
@@ -157,8 +158,8 @@ fn nulls(levels: &[u8], values: usize, max: i16) -> Result<usize, DatasetError> 
     Ok(nulls)
 }
 
-/// Decodes the values of a page to the encoding PLAIN if polars does not read their encoding. Returns None if polars
-/// reads their encoding.
+/// Decodes the values of a page to the encoding PLAIN if polars can't read their encoding. Returns None if polars can
+/// read their encoding.
 fn values(bytes: &[u8], encoding: Encoding, leaf: &Descriptor) -> Result<Option<Vec<u8>>, DatasetError> {
     let PhysicalType::FixedLenByteArray(width) = leaf.primitive_type.physical_type else { return Ok(None) };
     Ok(match encoding {

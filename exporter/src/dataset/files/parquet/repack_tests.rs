@@ -1,4 +1,5 @@
-//! Parquet files with pages in forms that polars does not write: several gzip members, other encodings, wrong counts.
+//! Parquet files with pages in forms that polars does not write, such as several gzip members, other encodings and
+//! wrong counts.
 
 use std::{
     io::{Cursor, Write},
@@ -35,8 +36,8 @@ fn frame() -> DataFrame {
     .unwrap()
 }
 
-/// Writes the frame without compression, and changes each page: `change` gets the header and the body of a page and the
-/// physical type of its column, and returns the body that is stored.
+/// Writes the frame without compression, and changes each page. `change` receives the header and the body of a page and
+/// the physical type of its column, and returns the body to store.
 fn changed(
     frame: &DataFrame,
     codec: CompressionCodec,

@@ -1,5 +1,5 @@
-//! Reading in windows returns every row of a Parquet file, however the rows are divided into pages. Truncated,
-//! overwritten and damaged files are errors.
+//! Tests that reading in windows returns every row of a Parquet file, regardless of how the rows are divided into
+//! pages. Truncated, overwritten and damaged files are errors.
 
 use std::{
     fs::{File, OpenOptions},
@@ -326,7 +326,7 @@ async fn huge_values_make_no_huge_window() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.parquet");
     let cell = |n: usize, bytes: usize| format!("{n:08}").repeat(bytes / 8);
-    // first, all rows are large; then many small rows before them lower the average
+    // first all rows are large, and then many small rows before the large rows lower the average
     for (small, large) in [(0, 300), (20_000, 300)] {
         let texts: Vec<_> = (0..small).map(|n| cell(n, 16)).chain((0..large).map(|n| cell(n, 512 << 10))).collect();
         let rows = texts.len();

@@ -1,6 +1,6 @@
 //! Reads and writes single fields of the Thrift compact protocol, in which the footer of a Parquet file is encoded.
 //!
-//! The library `polars_parquet_format` decodes whole structs only, and loses fields that it does not know.
+//! The library `polars_parquet_format` decodes only whole structs, and loses fields that are unknown to the library.
 
 use std::{cell::Cell, io::Read, rc::Rc};
 
@@ -9,8 +9,8 @@ use polars_parquet_format::thrift::{
     protocol::{TCompactInputProtocol, TInputProtocol, TType},
 };
 
-/// The maximum depth of nested structs and lists at which [`skip`] accepts bytes that are not UTF-8. Footers are less
-/// deep.
+/// The maximum depth of nested structs and lists at which [`skip`] accepts bytes that are not UTF-8. Valid footers are
+/// less deeply nested.
 pub(super) const SKIPPED_LEVELS: u8 = 16;
 
 pub(super) type Input<'a> = TCompactInputProtocol<Counted<'a>>;
@@ -33,12 +33,13 @@ impl Read for Counted<'_> {
 pub(super) fn input(metadata: &[u8]) -> (Input<'_>, Rc<Cell<usize>>) {
     let read = Rc::new(Cell::new(0));
     let reader = Counted { left: metadata, read: Rc::clone(&read) };
-    // the limit exceeds the length, because the protocol counts more bytes for the items of a list than they take
+    // the limit must exceed the length, because the protocol counts more bytes for the items of a list than the items
+    // occupy
     (TCompactInputProtocol::new(reader, metadata.len().saturating_mul(16)), read)
 }
 
-/// Skips the fields of a struct up to the field with this type and number. The next value of `input` is then the value
-/// of that field. Returns false if the struct does not have that field.
+/// Skips the fields of a struct up to the field with this type and number. Afterwards, the next value of `input` is the
+/// value of that field. Returns false if the struct does not have that field.
 pub(super) fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, thrift::Error> {
     loop {
         let field = input.read_field_begin()?;
@@ -53,8 +54,8 @@ pub(super) fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, 
     }
 }
 
-/// Skips a value. The library's own function expects all bytes to be UTF-8, but the bytes of statistics and of
-/// encrypted metadata need not be.
+/// Skips a value. The library's own function fails for bytes that are not UTF-8, but the bytes of statistics and of
+/// encrypted metadata may be arbitrary.
 pub(super) fn skip(input: &mut Input<'_>, kind: TType, levels: u8) -> Result<(), thrift::Error> {
     match kind {
         TType::String => input.read_bytes().map(drop),
@@ -80,8 +81,8 @@ pub(super) fn skip(input: &mut Input<'_>, kind: TType, levels: u8) -> Result<(),
     }
 }
 
-/// Appends a field in the Thrift compact protocol, in which a field header states the difference from the number of the
-/// previous field. `last` holds that number, and is then set to `id`.
+/// Appends a field in the Thrift compact protocol. The field header states the difference between `id` and the number
+/// of the previous field, which is in `last`. Sets `last` to `id`.
 pub(super) fn write_field(out: &mut Vec<u8>, last: &mut i16, id: i16, kind: u8, value: &[u8]) {
     match u8::try_from(id.wrapping_sub(*last)) {
         Ok(delta @ 1..=14) => out.push(delta << 4 | kind),

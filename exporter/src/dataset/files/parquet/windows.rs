@@ -115,7 +115,7 @@ impl Windows {
         })
     }
 
-    /// Replaces the type null of columns in this file by the types of the same columns in the dataset.
+    /// Gives each column of the type null in this file the type of the same column in the dataset.
     pub(in crate::dataset::files) fn with_types_of(mut self, dataset: &Schema) -> Self {
         for name in &self.mapping.nulls {
             if let Some(dtype) = dataset.get(name) {
@@ -199,9 +199,8 @@ impl Windows {
         Ok(true)
     }
 
-    /// Reads the first chunk of a window, and returns the rows of the chunk. If the texts of the chunk exceed their
-    /// [`TextBudget`], the limit on their size, reads only the first half of the chunk. Halves this part again until
-    /// its texts fit.
+    /// Reads the first chunk of a window, and returns its rows. If the texts of the chunk exceed their [`TextBudget`],
+    /// reads only the first half of the chunk, and halves this part again until its texts fit.
     pub(super) fn first(&self, window: Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let mut first = None;
         self.each(window, columns, &mut |part| {
@@ -214,8 +213,8 @@ impl Windows {
     /// Reads these columns of a window, in the order of `columns`.
     ///
     /// # Errors
-    /// When the file can't be read or was modified. Also when the texts of the window exceed their [`TextBudget`]: the
-    /// caller may then read the same rows in smaller windows (see [`type_mapping::exceeds_budget`]).
+    /// When the file can't be read or was modified, or when the texts of the window exceed their [`TextBudget`]. In the
+    /// latter case, the caller may read the same rows in smaller windows (see [`type_mapping::exceeds_budget`]).
     pub(super) fn read(&self, window: &Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let decoded = type_mapping::catch_damage(|| self.decode(window, columns));
         // report a modification of the file first, because it may cause any other error

@@ -17,7 +17,7 @@ use super::{super::super::DatasetError, FileKind, FileScan};
 const MAX_COLUMNS: usize = 1 << 18;
 /// The maximum total size of the column names in the cache, in bytes. A full cache is cleared.
 const MAX_NAMES: usize = 32 << 20;
-/// A local file is cached only if its last write is older than this. Before that, a further write could leave the
+/// The minimum age of the last write of a cached local file. A later write within this time could leave the
 /// modification time unchanged, because some file systems give two writes within a few milliseconds the same time.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -55,7 +55,7 @@ impl Key {
         Ok(Self { kind, version })
     }
 
-    /// Whether the file was last written so long ago that any later write will change its key.
+    /// Whether the last write of the file is so old that any later write changes the key.
     pub(super) fn is_settled(&self, now: DateTime<Utc>) -> bool {
         let Version::Local { modified, changed, .. } = &self.version else { return true };
         let now = i128::from(now.timestamp_millis()) * 1_000_000;
@@ -83,7 +83,7 @@ pub(super) fn get(key: &Key) -> Option<Arc<FileScan>> {
 pub(super) fn put(key: Key, scan: Arc<FileScan>) {
     let mut cache = cache();
     let names = scan.columns.iter().map(|column| column.name.len()).sum::<usize>();
-    // an entry without columns takes space, too
+    // an entry without columns takes space too
     let columns = scan.columns.len() + 1;
     if cache.columns + columns > MAX_COLUMNS || cache.names + names > MAX_NAMES {
         *cache = Cache::default();

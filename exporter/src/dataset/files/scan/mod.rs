@@ -36,7 +36,8 @@ pub(super) struct FileScan {
     pub(super) columns: Vec<ScannedColumn>,
     /// Human-readable notes about columns that are offered under another name than in the file.
     pub(super) notes: Vec<String>,
-    /// Whether a CSV file has one column by the declared delimiter, but seems to have several by another one.
+    /// Whether a CSV file has one column with the declared delimiter, but seems to have several columns with another
+    /// delimiter.
     pub(super) seems_undelimited: bool,
 }
 
@@ -85,7 +86,7 @@ fn scan_file(file: File, kind: FileKind, remote: Option<String>, stop: &Stop) ->
         FileKind::Csv(dialect) => csv::scan(file, dialect, stop),
         _ => ndjson::scan(file, stop),
     };
-    // check for a modification before any other error, because it may be the cause of that error
+    // check for a modification before any other error, because a modification may be the cause of the error
     version.check(&same)?;
     let scanned = Arc::new(scanned?);
     if key.is_settled(SystemClock.now()) {

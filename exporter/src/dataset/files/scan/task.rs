@@ -25,9 +25,9 @@ const MAX_TIME: Duration = Duration::from_secs(60 * 60);
 const CONCURRENCY: usize = 2;
 /// The size above which a local file is large, in bytes. Smaller files do not wait for larger ones.
 const LARGE_FILE: u64 = 64 << 20;
-/// The maximum number of tasks in [`TASKS`]. When the map is full, a new task first removes the finished ones. If none
-/// is finished, the new task is not added, and so not shared: only the call of [`find`] that started it gets its
-/// result.
+/// The maximum number of tasks in [`TASKS`]. When the map is full, a new task first removes the finished tasks. If no
+/// task is finished, the new task is not added to the map and therefore not shared. Only the call of [`find`] that
+/// started such a task receives its result.
 const MAX_TASKS: usize = 256;
 
 /// The error for a file whose delimiter seems to differ from that of an earlier file.
@@ -35,8 +35,8 @@ const MIXED_DELIMITERS: &str = "its fields seem to be separated by another chara
      one delimiter";
 
 static SLOTS: Semaphore = Semaphore::const_new(CONCURRENCY);
-/// The tasks that calls of [`find`] share: the running ones, and the finished ones whose result no call has received
-/// yet.
+/// The tasks that calls of [`find`] share. The map holds the running tasks, and the finished tasks whose result no call
+/// has received yet.
 static TASKS: LazyLock<Mutex<Tasks>> = LazyLock::new(Mutex::default);
 
 type Tasks = HashMap<Key, Task>;
@@ -50,8 +50,8 @@ struct Task {
     handle: AbortHandle,
 }
 
-/// Aborts a task when this value is dropped. Used for a task that is not shared, because no other call could get its
-/// result.
+/// Aborts a task when this value is dropped. Used for a task that is not shared, because no other call could receive
+/// its result.
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -70,12 +70,12 @@ impl Drop for StopOnDrop {
 }
 
 /// Scans all files of a location in a task, and returns their columns. Calls for the same location share the task while
-/// it runs, even after the call that started it was dropped. Once a call has received the result, the next call starts
-/// a new task.
+/// it runs, even after the call that started the task was dropped. After a call has received the result, the next call
+/// starts a new task.
 ///
 /// # Errors
-/// [`DatasetError::Scanning`] if the task takes longer than `wait`. The task then goes on, and a later call waits for
-/// the same task. If the task fails, its error as [`DatasetError::Shared`].
+/// Returns [`DatasetError::Scanning`] if the task takes longer than `wait`. The task then continues, and a later call
+/// waits for the same task. If the task fails, returns its error as [`DatasetError::Shared`].
 pub(in crate::dataset::files) async fn find(
     location: &Arc<Location>,
     kind: FileKind,
@@ -96,8 +96,8 @@ fn tasks() -> MutexGuard<'static, Tasks> {
     TASKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the shared task with this key, or starts one. If there are too many tasks, the new task is not shared, and
-/// ends when the returned value is dropped.
+/// Returns the shared task with this key. Starts a task if there is none. If there are too many tasks, the new task is
+/// not shared, and ends when the returned value is dropped.
 fn shared_task(key: &Key, start: impl FnOnce() -> Task) -> (Task, Option<AbortOnDrop>) {
     let mut tasks = tasks();
     if let Some(task) = tasks.get(key) {

@@ -1,4 +1,4 @@
-//! The limited wait for a scan, and its memory.
+//! The limited wait for a scan, and the cache of scanned files.
 
 use std::{os::unix::fs::MetadataExt, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Filters compare the value that the file shows: NULL, rows of NULLs, fine times and far years.
+//! Tests that filters compare the value that the file shows, for NULL, rows of NULLs, times with fractions of a
+//! microsecond, and years far from the present.
 
 use super::{printed::printed, *};
 
@@ -24,7 +25,7 @@ async fn null_is_found_and_a_row_of_nulls_is_a_value() {
     ] {
         assert_eq!(numbers(&rows, &test).await, expected, "{test}");
     }
-    // the planner makes a test for NULL of the condition, which an index can serve
+    // the planner turns the condition into a test for NULL, for which it can use an index
     run(&database.db, "INSERT INTO rows SELECT g FROM generate_series(1, 20000) AS g; ANALYZE rows").await;
     let plan = printed(&database, "EXPLAIN SELECT FROM rows WHERE n IS NOT DISTINCT FROM NULL").await;
     assert!(plan[0].as_ref().is_some_and(|plan| plan.contains("Index")), "{plan:?}");

@@ -89,7 +89,7 @@ async fn ranges_without_a_snapshot_do_not_rely_on_native_types() {
         let read = frames(&rows, &asked).await;
         assert_eq!(read.iter().map(DataFrame::height).sum::<usize>() as i64, ROWS, "{snapshot:?}");
     }
-    // without a snapshot each range has its own transaction, and none stays open after its range
+    // without a shared snapshot, each range has its own transaction, and no transaction stays open after its range
     let none = with_snapshot(rows, Snapshot::None);
     let mut reading = none.open(&query(&["id", "filler"], Filter::all())).await.unwrap().frames;
     let mut read = reading.try_next().await.unwrap().unwrap().height();
@@ -120,7 +120,7 @@ async fn reals_at_the_limits_pass_the_same_filters_as_in_a_file() {
         f32::MIN_POSITIVE,
         f32::MAX,
         f32::MIN,
-        // the shortest texts of these floats are other numbers, or the server writes another last digit
+        // these floats have other shortest texts, or the server prints another last digit
         33_554_448.0,
         9.765_625e-4,
         f32::INFINITY,

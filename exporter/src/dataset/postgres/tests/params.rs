@@ -1,4 +1,4 @@
-//! Parameters of queries: their types, and texts that could leave their quotes.
+//! Parameters of queries, with their types, and with texts that could escape from their quotes.
 
 use super::*;
 
@@ -105,7 +105,7 @@ async fn each_parameter_has_its_declared_type_or_that_of_its_place() {
     let rows = asked(&server, "SELECT id FROM facts WHERE mood::text IN (:l)", &[list]).await;
     let none = Query { params: json!({"l": []}).as_object().unwrap().clone(), ..query(&["id"], Filter::all()) };
     assert!(matches!(rows.open(&none).await, Err(DatasetError::Param(name)) if name == "l"));
-    // neither type fits: the error is about the declared one
+    // neither type fits, so the error is about the declared type
     let wrong = QueryText::parse("SELECT :since @> 1 AS id", &[ParamSpec::new("since", ParamType::Date)]).unwrap();
     assert!(PostgresRows::resolve(&server, Source::Query(wrong.into())).await.is_err());
 }

@@ -1,4 +1,4 @@
-//! Reads through a real PgBouncer in transaction mode, which lends its server connections to other programs, too.
+//! Reads through a real PgBouncer in transaction mode, which also lends its server connections to other programs.
 
 use sea_orm::sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use testkit::pgbouncer::PgBouncer;
@@ -23,7 +23,7 @@ impl OtherProgram {
         self.0.execute(statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
     }
 
-    /// Returns everything that an export could leave behind on the server connection: settings and prepared statements.
+    /// Returns the settings and prepared statements that an export could leave on the server connection.
     async fn left_behind(&mut self) -> [String; 4] {
         [
             self.ask("SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings WHERE source = 'session'")
@@ -112,7 +112,8 @@ async fn reads_through_a_pooler_leave_nothing_behind_for_other_programs() {
         assert_eq!(before[1..], ["0", "off", "0"], "{before:?}");
         let process = other.ask("SELECT pg_backend_pid()::text").await;
         read_everything(&pooled(&pooler.url(&database)), Snapshot::Export).await;
-        // the pooler may lend either of its connections: a transaction holds the first while the second is asked
+        // the pooler may lend either of its connections, so a transaction holds the first connection while the second
+        // is asked
         let mut second = OtherProgram::connect(&pooler.url(&database)).await;
         if pool_size == 1 {
             assert_eq!(other.left_behind().await, before);
@@ -157,7 +158,7 @@ async fn exports_beside_each_other_and_statements_of_other_programs_do_not_clash
     }
     let (one, two) = (pooled(&url), pooled(&url));
     tokio::join!(read_everything(&one, Snapshot::Export), read_everything(&two, Snapshot::Export));
-    // the pooler may have replaced a server connection, but none has statements of an export
+    // the pooler may have replaced a server connection, but no connection has statements of an export
     for program in &mut programs {
         let statements = program.ask("SELECT count(*)::text FROM pg_prepared_statements").await;
         assert!(["2", "0"].contains(&statements.as_str()), "{statements}");

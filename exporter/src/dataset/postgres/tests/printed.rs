@@ -1,4 +1,5 @@
-//! Texts are those that the server's output functions print, columns of every type are offered, and refusals say why.
+//! Tests that texts are those of the server's output functions, that columns of every type are offered, and that errors
+//! state the reason.
 
 use sea_orm::sqlx::{ConnectOptions, postgres::PgConnectOptions};
 

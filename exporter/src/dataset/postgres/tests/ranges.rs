@@ -3,8 +3,8 @@
 use super::*;
 
 /// Reads rows several times while a writer modifies `table`, and checks that each read shows one snapshot. `from` is
-/// the number of the writer's first statement; each further statement has the next number. Several calls for one table
-/// need different numbers, because a repeated statement finds its row deleted, and so changes the checked sum.
+/// the number of the writer's first statement. Each further statement has the next number. Several calls for one table
+/// need different numbers, because a repeated statement would find its row deleted and change the checked sum.
 async fn assert_one_snapshot(
     database: &TestDatabase,
     (table, from): (&'static str, i64),
@@ -84,7 +84,7 @@ async fn split(
 }
 
 #[tokio::test]
-async fn ranges_of_a_key_show_one_snapshot_and_hold_each_row_once() {
+async fn slow_ranges_of_a_key_show_one_snapshot_and_hold_each_row_once() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
@@ -274,7 +274,7 @@ async fn a_query_that_must_not_be_split_is_read_by_one_statement() {
     let source = Source::Query(text.into());
     let key = Key::find(&server, &source, "id").await.unwrap().unwrap();
     let rows = described(&server, source, vec![spec]).await.split_by(key);
-    // only the value of the parameter prevents the split: `now` is another time in each range
+    // only the value of the parameter prevents the split, because `now` is another time in each range
     assert_eq!(rows.split_doubt().await.unwrap(), None);
     let mut session = server.connect().await.unwrap();
     for (since, is_split) in [("now", false), ("2026-11-23", true)] {

@@ -1,4 +1,4 @@
-//! Connections: their settings, their limits, the wait for them, and how they end.
+//! Connections: their settings and limits, the wait for a free connection, and their end.
 
 use super::*;
 use crate::dataset::postgres::transaction::{Session, View};
@@ -20,8 +20,8 @@ async fn one(database: &TestDatabase, ask: &str) -> i64 {
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
-/// Counts the running statements of exporters. Counts only those whose wait event type matches the LIKE pattern `wait`;
-/// the pattern `%` matches every statement.
+/// Counts the running statements of exporters whose wait event type matches the LIKE pattern `wait`. The pattern `%`
+/// matches every statement.
 async fn at_work(database: &TestDatabase, wait: &str) -> i64 {
     let ask = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' AND state = 'active' \
@@ -102,7 +102,7 @@ async fn an_export_waits_for_a_connection_and_does_not_fail() {
         let (rows, all) = (rows.clone(), all.clone());
         async move { frames(&rows, &all).await }
     });
-    // an estimate gives up after the connect timeout, the export does not
+    // an estimate fails after the connect timeout, but the export does not
     assert!(rows.count(&all, Precision::Estimate).await.unwrap_err().is_transient() && !waiting.is_finished());
     drop(held);
     let read = waiting.await.unwrap();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// Texts of base types, and of the domains of `information_schema`, whose checks refuse most texts. If PostgreSQL has
-/// ranges of a type, the second text of the type is greater than the first.
+/// ranges of a type, the second text of the type must be greater than the first.
 const TEXTS: &[(&str, &[&str])] = &[
     ("bool", &["f", "t"]),
     ("bytea", &["", "\\x00ff5c22", "abc"]),
@@ -166,7 +166,7 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("yes_or_no", &["YES", "NO"]),
 ];
 
-/// Base types whose values only the server makes; their input functions refuse every text.
+/// Base types whose values only the server can create. Their input functions refuse every text.
 const WITHOUT_INPUT: [&str; 7] = [
     "gtsvector",
     "pg_brin_bloom_summary",
@@ -185,7 +185,7 @@ pub(super) struct Listed {
     pub(super) name: String,
     /// `b` base, `c` composite, `d` domain, `e` enum, `r` range, `m` multirange, and `a` for an array.
     pub(super) class: char,
-    /// The types inside: the element, the base, the subtype, the range, or the members of a composite.
+    /// The component types: the element, the base, the subtype, the range, or the members of a composite.
     pub(super) inner: Vec<u32>,
     /// The character between the elements of an array of this type.
     pub(super) delimiter: String,
@@ -201,13 +201,14 @@ pub(super) struct Types {
 }
 
 impl Types {
-    /// Whether a table may have a column of the type. False if a part of the type is a pseudo-type; those are not
-    /// listed.
+    /// Whether a table may have a column of the type. False if a part of the type is a pseudo-type, because
+    /// pseudo-types are not listed.
     pub(super) fn is_storable(&self, listed: &Listed) -> bool {
         listed.inner.iter().all(|oid| self.by_oid.get(oid).is_some_and(|inner| self.is_storable(inner)))
     }
 
-    /// Returns texts that the input function of the type accepts; none for a type whose values only the server makes.
+    /// Returns texts that the input function of the type accepts. Returns no texts for a type whose values only the
+    /// server can create.
     pub(super) fn texts(&self, listed: &Listed) -> Vec<String> {
         let inner = |at: usize| self.texts(&self.by_oid[&listed.inner[at]]);
         if let Some((_, texts)) = TEXTS.iter().find(|(name, _)| *name == listed.name && listed.schema != "mine") {
@@ -229,8 +230,8 @@ impl Types {
         }
     }
 
-    /// Returns the texts of three rows: one of NULLs, one of the first text of every member, and one of the second
-    /// texts.
+    /// Returns the texts of three rows. The first row has NULLs, the second row the first text of every member, and the
+    /// third row the second texts.
     fn rows(&self, listed: &Listed) -> Vec<String> {
         let row = |at: usize| {
             let member = |oid: &u32| self.texts(&self.by_oid[oid]).get(at).map(|text| quoted(text)).unwrap_or_default();

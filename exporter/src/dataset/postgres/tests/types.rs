@@ -1,4 +1,5 @@
-//! Every cell of every type that `pg_type` lists equals what `psql` prints, but for the documented differences.
+//! Tests that every cell of every type in `pg_type` equals the text that `psql` prints, except for the documented
+//! differences.
 
 use std::process::Command;
 
@@ -18,7 +19,7 @@ const LIST: &str = "SELECT t.oid, n.nspname, t.typname, \
      (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid) \
      FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace LEFT JOIN pg_type AS e ON e.typarray = t.oid \
      WHERE t.typtype <> 'p' AND n.nspname IN ('pg_catalog', 'information_schema', 'mine') ORDER BY t.oid";
-/// Types that a server does not have from the start: an enum, rows of other types, and ranges of numbers and texts.
+/// Types that a new server does not have, such as an enum, rows of other types, and ranges of numbers and texts.
 const MINE: &str = "CREATE SCHEMA mine; CREATE TYPE mine.mood AS ENUM ('fine', 'so so', 'it''s \"bad\"', ' '); \
      CREATE TABLE mine.\"odd Name\" (\"A b\" int, mood mine.mood); \
      CREATE TYPE mine.pair AS (a int, b text); CREATE TYPE mine.nested AS (one mine.pair, many mine.pair[], f float4); \
@@ -38,7 +39,7 @@ const MODIFIED: [(&str, &[&str]); 12] = [
     ("interval day to minute", &["3 04:05:06"]),
     ("char(3)[]", &["{a,\"b c\",NULL}"]),
 ];
-/// The settings under which values have one form; a server, database or role may have others.
+/// The settings under which values have one form. A server, database or role may have other settings.
 const FIXED: &str = "-c TimeZone=UTC -c DateStyle=ISO,YMD -c IntervalStyle=postgres -c bytea_output=hex \
      -c extra_float_digits=1 -c quote_all_identifiers=off -c client_encoding=UTF8";
 /// Settings of a database that change how the server prints values.
@@ -50,7 +51,7 @@ const DEFAULTS: [&str; 4] = [
 ];
 /// The text that `psql` prints for NULL in these tests.
 const NULL: &str = "\u{1}null";
-/// The number of types that one table has columns of.
+/// The maximum number of types for which one table has columns.
 const COLUMNS: usize = 90;
 
 /// Returns the rows of a statement with this number of columns as `psql` prints them.
@@ -66,7 +67,7 @@ fn psql(url: &str, columns: usize, statement: &str) -> Vec<Vec<Option<String>>> 
     cells.chunks(columns).map(<[_]>::to_vec).collect()
 }
 
-/// Returns the cells of CSV text: NULL is an empty field without quotes.
+/// Returns the cells of CSV text. NULL is an empty field without quotes.
 fn parsed(csv: &str) -> Vec<Vec<Option<String>>> {
     let (mut rows, mut row, mut rest) = (Vec::new(), Vec::new(), csv);
     while !rest.is_empty() {
@@ -97,7 +98,7 @@ fn parsed(csv: &str) -> Vec<Vec<Option<String>>> {
     rows
 }
 
-/// Returns what a file holds for a value that `psql` prints: booleans are words, and times are ISO 8601.
+/// Returns the text that a file has for a value that `psql` prints. Booleans are words, and times are in ISO 8601.
 fn documented(kind: ColumnType, is_local: bool, printed: &str) -> String {
     match kind {
         ColumnType::Bool => if printed == "t" { "true" } else { "false" }.to_owned(),
@@ -170,8 +171,8 @@ fn listed(url: &str) -> Types {
     Types { by_oid: rows.iter().map(of).collect(), has_xml: xml[0][0].as_deref() != Some("0") }
 }
 
-/// Creates a table with a column for each type and its texts. Each row has one text of each type, or NULL where a type
-/// has no text left. Returns the names of the columns.
+/// Creates a table with a column for each type, and fills it with the texts of the types. Each row has one text of each
+/// type, or NULL where a type has no text left. Returns the names of the columns.
 async fn fill(database: &TestDatabase, table: &str, types: &[(String, String, Vec<String>)]) -> Vec<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let columns: Vec<_> = types.iter().map(|(name, kind, _)| format!("\"{name}\" {kind}")).collect();

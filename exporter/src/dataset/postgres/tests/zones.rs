@@ -1,4 +1,4 @@
-//! Tests that a `timestamp` has no time zone, in whichever zone the server is.
+//! Tests that a `timestamp` has no time zone, regardless of the time zone of the server.
 
 use super::*;
 

@@ -10,7 +10,7 @@ pub enum QueryTextError {
         line: u64,
         /// The position in the line, in characters, from 1.
         column: u64,
-        /// What is wrong at this place.
+        /// The fault at this place.
         fault: QueryFault,
     },
     /// The query does not use this parameter, although the catalog declares it for the query.
@@ -24,10 +24,10 @@ pub enum QueryFault {
     /// The text is not exactly one SELECT, WITH, VALUES or TABLE statement.
     #[error("a query begins with SELECT, WITH, VALUES or TABLE, and has no `;`")]
     NoSelect,
-    /// The tokenizer can't read the text: for example, a quoted text has no end.
+    /// The tokenizer can't read the text, for example because a quoted text has no end.
     #[error("it can't be read as SQL: {0}")]
     Unreadable(String),
-    /// A parenthesis or bracket without its partner.
+    /// A parenthesis or a bracket has no partner.
     #[error("the `{0}` has no partner")]
     Unbalanced(char),
     /// The query names a parameter that is not declared.
@@ -35,8 +35,9 @@ pub enum QueryFault {
         "the query names `:{0}`, which is no declared parameter; a `:` that begins no parameter needs a space after it"
     )]
     Undeclared(String),
-    /// A colon stands after an operand and before the name of a declared parameter, as in `a[x:since]`. It may begin
-    /// the parameter, or separate the ends of a range or the parts of a JSON member.
+    /// A colon stands after an operand and before the name of a declared parameter, as in `a[x:since]`. The author may
+    /// have meant the parameter, but the colon may also separate the ends of an array slice, or the key and the value
+    /// of a JSON member.
     #[error(
         "`:{0}` follows an operand, so that it may be a parameter or a range: write `(:{0})` for the parameter, and \
          `: {0}` for the end of a range"
@@ -45,13 +46,13 @@ pub enum QueryFault {
     /// A placeholder in the syntax of the database, such as `$1`. Only a parameter `:name` has a value.
     #[error("`{0}` begins a placeholder of the database, which has no value: write `:name` and declare the parameter")]
     Placeholder(char),
-    /// The server may split this part of the text into other tokens than the exporter does.
+    /// The server may split this part of the text into other tokens than the exporter.
     #[error("{0}")]
     Unsure(&'static str),
 }
 
 impl QueryFault {
-    /// Adds the place of the fault: the line and the column of the query, from 1.
+    /// Adds the place of the fault, as the line and the column of the query, from 1.
     pub(super) fn at(self, (line, column): (u64, u64)) -> QueryTextError {
         QueryTextError::At { line, column, fault: self }
     }

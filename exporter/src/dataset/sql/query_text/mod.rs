@@ -1,7 +1,7 @@
 //! The text of a query in the catalog, with `:name` for each parameter.
 //!
-//! The operator writes the text. The exporter refuses a text that the server may read in another way than the exporter
-//! does. Parameter values of clients never become part of the text unescaped: they are bound, or written as SQL
+//! The operator writes the text. The exporter refuses a text that the server may interpret in another way than the
+//! exporter. Parameter values of clients never become part of the text unescaped. They are bound values, or SQL
 //! literals of their types where a statement can't have bound values.
 
 mod error;
@@ -24,7 +24,7 @@ pub(crate) use self::tokens::SqlDialect;
 use self::values::Typing;
 use super::super::DatasetError;
 
-/// A parsed query of the catalog: pieces of SQL text, and the parameters between them.
+/// A parsed query of the catalog, as pieces of SQL text with the parameters between them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryText {
     parts: Vec<Part>,
@@ -42,7 +42,7 @@ enum Part {
 }
 
 impl QueryText {
-    /// Parses a query for PostgreSQL. `:name` outside of quotes and comments is a parameter; `::` is a cast.
+    /// Parses a query for PostgreSQL. A `:name` outside of quotes and comments is a parameter, and `::` is a cast.
     ///
     /// # Errors
     /// When the text is not exactly one select, its parameters differ from the declared ones, or the server may read
@@ -79,7 +79,7 @@ impl QueryText {
         &self.name
     }
 
-    /// Returns a statement in which this query is a common table expression that `select` reads from; all values are
+    /// Returns a statement in which this query is a common table expression from which `select` reads. All values are
     /// bound.
     pub(super) fn before(
         &self,
@@ -188,8 +188,8 @@ impl QueryText {
 /// The text after the query in `WITH name AS (…)`. The line feed ends a comment at the end of the query.
 const CLOSING: &str = "\n) ";
 
-/// Returns a name for the common table expression that the text of the query does not contain. If the query read a
-/// table of that name, SQLite would take the name for the common table expression itself.
+/// Returns a name for the common table expression. The text of the query does not contain this name, because SQLite
+/// would take a table of the same name for the common table expression itself.
 fn free_name(text: &str) -> String {
     let text = text.to_ascii_lowercase();
     let mut name = "sluice_query".to_owned();

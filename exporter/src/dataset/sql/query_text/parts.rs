@@ -1,10 +1,11 @@
 //! Finds the parameters among the tokens of a query.
 //!
-//! A parameter is a colon and the name of a declared parameter, such as `:since`. In SQLite, a colon can only begin a
-//! parameter. In PostgreSQL, a colon may also stand in a range of an array (`a[x:y]`) or in a JSON object
-//! (`JSON_OBJECT('a' : b)`). There it follows an operand, which a parameter never does. So a colon after an operand is a
-//! part of the SQL. If the name of a declared parameter directly follows such a colon, the query is refused as
-//! ambiguous.
+//! A parameter is a colon and the name of a declared parameter, such as `:since`. In SQLite, every colon begins a
+//! parameter. In PostgreSQL, a colon may also separate the ends of an array slice (`a[x:y]`) or the key and the value
+//! of a member in `JSON_OBJECT('a' : b)`. Such a colon follows an operand. In valid SQL, no parameter directly follows
+//! an operand. The parser therefore keeps a colon after an operand as part of the SQL. There is one exception: if the
+//! name of a declared parameter directly follows that colon, as in `a[x:since]`, the parser refuses the query as
+//! ambiguous, because the author may have meant the parameter.
 
 use std::borrow::Cow;
 
@@ -61,7 +62,7 @@ fn statement<'t, 'a>(all: &'t [Token<'a>]) -> Result<&'t [Token<'a>], QueryTextE
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bracket {
     Parenthesis,
-    /// The bracket of `a[…]`, in which a colon separates the ends of a range.
+    /// The bracket of `a[…]`, in which a colon separates the ends of an array slice.
     Subscript,
     /// The bracket of `ARRAY[…]`.
     Array,
@@ -103,8 +104,8 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Reads the first token of `rest`, and returns the number of tokens read: 2 for a parameter, which has a colon and
-    /// a name, and 1 otherwise.
+    /// Processes the first token of `rest`, or a whole parameter, which is a colon and a name. Returns the number of
+    /// processed tokens: 2 for a parameter, and 1 otherwise.
     fn next(&mut self, rest: &[Token<'_>]) -> Result<usize, QueryTextError> {
         let token = rest[0];
         let placed = |fault: QueryFault| fault.at(token.at);
@@ -136,8 +137,8 @@ impl Finder<'_> {
         Ok(1)
     }
 
-    /// Returns the parameter that a colon and the token after it, `next`, stand for, as in `:name`. Returns None if the
-    /// colon is a part of the SQL text.
+    /// Returns the parameter to which a colon and the following token `next` refer, as in `:name`. Returns None if the
+    /// colon is part of the SQL text.
     fn parameter(&self, next: Option<&Token<'_>>) -> Result<Option<&ParamSpec>, QueryFault> {
         let is_sqlite = self.dialect == SqlDialect::Sqlite;
         let next = match next {
@@ -160,9 +161,9 @@ impl Finder<'_> {
         }
     }
 
-    /// Whether a colon after the last token separates the ends of a range in a subscript, as in `a[:y]`: it does after
-    /// the opening bracket or a keyword. The caller has already handled a colon after an operand, and a colon before a
-    /// declared parameter.
+    /// Whether a colon after the last token separates the ends of an array slice, as in `a[:y]`. The colon does so
+    /// after the opening bracket of a subscript, and after a keyword in a subscript. The caller has already handled a
+    /// colon after an operand, and a colon before a declared parameter.
     fn is_range(&self) -> bool {
         let is_subscript = self.open.last().is_some_and(|(bracket, _)| *bracket == Bracket::Subscript);
         is_subscript && matches!(self.last, Some(Last::Keyword | Last::Subscript))

@@ -1,5 +1,5 @@
-//! The shapes of quoted texts, quoted names and comments, as PostgreSQL (`src/backend/parser/scan.l`) and SQLite
-//! (`src/tokenize.c`) read them. Each function decides whether the server reads a text completely as one token.
+//! The syntax of quoted texts, quoted names and comments in PostgreSQL (`src/backend/parser/scan.l`) and SQLite
+//! (`src/tokenize.c`). Each function decides whether the server reads a whole text as one token.
 
 use super::tokens::SqlDialect;
 
@@ -9,7 +9,7 @@ pub(super) fn is_comment(text: &str, dialect: SqlDialect) -> bool {
     if text.starts_with("--") {
         return !(text.contains('\n') || is_postgres && text.contains('\r'));
     }
-    // comments of PostgreSQL are nested, comments of SQLite are not
+    // PostgreSQL nests comments, and SQLite does not
     let (mut depth, mut rest) = (0_usize, text);
     while let Some(first) = rest.chars().next() {
         let step = if rest.starts_with("/*") && (is_postgres || depth == 0) {
@@ -40,7 +40,7 @@ pub(super) fn is_quoted_token(text: &str, dialect: SqlDialect) -> bool {
         ('\'' | '"', ..) => is_between(text, first),
         ('x' | 'X', '\'', _) => is_hex(&text[1..]),
         ('b' | 'B', '\'', SqlDialect::Postgres) => is_hex(&text[1..]),
-        // the setting standard_conforming_strings decides about the meaning of a backslash
+        // the meaning of a backslash depends on the setting standard_conforming_strings
         ('n' | 'N', '\'', SqlDialect::Postgres) => is_between(&text[1..], '\'') && !text.contains('\\'),
         ('e' | 'E', '\'', SqlDialect::Postgres) => is_escaped(&text[1..]),
         ('u' | 'U', '&', SqlDialect::Postgres) => is_between(&text[2..], '\''),
@@ -56,7 +56,7 @@ fn inner(text: &str, quote: char) -> Option<&str> {
     text.strip_prefix(quote)?.strip_suffix(quote)
 }
 
-/// Whether a text is in quotes, with each quote inside doubled.
+/// Whether a text is in quotes, and each quote within the text is doubled.
 fn is_between(text: &str, quote: char) -> bool {
     let Some(inner) = inner(text, quote) else { return false };
     let mut chars = inner.chars();
@@ -68,7 +68,7 @@ fn is_between(text: &str, quote: char) -> bool {
     true
 }
 
-/// Whether a text is in single quotes, with each quote inside doubled or behind a backslash.
+/// Whether a text is in single quotes, and each quote within the text is doubled or follows a backslash.
 fn is_escaped(text: &str) -> bool {
     let Some(inner) = inner(text, '\'') else { return false };
     let mut chars = inner.chars();
@@ -85,7 +85,7 @@ fn is_escaped(text: &str) -> bool {
     true
 }
 
-/// Whether a text is in dollar quotes: `$$…$$` or `$tag$…$tag$`. The opening quotes must not occur again before the
+/// Whether a text is in dollar quotes, as `$$…$$` or `$tag$…$tag$`. The opening quotes must not occur again before the
 /// end.
 fn is_dollar_quoted(text: &str) -> bool {
     let Some(end) = text.get(1..).and_then(|rest| rest.find('$')) else { return false };

@@ -1,4 +1,4 @@
-//! Which texts are queries, where their parameters are, and how values are written.
+//! Tests which texts are queries, where their parameters are, and how values are written.
 
 mod sqlite;
 
@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::*;
 
-/// Declares the parameters `a` (a text), `b` (a list), `n` (a whole number) and `since` (a date), as far as the text
-/// names them.
+/// Declares those of the parameters `a` (a text), `b` (a list), `n` (a whole number) and `since` (a date) that occur in
+/// the text.
 fn declared(text: &str) -> Vec<ParamSpec> {
     let all = [
         ("a", ParamType::String),
@@ -86,7 +86,7 @@ fn postgres_queries_keep_their_quotes_and_comments() {
         ("SELECT \"it's \"\":a\" FROM t WHERE x = :a;;\n-- end", vec!["a"], 1),
         ("SELECT date'2026-01-01', :a AS a", vec!["a"], 1),
         ("SELECT u&\":a\", x$y FROM t WHERE a = :a", vec!["a"], 1),
-        // ranges of arrays, and parameters in them
+        // slices of arrays, and parameters in them
         ("SELECT v[x:y], v[1:2], v[:y], v[1:], v[:], v[(1):y]::int[] FROM t", vec![], 0),
         ("SELECT v[:n], v[1: :n], v[(:n):(:n)], v[x + :n : 2], (ARRAY[:n, 2])[1:m] FROM t", vec!["n"], 6),
         ("SELECT ARRAY[[1, :n], [2, CASE WHEN true THEN :n END]]", vec!["n"], 2),
@@ -110,7 +110,7 @@ fn postgres_queries_keep_their_quotes_and_comments() {
 #[test]
 fn what_postgres_may_read_in_another_way_is_refused() {
     for (text, word) in [
-        // a setting of the server decides about the backslash, or the server joins the texts
+        // the meaning of the backslash depends on a setting of the server, or the server joins the texts
         ("SELECT N'\\', :a, ''", "another place"),
         ("SELECT E'a'\n '\\', :a, ''", "join two quoted texts"),
         ("SELECT 'a\\'\n'b', :a", "join two quoted texts"),

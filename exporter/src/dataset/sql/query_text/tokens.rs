@@ -1,9 +1,10 @@
-//! Splits a query into tokens, and proves that the server splits the query at the same places.
+//! Splits a query into tokens, and checks that the server splits the query at the same places.
 //!
-//! The tokenizer of `sqlparser` finds the tokens. In places, its rules differ from those of PostgreSQL and SQLite. If
-//! the server read a parameter as a part of a quoted text, the value could end that text and inject SQL. Each token is
-//! therefore compared with the server's own rules: a quoted text, a quoted name or a comment has exactly the shape that
-//! the server reads, and all other text contains no character that begins one of them.
+//! The tokenizer of `sqlparser` finds the tokens. Some of its rules differ from those of PostgreSQL and SQLite. If the
+//! server read a parameter as a part of a quoted text, the value of the parameter could end that text and inject SQL.
+//! This module therefore compares each token with the server's own rules. A quoted text, a quoted name or a comment
+//! must have exactly the form that the server accepts. All other text must contain no character that begins a quoted
+//! text, a quoted name or a comment.
 
 use sqlparser::{
     dialect::{Dialect, PostgreSqlDialect, SQLiteDialect},
@@ -23,7 +24,7 @@ pub(crate) enum SqlDialect {
     Sqlite,
 }
 
-/// The kind of a token, as far as the search for parameters needs it.
+/// The kind of a token, as precise as the search for parameters needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Space,
@@ -50,7 +51,7 @@ pub(super) enum Kind {
     Operator,
 }
 
-/// A part of the query: its kind, its text, and its line and column, from 1.
+/// A part of the query, with its kind, its text, and its line and column, from 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token<'a> {
     pub(super) kind: Kind,
@@ -64,7 +65,7 @@ impl Token<'_> {
         matches!(self.kind, Kind::Space | Kind::Comment)
     }
 
-    /// Whether the server reads the token as one text, name or comment, whatever characters it contains.
+    /// Whether the server reads the token as one text, name or comment, regardless of the characters in the token.
     const fn is_opaque(&self) -> bool {
         matches!(self.kind, Kind::Comment | Kind::Name | Kind::Text | Kind::PrefixedText)
     }
@@ -74,7 +75,7 @@ impl Token<'_> {
     }
 }
 
-/// Returns the tokens of a query. The texts of the tokens, joined, are the text of the query.
+/// Returns the tokens of a query. The concatenated texts of the tokens are the text of the query.
 ///
 /// # Errors
 /// When the text can't be read, or the server may read it as other tokens.
@@ -118,8 +119,8 @@ struct Rest<'a> {
 }
 
 impl<'a> Rest<'a> {
-    /// Cuts the text of the next token off this text. None if the token is empty, or does not begin where this text
-    /// begins.
+    /// Removes the text of the next token from the beginning of this text, and returns the removed text. Returns None
+    /// if the token is empty, or does not begin where this text begins.
     fn take(&mut self, token: &TokenWithSpan) -> Option<&'a str> {
         if token.span.start != self.at {
             return None;
@@ -147,7 +148,7 @@ fn kind(token: &Parsed, slice: &str) -> Kind {
         Parsed::Word(word) if word.keyword == Keyword::NoKeyword => Kind::Word,
         Parsed::Word(_) => Kind::Keyword,
         Parsed::Number(..) => Kind::Number,
-        // the tokenizer counts the number 0x1F of SQLite as a text
+        // the tokenizer classifies the number 0x1F of SQLite as a text
         Parsed::HexStringLiteral(_) if slice.starts_with('0') => Kind::Number,
         Parsed::SingleQuotedString(_) => Kind::Text,
         Parsed::NationalStringLiteral(_)

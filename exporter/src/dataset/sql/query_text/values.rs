@@ -1,4 +1,4 @@
-//! Writes the values of parameters: bound, or as literals of their types.
+//! Writes the values of parameters, as bound values or as literals of their types.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use protocol::params::{ParamSpec, ParamType};
@@ -16,19 +16,20 @@ pub(super) enum Typing {
     /// Each value is cast to the declared type of its parameter.
     #[default]
     Declared,
-    /// Each value has the type of a constant in the query's text. A text has no fixed type: PostgreSQL infers the type
-    /// from the context, such as `uuid` in a comparison with a `uuid` column. A whole number is an `integer`, or a
-    /// `bigint` if it is too large; a float is a `numeric`. Other values have the declared type of their parameter.
+    /// Each value has the type of a constant in the query's text. A text has no fixed type, because PostgreSQL infers
+    /// its type from the context, such as `uuid` in a comparison with a `uuid` column. A whole number is an `integer`,
+    /// or a `bigint` if it is too large for an `integer`. A float is a `numeric`. Other values have the declared type
+    /// of their parameter.
     Constant,
 }
 
 impl Typing {
     /// Returns an expression for PostgreSQL with the type of the parameter. `written` is a literal, a placeholder or
-    /// NULL; `value` is the value, if it is known.
+    /// NULL. `value` is the value, or None if the value is unknown.
     pub(super) fn cast(self, kind: ParamType, value: Option<&Bound>, written: &str) -> String {
         let is_large = matches!(value, Some(Bound::BigInt(Some(number))) if i32::try_from(*number).is_err());
         let kind = match (kind, self) {
-            // the parentheses keep the literal apart from a quoted text that follows
+            // the parentheses separate the literal from a quoted text that follows
             (ParamType::String | ParamType::Strings, Self::Constant) => return format!("({written})"),
             (ParamType::String | ParamType::Strings, Self::Declared) => "text",
             (ParamType::Int, Self::Constant) if !is_large => "integer",
@@ -44,13 +45,13 @@ impl Typing {
     }
 }
 
-/// Whether [`Typing`] changes how a value of this type is written.
+/// Whether the SQL text of a value of this type depends on [`Typing`].
 pub(super) const fn depends_on_typing(kind: ParamType) -> bool {
     matches!(kind, ParamType::String | ParamType::Strings | ParamType::Int | ParamType::Float)
 }
 
-/// Returns the values of a parameter: several for a list. None if the value is missing, is an empty list, has another
-/// type than the declared one, or is a text that no database can store.
+/// Returns the values of a parameter. A list parameter has several values. None if the value is missing, is an empty
+/// list, has another type than the declared type, or is a text that no database can store.
 pub(super) fn values(spec: &ParamSpec, params: &Map<String, Value>) -> Option<Vec<Bound>> {
     let text = |value: &Value| value.as_str().filter(|text| !text.contains('\0')).map(Bound::from);
     let value = params.get(&spec.name)?;
@@ -70,7 +71,7 @@ pub(super) fn values(spec: &ParamSpec, params: &Map<String, Value>) -> Option<Ve
     })
 }
 
-/// Returns a value as a quoted literal without a type. Its escapes don't depend on the setting
+/// Returns a value as a quoted literal without a type. The escapes of the literal don't depend on the setting
 /// `standard_conforming_strings`. None for a value that [`values`] never returns.
 pub(super) fn literal(value: &Bound) -> Option<String> {
     let text = match value {

@@ -34,12 +34,14 @@ pub(super) enum Cell<'a> {
     Bool(bool),
     /// Days since 1970-01-01.
     Date(i32),
-    /// Nanoseconds since 1970-01-01T00:00:00Z. The values of rows are whole microseconds; a literal of a filter may
+    /// Nanoseconds since 1970-01-01T00:00:00Z. The values of rows are whole microseconds. A literal of a filter may
     /// have a fraction of a microsecond.
     Moment(i128),
     /// Nanoseconds since midnight. `24:00:00` occurs only in a literal of a filter.
     Time(i64),
-    /// A literal of a filter that is before all dates and timestamps if it is negative, and after them otherwise.
+    /// An infinite date or timestamp, which only a literal of a filter has. A negative infinity is before all other
+    /// dates and timestamps, and a positive infinity is after them.
+    /// of them.
     Infinity {
         is_negative: bool,
     },
@@ -112,8 +114,8 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Compares two values of one column type: texts by their bytes, numbers by value with NaN as the greatest. None if
-    /// one of them is NULL, or their types differ.
+    /// Compares two values of one column type. Texts are compared by their bytes. Numbers are compared by value, with
+    /// NaN as the greatest. Returns None if one of the values is NULL, or if their types differ.
     pub(super) fn compare(&self, other: &Self) -> Option<Ordering> {
         Some(match (self, other) {
             (Self::Text(left), Self::Text(right)) => left.as_bytes().cmp(right.as_bytes()),
@@ -133,7 +135,7 @@ impl<'a> Cell<'a> {
         })
     }
 
-    /// Returns the value with owned text, which borrows nothing from the row.
+    /// Returns the value with owned text, so that it borrows nothing from the row.
     pub(super) fn into_owned(self) -> Cell<'static> {
         match self {
             Self::Null => Cell::Null,
@@ -173,12 +175,13 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// Returns the order of an infinity and any finite value.
+/// Returns the order between an infinity and any finite value.
 const fn infinite(is_negative: bool) -> Ordering {
     if is_negative { Ordering::Less } else { Ordering::Greater }
 }
 
-/// Returns the exact text of a value: of a number with all its digits, of a BLOB as `\x` and hexadecimal digits.
+/// Returns the exact text of a value. The text of a number has all its digits. The text of a BLOB is `\x` and
+/// hexadecimal digits.
 fn text(stored: Stored<'_>) -> Cow<'_, str> {
     match stored {
         Stored::Text(text) => text.into(),

@@ -14,8 +14,8 @@ use super::super::super::DatasetError;
 /// The maximum number of connections to one SQLite file.
 const CONNECTIONS: u32 = 8;
 
-/// A SQLite file that is opened for reading only. After another file was renamed over it, new queries read the new file,
-/// and running ones finish with the old one.
+/// A SQLite file that is opened for reading only. After another file was renamed over it, new queries read the new
+/// file, and running queries continue to read the old file.
 #[derive(Debug)]
 pub struct SqliteFile {
     path: PathBuf,
@@ -23,7 +23,7 @@ pub struct SqliteFile {
     opened: Mutex<Option<(Identity, DatabaseConnection)>>,
 }
 
-/// Identifies the file at a path. A file that is renamed over the path has another identity, because the open
+/// The identity of the file at a path. A file that is renamed over the path has another identity, because the open
 /// connections keep the inode of the old file in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
@@ -57,7 +57,7 @@ impl SqliteFile {
     /// last call.
     ///
     /// # Errors
-    /// When there is no file, or it can't be opened.
+    /// When there is no file at the path, or the file can't be opened.
     pub async fn connection(&self) -> Result<DatabaseConnection, DatasetError> {
         let mut opened = self.opened.lock().await;
         let current = Identity::of(&tokio::fs::metadata(&self.path).await?);

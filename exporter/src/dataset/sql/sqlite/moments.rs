@@ -1,8 +1,8 @@
-//! Reads dates, times and timestamps in the spellings in which people store them in SQLite.
+//! Parses dates, times and timestamps in the forms that are common in SQLite databases.
 //!
-//! SQLite has no types for dates and times (<https://www.sqlite.org/lang_datefunc.html>): they are texts in ISO 8601,
-//! whole numbers or doubles that count seconds since 1970, or doubles that count Julian days. A number that may mean
-//! something else, such as the calendar date 20260131 or a count of milliseconds, is refused.
+//! SQLite has no types for dates and times (<https://www.sqlite.org/lang_datefunc.html>). They are stored as texts in
+//! ISO 8601, as integers or doubles that count seconds since 1970, or as doubles that count Julian days. A number that
+//! may mean something else, such as the calendar date 20260131 or a count of milliseconds, is refused.
 
 use chrono::{Days, NaiveDate};
 
@@ -10,8 +10,8 @@ use chrono::{Days, NaiveDate};
 const MICROS: i64 = 1_000_000;
 /// Microseconds in a day.
 const DAY_MICROS: i64 = 86_400 * MICROS;
-/// The largest accepted count of seconds since 1970, positive or negative: the counts reach from the year 1653 to 2286.
-/// A count of milliseconds of the last decades is larger.
+/// The largest accepted absolute value of a count of seconds since 1970. The accepted counts are in the years 1653 to
+/// 2286. A count of milliseconds of the last decades is larger.
 const MAX_SECONDS: i64 = 10_000_000_000;
 /// The Julian day at which SQLite's calendar ends, after the year 9999. SQLite's modifier `auto` reads every positive
 /// number below this day as a Julian day.
@@ -22,8 +22,9 @@ pub(super) const JULIAN_START: f64 = 1_721_059.5;
 const JULIAN_EPOCH_MS: i64 = 210_866_760_000_000;
 
 /// The SQL condition that is true for a number, and for a timestamp with a time zone as [`has_zone`] defines it. The
-/// condition is NULL for NULL. Each `?` stands for the column. A time zone begins after `YYYY-MM-DD HH:MM`, which are 16
-/// characters. The condition may also be true for a text that is no timestamp, which no export accepts.
+/// condition is NULL for NULL. Each `?` stands for the column. The condition searches for the time zone after the first
+/// 16 characters, which are `YYYY-MM-DD HH:MM`. The condition may also be true for a text that is no timestamp, but
+/// every export refuses such a text.
 pub(in super::super) const HAS_ZONE: &str = "(typeof(?) IN ('integer', 'real') OR substr(?, 17) GLOB '*[Zz]' \
                                              OR substr(?, 17) GLOB '*UTC' OR substr(?, 17) GLOB '*[+-][0-9][0-9]' \
                                              OR substr(?, 17) GLOB '*[+-][0-9][0-9]:[0-9][0-9]' \
@@ -39,8 +40,8 @@ const NO_SECONDS: &str =
     "a number that is no count of seconds since 1970 between the years 1653 and 2286 (milliseconds?)";
 const NOT_MIDNIGHT: &str = "a time besides its date";
 
-/// Reads a date with or without a time of day as microseconds since 1970-01-01T00:00:00Z. A time without an offset is in
-/// UTC, as for SQLite's own functions.
+/// Parses a date with or without a time of day to microseconds since 1970-01-01T00:00:00Z. A time without an offset is
+/// in UTC, as in SQLite's own functions.
 pub(super) fn moment(text: &str) -> Result<i64, &'static str> {
     let (days, rest) = leading_date(text).ok_or(NO_MOMENT)?;
     let midnight = i64::from(days) * DAY_MICROS;
@@ -52,7 +53,8 @@ pub(super) fn moment(text: &str) -> Result<i64, &'static str> {
     Ok(midnight + micros - offset_seconds(zone).ok_or(NO_MOMENT)? * MICROS)
 }
 
-/// Whether the text is a timestamp with a time zone: an offset, `Z` or `UTC`. [`HAS_ZONE`] is the same test in SQL.
+/// Whether the text is a timestamp with a time zone, which is an offset, `Z` or `UTC`. [`HAS_ZONE`] is the same test in
+/// SQL.
 pub(super) fn has_zone(text: &str) -> bool {
     let clock = leading_date(text).and_then(|(_, rest)| rest.strip_prefix([' ', 'T', 't']));
     let zone = clock.and_then(|clock| leading_time(clock, NO_MOMENT).ok()).map(|(_, zone)| zone);
@@ -72,7 +74,7 @@ pub(super) fn moment_of_integer(seconds: i64) -> Result<i64, &'static str> {
 }
 
 /// Converts a double to microseconds since 1970. From [`JULIAN_START`] to [`JULIAN_END`], the double is a Julian day
-/// and is rounded to the nearest millisecond; otherwise, the double counts seconds since 1970 and is rounded to the
+/// and is rounded to the nearest millisecond. Otherwise, the double counts seconds since 1970 and is rounded to the
 /// nearest microsecond.
 pub(super) fn moment_of_real(real: f64) -> Result<i64, &'static str> {
     if (JULIAN_START..JULIAN_END).contains(&real) {
@@ -88,7 +90,7 @@ pub(super) fn moment_of_real(real: f64) -> Result<i64, &'static str> {
     Ok(seconds as i64 * MICROS + ((real - seconds) * MICROS as f64).round() as i64)
 }
 
-/// Reads a date as days since 1970-01-01. A timestamp counts as a date if its time is midnight in UTC.
+/// Parses a date to days since 1970-01-01. A timestamp is accepted as a date if its time is midnight in UTC.
 pub(super) fn date(text: &str) -> Result<i32, &'static str> {
     match leading_date(text) {
         None => Err(NO_DATE),
@@ -103,7 +105,7 @@ pub(super) fn date_of_moment(micros: i64) -> Result<i32, &'static str> {
     if micros.rem_euclid(DAY_MICROS) == 0 { Ok((micros / DAY_MICROS) as i32) } else { Err(NOT_MIDNIGHT) }
 }
 
-/// Reads a time of day without an offset as nanoseconds since midnight.
+/// Parses a time of day without an offset to nanoseconds since midnight.
 pub(super) fn time(text: &str) -> Result<i64, &'static str> {
     match leading_time(text, NO_TIME)? {
         (micros, "") => Ok(micros * 1000),
@@ -119,7 +121,7 @@ pub(super) fn shifted_date(day: NaiveDate, days: i64) -> Option<String> {
     (0..=9999).contains(&shifted.year()).then(|| shifted.format("%Y-%m-%d").to_string())
 }
 
-/// Whether a number reads as a calendar date such as 20260131, or as a date with a time such as 20260131152601.
+/// Whether a number looks like a calendar date such as 20260131, or like a date with a time such as 20260131152601.
 fn is_calendar_number(number: i64) -> bool {
     let is_date = |number: i64| {
         let (year, month, day) = (number / 10_000, number / 100 % 100, number % 100);

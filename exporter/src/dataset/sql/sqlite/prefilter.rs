@@ -1,8 +1,8 @@
 //! Builds the SQL condition that narrows the rows of a statement to those that may pass a filter.
 //!
-//! The condition is true for every row that passes, and for few others; [`super::row_test`] then tests each row. The
-//! form of the condition lets SQLite use an index. Where a column may store values in unusual spellings, rows with such
-//! values satisfy the condition too.
+//! The condition is true for every row that passes, and for few other rows. [`super::row_test`] then tests each row.
+//! The form of the condition lets SQLite use an index. If a column may store values in unusual spellings, the condition
+//! is also true for rows with such values.
 
 use chrono::NaiveDate;
 use protocol::{
@@ -23,7 +23,7 @@ pub(super) struct Prefilter<'a> {
     pub(super) affinities: &'a Affinities,
 }
 
-/// A range of values from `low` to `high`, both inclusive. None means that the range has no limit on that side.
+/// A range of values from `low` to `high`, both inclusive. None means that the range has no limit at that end.
 struct Range<'a> {
     low: Option<&'a Literal>,
     high: Option<&'a Literal>,
@@ -38,7 +38,7 @@ impl Prefilter<'_> {
                 let all: Option<Vec<_>> = parts.iter().map(|part| self.condition(part)).collect();
                 balanced(all?, Expr::or)
             }
-            // a condition that is true for more rows than the inner filter says nothing about its negation
+            // a condition that is true for more rows than the inner filter can't be negated
             Filter::Not(_) => None,
             Filter::Compare(name, compare, literal) => {
                 let (low, high) = match compare {
@@ -76,7 +76,7 @@ impl Prefilter<'_> {
         match kind {
             ColumnType::String => {
                 let candidates: Vec<_> = literals.iter().flat_map(text_candidates).collect();
-                // the first comparison may use an index of any collation, the second compares bytes
+                // the first comparison can use an index of any collation, and the second compares bytes
                 let bytes = Expr::cust(format!("{} COLLATE BINARY", quoted(name)));
                 Some(col(name).is_in(candidates.clone()).and(bytes.is_in(candidates)))
             }
@@ -113,7 +113,7 @@ impl Prefilter<'_> {
                     range.low.and_then(|low| number(low, -1)).map(|low| col(name).gte(low)),
                     range.high.and_then(|high| number(high, 1)).map(|high| col(name).lte(high)),
                 )?;
-                // texts such as `-inf` and `inf` are greater than all numbers to SQLite
+                // SQLite sorts texts such as `-inf` and `inf` after all numbers
                 let is_infinite = |end: Option<&Literal>| end.is_some_and(|end| !is_finite(end));
                 let is_open = range.low.is_none() || is_infinite(range.low) || is_infinite(range.high);
                 let has_special_texts = kind != ColumnType::Int && is_open;
@@ -122,11 +122,11 @@ impl Prefilter<'_> {
             ColumnType::Date | ColumnType::Datetime => {
                 let (low, high) = (range.low.and_then(day), range.high.and_then(day));
                 let low_text = low.map(|day| moments::shifted_date(day, -1).unwrap_or_else(|| "0000-00-00".to_owned()));
-                // an offset moves a timestamp by less than a day
+                // an offset shifts a timestamp by less than a day
                 let high_text = high.and_then(|day| moments::shifted_date(day, 2));
                 let texts =
                     ends(Some(col(name).gte(low_text.unwrap_or_default())), high_text.map(|high| col(name).lt(high)))?;
-                // numbers are less than all texts
+                // SQLite sorts numbers before all texts
                 let seconds = ends(
                     low.map(|day| col(name).gte(seconds(day))),
                     Some(high.map_or_else(|| col(name).lt(""), |day| col(name).lt(seconds(day) + 86_400))),
@@ -140,8 +140,9 @@ impl Prefilter<'_> {
     }
 
     /// Extends `within`, a condition on the numbers of a column, to texts that may stand for numbers. The result is
-    /// also true for texts if the column may store numbers as text, or if `has_special_texts` says that texts such as
-    /// `inf` may pass. Returns None if the column stores all numbers as text, because SQLite then compares texts.
+    /// also true for texts if the column may store numbers as text, or if `has_special_texts` is true because texts
+    /// such as `inf` may pass. Returns None if the column stores all numbers as text, because SQLite then compares
+    /// texts.
     fn numbers(&self, name: &str, within: Expr, has_special_texts: bool) -> Option<Expr> {
         match self.affinities.get(name) {
             Affinity::Number if !has_special_texts => Some(within),
@@ -169,7 +170,8 @@ fn contains(name: &str, text: &str) -> Expr {
     Expr::from(position).gt(0).or(type_of(name).ne("text"))
 }
 
-/// Returns all stored values (texts, numbers and BLOBs) that a column of strings shows as this text.
+/// Returns all stored values (texts, numbers and BLOBs) that an export writes as this text if the column has the type
+/// string.
 fn text_candidates(literal: &Literal) -> Vec<Expr> {
     let Literal::String(text) = literal else { return Vec::new() };
     let mut candidates = vec![Expr::val(text.as_str())];
@@ -192,7 +194,7 @@ fn text_candidates(literal: &Literal) -> Vec<Expr> {
 
 /// Returns a number as a value for SQLite. A float or decimal becomes a double, and a decimal may be rounded. If
 /// `widen` is 1 or -1, the result is the next larger or the next smaller double, so that a range with this end includes
-/// the exact number; if it is 0, the double itself.
+/// the exact number. If `widen` is 0, the result is the double itself.
 fn number(literal: &Literal, widen: i8) -> Option<Expr> {
     let real = match literal {
         Literal::Int(number) => return Some(Expr::val(*number)),

@@ -34,7 +34,7 @@ use super::{
 const ZONED: &str = "a moment with a time zone";
 /// The description of a column of timestamps without a time zone, for error texts.
 const LOCAL_MOMENTS: &str = "a column of timestamps without a time zone";
-/// The maximum number of rows on which an estimate evaluates the filter: twice the gateway's default
+/// The maximum number of rows on which an estimate evaluates the filter. This is twice the gateway's default
 /// `interactive_max_dataset_rows`.
 const ESTIMATE_ROWS: u64 = 200_000;
 /// The number of rows at which an estimate stops counting the rows that may pass the filter.
@@ -89,9 +89,9 @@ pub(in crate::dataset::sql) async fn open(rows: &SqlRows, query: &Query) -> Resu
     Ok(frame_channel::frames(receiver, task).into())
 }
 
-/// Counts the rows of a query. With a filter, an estimate tests the first [`ESTIMATE_ROWS`] rows that may pass, and
-/// assumes that the same share of the further rows passes. If fewer rows may pass, the number is exact. Without a
-/// filter, an estimate stops counting at [`ESTIMATE_LIMIT`] rows.
+/// Counts the rows of a query. With a filter, an estimate tests the first [`ESTIMATE_ROWS`] rows that may pass the
+/// filter, and assumes that the same share of the remaining rows passes. If there are fewer such rows, the number is
+/// exact. Without a filter, an estimate stops counting at [`ESTIMATE_LIMIT`] rows.
 pub(in crate::dataset::sql) async fn count(
     rows: &SqlRows,
     query: &Query,
@@ -156,7 +156,8 @@ fn raw(row: &QueryResult) -> Result<&SqliteRow, DatasetError> {
 struct Reader {
     /// The name of the dataset, for errors.
     dataset: String,
-    /// The columns of the statement: those of the result, and then those that only the filter or the order needs.
+    /// The columns of the statement. The columns of the result come first, followed by the columns that only the filter
+    /// or the order needs.
     columns: Vec<Column>,
     test: RowTest,
     order: OrderCheck,

@@ -23,7 +23,7 @@ enum Condition {
     Or(Vec<Condition>),
     Not(Box<Condition>),
     Compare(usize, Compare, Cell<'static>),
-    /// True if the value at a position in the row equals one of these values, which are sorted.
+    /// True if the value at a position in the row equals one of these values. The values are sorted.
     In(usize, Vec<Cell<'static>>),
     IsNull(usize, bool),
     Like(usize, Vec<LikePart>),
@@ -34,7 +34,7 @@ impl RowTest {
     /// Resolves a filter for rows with these columns.
     ///
     /// # Errors
-    /// When the filter names another column, or `like` or `contains` names a column that is no string.
+    /// When the filter names a column that the rows lack, or `like` or `contains` names a column that is not a string.
     pub(super) fn new(filter: &Filter, columns: &[Column]) -> Result<Self, DatasetError> {
         let mut conditions = Vec::new();
         flatten(filter, columns, &mut conditions)?;
@@ -43,8 +43,8 @@ impl RowTest {
 
     /// Whether a row passes. `cell` returns the value at a position in the row.
     ///
-    /// The conditions are evaluated in order, up to the first one that is not true. If the row policy hides a row, only
-    /// the values that the policy compares are therefore read.
+    /// The conditions are evaluated in order, up to the first condition that is not true. If the row policy hides a
+    /// row, only the values that the policy compares are therefore read.
     ///
     /// # Errors
     /// The error of `cell`.

@@ -10,14 +10,15 @@ use sea_orm::{
 
 use super::super::{super::DatasetError, source::Source};
 
-/// How a SQLite column converts the values that it stores (<https://www.sqlite.org/datatype3.html#type_affinity>).
+/// The rule by which a SQLite column converts the values that it stores
+/// (<https://www.sqlite.org/datatype3.html#type_affinity>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Affinity {
     /// Texts that look like numbers are stored as numbers.
     Number,
     /// Numbers are stored as texts.
     Text,
-    /// Values are stored as they come, or the affinity is unknown.
+    /// Values are stored unchanged, or the affinity is unknown.
     None,
 }
 
@@ -56,7 +57,7 @@ impl Affinity {
         } else if has(&["char", "clob", "text"]) {
             Self::Text
         } else if declared.is_empty() || has(&["blob"]) || declared == "any" {
-            // a STRICT table stores any value as it is in a column of the type ANY
+            // in a STRICT table, a column of the type ANY stores every value unchanged
             Self::None
         } else {
             Self::Number
@@ -64,8 +65,8 @@ impl Affinity {
     }
 }
 
-/// Returns the columns of a table or view, generated ones included, with the types that the schema declares. Returns no
-/// columns for a query: the catalog file must declare them.
+/// Returns the columns of a table or view, including generated columns, with the types that the schema declares.
+/// Returns no columns for a query, because the catalog file must declare them.
 ///
 /// # Errors
 /// When the database fails, or has no such table.
@@ -77,8 +78,8 @@ pub(crate) async fn table_columns(db: &DatabaseConnection, source: &Source) -> R
     if columns.is_empty() { Err(DatasetError::NoTable(parts.join("."))) } else { Ok(columns) }
 }
 
-/// Returns the names of the columns of a query, in order. Of several columns with one name, all but the first have a
-/// suffix such as `:1`. Returns no names for a table.
+/// Returns the names of the columns of a query, in order. If several columns have the same name, all but the first get
+/// a suffix such as `:1`. Returns no names for a table.
 ///
 /// # Errors
 /// When the database fails, or refuses the query.
@@ -90,8 +91,8 @@ pub(crate) async fn query_columns(db: &DatabaseConnection, source: &Source) -> R
     Ok(prepared.columns().iter().map(|column| column.name().to_owned()).collect())
 }
 
-/// Returns the source with the name of an existing table. A name may contain a dot: `a.b` is the table `a.b` if it
-/// exists, and otherwise the table `b` of the schema `a`.
+/// Returns the source with the name of an existing table. A name may contain a dot. The name `a.b` means the table
+/// `a.b` if that table exists, and otherwise the table `b` of the schema `a`.
 ///
 /// # Errors
 /// When the database fails.
@@ -119,12 +120,12 @@ impl SchemaColumn {
     }
 }
 
-/// Returns the columns of a table or view; none if there is no such table.
+/// Returns the columns of a table or view. The list is empty if there is no such table.
 async fn xinfo(db: &DatabaseConnection, parts: &[String]) -> Result<Vec<SchemaColumn>, DatasetError> {
     // `hidden` is 1 for the hidden columns of a virtual table, and 2 and 3 for generated columns
     const COLUMNS: &str = "SELECT name, type, \"notnull\" = 0 FROM pragma_table_xinfo";
     let statement = match parts {
-        // a connection that only reads one file has no other schemas
+        // a connection that opens one file for reading has no other schemas
         [schema, _] if !["main", "temp"].iter().any(|known| known.eq_ignore_ascii_case(schema)) => {
             return Ok(Vec::new());
         }
@@ -140,8 +141,8 @@ async fn xinfo(db: &DatabaseConnection, parts: &[String]) -> Result<Vec<SchemaCo
     db.query_all_raw(statement).await?.iter().map(SchemaColumn::of).collect()
 }
 
-/// Returns the column type of a declared SQL type. SQLite accepts any text as a declared type; this function recognizes
-/// the usual names, and returns `string` for any other.
+/// Returns the column type of a declared SQL type. SQLite accepts any text as a declared type. This function recognizes
+/// the usual names, and returns `string` for any other name.
 fn kind_of(declared: &str) -> ColumnType {
     let declared = declared.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));

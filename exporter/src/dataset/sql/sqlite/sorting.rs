@@ -38,7 +38,7 @@ pub(super) fn sort_keys(column: &Column, affinities: &Affinities) -> Vec<Expr> {
                     "CASE typeof({name}) WHEN 'text' THEN unixepoch({name}, 'subsec') WHEN 'real' THEN \
                      iif({name} >= {start:?} AND {name} < {end:?}, ({name} - 2440587.5) * 86400.0, {name}) ELSE {name} END"
                 ),
-                // the first key has only milliseconds; the stored text decides between equal ones
+                // the first key has only milliseconds, so the stored text decides between equal keys
                 format!("{name} COLLATE BINARY"),
             ]
             .map(Expr::cust)
@@ -60,11 +60,11 @@ impl OrderCheck {
         Self { keys, previous: Vec::new() }
     }
 
-    /// Checks that the next row does not belong before the previous one. `cell` returns the value of the next row at a
+    /// Checks that the next row does not belong before the previous row. `cell` returns the value of the next row at a
     /// position.
     ///
     /// # Errors
-    /// The error of `cell`, or [`DatasetError::Unsorted`] if the row belongs before the previous one.
+    /// Returns the error of `cell`, or [`DatasetError::Unsorted`] if the next row belongs before the previous row.
     pub(super) fn check<'a>(
         &mut self,
         mut cell: impl FnMut(usize) -> Result<Cell<'a>, DatasetError>,

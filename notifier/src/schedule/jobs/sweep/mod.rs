@@ -1,9 +1,9 @@
 //! The scheduled job `sweep`: deletes expired files, orphans, stale tickets and old rows. The sweep runs every hour by
 //! default.
 //!
-//! A failed step does not prevent the other steps. The sweep publishes a command for each expired file, as
-//! [`super::reconciler`] does. NATS redelivers the command until the file is deleted and the owner is notified, even if
-//! the sweep is interrupted.
+//! A failed step does not prevent the other steps. The sweep publishes a delete command for each expired file, as
+//! [`super::reconciler`] does. NATS redelivers the command, even if the sweep is interrupted, until the file is deleted
+//! and the owner is notified.
 
 mod orphan_objects;
 mod segment_rows;
@@ -29,7 +29,7 @@ use crate::{
     settle::commands,
 };
 
-/// Age from which the sweep deletes the record of a user's last dispatch.
+/// Time since the last dispatch for a user after which the sweep deletes the row that records the dispatch.
 const DISPATCH_ORDER_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(in crate::schedule) struct Sweep {

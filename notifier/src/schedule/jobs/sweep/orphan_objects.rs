@@ -1,12 +1,12 @@
 //! Deletes orphans: objects in the file store that no export needs.
 //!
-//! Each run scans a limited number of objects and saves the path of the last one for the next run, because a scan of a
-//! large store takes long. If the database has no row of an export, the sweep deletes the objects of the export only
-//! after a grace period: the row may be missing because an operator restored an old backup, and a newer backup that
-//! contains the row may follow.
+//! Each run scans a limited number of objects, because a scan of a large store takes long. It saves the path of the
+//! last scanned object for the next run. If the database has no row of an export, the sweep deletes the objects of the
+//! export only after a grace period. The row may be missing because an operator restored an old backup, and the
+//! operator may then restore a newer backup that contains the row.
 //!
-//! The sweep treats the files that interrupted writes left in a folder store like objects. It reads all of them in each
-//! run, because a normal listing skips them and there are few.
+//! In a folder store, an interrupted write leaves a partial object. The sweep deletes partial objects by the same
+//! rules. A normal listing skips them, so each run lists all of them separately; there are few.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -28,7 +28,7 @@ use crate::{
 
 /// The folder of the files of all exports in the file store.
 const FOLDER: &str = "exports";
-/// The character in the path of a partial object, which no object has.
+/// The character that marks the path of a partial object. The path of a complete object never contains this character.
 const PARTIAL_MARK: char = '#';
 /// Largest number of objects that the sweep checks with one database query and deletes with one call of the file store.
 const CHUNK: usize = 500;

@@ -1,5 +1,5 @@
-//! Deletes the database rows of segments, the parts in which a file is stored, that no client can read any more. The
-//! notifier reads such a row when a gateway requests access to the bytes of a file.
+//! Deletes the database rows of segments that no client can read any more. A segment is a part of a stored file. A
+//! notifier reads the row of a segment when a gateway requests access to the bytes of the file.
 
 use entity::maintenance;
 use sea_orm::TransactionTrait;
@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-/// Deletes segment rows of exports that ended more than `resume_grace` ago: all rows of an export without a file, and the
-/// rows of superseded attempts of a completed export. The sweep visits only exports with segment rows, so its work does
-/// not grow with the number of all exports.
+/// Deletes segment rows of exports that ended more than `resume_grace` ago: all rows of an export without a file, and
+/// the rows of superseded attempts of a completed export. The sweep visits only exports with segment rows, so its cost
+/// does not depend on the total number of exports.
 ///
 /// # Errors
 /// When the database fails, another notifier holds the lease, or shutdown has begun.

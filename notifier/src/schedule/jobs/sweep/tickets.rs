@@ -1,7 +1,7 @@
 //! Deletes stale tickets from their NATS key-value bucket.
 //!
-//! If Sluice created the bucket, NATS deletes each entry after one minute. If an operator created the bucket without an
-//! expiry, it would keep every ticket without this step of the sweep.
+//! If Sluice created the bucket, NATS deletes each entry after one minute. This step also deletes old tickets from a
+//! bucket that an operator created without an expiry.
 
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use chrono::{DateTime, Utc};
@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Deletes every ticket that is `ticket_retention` older than the newest one, used or unused, and returns the number of
-/// deleted entries. Compares times of the NATS server only, because its clock may differ from the clock of this process.
+/// deleted entries. Compares times of the NATS server only, because its clock may differ from the clock of this
+/// process.
 ///
 /// # Errors
 /// When NATS fails.
@@ -37,7 +38,7 @@ pub(super) async fn delete(sweep: &Sweep) -> Result<StepCount, NotifierError> {
     if low <= state.first_sequence {
         return Ok(StepCount::default());
     }
-    // purges all messages before that sequence
+    // deletes all messages with a sequence number below `low`
     let purged = stream.purge().sequence(low).await.map_err(NotifierError::jetstream("delete tickets"))?;
     steps::record("stale tickets", purged.purged);
     Ok(StepCount { done: purged.purged, failed: 0 })

@@ -1,4 +1,4 @@
-//! Windows and chunks contain each row once and stay within their limits.
+//! Tests that windows and chunks contain each row once and stay within their limits.
 
 use super::*;
 
@@ -84,7 +84,7 @@ fn pages(sizes: impl Iterator<Item = (usize, usize, bool)>) -> Arc<Pages> {
     Arc::new(Pages { data: data.collect(), ..Pages::default() })
 }
 
-/// Splits like [`split_at_pages`], but sums all pages of each chunk, which is simple and slow.
+/// Splits like [`split_at_pages`], but sums all pages of each chunk. This reference is simple and slow.
 fn split_slowly(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     let over =
         |rows: &Range<usize>| columns.iter().flat_map(|pages| pages.over(rows)).map(|page| page.bytes).sum::<usize>();

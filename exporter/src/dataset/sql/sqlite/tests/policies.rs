@@ -1,4 +1,4 @@
-//! Row policies compare bytes, whatever the collation and the affinity of a column.
+//! Tests that row policies compare bytes, regardless of the collation and the affinity of a column.
 
 use protocol::filter::Filter;
 
@@ -39,7 +39,7 @@ async fn a_tenant_never_sees_rows_of_a_tenant_with_a_similar_name() {
                     let view = tenant_view(&t, policy.clone(), tenant);
                     let context = format!("{declared}, {index}, {policy}, {tenant}");
                     assert_eq!(values(&view, json!({}), "id").await, own, "{context}");
-                    // a value that can't be read in a row of another tenant fails nothing
+                    // a value that can't be read in a row of another tenant causes no failure
                     let positive = export(&view, json!({"n": {"gte": 0}}), &["id", "n"]).await;
                     assert_eq!(positive.unwrap().len(), own.len(), "{context}");
                     let query = Query { columns: vec![], filter: Filter::all(), params: Map::new(), limit: None };

@@ -1,4 +1,4 @@
-//! The order of rows is the order of the values that files show.
+//! Tests that the order of rows is the order of the values that files show.
 
 use super::*;
 

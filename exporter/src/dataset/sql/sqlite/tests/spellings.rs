@@ -1,11 +1,11 @@
-//! Filters compare what files show, for values of every type in every spelling and column.
+//! Tests that filters compare the values that files show, for values of every type in every spelling and column.
 
 use super::*;
 use crate::dataset::written_values_tests::filters_compare_what_is_written;
 
 const ROWS: usize = 48;
 
-/// For each column: its type as SQLite declares it, its type in the catalog, and its stored values in SQL, separated by
+/// For each column, its type as SQLite declares it, its type in the catalog, and its stored values in SQL, separated by
 /// `|`.
 const COLUMNS: [(&str, ColumnType, &str); 26] = [
     ("TEXT", ColumnType::String, "'a'|'A'|'a '|''|'é'|'5'|'5.0'|'\\x00'|x'00'|x''|'%_[x]*?'|7"),

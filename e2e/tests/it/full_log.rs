@@ -1,0 +1,37 @@
+//! The disk of the logs is full.
+
+use e2e::Fleet;
+use protocol::export::{ExportRequest, Status};
+use serde_json::json;
+use testkit::{fault::Launch, sha256};
+
+/// Redirects both outputs to a device that refuses each write as a full disk does.
+const LOGS_ON_A_FULL_DISK: &str = "exec >/dev/full 2>&1";
+
+#[tokio::test]
+async fn exports_complete_while_the_disk_of_the_logs_is_full() {
+    let mut fleet = Fleet::small().await;
+    let launch = |service: &str| {
+        let launch = Launch::sluice([service]).envs(fleet.settings_of(service));
+        launch.env("SLUICE_LOG__FILTER", "debug").after_script(LOGS_ON_A_FULL_DISK)
+    };
+    let (notifier, exporter) = (launch("notifier").spawn(), launch("exporter").spawn());
+    let url = fleet.url().to_owned();
+    let gateway = launch("gateway").env("SLUICE_GATEWAY__LISTEN", url.trim_start_matches("http://"));
+    fleet.notifiers = vec![notifier];
+    fleet.exporters = vec![exporter];
+    fleet.gateways.clear();
+    let mut gateway = gateway.spawn();
+    gateway.ready(&format!("{url}/readyz")).await;
+    let rest = fleet.rest();
+    for dataset in ["menus", "flights"] {
+        let request: ExportRequest = serde_json::from_value(json!({"dataset": dataset})).expect("a request");
+        let export = rest.ended(rest.create(&request).await.id).await;
+        assert_eq!(export.status, Status::Completed, "{:?}", export.problem);
+        let file = export.file.expect("a completed export has a file");
+        assert_eq!(sha256(&rest.get(&export.links.file).await.body), file.sha256);
+    }
+    for process in [&mut gateway, &mut fleet.exporters[0], &mut fleet.notifiers[0]] {
+        assert_eq!(process.exit_status(), None, "a service that can't log continues");
+    }
+}
