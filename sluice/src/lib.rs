@@ -31,7 +31,6 @@ pub mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
-use mimalloc::MiMalloc;
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -40,10 +39,11 @@ use crate::{
     services::ServiceKind,
 };
 
-/// The allocator of all binaries. The default allocator of Linux keeps the freed memory of closed sessions and finished
-/// exports in the arena of each thread. mimalloc returns this memory to the system within seconds.
+/// The allocator of all release binaries. The default allocator of Linux keeps the freed memory of closed sessions and finished
+/// exports in the arena of each thread. jemalloc returns this memory to the system within seconds.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Runs the command of the command line, and returns the exit code of the process.
 #[must_use]

@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::args::StormOptions;
 use crate::layout::Layout;
 use crate::run::Run;
+use crate::test::WITHOUT_ALLOCATOR;
 use crate::tools::{faketime, nats, postgres, seaweed};
 use crate::{test, web};
 
@@ -33,7 +34,9 @@ pub(crate) fn storm(layout: &Layout, options: &StormOptions) -> Result<ExitCode>
         ("NO_PROXY", test::no_proxy().into()),
     ];
     env.extend(faketime::env(layout));
-    Run::cargo_with_lints("building the storm", &layout.root).args(["build", "--workspace", "--bins"]).live()?;
+    Run::cargo_with_lints("building the storm", &layout.root)
+        .args(["build", "--workspace", "--bins", WITHOUT_ALLOCATOR])
+        .live()?;
     let mut is_broken = false;
     for (backend, name) in BACKENDS {
         if let Err(problem) = run(layout, &env, backend, name, options) {

@@ -20,6 +20,8 @@ use crate::run::Run;
 use crate::steps::Steps;
 use crate::tools::{nats, nextest, node};
 
+/// Leaves out the allocator of release builds, which takes long to compile. The heavy tests, which measure memory, have it.
+pub(crate) const WITHOUT_ALLOCATOR: &str = "--no-default-features";
 /// How often `--under-load` runs all tests.
 const LOADED_RUNS: u32 = 3;
 
@@ -82,11 +84,13 @@ fn build(layout: &Layout, steps: &mut Steps, built: impl FnOnce(bool)) -> Option
     steps.run("format", || Run::cargo("cargo fmt", &layout.root).args(["fmt", "--all", "--", "--check"]).live());
     let runner = steps.run("test runner", || nextest::ensure(layout));
     let cargo = |what: &str| Run::cargo_with_lints(what, &layout.root);
-    let binary = steps.run("build with lints", || cargo("cargo build").args(["build", "--workspace", "--bins"]).live());
+    let binary = steps.run("build with lints", || {
+        cargo("cargo build").args(["build", "--workspace", "--bins"]).arg(WITHOUT_ALLOCATOR).live()
+    });
     built(binary.is_some());
     binary?;
     let tests = steps.run("build of the tests with lints", || {
-        cargo("building the tests").args(["nextest", "run", "--workspace", "--no-run"]).live()
+        cargo("building the tests").args(["nextest", "run", "--workspace", "--no-run"]).arg(WITHOUT_ALLOCATOR).live()
     });
     runner.and(tests)
 }

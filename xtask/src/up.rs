@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::args::UpOptions;
 use crate::layout::Layout;
 use crate::run::Run;
+use crate::test::WITHOUT_ALLOCATOR;
 use crate::tools::{nats, node};
 use crate::{datasets, web};
 
@@ -49,7 +50,7 @@ fn prepare(layout: &Layout, demo: Option<&Path>, release: bool) -> Result<PathBu
         let mut beside = Some(scope.spawn(|| beside(layout, demo)));
         let mut build = Run::cargo("cargo build", &layout.root)
             .args(["build", "--package", "sluice"])
-            .args(release.then_some("--release"))
+            .arg(if release { "--release" } else { WITHOUT_ALLOCATOR })
             .spawn()?;
         let (mut server, mut built) = (None, false);
         loop {

@@ -5,6 +5,7 @@ use std::thread;
 
 use anyhow::Result;
 
+use super::WITHOUT_ALLOCATOR;
 use super::tools::WebTools;
 use crate::args::StormOptions;
 use crate::browser::{self, Browser};
@@ -44,7 +45,7 @@ impl RustTests<'_> {
             return ["Rust tests", "doc tests"].iter().for_each(|test| steps.skip(&name(test), PREPARATION_FAILED));
         };
         let profile = if self.slow { "slow" } else { "default" };
-        let nextest = || nextest(self.layout, env).args(["--profile", profile]);
+        let nextest = || nextest(self.layout, env).args([WITHOUT_ALLOCATOR, "--profile", profile]);
         steps.run(&name("Rust tests"), || nextest().live());
         if let Some((_, newest)) = env.iter().find(|(name, _)| *name == postgres::NEWEST_NAMED_BY) {
             steps.run(&name("Rust tests on the newest PostgreSQL"), || {
@@ -54,7 +55,7 @@ impl RustTests<'_> {
         }
         steps.run(&name("doc tests"), || {
             let docs = Run::cargo_with_lints("cargo test --doc", &self.layout.root);
-            docs.args(["test", "--quiet", "--doc", "--workspace"]).live()
+            docs.args(["test", "--quiet", "--doc", "--workspace", WITHOUT_ALLOCATOR]).live()
         });
     }
 
