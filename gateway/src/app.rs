@@ -11,7 +11,7 @@ use platform::{
     http::Server,
     lifecycle::Lifecycle,
     metrics::{self, Pool, Service},
-    startup,
+    startup::{self, ServiceListener},
 };
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
@@ -90,7 +90,7 @@ pub enum StartError {
 pub async fn start(
     config: GatewayConfig,
     deps: Deps,
-    listener: TcpListener,
+    listener: impl Into<ServiceListener>,
     life: &Lifecycle,
 ) -> Result<(), StartError> {
     config.identity.oidc.check()?;
@@ -114,6 +114,7 @@ pub async fn start(
             .drain_timeout(INTERNAL_DRAIN_TIMEOUT)
             .spawn(app.drain.ended(), life);
     }
+    let listener = listener.into().into_listener().await;
     if let Ok(address) = listener.local_addr() {
         info!(gateway.listen = %address, "gateway listening");
     }

@@ -6,10 +6,9 @@ use platform::{
     catalog::Catalog,
     lifecycle::Lifecycle,
     metrics::{self, Pool, Service},
-    startup,
+    startup::{self, ServiceListener},
 };
 use protocol::subject;
-use tokio::net::TcpListener;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -44,10 +43,11 @@ pub struct RunningNotifier {
 pub async fn start(
     config: NotifierConfig,
     deps: Deps,
-    listener: TcpListener,
+    listener: impl Into<ServiceListener>,
     life: &Lifecycle,
 ) -> Result<RunningNotifier, NotifierError> {
     config.validate()?;
+    let listener = listener.into();
     let address = listener.local_addr()?;
     let url = advertised_url(&config, address)?;
     let config = Arc::new(config);
@@ -60,6 +60,7 @@ pub async fn start(
     let dispatcher = Dispatcher::new(deps.clone(), Arc::clone(&config), catalog.clone(), &instance);
 
     // the HTTP port starts before this notifier answers grant requests, so that gateways can fetch every granted URL
+    let listener = listener.into_listener().await;
     http::spawn(&config, deps.clone(), Arc::clone(&minter), listener, life);
 
     let metadata = [("instance", instance.as_str()), ("url", url.as_str())];

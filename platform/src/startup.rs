@@ -4,6 +4,7 @@
 use std::{
     fmt::Display,
     io,
+    net::SocketAddr,
     os::fd::AsFd,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -41,11 +42,46 @@ pub struct Startup {
     is_single_attempt: bool,
 }
 
-/// The answers of a starting service on its listener. Dropping this value ends the answers, but keeps the listener
-/// open.
+/// A bound listener of a service. While the service starts, [`Startup::answer`] may answer requests to it. Dropping this
+/// value ends these answers.
 #[derive(Debug)]
-pub struct StartupAnswers {
-    _stop: DropGuard,
+pub struct ServiceListener {
+    listener: TcpListener,
+    answers: Option<Answers>,
+}
+
+/// The answers of a starting service.
+#[derive(Debug)]
+struct Answers {
+    stop: DropGuard,
+    /// Canceled when the last connection is accepted.
+    ended: CancellationToken,
+}
+
+impl From<TcpListener> for ServiceListener {
+    fn from(listener: TcpListener) -> Self {
+        Self { listener, answers: None }
+    }
+}
+
+impl ServiceListener {
+    /// Returns the address on which the service listens.
+    ///
+    /// # Errors
+    /// When the operating system does not return the address.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Ends the answers of the start, and returns the listener. No later connection gets such an answer. The service
+    /// must accept connections soon, because they wait until then.
+    pub async fn into_listener(self) -> TcpListener {
+        if let Some(Answers { stop, ended }) = self.answers {
+            drop(stop);
+            ended.cancelled().await;
+        }
+        self.listener
+    }
 }
 
 impl Startup {
@@ -90,13 +126,13 @@ impl Startup {
         }
     }
 
-    /// Answers requests to a bound listener, until the returned value is dropped. The answer to `/healthz` is success,
-    /// the answer to `/readyz` is `503` with the dependencies, and the answer to any other request is the problem
-    /// `unavailable`.
+    /// Answers requests to a bound listener, until [`ServiceListener::into_listener`] returns it. The answer to `/healthz`
+    /// is success, the answer to `/readyz` is `503` with the dependencies, and the answer to any other request is the
+    /// problem `unavailable`.
     ///
     /// # Errors
     /// When the process has no free file descriptor.
-    pub fn answer(&self, listener: &TcpListener, life: &Lifecycle) -> io::Result<StartupAnswers> {
+    pub fn answer(&self, listener: TcpListener, life: &Lifecycle) -> io::Result<ServiceListener> {
         // both listeners share one socket, from which the service accepts connections after the start
         let shared = TcpListener::from_std(listener.as_fd().try_clone_to_owned()?.into())?;
         let router = Router::new()
@@ -105,8 +141,8 @@ impl Startup {
             .fallback(unavailable)
             .with_state(self.clone());
         let stop = CancellationToken::new();
-        Server::new("startup listener", router, shared).spawn_temporary(&stop, life);
-        Ok(StartupAnswers { _stop: stop.drop_guard() })
+        let ended = Server::new("startup listener", router, shared).spawn_temporary(&stop, life);
+        Ok(ServiceListener { listener, answers: Some(Answers { stop: stop.drop_guard(), ended }) })
     }
 
     /// Returns the state of the dependencies to which the start has tried to connect. A starting service is never
@@ -163,7 +199,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let (life, startup) = (Lifecycle::new(), Startup::default());
-        let answers = startup.answer(&listener, &life).expect("a file descriptor");
+        let listener = startup.answer(listener, &life).expect("a file descriptor");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let (attempts, asked) = (Cell::new(0), Cell::new(0));
         let connected = startup.wait_for(
@@ -187,9 +223,14 @@ mod tests {
             },
         );
         assert_eq!((connected.await, asked.get()), (Ok(7), 3));
-        // the socket stays open for the service
-        drop(answers);
-        tokio::net::TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        // the socket stays open, and the service accepts each later connection
+        let listener = listener.into_listener().await;
+        for _ in 0..20 {
+            let address = listener.local_addr().expect("an address");
+            let client = tokio::net::TcpStream::connect(address).await.expect("a connection");
+            let (_, peer) = listener.accept().await.expect("the connection");
+            assert_eq!(client.local_addr().expect("an address"), peer);
+        }
         life.soft().cancel();
         life.shut_down(Duration::from_secs(5)).await;
         assert_eq!(life.failure(), None);

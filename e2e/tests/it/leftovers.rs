@@ -78,7 +78,7 @@ async fn eventually_ended(fleet: &Fleet) {
 }
 
 #[tokio::test]
-async fn nothing_is_left_in_a_folder_after_exporters_were_killed() {
+async fn slow_nothing_is_left_in_a_folder_after_exporters_were_killed() {
     let folder = testkit::store::folder();
     let plan = Plan { store: Some(folder.config()), ..Plan::default() };
     nothing_is_left(plan, folder.store()).await;

@@ -109,7 +109,7 @@ async fn fleet_with_dead_letters() -> (Fleet, Export, Export) {
 }
 
 #[tokio::test]
-async fn the_user_operator_can_run_every_ops_command_and_no_other_user_can() {
+async fn slow_the_user_operator_can_run_every_ops_command_and_no_other_user_can() {
     let (fleet, settled, dead) = fleet_with_dead_letters().await;
     let (settled_id, dead_id) = (settled.id.to_string(), dead.id.to_string());
     let rest = fleet.rest();

@@ -88,7 +88,7 @@ async fn an_export_that_kills_its_process_fails_alone() {
 }
 
 #[tokio::test]
-async fn an_export_survives_the_death_of_every_exporter_that_runs_it() {
+async fn slow_an_export_survives_the_death_of_every_exporter_that_runs_it() {
     let mut fleet = Fleet::start(Plan { postgres: true, ..Plan::default() }).await;
     let pause = ExportPause::begin(&fleet).await;
     let mut client = fleet.client().await;

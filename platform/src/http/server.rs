@@ -107,12 +107,16 @@ impl Server {
     }
 
     /// Spawns the server as a task that may end before the process. After `stop` the server accepts no connections and
-    /// finishes running requests.
-    pub fn spawn_temporary(self, stop: &CancellationToken, life: &Lifecycle) {
+    /// finishes running requests. Returns a token that is canceled after the last connection was accepted.
+    pub fn spawn_temporary(self, stop: &CancellationToken, life: &Lifecycle) -> CancellationToken {
         let (tasks, stop, stopping) = (life.clone(), stop.clone(), life.soft().clone());
+        let ended = CancellationToken::new();
+        let end = ended.clone().drop_guard();
         life.spawn(async move {
             stopping.run_until_cancelled(self.accept_until(&stop, &tasks)).await;
+            drop(end);
         });
+        ended
     }
 
     async fn accept_until(self, stop: &CancellationToken, tasks: &Lifecycle) {
@@ -126,6 +130,7 @@ impl Server {
             // the semaphore is never closed
             let Ok(permit) = permit else { return };
             let accepted = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 accepted = self.listener.accept() => accepted,
             };

@@ -12,7 +12,7 @@ use platform::{
     bus::{Bus, BusError},
     clock::{DatabaseClock, SharedClock},
     lifecycle::Lifecycle,
-    startup::Startup,
+    startup::{ServiceListener, Startup},
     store::{FileStore, FileStoreError},
     telemetry::{self, PrometheusHandle, TelemetryError, Traces, init_metrics},
 };
@@ -140,7 +140,7 @@ pub(crate) struct Starting<'a> {
     /// Waits for the dependencies of the service.
     pub(crate) startup: &'a Startup,
     /// The listener at [`ServiceKind::address`]; None if the settings name no address.
-    pub(crate) listener: Option<TcpListener>,
+    pub(crate) listener: Option<ServiceListener>,
     pub(crate) life: &'a Lifecycle,
 }
 
@@ -212,8 +212,8 @@ pub(crate) async fn run(
     let starting = async {
         let (setting, address) = kind.address(settings);
         let listener = if address.is_empty() { None } else { Some(bind(setting, address).await?) };
-        let answers = listener.as_ref().map(|listener| startup.answer(listener, &life)).transpose();
-        let _answers = answers.map_err(|source| ServiceError::listen(setting, address, source))?;
+        let listener = listener.map(|listener| startup.answer(listener, &life)).transpose();
+        let listener = listener.map_err(|source| ServiceError::listen(setting, address, source))?;
         let common = handles.connect(settings, &startup).await?;
         let is_final = |e: &SchemaError| !matches!(e, SchemaError::Database(e) if entity::is_outage(e));
         startup.wait_for("schema", is_final, async || schema::check(&common.db).await).await?;
@@ -252,7 +252,7 @@ pub(crate) async fn start_gateway(starting: Starting<'_>) -> Result<(), ServiceE
     let (setting, address) = ServiceKind::Gateway.address(settings);
     let listener = match listener {
         Some(listener) => listener,
-        None => bind(setting, address).await?,
+        None => bind(setting, address).await?.into(),
     };
     let bus = join(startup, settings, ServiceKind::Gateway, &subject::GATEWAY_STREAMS).await?;
     let deps = gateway::Deps { bus, db, clock, credit_policy, metrics: Some(metrics) };
@@ -270,7 +270,7 @@ pub(crate) async fn start_exporter(starting: Starting<'_>) -> Result<(), Service
     let store = open_store(startup, settings).await?;
     let deps = exporter::Deps { bus, db, store, clock, advertisement: Advertisement::default() };
     if let Some(listener) = listener {
-        exporter_http::serve(deps.clone(), metrics, listener, life);
+        exporter_http::serve(deps.clone(), metrics, listener.into_listener().await, life);
     }
     let mut config = settings.exporter.clone();
     config.tuning.own_process.get_or_insert_with(OwnProcess::of_this_command);
@@ -288,7 +288,7 @@ pub(crate) async fn start_notifier(starting: Starting<'_>) -> Result<(), Service
     let (setting, address) = ServiceKind::Notifier.address(settings);
     let listener = match listener {
         Some(listener) => listener,
-        None => bind(setting, address).await?,
+        None => bind(setting, address).await?.into(),
     };
     let connect = async || Bus::connect(&settings.nats, ServiceKind::Notifier.process()).await;
     let bus = startup.wait_for("nats", BusError::is_final, connect).await?;

@@ -155,10 +155,10 @@ async fn start(
     let starting = |listener| Starting { settings, common, startup, listener, life };
     for kind in [ServiceKind::Notifier, ServiceKind::Exporter] {
         let (setting, address) = kind.address(settings);
-        let listener = if address.is_empty() { None } else { Some(services::bind(setting, address).await?) };
+        let listener = if address.is_empty() { None } else { Some(services::bind(setting, address).await?.into()) };
         services::start(kind, starting(listener)).await?;
     }
-    services::start_gateway(starting(Some(listener))).await
+    services::start_gateway(starting(Some(listener.into()))).await
 }
 
 /// Waits until the gateway is ready. Then prints the ready block, and opens the browser if `open` is set. A stop

@@ -19,11 +19,8 @@ use crate::{datasets, schemathesis, storm};
 const HEAVY_SCALES: [u32; 2] = [1, 3];
 /// Processes that keep the cores busy while tests run under load.
 const BURNERS: usize = 2;
-/// The tests that always run on the installed PostgreSQL and on the newest one: those of its types.
-const TYPES_OF_POSTGRES: &str =
-    "package(exporter) & test(/^dataset::postgres::tests::(types|type_values|printed|natives)/)";
-/// The tests that `--slow` runs on the installed PostgreSQL, and again on the newest one, which is built without the library for
-/// collations that the excluded test creates.
+/// The tests that run on the installed PostgreSQL and, with `--slow`, again on the newest one. It is built without the library
+/// for collations that the excluded test creates.
 const ON_EACH_POSTGRES: &str =
     "package(exporter) & test(/^dataset::postgres::/) & not test(/only_the_same_bytes_are_the_same_tenant/)";
 /// Why a step is skipped.
@@ -47,10 +44,10 @@ impl RustTests<'_> {
         let profile = if self.slow { "slow" } else { "default" };
         let nextest = || nextest(self.layout, env).args([WITHOUT_ALLOCATOR, "--profile", profile]);
         steps.run(&name("Rust tests"), || nextest().live());
-        if let Some((_, newest)) = env.iter().find(|(name, _)| *name == postgres::NEWEST_NAMED_BY) {
+        let newest = env.iter().find(|(name, _)| *name == postgres::NEWEST_NAMED_BY);
+        if let Some((_, newest)) = newest.filter(|_| self.slow) {
             steps.run(&name("Rust tests on the newest PostgreSQL"), || {
-                let tests = if self.slow { ON_EACH_POSTGRES } else { TYPES_OF_POSTGRES };
-                nextest().env(postgres::NAMED_BY, newest).args(["-E", tests]).live()
+                nextest().env(postgres::NAMED_BY, newest).args(["-E", ON_EACH_POSTGRES]).live()
             });
         }
         steps.run(&name("doc tests"), || {

@@ -258,7 +258,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn an_export_of_a_changed_table_has_the_new_columns_and_one_of_a_missing_table_fails_with_plain_words() {
+async fn slow_an_export_of_a_changed_table_has_the_new_columns_and_one_of_a_missing_table_fails_with_plain_words() {
     // more attempts than a busy machine needs until it has loaded the catalog again
     let fixture = Fixture::start_with(10, vec![("SLUICE_EXPORTER__MAX_ATTEMPTS", "20".to_owned())]).await;
     let missing = "its table is no longer there";
