@@ -9,7 +9,7 @@
 //!   and advertises the registry to gateways.
 //! - [`dataset`]: reads rows from files and databases, as a stream of polars frames.
 //! - [`template`]: chooses and styles the columns, as a [`layout`].
-//! - [`mod@format`]: encodes frames as the bytes of a file; a crate of its own.
+//! - [`mod@format`]: encodes frames as the bytes of a file. It is the crate `formats`.
 //! - [`pipeline`] and [`segment`]: hash the bytes in order and store them as segments.
 //! - [`progress`]: counts rows and bytes, for progress reports.
 //! - `drain`: stops taking jobs at an operator's request.
