@@ -96,7 +96,7 @@ pub struct ExporterTuning {
     pub progress_interval: Duration,
     /// The interval of lease renewals; None selects an eighth of the lease duration, at most 1 s.
     pub heartbeat_interval: Option<Duration>,
-    /// The command that starts this program again, for an export that must run in a process of its own. If the command
+    /// The command that starts this program again as the child process of one export. If the command
     /// is None, such an export runs in the exporter's own process.
     pub own_process: Option<OwnProcess>,
     /// The number of rows of each file in an archive; 1,000,000 by default, so that a file fits into one sheet.

@@ -4,7 +4,7 @@
 //! - [`job`] handles one delivery of a job: takes the lease of the export, runs an attempt, and acknowledges the job
 //!   after NATS has stored the outcome.
 //! - [`attempt`] produces the file of an export, renews the lease until the attempt ends, and reports the outcome.
-//! - [`own_process`] runs an export in a process of its own after an attempt has ended without an outcome.
+//! - [`own_process`] runs an export in a separate child process after an attempt has ended without an outcome.
 //! - [`cancel`] cancels a running job when a cancellation of its export arrives from NATS.
 
 mod attempt;

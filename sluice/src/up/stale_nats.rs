@@ -19,7 +19,7 @@ use tokio::time::{Instant, interval};
 
 use super::error::UpError;
 
-/// The time limit of a graceful stop, after which the process is killed.
+/// The time limit of each step: of the graceful stop after SIGTERM, and of the end after SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 /// The interval at which [`stop`] checks the process and signals it again.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);

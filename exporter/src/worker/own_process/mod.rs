@@ -1,4 +1,4 @@
-//! Runs an export in a process of its own after the process of one of its attempts ended without an outcome
+//! Runs an export in a separate child process after the process of an earlier attempt ended without an outcome
 //! ([`entity::transition::Claim::SetApart`]).
 //!
 //! The exporter starts its own program again as a child process ([`parent`]), and passes the job to the child

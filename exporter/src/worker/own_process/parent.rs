@@ -1,4 +1,4 @@
-//! The parent process of an export that runs in a process of its own. The parent starts a child for the export, waits
+//! The parent of the child process that runs one export alone. The parent starts a child for the export, waits
 //! for the end of the child, and records its death.
 
 use std::{io, process::Stdio};
@@ -32,7 +32,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
 
-/// Runs the job of an export that must run in a process of its own. Starts a child process if possible, and otherwise
+/// Runs the job of an export that must run in a child process. Starts a child process if possible, and otherwise
 /// runs the job in this process. If too many attempts at the export have ended without an outcome, fails the export
 /// instead. Returns the acknowledgement for the job; None if the child has acknowledged the job, or if another attempt
 /// needs the job.
