@@ -96,8 +96,8 @@ pub struct ExporterTuning {
     pub progress_interval: Duration,
     /// The interval of lease renewals; None selects an eighth of the lease duration, at most 1 s.
     pub heartbeat_interval: Option<Duration>,
-    /// The command that starts this program again as the child process of one export. If the command
-    /// is None, such an export runs in the exporter's own process.
+    /// The command that starts this program again as a child process, which runs one export alone after an earlier
+    /// attempt at the export died. If the command is None, such an export runs in the process of the exporter.
     pub own_process: Option<OwnProcess>,
     /// The number of rows of each file in an archive; 1,000,000 by default, so that a file fits into one sheet.
     pub archive_part_rows: u64,
