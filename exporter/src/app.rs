@@ -31,8 +31,8 @@ pub struct App {
     pub instance: String,
 }
 
-/// Starts an exporter with the built-in templates and formats, and the catalog file. `life` runs and stops all tasks of
-/// the exporter.
+/// Starts an exporter that offers the built-in templates and formats, and the contents of the catalog file. `life` runs
+/// and stops all tasks of the exporter.
 ///
 /// # Errors
 /// When a setting or the catalog file is invalid, or NATS is unavailable.
@@ -149,9 +149,9 @@ async fn start_one_job(
     Ok(App { instance })
 }
 
-/// Builds the registry from `base` and from the catalog file, if one is configured. Then starts a task that reloads the
-/// file after each change, and replaces the registry. Returns a [`Current`], from which the caller gets the newest
-/// registry at any time.
+/// Builds the first registry from `base` and, if one is configured, from the catalog file. A task then reloads the file
+/// after each change of the file, and replaces the registry. Returns a [`Current`], from which the caller gets the
+/// newest registry at any time.
 async fn start_catalog(
     config: &ExporterConfig,
     base: Registry,
@@ -196,8 +196,8 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Applies cancellations from NATS while jobs run. When the process stops and its last job has ended, stops `service`,
-/// the NATS service that answers requests to this exporter.
+/// Applies cancellations of exports that arrive over NATS, until the process stops and its last job has ended. Then
+/// stops `service`, the NATS service that answers requests to this exporter.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {
         () = worker::listen(context.cancellations.clone(), canceled) => {}

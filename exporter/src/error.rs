@@ -25,7 +25,7 @@ pub enum ExporterError {
     /// The catalog file has faults.
     #[error("the catalog is invalid:\n{0}")]
     Catalog(#[from] CatalogFaults),
-    /// The description of a dataset is invalid or unsafe to offer.
+    /// A dataset is invalid or unsafe to offer.
     #[error("dataset `{name}`: {fault}")]
     Dataset {
         /// The name of the dataset.
@@ -91,7 +91,8 @@ pub enum JobError {
     /// failed attempts.
     #[error("{0} attempts at the export ended without a file")]
     Exhausted(u32),
-    /// The process that worked on the export died too often. The number is the number of deaths.
+    /// Too many attempts at the export ended without an outcome, because their process died or their lease expired. The
+    /// number counts these attempts.
     #[error("the process that worked on the export died {0} times")]
     Died(u32),
     /// The lease of the export expired, so another exporter may have taken over the export.
@@ -120,7 +121,8 @@ pub(crate) enum Verdict {
 }
 
 impl JobError {
-    /// Returns how to handle a job after this error, if the export has attempts left.
+    /// Returns how to handle the job after this error. The result is valid while the export has attempts left.
+    /// Otherwise, see [`Self::last_verdict`].
     pub(crate) fn verdict(&self) -> Verdict {
         let fail = |detail: String| Verdict::Fail(Problem::new(Slug::ExportFailed, detail));
         match self {
@@ -162,8 +164,8 @@ impl JobError {
         }
     }
 
-    /// Returns the part of the installation whose outage is the cause of this error; None for a fault of the export
-    /// itself. A full disk counts as an outage.
+    /// Returns the part of the installation, such as the database, whose outage is the cause of this error. Returns
+    /// None if the cause is no outage. A full disk counts as an outage.
     pub(crate) fn outage(&self) -> Option<WaitingFor> {
         match self {
             Self::Format(FormatError::TooLarge { .. }) => None,
@@ -196,9 +198,10 @@ impl JobError {
         Some(Problem::new(Slug::ExportFailed, format!("{part}, and the export waited for {waited}{cause}")))
     }
 
-    /// Returns how to handle a job after this error, if the export has no attempts left. An error that would otherwise
-    /// cause a retry fails the export. The problem names the component that failed, without the internal error text.
-    /// The caller must handle an outage (see [`Self::outage`]) before it calls this method.
+    /// Returns how to handle the job after this error, if the export has no attempts left. An error that would
+    /// otherwise cause a retry fails the export. The problem then names the component that failed and the number of
+    /// failed `attempts`, without the internal error text. The caller must handle an outage (see [`Self::outage`])
+    /// before it calls this method.
     pub(crate) fn last_verdict(&self, attempts: u32) -> Verdict {
         match self.verdict() {
             Verdict::Retry => {
@@ -219,8 +222,9 @@ impl JobError {
         }
     }
 
-    /// Adds the name of the dataset to the problem of an error of the dataset's source, because a log or a script may show
-    /// the problem without its export.
+    /// If this error comes from the source of `dataset`, adds the name of the dataset to the text of `problem`, because
+    /// a log or a script may show the problem without its export. After any other error, and after an error for lack of
+    /// disk space, `problem` stays unchanged.
     pub(crate) fn with_dataset(&self, mut problem: Problem, dataset: &str) -> Problem {
         if matches!(self, Self::Dataset(_)) && !self.is_full() {
             problem.detail = format!("dataset `{dataset}`: {}", problem.detail);
@@ -243,7 +247,7 @@ impl JobError {
         false
     }
 
-    /// Returns the short name of the error, for metrics and dead letters.
+    /// Returns the short name of the error, such as `file_store`, for metrics and dead letters.
     pub(crate) fn label(&self) -> &'static str {
         match self {
             _ if self.is_full() => "full",

@@ -10,7 +10,8 @@
 //! - [`dataset`]: reads rows from files and databases, as a stream of polars frames.
 //! - [`template`]: chooses and styles the columns, as a [`layout`].
 //! - [`mod@format`]: encodes frames as the bytes of a file. It is the crate `formats`.
-//! - [`pipeline`] and [`segment`]: hash the bytes in order and store them as segments.
+//! - [`pipeline`]: passes the rows through the layout, the format and the compression. [`segment`] splits the resulting
+//!   bytes into segments, hashes them and stores them.
 //! - [`progress`]: counts rows and bytes, for progress reports.
 //! - `drain`: stops taking jobs at an operator's request.
 //! - `estimate`: predicts the size and duration of an export, with a preview of its rows.

@@ -44,7 +44,7 @@ impl PlanRequest {
     }
 }
 
-/// A resolved request. It has the dataset to read, and the layout, format and compression of the file.
+/// A resolved request: the dataset to read, the query for its rows, and the layout, format and compression of the file.
 pub(crate) struct Plan {
     /// The dataset, wrapped in an [`AccessView`] that applies the row policy and the column masks for the export's
     /// owner.
@@ -61,8 +61,8 @@ impl Plan {
     /// request.
     ///
     /// # Errors
-    /// When the registry lacks the dataset, template, format or compression, or the request does not fit the dataset,
-    /// the template or the owner's claims.
+    /// When the registry lacks the dataset, template or format, or when the format lacks the compression. Also when the
+    /// request does not fit the dataset, the template or the claims of the user.
     pub(crate) fn resolve(registry: &Registry, request: PlanRequest) -> Result<Self, JobError> {
         let missing = |part, name: &str| JobError::Missing { part, name: name.to_owned() };
         let dataset = registry.dataset(&request.dataset).ok_or_else(|| missing("dataset", &request.dataset))?;

@@ -17,13 +17,15 @@ pub struct Meter {
     rows: AtomicU64,
     bytes: AtomicU64,
     total: AtomicU64,
-    /// The parts of the installation that the attempt waits for, as a set of bits.
+    /// The parts of the installation, such as the database, that the attempt waits for. Each [`WaitingFor`] has one
+    /// bit.
     waiting_for: AtomicU8,
     started: Instant,
 }
 
 impl Meter {
-    /// Creates a meter with zero rows and bytes. [`Self::progress`] measures the speed of the attempt from this call on.
+    /// Creates a meter with zero rows and bytes. [`Self::progress`] measures the speed of the attempt from this call
+    /// on.
     #[must_use]
     pub fn start() -> Self {
         Self {
@@ -46,7 +48,7 @@ impl Meter {
         self.total.store(rows, Ordering::Relaxed);
     }
 
-    /// Records that the attempt waits for a part of the installation, or no longer waits for it.
+    /// Records whether the attempt waits for `part`. `waits` is true when a wait begins, and false when it ends.
     pub fn set_waiting(&self, part: WaitingFor, waits: bool) {
         let bit = 1 << part as u8;
         if waits {
@@ -56,7 +58,8 @@ impl Meter {
         }
     }
 
-    /// Returns the part of the installation that the attempt waits for; None if it waits for none.
+    /// Returns the part of the installation that the attempt waits for; None if it waits for none. If it waits for
+    /// several parts, returns the one with the highest priority ([`WaitingFor::ALL`]).
     #[must_use]
     pub fn waiting_for(&self) -> Option<WaitingFor> {
         let bits = self.waiting_for.load(Ordering::Relaxed);
@@ -69,8 +72,9 @@ impl Meter {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Returns a progress report. The remaining time assumes that the mean speed so far stays the same. The remaining
-    /// time is unknown while the attempt waits for a part of the installation.
+    /// Returns a progress report. The remaining time assumes that the mean speed so far stays the same. It is None if
+    /// the total number of rows is unknown, if the attempt waits for a part of the installation, or if the attempt has
+    /// just begun.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (rows, bytes) = (self.rows(), self.bytes.load(Ordering::Relaxed));

@@ -104,8 +104,8 @@ impl Registry {
         Compression::ALL.iter().filter(|one| is_supported(one)).map(ToString::to_string).collect()
     }
 
-    /// Returns the description of a dataset that the exporter advertises to gateways. The description contains no row
-    /// count.
+    /// Returns the catalog entry that advertises a dataset to gateways. The entry lists only the templates that fit the
+    /// dataset, and contains no row count.
     pub(crate) fn describe(&self, info: &DatasetInfo) -> CatalogDataset {
         let templates = self.templates.iter().filter_map(|template| {
             // skip a template that does not fit the dataset

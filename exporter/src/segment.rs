@@ -119,7 +119,7 @@ impl<'a> Segmenter<'a> {
         Ok(())
     }
 
-    /// Stores the last segment. Returns all segments and the seal of the file.
+    /// Stores the last segment. Returns all segments, and the seal of the file: its size, row count and SHA-256 digest.
     ///
     /// # Errors
     /// When the sink fails to store the last segment.

@@ -108,7 +108,8 @@ struct Archive {
     parts: u32,
     /// The number of rows in the open part of the archive.
     rows: u64,
-    /// The text of the open CSV part that the writer has not compressed yet. The text has less than [`BLOCK`] bytes.
+    /// The text of the open CSV part that is not compressed yet. Between two calls of the writer, the text has less
+    /// than [`BLOCK`] bytes.
     text: Vec<u8>,
 }
 

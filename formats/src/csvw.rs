@@ -125,7 +125,7 @@ const fn plain_type(column: &Column) -> &'static str {
 }
 
 /// Returns the CSV on the Web datatype of a column's fields. If a reader can parse the fields only as text, also
-/// returns the type of the original values.
+/// returns the datatype of the original values; otherwise None.
 fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Value, Option<&'static str>) {
     let plain = plain_type(&column.source);
     let text = || (json!("string"), Some(plain));

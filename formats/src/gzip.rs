@@ -13,7 +13,7 @@ use super::CompressionError;
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// An empty deflate block that is marked as the last block of the stream.
 const LAST_BLOCK: [u8; 2] = [3, 0];
-/// The number of bytes by which the initial capacity of a compressed block's buffer exceeds half of the content's size.
+/// The initial capacity of the buffer for a compressed block is half of the content's size, plus this number of bytes.
 const OVERHEAD: usize = 64;
 
 /// A compressed block, and the checksum and length of its uncompressed content.

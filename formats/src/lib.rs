@@ -57,7 +57,7 @@ pub struct FormatDescription {
     /// The supported compressions, the default one first. A format that compresses its content supports `none` only.
     pub compressions: &'static [Compression],
     /// Whether the format supports [`Timestamps::Envelope`] and [`Timestamps::Rows`]. If false, [`Timestamps::Sidecar`]
-    /// replaces these locations.
+    /// replaces these two.
     pub has_timestamps: bool,
     /// Whether a file is one workbook. A workbook states the timestamps on a separate sheet instead of above its rows.
     pub is_workbook: bool,

@@ -8,7 +8,7 @@ use super::value_style::NumberStyle;
 /// The number of significant digits that a spreadsheet keeps. A spreadsheet rounds longer numbers.
 pub(crate) const SPREADSHEET_DIGITS: usize = 15;
 
-/// The result of [`write`], which states whether a spreadsheet may treat the appended text as a number.
+/// The result of [`write`]. It states whether a spreadsheet may treat the appended text as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NumberText {
     /// The text is a number, because a spreadsheet keeps all its digits or the style permits rounding.
@@ -22,8 +22,8 @@ pub(crate) enum NumberText {
 const MAX_EXPONENT: usize = 400;
 
 /// Appends the decimal number `text`, such as `-12.50`, in a style. Returns whether a spreadsheet may treat the
-/// appended text as a number. The number is rounded by its decimal digits, half away from zero. If a number has an
-/// exponent and is not rounded, only its decimal mark changes.
+/// appended text as a number. The number is rounded half away from zero, by its decimal digits. A number with an
+/// exponent that is not rounded stays as it is, except for its decimal mark.
 pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> NumberText {
     let text = &*match style.decimals.and_then(|_| without_exponent(text)) {
         Some(plain) => Cow::Owned(plain),

@@ -1,4 +1,5 @@
-//! Combines the style of a column and the style of its file into one style for text formats.
+//! Combines the style of a column and the style of its file into one [`ValueStyle`], by which text formats write the
+//! values of the column.
 
 use protocol::catalog::{Column, ColumnType};
 

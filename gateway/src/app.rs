@@ -30,13 +30,13 @@ use crate::{
     state::{AppState, Shared},
 };
 
-/// The maximum number of open connections on the internal listener.
+/// The maximum number of open connections on the internal listener, which serves `/metrics` and `/healthz`.
 const INTERNAL_CONNECTIONS: usize = 64;
 /// The gateway closes a connection on which no byte moves for this time, such as the connection of a paused download.
-/// [`start`] raises the timeout to three heartbeat intervals if these are longer, so that pings keep a session open.
+/// If three heartbeat intervals are longer, [`start`] uses them instead, so that pings keep a session open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// The time that a request on the internal listener may still take after the drain, the graceful stop of the gateway,
-/// has ended.
+/// How long a request on the internal listener may continue after the drain (the graceful stop of the gateway) has
+/// ended.
 const INTERNAL_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The NATS connection, database pool, clock, credit policy and metrics that a gateway shares with the other services
@@ -59,16 +59,16 @@ pub struct Deps {
 /// The reason why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The settings of `[gateway.identity]` are unsafe or incomplete.
+    /// A setting of `[gateway.identity]` is unsafe, missing or not supported.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The settings of `[gateway.identity.oidc]` are invalid.
     #[error(transparent)]
     Oidc(#[from] OidcError),
-    /// The TLS setup of the HTTP client for key sets failed.
+    /// The TLS setup failed for the HTTP client that fetches the issuer's key set (RFC 7517).
     #[error("failed to create the HTTP client for key sets: {0}")]
     Http(#[from] reqwest::Error),
-    /// The TLS setup of the HTTP client for file segments failed.
+    /// The TLS setup failed for the HTTP client that fetches file segments, which are the stored parts of files.
     #[error("failed to create the HTTP client for file segments: {0}")]
     SegmentHttp(io::Error),
     /// The address of the internal listener cannot be bound.
@@ -81,12 +81,13 @@ pub enum StartError {
     },
 }
 
-/// Starts a gateway that accepts clients on `listener`, and returns as soon as the gateway runs. The listener must be
-/// bound already. When the soft stop of `life` begins, the gateway closes its sessions, lets requests finish for a
-/// limited time (see the module `drain`), and ends.
+/// Starts a gateway that accepts clients on the bound listener `listener`, and returns as soon as the gateway runs.
+/// When the soft stop of `life` begins, the gateway closes its sessions and lets requests finish for a limited time
+/// (see the module `drain`). Then the gateway ends.
 ///
 /// # Errors
-/// When a setting is invalid, or the internal listener can't be bound. While NATS does not answer, this function waits.
+/// When a setting is invalid, the TLS setup of an HTTP client fails, or the internal listener can't be bound. While
+/// NATS does not answer, this function waits.
 pub async fn start(
     config: GatewayConfig,
     deps: Deps,

@@ -1,4 +1,5 @@
-//! Reads credit accounts for callers: balance, ledger entries and rate-limit headers.
+//! Reads credit accounts for callers: the balance, the ledger entries and the rate-limit headers. A ledger entry
+//! records one change of an account.
 
 use axum::http::{HeaderName, header};
 use chrono::{DateTime, Utc};
@@ -86,7 +87,7 @@ impl Credits {
     }
 
     /// Builds the response headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers) that
-    /// report this balance of credits.
+    /// report this balance of credits to the client.
     #[must_use]
     pub(crate) fn rate_limit(&self, balance: i64) -> [(HeaderName, String); 2] {
         let grant = self.policy.daily_grant;

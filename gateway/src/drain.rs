@@ -24,8 +24,9 @@ use uuid::Uuid;
 
 use crate::config::GatewayConfig;
 
-/// The time that the drain deadline adds for the closing handshakes of the last sessions. A stopping gateway waits for
-/// open sessions and requests for the longer of `http_drain_timeout` and `session_close_spread`, plus this time.
+/// The extra time that a stopping gateway waits for the closing handshakes of its last sessions. In total, the gateway
+/// waits for open sessions and requests for the longer of `http_drain_timeout` and `session_close_spread`, plus this
+/// time.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The graceful stop of one gateway. Clones share the state.
@@ -99,16 +100,16 @@ impl Drain {
         self.timeout
     }
 
-    /// Waits until the gateway stops and this session must close. Create one future for each session, and poll the same
-    /// future until it completes, because each new future starts the delay of the session again.
+    /// Waits until the gateway stops and the session with the id `session` must close. Create only one future for each
+    /// session, and poll it until it completes. A second future would start the delay of the session again.
     pub(crate) async fn session_close(&self, session: Uuid) {
         self.closing.cancelled().await;
         tokio::time::sleep(close_delay(self.spread, session)).await;
     }
 }
 
-/// How long a session stays open after the token [`Drain::closing`] is cancelled: between zero and `spread`, derived
-/// from the random part of the session id.
+/// How long the session with the id `session` stays open after the token [`Drain::closing`] is cancelled. The delay is
+/// between zero and `spread`, and is derived from the random part of the id.
 fn close_delay(spread: Duration, session: Uuid) -> Duration {
     let [.., a, b, c, d] = session.into_bytes();
     spread.mul_f64(f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX))

@@ -100,7 +100,8 @@ async fn method_not_allowed(_caller: Caller, method: Method) -> Refusal {
     method_not_allowed_outside(method).await
 }
 
-/// Answers `405` to a request outside of `/v1`. Such a request needs no token.
+/// Answers `405` to a request outside of `/v1` whose path does not support the request's method. Such a request needs
+/// no token.
 async fn method_not_allowed_outside(method: Method) -> Refusal {
     let detail = format!("This path does not support {method}.");
     Problem::new(Slug::InvalidRequest, detail).with_status(StatusCode::METHOD_NOT_ALLOWED.as_u16()).into()

@@ -23,10 +23,10 @@ use crate::{
     state::AppState,
 };
 
-/// The directives of the web page's Content-Security-Policy, except `connect-src`, which [`csp`] builds from the
-/// settings. `style-src` permits inline styles, because component libraries need them. `frame-src` permits the
-/// gateway's origin, because the page starts a download in a hidden frame. The service worker answers the request of
-/// this frame.
+/// The directives of the web page's Content-Security-Policy, without `connect-src`. The function [`csp`] builds
+/// `connect-src` from the settings. `style-src` permits inline styles, because component libraries need them.
+/// `frame-src` permits the gateway's origin, because the page starts a download in a hidden frame. The service worker
+/// answers the request of this frame.
 const PAGE_CSP: [&str; 12] = [
     "default-src 'none'",
     "script-src 'self'",
@@ -42,9 +42,9 @@ const PAGE_CSP: [&str; 12] = [
     "frame-ancestors 'none'",
 ];
 
-/// Path prefixes for which the gateway answers `404` instead of `index.html`. In the browser, a service worker answers
-/// requests for `/saving/…` with the bytes of a file. Without a service worker, such a request reaches the gateway, and
-/// the browser would save `index.html` as the file.
+/// Path prefixes below which the gateway answers a missing file with `404` instead of `index.html`. In the browser, a
+/// service worker answers requests below `/saving/` with the bytes of a file. Without a service worker, such a request
+/// reaches the gateway. With `index.html` as the answer, the browser would save the web page as the file.
 const PREFIXES_WITHOUT_INDEX: [&str; 3] = ["/assets/", "/saving/", "/local/"];
 
 /// Serves the built web page from `gateway.web_dir`. Without a built page every path answers `not-found`.

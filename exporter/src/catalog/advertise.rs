@@ -96,8 +96,9 @@ impl Advertiser {
         Ok(())
     }
 
-    /// Writes the changed entries, and then the heartbeat that names all written entries. The heartbeat is written even
-    /// if an entry is refused, so that gateways offer the other datasets.
+    /// Writes the changed entries, and then the heartbeat that names all written entries. If NATS refuses an entry, the
+    /// heartbeat is still written, so that gateways offer the other datasets. After the heartbeat, deletes the entries
+    /// of datasets that the registry no longer has.
     async fn advertise(&self, entries: &mut Entries, estimates: &Estimates) -> Result<(), AdvertiseError> {
         let bucket = self.bus.catalog().await?;
         let written = entries.write(&bucket).await;
@@ -126,8 +127,9 @@ impl Advertiser {
         written
     }
 
-    /// Reports in `/readyz`, in a metric and in a log line whether an attempt to advertise succeeded. If `advertised`
-    /// is None, the exporter stopped during the attempt, and nothing is reported.
+    /// Reports the result of an attempt to advertise in `/readyz` and in a metric, and a failure also in a log line. A
+    /// dataset that `entries` has refused is a failure too. `advertised` is None if the exporter stopped during the
+    /// attempt; then nothing is reported.
     fn report(&self, advertised: Option<Result<(), AdvertiseError>>, entries: &Entries) {
         let Some(advertised) = advertised else { return };
         let result = match (&advertised, entries.refused()) {

@@ -1,4 +1,6 @@
 //! Records whether gateways can offer the datasets of this exporter. `/readyz` reports the result.
+//!
+//! The entry of a dataset is the value in the NATS bucket that advertises the dataset: a compressed JSON description.
 
 use std::{
     fmt,
@@ -22,7 +24,7 @@ pub struct Advertisement(Arc<RwLock<State>>);
 enum State {
     #[default]
     Pending,
-    /// NATS has stored all entries and the heartbeat, which expires at this time.
+    /// NATS has stored all entries and the heartbeat. The heartbeat expires at this time.
     Stored(Instant),
     Failed(String),
 }
@@ -75,13 +77,13 @@ pub(super) enum AdvertiseError {
     /// The heartbeat can't be encoded.
     #[error("the heartbeat of this exporter can't be encoded: {0}")]
     Encode(#[from] EntryError),
-    /// The description of a dataset can't be encoded.
+    /// The entry of a dataset can't be encoded.
     #[error("dataset `{dataset}` can't be advertised: {source}")]
     Dataset { dataset: String, source: EntryError },
-    /// The description of a dataset exceeds a limit of the catalog.
+    /// A dataset exceeds a limit of the catalog.
     #[error("dataset `{dataset}` can't be advertised: {excess}")]
     TooLarge { dataset: String, excess: Excess },
-    /// The heartbeat exceeds the maximum size of a NATS message. Both sizes are in bytes.
+    /// The compressed heartbeat exceeds the maximum size of a value in the bucket. Both sizes are in bytes.
     #[error(
         "the heartbeat of this exporter has {size} bytes, and NATS takes {max}: offer fewer datasets, or raise \
          `max_payload` of NATS"
@@ -99,12 +101,11 @@ pub(super) enum AdvertiseError {
 /// bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Excess {
-    /// The compressed entry exceeds the maximum size of a NATS message.
+    /// The compressed entry exceeds the maximum size of a value in the bucket.
     Entry { size: usize, max: usize, columns: usize },
-    /// The size of the description before compression exceeds the limit for one dataset.
+    /// The size of the entry before compression exceeds the limit for one dataset.
     Description { size: usize, columns: usize },
-    /// The total size of this description and of all earlier descriptions, before compression, exceeds the limit for
-    /// one exporter.
+    /// Before compression, the total size of this entry and of all earlier entries exceeds the limit for one exporter.
     Catalog { size: usize },
     /// The exporter already offers the maximum number of datasets.
     Datasets,

@@ -1,12 +1,14 @@
-//! Checks a dataset of the catalog file against the source that it reads.
+//! Checks whether a dataset of the catalog file fits its source. In this module, `spec` is the `[[dataset]]` table of
+//! the dataset, and `at` is the byte position of this table in the file.
 
 use protocol::catalog::{Column, ColumnType};
 
 use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS};
 
-/// Returns a fault if the declared columns of a dataset leave out a tenant column of its source. No row policy could
-/// name that column, so users could export the rows of other tenants. An explicit `tenant_column` disables this check.
+/// Returns a fault if the declared columns of a dataset leave out a tenant column, which is a column called `tenant` or
+/// `tenant_id`. No row policy could name that column, so users could export the rows of other tenants. `found` are the
+/// names of the columns of the source. An explicit `tenant_column` in the file disables this check.
 pub(super) fn check_tenant_columns<'a>(
     at: usize,
     spec: &DatasetSpec,
@@ -28,9 +30,11 @@ pub(super) fn check_tenant_columns<'a>(
     }
 }
 
-/// Returns a fault if a query of SQLite has two columns of one name, because only the first of them could be read, or
-/// if the catalog file declares no columns for the query. `found` are the columns of the query, as `query_columns`
-/// returns them. For a table, `found` is empty.
+/// Checks the columns of a SQLite query. `found` are their names, as `query_columns` returns them; for a table, `found`
+/// is empty.
+///
+/// Returns a fault if two columns have the same name, because only the first of them could be read. Also returns a
+/// fault if the catalog file declares no columns, because SQLite does not know the types of a query's columns.
 pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String]) -> Result<(), Refusal> {
     for column in found {
         let Some((name, number)) = column.rsplit_once(':') else { continue };
@@ -51,8 +55,12 @@ pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String
     Ok(())
 }
 
-/// Returns a refusal if the declared type of a column may change values of the column's type in the source. `found` are
-/// the columns of the source. Files in Parquet and Arrow IPC (`is_file`) keep their own types.
+/// Returns a refusal if a value of the source could change when it is converted to the declared type of its column.
+/// `found` are the columns of the source, with their types in the source.
+///
+/// `is_file` is true for Parquet and Arrow IPC files. In these files, a column keeps its own type, so every other
+/// declared type is refused. The key `local` is refused for their timestamps with a time zone. In a database, any
+/// column may be declared as text, and a column of whole numbers as decimals.
 pub(super) fn check_declared_types(spec: &DatasetSpec, found: &[Column], is_file: bool) -> Result<(), Refusal> {
     for declared in &spec.columns {
         let (at, declared) = (declared.span().start, declared.get_ref());
@@ -95,7 +103,8 @@ const fn name_of(kind: ColumnType) -> &'static str {
 }
 
 /// Returns a refusal if a dataset offers a column that the exporter has no right to read in the source. Every export of
-/// such a column would fail.
+/// such a column would fail. `offered` are the columns of the dataset. `unreadable` are the names of the columns that
+/// the exporter has no right to read.
 pub(super) fn check_rights(
     at: usize,
     spec: &DatasetSpec,
@@ -144,9 +153,9 @@ pub(super) fn differing_rows(reason: &str) -> String {
     )
 }
 
-/// Classifies an error that occurred while the exporter read the schema of a source. The declaration differs from the
-/// source if a table or column is missing, a column has an unsupported type, or the declaration is incomplete. After
-/// any other error, the source is unavailable.
+/// Converts an error from reading the schema of a source to a refusal. The result is [`Refusal::Differs`] if a table or
+/// column is missing, a column has an unsupported type, or the declaration is incomplete. After any other error, the
+/// result is [`Refusal::Unavailable`].
 pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
     let error = if let DatasetError::Shared(error) = error { error } else { error };
     let (source, cause) = match error {

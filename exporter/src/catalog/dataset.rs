@@ -26,8 +26,8 @@ use crate::{
 /// The minimum and maximum of a dataset's `retention`, in seconds.
 const RETENTION_SECONDS: std::ops::RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
 
-/// Creates a dataset from its description and its opened source. The `[[dataset]]` table of the description begins at
-/// the byte `at` of the catalog file.
+/// Creates a dataset from `spec`, its `[[dataset]]` table in the catalog file, and from its opened source. The table
+/// begins at the byte `at` of the file. `source` is None if the table names no source.
 pub(super) async fn make(
     context: &LoadContext,
     at: usize,
@@ -131,7 +131,8 @@ async fn postgres(
     }
 }
 
-/// Builds the dataset's description from the catalog file. `found` are the columns of the source.
+/// Builds the [`DatasetInfo`] of a dataset from `spec`, its `[[dataset]]` table in the catalog file. `found` are the
+/// columns of the source.
 fn info(spec: &DatasetSpec, found: &[Column]) -> Result<DatasetInfo, Refusal> {
     check_keys(spec, found)?;
     let policy = match &spec.row_policy {
@@ -213,7 +214,7 @@ fn all_typed(spec: &DatasetSpec) -> bool {
 }
 
 /// Returns the declared columns; a column without a declared type has the type of the source. If the catalog file
-/// declares no columns, returns all columns of the source.
+/// declares no columns, returns all columns of the source. Fails if the source lacks a declared column.
 fn merged(spec: &DatasetSpec, found: Vec<Column>) -> Result<Vec<Column>, DatasetError> {
     let declared = spec.columns();
     if declared.is_empty() {

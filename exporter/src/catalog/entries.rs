@@ -1,5 +1,5 @@
-//! Writes the entries of datasets into the bucket of the catalog. Writes new entries and changed entries, and repeats
-//! old entries before the bucket deletes them.
+//! Writes one entry for each dataset into the NATS bucket of the catalog. Writes new and changed entries at once.
+//! Because the bucket deletes old entries, this module also writes unchanged entries again from time to time.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,13 +26,13 @@ const RENEWALS: u32 = 3;
 pub(super) struct Entries {
     instance: String,
     current: Vec<Current>,
-    /// The errors of the datasets that are not advertised, for example because their description exceeds a limit.
+    /// The errors of the datasets that are not advertised, for example because a dataset exceeds a size limit.
     refused: Vec<AdvertiseError>,
     /// The entries that the exporter has written to the bucket, by their keys. The value is None if NATS has not
-    /// confirmed the last write of the entry.
+    /// confirmed the write of a new or changed entry.
     written: HashMap<String, Option<Written>>,
-    /// The time at which the bucket was created, in nanoseconds since 1970-01-01. A new value means that NATS has lost
-    /// the bucket's data.
+    /// The time at which the bucket was created, in nanoseconds since 1970-01-01; None before the first write. A
+    /// different time at a later write means that NATS has lost the bucket's data.
     bucket_created_at: Option<i128>,
 }
 
@@ -44,7 +44,7 @@ struct Current {
     entry: DatasetEntry,
 }
 
-/// The state of an entry whose write NATS has confirmed. It has the revision and the time of the write.
+/// The revision of an entry that NATS has stored, and the time at which NATS confirmed the write.
 struct Written {
     revision: String,
     at: Instant,
@@ -56,8 +56,8 @@ impl Entries {
         Self { instance, current: vec![], refused: vec![], written: HashMap::new(), bucket_created_at: None }
     }
 
-    /// Replaces the datasets by the datasets of `registry`. A dataset whose compressed entry exceeds `max_entry_size`
-    /// bytes is refused.
+    /// Replaces the datasets by the datasets of `registry`. A dataset that exceeds a limit is refused, for example if
+    /// its compressed entry has more than `max_entry_size` bytes.
     pub(super) fn replace(&mut self, registry: &Registry, max_entry_size: usize) {
         let mut room = Room::new(max_entry_size);
         self.current.clear();
@@ -76,13 +76,13 @@ impl Entries {
         }
     }
 
-    /// Returns the error of the first refused dataset.
+    /// Returns the error of the first dataset that [`Self::replace`] refused; None if it refused no dataset.
     pub(super) fn refused(&self) -> Option<&AdvertiseError> {
         self.refused.first()
     }
 
-    /// Writes each entry that is new or has changed, and each old entry, before the bucket deletes it. Stops at the
-    /// first failure, because further writes would fail for the same reason.
+    /// Writes each entry that is new, that has changed, or that the bucket would otherwise delete because of its age.
+    /// Stops at the first failure, because further writes would fail for the same reason.
     pub(super) async fn write(&mut self, bucket: &kv::Store) -> Result<(), AdvertiseError> {
         let info = bucket.stream.cached_info();
         let created_at = Some(info.created.unix_timestamp_nanos());

@@ -79,8 +79,9 @@ impl Estimates {
     }
 }
 
-/// Estimates the rows of one dataset, and returns its name with the estimate. Returns None after [`TIMEOUT`]; the
-/// previous estimate then stays in use.
+/// Estimates the rows of one dataset. Returns the name of the dataset and the estimate; the estimate is None if the
+/// source has none. If the source does not answer within [`TIMEOUT`], returns None, and the previous estimate stays in
+/// use.
 async fn estimate(dataset: Arc<dyn Dataset>) -> Option<(String, Option<u64>)> {
     let name = dataset.info().name.clone();
     match tokio::time::timeout(TIMEOUT, estimate_rows(dataset.as_ref())).await {

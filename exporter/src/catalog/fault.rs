@@ -49,8 +49,8 @@ impl fmt::Display for CatalogFaults {
 pub(super) enum Refusal {
     /// The catalog file has a fault. The fields are the byte position of the fault in the file, and its text.
     Fault(usize, String),
-    /// The source differs from its declaration. The fields are the byte position of the declaration in the catalog
-    /// file, and the difference.
+    /// The source differs from its declaration in the catalog file. The fields are the byte position of the declaration
+    /// in the file, and a text that describes the difference.
     Differs(usize, String),
     /// The source can't be read at present. The field is the reason.
     Unavailable(String),

@@ -24,8 +24,9 @@ use crate::{Registry, dataset::Dataset, template};
 const CONCURRENCY: usize = 8;
 
 /// Loads a catalog file, and reads the schemas of its sources. The templates of the file may use the datasets of the
-/// file and those of `base`. If the declaration of a dataset differs from its source, `load` still succeeds, but the
-/// dataset is unavailable in the result. A caller that must refuse such a file calls [`Loaded::as_written`].
+/// file and those of `base`, the registry to which the caller adds the result. If the declaration of a dataset differs
+/// from its source, `load` still succeeds, but the dataset is unavailable in the result. A caller that must refuse such
+/// a file calls [`Loaded::as_written`].
 ///
 /// # Errors
 /// Returns all faults of the file.
@@ -99,8 +100,8 @@ impl Loader<'_> {
         loaded
     }
 
-    /// Makes a dataset unavailable if its description exceeds a size limit of the catalog. A description may exceed a
-    /// limit long after the catalog file was written, when columns were added to the source.
+    /// Makes a dataset unavailable if its entry in the advertised catalog exceeds a size limit. This can happen long
+    /// after the catalog file was written, when columns are added to the source.
     fn check_sizes(&self, specs: &[Spanned<DatasetSpec>], loaded: &mut Loaded) {
         let mut registry = self.base.clone();
         registry.replace_templates(loaded.templates.clone());

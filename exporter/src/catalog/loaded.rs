@@ -12,11 +12,11 @@ pub struct Loaded {
     pub datasets: Vec<Arc<dyn Dataset>>,
     /// The templates, in the order of the file.
     pub templates: Vec<Arc<dyn Template>>,
-    /// The name of each unavailable dataset, and the reason: a source that can't be read or differs from the file, or a
-    /// description that exceeds a size limit.
+    /// The name of each unavailable dataset, and the reason as a text. Either the source can't be read, or the source
+    /// differs from the file, or the dataset exceeds a size limit of the catalog.
     pub unavailable: Vec<(String, String)>,
     /// The faults of the unavailable datasets whose source can be read. Such a source differs from the file, or the
-    /// description of the dataset exceeds a size limit of the catalog.
+    /// dataset exceeds a size limit of the catalog.
     pub differing: Vec<CatalogFault>,
 }
 
@@ -28,7 +28,7 @@ impl Loaded {
     /// from their source become unavailable.
     ///
     /// # Errors
-    /// When the source of a dataset differs from the file at `path`.
+    /// When `differing` has a fault. `path` is the path of the file, for the error text.
     pub fn as_written(self, path: &Path) -> Result<Self, CatalogFaults> {
         if self.differing.is_empty() { Ok(self) } else { Err(CatalogFaults::new(path, self.differing)) }
     }

@@ -103,7 +103,8 @@ fn refuse(reason: &str) -> bool {
     false
 }
 
-/// Reports the unavailable datasets in a metric. Also logs each of these datasets if the catalog file has changed.
+/// Reports the number of unavailable datasets in a metric. `unavailable` has the name of each, and the reason. If the
+/// catalog file has `changed`, also logs each of these datasets.
 pub(crate) fn report_unavailable(unavailable: &[(String, String)], changed: bool) {
     metrics::gauge!("sluice_exporter_datasets_unavailable").set(unavailable.len() as f64);
     if !changed {

@@ -1,4 +1,5 @@
-//! Checks the rules for every dataset, whether a catalog file declares the dataset or Rust code implements it.
+//! Checks the rules that every dataset must follow. They apply to a dataset in a catalog file and to a dataset in Rust
+//! code.
 
 use protocol::{access::ColumnMask, catalog::ColumnType, filter, params};
 use serde_json::{Map, Value};
@@ -71,8 +72,9 @@ fn policy(dataset: &DatasetInfo) -> Result<(), String> {
     }
 }
 
-/// Whether a row policy compares the column `tenant` with a claim for every row that passes. A comparison that a
-/// constant can satisfy does not suffice, because every caller would then see the rows of the same tenant.
+/// Whether a row can pass the row policy only if the value of its column `tenant` is in a claim of the caller's token.
+/// A comparison with a constant does not suffice, because every caller could then see the rows of one and the same
+/// tenant.
 fn always_tests(policy: &Value, tenant: &str) -> bool {
     let Some(parts) = policy.as_object() else { return false };
     // all members of an object must hold, so one that tests the tenant suffices

@@ -1,4 +1,5 @@
-//! The limits of an exporter's advertisement: the size of each entry, and the number and total size of all datasets.
+//! Enforces the limits of an exporter's advertisement: the size of each entry, and the number and total size of all
+//! datasets. The entry of a dataset is a JSON description, which is compressed before NATS stores it.
 
 use platform::catalog::{DatasetEntry, MAX_CATALOG_SIZE, MAX_DATASET_SIZE, MAX_DATASETS};
 use protocol::catalog::CatalogDataset;
@@ -11,17 +12,17 @@ pub(super) struct Room {
     /// The maximum size of a compressed entry, in bytes.
     max_entry_size: usize,
     datasets: usize,
-    /// The size of all accepted descriptions before compression, in bytes.
+    /// The total size of all accepted entries before compression, in bytes.
     size: usize,
 }
 
 impl Room {
-    /// Returns a tracker that counts no dataset yet. A compressed entry may have up to `max_entry_size` bytes.
+    /// Returns a [`Room`] that has accepted no dataset yet. A compressed entry may have up to `max_entry_size` bytes.
     pub(super) fn new(max_entry_size: usize) -> Self {
         Self { max_entry_size, datasets: 0, size: 0 }
     }
 
-    /// Encodes the catalog entry of a dataset, and adds the dataset to the counted number and size.
+    /// Encodes and returns the entry of a dataset, and counts the dataset and its size.
     ///
     /// # Errors
     /// When the dataset exceeds a limit. Such a dataset is not counted.

@@ -23,8 +23,8 @@ pub struct LoadContext {
     pub folder: PathBuf,
     /// The folder, the maximum size and the timeout for temporary copies of remote files.
     pub spool: Spool,
-    /// The number of exports that run at once. At a PostgreSQL source, this number of connections, but at most half of
-    /// all connections, is reserved for the first connections of exports. An export gets a second or later connection
+    /// The number of exports that run at once. A PostgreSQL source reserves this number of its connections, but at most
+    /// half of them, so that each export gets its first connection soon. An export gets a second or later connection
     /// only if the reserved number of connections stays free.
     pub slots: usize,
     /// The maximum size of a compressed catalog entry, in bytes. It is less than [`MAX_ENTRY_SIZE`] if the NATS server
@@ -121,8 +121,9 @@ impl LoadContext {
         })
     }
 
-    /// Returns the location of a dataset's `files`. Without a source, the files are on this machine. Returns None if
-    /// the source offers no files or the URL is invalid.
+    /// Returns the location of a dataset's files. `files` is their path, object key or URL, which may have wildcards.
+    /// If `source` is None, the files are on this machine. Returns None if the source offers no files or the URL is
+    /// invalid.
     pub(super) fn location(&self, files: String, source: Option<OpenSource>) -> Option<Location> {
         let spool = self.spool.clone();
         Some(match source {

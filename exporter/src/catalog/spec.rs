@@ -336,7 +336,7 @@ impl DatasetSpec {
         }
     }
 
-    /// Returns the first key that describes the form of CSV files; None if no such key is set.
+    /// Returns the first of the keys `delimiter`, `comment` and `quote` that is set; None if none is set.
     fn csv_key(&self) -> Option<&Spanned<String>> {
         self.delimiter.as_ref().or(self.comment.as_ref()).or(self.quote.as_ref())
     }
@@ -378,8 +378,8 @@ impl DatasetSpec {
         Ok(FileKind::Csv(dialect))
     }
 
-    /// Returns the declared columns. A column without a declared type has the type text until the exporter has read the
-    /// source.
+    /// Returns the declared columns. The type of a column without a declared type is preliminary: it is text until the
+    /// exporter has read the source.
     pub(crate) fn columns(&self) -> Vec<Column> {
         let columns = self.columns.iter().map(Spanned::get_ref).map(|spec| Column {
             label: spec.label.clone(),

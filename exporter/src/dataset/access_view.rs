@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount};
 
-/// The text that replaces every value under the mask `redacted`.
+/// The text that replaces each text under the mask `redacted`. NULL stays NULL.
 const REDACTED: &str = "***";
 /// The maximum length, in characters, of a text that the mask `last_four` hides completely. Four shown characters would
 /// be at least half of such a text.
@@ -34,6 +34,7 @@ pub enum AccessError {
     #[error("the row policy needs the claim `{0}`")]
     Claim(String),
     /// The row policy does not fit the columns of the dataset, or compares a column with a claim of a different type.
+    /// The list has the faults of the policy; the message names only the first.
     #[error("the row policy does not hold: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Policy(Vec<FieldError>),
 }
@@ -74,7 +75,7 @@ impl AccessView {
         let info = DatasetInfo {
             hidden_columns: info.columns.iter().filter(|column| !is_visible(&column.name)).cloned().collect(),
             columns,
-            // this view applies the row policy and the access rules
+            // this view applies the row policy and the access rules itself, so its callers must not apply them again
             row_policy: None,
             access: Access::default(),
             ..info.clone()
@@ -85,7 +86,7 @@ impl AccessView {
     /// Returns the query with the row policy added to its filter.
     ///
     /// # Errors
-    /// When the query selects a hidden column, or filters by a hidden or masked column.
+    /// When the query selects a hidden or unknown column, or filters by a hidden, masked or unknown column.
     fn restricted(&self, query: &Query) -> Result<Query, DatasetError> {
         // the gateway and the plan check this too, but only a check here covers every caller of the dataset
         if let Some(hidden) = query.columns.iter().find(|name| self.info.column(name).is_none()) {
@@ -140,7 +141,7 @@ fn masked_column(column: &PolarsColumn, mask: ColumnMask) -> Result<PolarsColumn
     let name = column.name().clone();
     let texts = match (mask, column.dtype()) {
         (ColumnMask::Redacted | ColumnMask::LastFour, DataType::String) => column.str()?,
-        // a text mask does not suit a column of another type, so the column shows NULL, which reveals nothing
+        // the mask `null`, and a text mask on a column of another type: the column shows NULL, which reveals nothing
         _ => return Ok(PolarsColumn::full_null(name, column.len(), column.dtype())),
     };
     let masked = texts

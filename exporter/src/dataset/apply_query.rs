@@ -1,5 +1,5 @@
-//! Applies the filter, the columns and the limit of a query to frames. Datasets that are written in Rust use this
-//! module when their source cannot apply a query.
+//! Applies the filter, the column selection and the limit of a query to data frames. Datasets that are written in Rust
+//! use this module if their source can't apply a query itself.
 
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use polars::prelude::{DataFrame, Schema};
 
 use super::{DatasetError, Frames, OpenedQuery, Query, files::RowFilter};
 
-/// Applies a query to frames with the schema `schema`. The result has the columns that the query selects, in the order
-/// of the query, and the rows that pass the filter. With a limit, the result ends after that number of rows.
+/// Applies a query to a stream of frames with the schema `schema`. The result has the columns that the query selects,
+/// in the order of the query. It has only the rows that pass the filter. If the query has a limit, the result ends
+/// after that number of rows.
 ///
 /// # Errors
 /// When the query names a column that isn't in the schema, or the filter does not fit the type of a column.

@@ -12,10 +12,11 @@ use super::{redact, sql};
 /// contains no value of a row.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// The query names a column that the source does not have, or that the caller may not use.
+    /// A query or the catalog file names a column that the source does not have, or that the caller may not use. The
+    /// text is the name of the column.
     #[error("there is no column `{0}` any more")]
     NoColumn(String),
-    /// A file of the dataset lacks a column.
+    /// A file of the dataset lacks the column of this name.
     #[error("it has no column `{0}`: write the column into all files, or declare only columns that all files have")]
     MissingColumn(String),
     /// The database has no table of this name.
@@ -29,7 +30,7 @@ pub enum DatasetError {
         /// The type, as polars or Arrow names it.
         dtype: String,
     },
-    /// The query lacks a value for a parameter, or the type of the value differs from the declared type.
+    /// The query has no value for the parameter of this name, or a value of another type than the declared type.
     #[error("parameter `{0}` does not fit its declaration")]
     Param(String),
     /// The source has a value that the type of the column can't hold.
@@ -56,11 +57,11 @@ pub enum DatasetError {
         row: u64,
         /// The kind of the stored value, such as `a BLOB`. The text does not repeat the value.
         found: &'static str,
-        /// The declared kind of the column, such as `a column of whole numbers`.
+        /// A description of the column by its type, such as `a column of whole numbers`.
         expected: &'static str,
     },
-    /// The database did not return the rows in the order of this column's values. The column stores values in several
-    /// spellings, and the database sorts by the spellings.
+    /// The database did not return the rows in the order of the values of the column of this name. The column stores
+    /// values in several spellings, and the database sorts by the spellings.
     #[error(
         "column `{0}` has values in spellings that its database sorts in another order than their values: write them in one \
          spelling, or leave the column out of `order`"
@@ -93,7 +94,7 @@ pub enum DatasetError {
     /// A part of a file exceeds a size limit of the exporter. The text names the part and the limit.
     #[error("{0}")]
     Limit(&'static str),
-    /// A row of a CSV file has more or fewer fields than the header.
+    /// A row of a CSV or TSV file has more or fewer fields than the header.
     #[error("a row has {found} field{}, and the header has {expected}", if *found == 1 { "" } else { "s" })]
     Fields {
         /// The number of fields of the row.
@@ -101,34 +102,36 @@ pub enum DatasetError {
         /// The number of fields of the header.
         expected: u64,
     },
-    /// A CSV or TSV file has no header line, or the NDJSON files of a dataset have no rows.
+    /// A CSV or TSV file has no header line, or no object in the NDJSON files of a dataset has a member.
     #[error("it is empty")]
     Empty,
-    /// A file or table has a column that the dataset does not offer, because the column is newer than the loaded catalog.
+    /// A file or table has the column of this name. The dataset does not offer this column, because the column is newer
+    /// than the loaded catalog.
     #[error("it has the new column `{0}`, which is offered after the next load of the catalog; or declare the columns")]
     NewColumn(String),
-    /// A value does not fit the type that the exporter inferred for the column when it loaded the catalog. The file is
-    /// newer than the loaded catalog.
+    /// A value does not fit the type that the exporter guessed for the column of this name when it loaded the catalog.
+    /// The file of the value is newer than the loaded catalog.
     #[error(
         "column `{0}`: a value is not of the type that was guessed from the earlier rows; the type is guessed again at the \
          next load of the catalog; or declare the columns"
     )]
     BrokenGuess(String),
-    /// The exporter can't determine how to interpret a file. The text says what the catalog file must declare, or how
-    /// to convert the file.
+    /// The exporter can't read the files of a dataset as they are. For example, it can't determine their delimiter, or
+    /// their columns differ. The text says what the catalog file must declare, or how to change the files.
     #[error("{0}")]
     Undeclared(String),
-    /// The exporter is still scanning the files to infer the types of their columns. The dataset is offered after the
+    /// The exporter is still scanning the files to guess the types of their columns. The dataset is offered after the
     /// scan.
     #[error(
         "its files are still being read for the types of their columns, and it is offered after that; declare its columns \
          to offer it at once"
     )]
     Scanning,
-    /// The error of a scan. All callers that waited for the scan share this error.
+    /// The error of a scan that guesses the types of columns. All callers that waited for the same scan share this
+    /// error.
     #[error(transparent)]
     Shared(Arc<DatasetError>),
-    /// The source did not answer within the read timeout.
+    /// The source did not answer within this timeout.
     #[error("the source did not answer within {} s", .0.as_secs())]
     Slow(Duration),
     /// The database refused a statement, or the connection broke.
@@ -144,13 +147,14 @@ pub enum DatasetError {
     /// file.
     #[error("its file was written while it was read: files are replaced by renaming others over them")]
     Rewritten,
-    /// The type of a column in a file differs from its type in the first file of the dataset, or from its type when the
-    /// catalog was loaded.
+    /// The column of this name has another type in a file than in the first file of the dataset, or than it had when
+    /// the catalog was loaded.
     #[error(
         "column `{0}` is of another type than in the first file, or than when the catalog was loaded: write the column with one type in all files"
     )]
     Changed(String),
-    /// A file has a value that is too large or has too many digits for the column's type in the dataset.
+    /// A file has a value that is too large, or has too many digits, for the type that the column of this name has in
+    /// the dataset.
     #[error(
         "column `{0}`: a value is too large or has too many digits for the type that holds the values of the other files, or for \
          the type when the catalog was loaded: write the column with one type in all files"
@@ -159,12 +163,13 @@ pub enum DatasetError {
     /// The files that caused the dataset to leave out a column have changed since the catalog was loaded.
     #[error("its files have changed since the catalog was loaded, and the catalog is loaded again")]
     Repaired,
-    /// A column of a table is gone or has another type than when the catalog was loaded.
+    /// A database table no longer has the column of this name, or has the column with another type than when the
+    /// catalog was loaded.
     #[error(
         "column `{0}` of its table was dropped or has another type than when the catalog was loaded, and the catalog is loaded again"
     )]
     Altered(String),
-    /// A remote file is too large to be copied. The number is the maximum size of the local copy, in bytes.
+    /// A remote file is too large to be copied to the local disk. The number is the maximum size of a copy, in bytes.
     #[error("a file has more than {0} bytes, which is the most that is copied")]
     TooLarge(u64),
     /// An error on one line of a text file.
@@ -200,10 +205,11 @@ pub enum DatasetError {
     Died(#[from] tokio::task::JoinError),
 }
 
-/// The kind of a SQLite text whose bytes are not UTF-8.
+/// The value of `found` in [`DatasetError::Stored`] for a SQLite text whose bytes are not UTF-8.
 pub(super) const BROKEN_TEXT: &str = "a text that is not UTF-8";
 
-/// Returns what the owner of a SQLite database can do about a stored value of this kind.
+/// Returns advice to the owner of a SQLite database about a stored value that an export refuses. `found` is the kind of
+/// the value, as in [`DatasetError::Stored`].
 fn advice(found: &str) -> &'static str {
     if found == BROKEN_TEXT {
         "correct the text, or store its bytes as a BLOB"
@@ -218,7 +224,8 @@ const FILE_GONE: &str = "its file is no longer there";
 const FILE_UNREADABLE: &str = "its file can't be read";
 
 impl DatasetError {
-    /// Adds the name of the file in which this error occurred.
+    /// Adds the name of the file in which this error occurred. `file` is the path, key or URL of the file. The error
+    /// keeps only its last part.
     pub(crate) fn in_file(self, file: &str) -> Self {
         // the text shows neither the folder nor the query of a URL
         let path = file.split('?').next().unwrap_or(file);
@@ -291,7 +298,8 @@ impl DatasetError {
         words.to_owned()
     }
 
-    /// Whether the error shows that a file of the dataset is newer than the loaded catalog and does not fit it.
+    /// Whether the error shows that a file of the dataset is newer than the loaded catalog, and does not fit this
+    /// catalog.
     pub(super) fn is_newer(&self) -> bool {
         match self {
             Self::InFile { source, .. } | Self::AtLine { source, .. } | Self::InColumn { source, .. } => {
@@ -303,8 +311,9 @@ impl DatasetError {
         }
     }
 
-    /// Whether the error is an outage: the source is unavailable, or the disk of the source or of the exporter is full.
-    /// The same query can succeed after the outage.
+    /// Whether the error is an outage of the source: the source is unavailable, or its database has no disk space. The
+    /// same query can succeed after the outage. A full disk for temporary files of the exporter is no outage of the
+    /// source; `JobError::outage` detects that case.
     #[must_use]
     pub(crate) fn is_outage(&self) -> bool {
         match self {

@@ -13,8 +13,8 @@ const FRAME_ROWS: usize = 8192;
 /// The total size of values, in bytes, at which a frame is full. The last row may make the frame larger.
 const FRAME_BYTES: usize = 4 << 20;
 
-/// Returns the polars type of a frame column that holds values of a column type. Decimals are stored as text, which
-/// keeps all their digits.
+/// Returns the polars type in which a frame stores the values of a column of type `kind`. Decimals are stored as text,
+/// which keeps all their digits.
 pub(super) const fn dtype(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::String | ColumnType::Decimal => DataType::String,
@@ -44,7 +44,8 @@ pub(super) enum ColumnBuilder {
     Bool(BooleanChunkedBuilder),
     /// Dates, in days since 1970-01-01.
     Date(PrimitiveChunkedBuilder<Int32Type>),
-    /// Timestamps, in microseconds since 1970-01-01T00:00:00Z.
+    /// Timestamps, in microseconds since 1970-01-01T00:00:00Z. Timestamps without a time zone count from
+    /// 1970-01-01T00:00:00 in their own, unknown zone.
     Datetime(PrimitiveChunkedBuilder<Int64Type>),
     /// Times of day, in nanoseconds since midnight.
     Time(PrimitiveChunkedBuilder<Int64Type>),
@@ -66,11 +67,11 @@ impl FrameBuilder {
     }
 
     /// Appends a row by calling `append` for each column, in order, with the index and the builder of the column.
-    /// `append` must append exactly one value, and return the size of the value in bytes (0 is allowed for values other
-    /// than text).
+    /// `append` must append exactly one value to the builder, and return the size of the value in bytes. For values
+    /// other than text, it may return 0.
     ///
     /// # Errors
-    /// The error of `append`. [`AppendError::Value`] becomes an error with the name of the column.
+    /// The error of `append`. [`AppendError::Value`] becomes [`DatasetError::Value`] with the name of the column.
     pub(super) fn push<E: Into<AppendError>>(
         &mut self,
         mut append: impl FnMut(usize, &mut ColumnBuilder) -> Result<usize, E>,
@@ -78,7 +79,7 @@ impl FrameBuilder {
         self.push_typed(|index, _, builder| append(index, builder))
     }
 
-    /// Appends a row like [`Self::push`], but also passes the column of each value to `append`.
+    /// Appends a row like [`Self::push`], but also passes the [`Column`] of each value to `append`.
     pub(super) fn push_typed<E: Into<AppendError>>(
         &mut self,
         mut append: impl FnMut(usize, &Column, &mut ColumnBuilder) -> Result<usize, E>,

@@ -1,4 +1,5 @@
-//! The bounded channel between the task that reads a source and the stream of frames that an opened query returns.
+//! The bounded channel for data frames between the task that reads a source and the stream that an opened query
+//! returns.
 
 use futures::{StreamExt, stream};
 use polars::prelude::DataFrame;
@@ -11,15 +12,15 @@ use super::{DatasetError, Frames};
 /// when the receiver is dropped.
 const CAPACITY: usize = 1;
 
-/// The sending end of the channel, for the task that reads a source.
+/// The sending end of the channel. The task that reads a source holds this end.
 pub(super) type FrameSender = mpsc::Sender<DataFrame>;
 
-/// Creates the channel between the task that reads a source and its stream of frames.
+/// Creates the channel: the sender for the task that reads a source, and the receiver for [`frames`].
 pub(super) fn channel() -> (FrameSender, mpsc::Receiver<DataFrame>) {
     mpsc::channel(CAPACITY)
 }
 
-/// A sender for blocking tasks, which sends no more rows than the limit of the query.
+/// Sends frames from a blocking task. The sent frames together have no more rows than the limit of the query.
 pub(super) struct LimitedSender {
     sender: FrameSender,
     left: Option<u64>,
@@ -30,7 +31,7 @@ impl LimitedSender {
         Self { sender, left: limit }
     }
 
-    /// Whether no further frame can be sent, because the limit of the query is reached or the receiver is dropped.
+    /// Whether no further frame is needed, because the limit of the query is reached or the receiver is dropped.
     pub(super) fn is_closed(&self) -> bool {
         self.left == Some(0) || self.sender.is_closed()
     }
@@ -55,8 +56,8 @@ impl LimitedSender {
     }
 }
 
-/// Returns the stream of the frames that `task` sends. If the task fails, the last item of the stream is an error. So
-/// the stream of a source that stopped early never looks complete.
+/// Returns the stream of the frames that `task` sends to `receiver`. If the task fails or panics, the last item of the
+/// stream is an error. So the stream of a source that stopped early never looks complete.
 pub(super) fn frames(receiver: mpsc::Receiver<DataFrame>, task: JoinHandle<Result<(), DatasetError>>) -> Frames {
     let state = Some((receiver, AbortOnDropHandle::new(task)));
     stream::unfold(state, |state| async move {

@@ -35,8 +35,8 @@ pub struct DatasetInfo {
     pub title: String,
     /// The description that users see; empty by default.
     pub description: String,
-    /// The version that manifests record with the name; `1` by default. Change the version whenever the dataset begins
-    /// to select different rows or columns of its source.
+    /// The version of the dataset, which manifests record with the name; `1` by default. Change the version whenever
+    /// the dataset begins to select different rows or columns of its source.
     pub version: String,
     /// Whether all rows of an export come from one snapshot of the source; [`Snapshot::Export`] by default.
     pub snapshot: Snapshot,

@@ -1,9 +1,10 @@
 //! Datasets: the named sets of rows and columns that users may export.
 //!
-//! A [`Dataset`] describes itself ([`DatasetInfo`]) and opens a query as a stream of polars frames. Each dataset
+//! A [`Dataset`] describes itself ([`DatasetInfo`]) and opens a query as a stream of polars data frames. Each dataset
 //! applies the filter of the query and selects the columns itself. Datasets of files do so with polars expressions. SQL
-//! datasets send a `SELECT` statement, in which values are bound parameters or escaped literals, so that no text of a
-//! request is ever run as SQL. For SQLite, this statement only narrows the rows, and the exporter tests each row.
+//! datasets send a `SELECT` statement, in which values are bound parameters or escaped literals. So no text of a
+//! request is ever run as SQL. For SQLite, the statement may return too many rows, and the exporter tests each row with
+//! the filter.
 
 mod access_view;
 mod apply_query;
@@ -64,7 +65,8 @@ pub struct Query {
 /// The precision with which the rows of a query are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// The exact number. A source may return None instead if it can count the rows only by reading all of them.
+    /// The exact number. [`Dataset::count`] may return None instead if the source would have to read all rows to count
+    /// them.
     Exact,
     /// An estimate from statistics, from a sample or from a count with a limit, within about a second.
     Estimate,
@@ -93,7 +95,7 @@ impl RowCount {
     }
 }
 
-/// The result of opening a query: a stream of rows, and the time of the snapshot from which the rows come.
+/// The result of [`Dataset::open`]: a stream of rows, and the time of the snapshot from which the rows come.
 pub struct OpenedQuery {
     /// The rows of the query, as a stream of frames.
     pub frames: Frames,
@@ -137,10 +139,11 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// Estimates the number of rows of a whole dataset, with the default value of each parameter. Gateways choose the lane
-/// of an export by this number, which exporters advertise.
+/// Estimates the number of rows of a whole dataset, with the default value of each parameter. Exporters advertise this
+/// number. Gateways choose the lane of an export by it, that is, the queue `interactive` or `bulk`.
 ///
-/// None if a parameter has no default, if the source has no estimate, or after an error of the source, which is logged.
+/// Returns None if a parameter has no default, or if the source has no estimate. Returns None also if the source fails;
+/// the error is logged.
 pub async fn estimate_rows(dataset: &dyn Dataset) -> Option<u64> {
     let info = dataset.info();
     let params = params::check(&info.params, &Map::new()).ok()?;
@@ -154,8 +157,8 @@ pub async fn estimate_rows(dataset: &dyn Dataset) -> Option<u64> {
     }
 }
 
-/// Joins the parts of an expression by an associative operation into a balanced tree, because databases and polars
-/// limit the depth of expressions. None for an empty list.
+/// Joins the parts of an expression by the associative operation `join` into a balanced tree, because databases and
+/// polars limit the depth of expressions. Returns None if `parts` is empty.
 fn balanced<T>(mut parts: Vec<T>, join: fn(T, T) -> T) -> Option<T> {
     while parts.len() > 1 {
         let mut pairs = parts.into_iter();

@@ -8,15 +8,16 @@ use protocol::decimal::{self, plain};
 
 use crate::value::text;
 
-/// Returns the shortest text that parses to the same double. The text that SQLite itself writes has 15 digits and may
-/// parse to another double.
+/// Returns the shortest text that parses back to the double `real`. The text that SQLite itself writes has 15 digits,
+/// and may parse to another double.
 pub(in crate::dataset) fn shortest(real: f64) -> String {
     let mut out = Vec::with_capacity(24);
     text::float(&mut out, real);
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// Returns the shortest text of a double as a decimal without an exponent.
+/// Returns the [`shortest`] text of a double, but without an exponent. Values that are not finite are `NaN`, `Infinity`
+/// and `-Infinity`.
 pub(in crate::dataset) fn decimal_text(real: f64) -> String {
     match real {
         _ if real.is_nan() => "NaN".to_owned(),
@@ -36,20 +37,21 @@ pub(in crate::dataset) fn whole(real: f64) -> Option<i64> {
     (real.fract() == 0.0 && (-LIMIT..LIMIT).contains(&real)).then_some(real as i64)
 }
 
-/// Returns a whole number as the double of the same value; None if there is no such double.
+/// Returns a whole number as a double; None if no double has exactly this value.
 pub(in crate::dataset) fn double(number: i64) -> Option<f64> {
     let real = number as f64;
     (real as i128 == i128::from(number)).then_some(real)
 }
 
-/// Parses the text of a whole number. Returns None for any other text, and for leading zeros or a plus sign, which an
-/// export would not write.
+/// Parses the text of a 64-bit integer. Returns None for any other text. Returns None also for leading zeros, a plus
+/// sign and `-0`, because an export would write such a number as another text.
 pub(in crate::dataset) fn parse_int(text: &str) -> Option<i64> {
     let number: i64 = text.parse().ok()?;
     (itoa::Buffer::new().format(number) == text).then_some(number)
 }
 
-/// Parses the text of a double. Returns None for any other text, and for a number with more digits than a double keeps.
+/// Parses the text of a double, including words such as `inf` and `NaN`. Returns None for any other text, and for a
+/// number that is too large or has more digits than a double keeps.
 pub(in crate::dataset) fn parse_float(text: &str) -> Option<f64> {
     let real: f64 = text.parse().ok()?;
     if real.is_finite() {

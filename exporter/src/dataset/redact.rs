@@ -1,11 +1,11 @@
-//! Rewrites errors of libraries for logs and dead letters. The original texts may contain values of rows; the new texts
-//! never do.
+//! Replaces the texts of errors of polars and tokio in logs and dead letters. The original texts may contain values of
+//! rows; the new texts never do.
 
 use polars::prelude::PolarsError;
 use tokio::task::JoinError;
 
-/// The beginnings of polars' error texts about files. Each entry also has the cause that Sluice reports; if that cause
-/// is empty, [`ENCODINGS`] gives it.
+/// Pairs of the beginning of a polars error text about a file, and the cause that Sluice reports for such an error. If
+/// the cause is empty, [`ENCODINGS`] has the cause.
 const CAUSES: [(&str, &str); 11] = [
     ("parquet: Not yet supported: Decoding", ""),
     (
@@ -35,8 +35,8 @@ const CAUSES: [(&str, &str); 11] = [
     ("not yet implemented", "the file uses a feature that is not supported: write it with other options"),
 ];
 
-/// The encodings of Parquet that polars supports for some types only. Each entry has the name of the encoding in
-/// polars' error texts, and the cause that Sluice reports. The last entry is for all other encodings.
+/// The encodings of Parquet that polars supports for some types only. Each pair has the name of an encoding in polars'
+/// error texts, and the cause that Sluice reports. The last pair is for all other encodings.
 const ENCODINGS: [(&str, &str); 5] = [
     (
         "\"ByteStreamSplit\"",
@@ -63,8 +63,8 @@ fn cause(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns a text for a polars error that is safe to log. The text names the kind of the error, and possibly a missing
-/// column or the cause, but no value of a row.
+/// Returns a text that describes a polars error and is safe to log. The text names the kind of the error, and possibly
+/// its cause or a missing column. The text never has a value of a row.
 pub(crate) fn polars(error: &PolarsError) -> String {
     let kind = match error {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => return polars(error),

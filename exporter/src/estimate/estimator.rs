@@ -20,7 +20,7 @@ use crate::{
 
 /// The maximum time for reading the sample from the source.
 const SAMPLE_TIMEOUT: Duration = Duration::from_millis(2_000);
-/// The maximum time for the source's estimate of a query's number of rows.
+/// The maximum time that the source may take to estimate the number of rows of a query.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(1_200);
 /// The assumed speed of an export, in bytes of the file per second, if the history contains no comparable export.
 const DEFAULT_SPEED: f64 = 40e6;
@@ -82,8 +82,8 @@ impl Estimator {
     }
 }
 
-/// Returns the exact number of rows if the sample contains all rows. Otherwise returns the source's estimate, or None
-/// if the source gives no estimate.
+/// Returns the exact number of rows if the sample contains all rows. Otherwise returns the source's estimate. Returns
+/// None if the source has no estimate, fails, or does not answer within [`COUNT_TIMEOUT`].
 async fn count_rows(plan: &Plan, sample: &Sample) -> Option<RowCount> {
     if sample.is_complete() {
         return Some(RowCount::exact(sample.rows()));

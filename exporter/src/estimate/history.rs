@@ -75,12 +75,14 @@ impl Throughput {
         self.bytes / self.rows
     }
 
-    /// Returns the expected duration of an export of `rows` rows, in seconds; None without a comparable export.
+    /// Returns the expected duration, in seconds, of an export that has `rows` rows. `is_selective` is true if this
+    /// export has a filter or parameters. Returns None if no earlier export is comparable.
     ///
-    /// An earlier export is comparable if its row count is similar ([`COMPARABLE`]) and its [`Run::is_selective`] has
-    /// the same value. The result is the median duration of one row in the comparable exports, times `rows`. The result
-    /// never exceeds the duration of the fastest earlier export that had at least `rows` rows, and neither a filter nor
-    /// parameters.
+    /// An earlier export is comparable if two conditions hold. Its row count differs from `rows` at most by the factor
+    /// [`COMPARABLE`], and its [`Run::is_selective`] equals the argument `is_selective`.
+    ///
+    /// The result is `rows` times the median time per row of the comparable exports. The result never exceeds the
+    /// duration of any earlier export that had at least `rows` rows, and neither a filter nor parameters.
     pub(super) fn seconds(&self, rows: u64, is_selective: bool) -> Option<f64> {
         let rows = (rows as f64).max(1.0);
         let is_comparable = |run: &&Run| {
@@ -113,7 +115,8 @@ impl History {
         Self { db, cache: Mutex::new(None) }
     }
 
-    /// Returns the measurements of earlier exports with this key; None if the history contains no such export.
+    /// Returns the measurements of earlier exports with this key. Returns None if the history contains no such export,
+    /// or if the history can't be read.
     pub(super) async fn throughput(&self, key: &Key) -> Option<Throughput> {
         let mut cache = self.cache.lock().await;
         let throughputs = match cache.as_ref() {

@@ -39,8 +39,8 @@ pub(super) struct Sample {
     complete: bool,
 }
 
-/// The encoded size of a sample, and its preview. `rows` and `bytes` are the row count and the size of the encoded
-/// file.
+/// The encoded size of a sample, and its preview. `rows` and `bytes` are the row count and the size of the sample's
+/// encoded file.
 pub(super) struct EncodedSample {
     rows: u64,
     bytes: u64,
@@ -110,8 +110,9 @@ impl Sample {
 }
 
 impl EncodedSample {
-    /// Estimates the size of a file with this number of rows, in bytes, from the mean size of the sample's rows. If the
-    /// sample has no rows, returns the size of an empty file if `count` is exactly 0, and None otherwise.
+    /// Estimates the size of a file with `count` rows, in bytes, from the mean size of the sample's rows. If the sample
+    /// has no rows, returns the size of a file without rows if `count` is an exact 0. For any other `count`, returns
+    /// None.
     pub(super) fn bytes_of(&self, count: RowCount) -> Option<u64> {
         if self.rows == 0 {
             return (count == RowCount::exact(0)).then_some(self.bytes);

@@ -22,9 +22,9 @@ use crate::error::{ExporterError, JobError, Verdict};
 
 /// The maximum number of concurrent estimates. Further requests wait in the NATS subscription.
 const MAX_CONCURRENT: usize = 4;
-/// The deadline of an estimate, shorter than the time that a gateway waits for the reply.
+/// The maximum time for one estimate. It is shorter than the time that a gateway waits for the reply.
 const DEADLINE: Duration = Duration::from_millis(4_500);
-/// The maximum size of a reply, in bytes, well below the limit of a NATS message.
+/// The maximum size of a reply, in bytes. It is well below the maximum size of a NATS message.
 const MAX_REPLY_SIZE: usize = 512 << 10;
 
 /// Answers estimate requests until the process begins to stop. A queue group distributes the requests among all

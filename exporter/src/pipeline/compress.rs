@@ -119,7 +119,8 @@ struct Block {
 #[derive(Default)]
 struct Blocks {
     open: Vec<u8>,
-    /// The number of rows received since the last complete block. The next block counts these rows.
+    /// The row count of the open block. A chunk may span several blocks; all its rows count for the block that is open
+    /// when the chunk ends.
     rows: u64,
     /// Whether the first block, which is smaller than the others, is complete.
     started: bool,

@@ -34,8 +34,8 @@ const CHUNK_SIZE: u64 = 1 << 20;
 /// The initial capacity of a chunk's buffer, in bytes. The capacity is an eighth more than the intended size, so that
 /// the buffer rarely grows.
 const CHUNK_CAPACITY: usize = (CHUNK_SIZE + CHUNK_SIZE / 8) as usize;
-/// The maximum number of rows that are encoded at once while the mean size of a row is unknown. For a writer, this
-/// maximum always applies. The number is small, so that clients receive the first bytes early.
+/// The maximum number of rows of a chunk while the mean size of a row is unknown. For a writer, this maximum applies to
+/// each data frame that the writer receives. The number is small, so that clients receive the first bytes early.
 const FIRST_ROWS: u64 = 1024;
 /// The maximum size of the text values in one chunk, in bytes. A single row may exceed this size. The limit keeps a
 /// chunk small when large rows follow many small rows.
@@ -227,7 +227,7 @@ impl RowSize {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Returns the expected number of rows that fill a chunk.
+    /// Returns the expected number of rows that fill a chunk; [`FIRST_ROWS`] before any row is encoded.
     fn rows_of_a_chunk(&self) -> usize {
         let (rows, bytes) = (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
         let rows = if rows == 0 { FIRST_ROWS } else { CHUNK_SIZE * rows / bytes.max(1) };
@@ -252,8 +252,8 @@ fn split(frame: DataFrame, row_size: Arc<RowSize>) -> impl Stream<Item = DataFra
     })
 }
 
-/// Returns the leading rows of a data frame with at most [`MAX_TEXT_SIZE`] bytes of text, but at least one row. Values
-/// of other types are small and do not count.
+/// Returns the longest run of leading rows whose texts together have at most [`MAX_TEXT_SIZE`] bytes, but at least one
+/// row. Values of other types are small and do not count.
 fn with_bounded_text(part: DataFrame) -> DataFrame {
     let mut texts: Vec<usize> = Vec::new();
     for column in part.columns().iter().filter(|column| *column.dtype() == DataType::String) {

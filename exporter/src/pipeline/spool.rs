@@ -15,8 +15,8 @@ use crate::{
     layout::{COMPLETED_AT, REQUESTED_AT, Timestamps},
 };
 
-/// Writes all rows to a temporary file. Returns the rows, read from the file, and the completion time. With
-/// `Timestamps::Columns`, adds the request and completion times as columns to each row.
+/// Writes all rows to a temporary file. Returns a stream that reads the rows from the file, and the completion time. If
+/// `location` is [`Timestamps::Columns`], adds the request and completion times as columns to each row.
 pub(super) async fn spooled(
     mut frames: Rows,
     location: Timestamps,

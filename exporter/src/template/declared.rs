@@ -1,4 +1,4 @@
-//! Templates that the catalog file describes in `[[template]]` tables.
+//! Templates from the `[[template]]` tables of the catalog file.
 
 use std::fmt::Debug;
 
@@ -18,7 +18,7 @@ use crate::{
 /// The number of hexadecimal digits that [`digest_of`] returns.
 const VERSION_LENGTH: usize = 12;
 
-/// A template that the catalog file describes in a `[[template]]` table.
+/// A template from a `[[template]]` table of the catalog file.
 #[derive(Clone, Debug)]
 pub struct DeclaredTemplate {
     spec: TemplateSpec,
@@ -26,8 +26,8 @@ pub struct DeclaredTemplate {
 }
 
 impl DeclaredTemplate {
-    /// Creates a template from its description in the catalog file. Use [`TemplateSpec::validate`] to check the
-    /// template against a dataset.
+    /// Creates a template from its table in the catalog file. Use [`TemplateSpec::validate`] to check the template
+    /// against a dataset.
     #[must_use]
     pub fn new(spec: TemplateSpec) -> Self {
         let info = TemplateDescription {
@@ -38,7 +38,8 @@ impl DeclaredTemplate {
         Self { spec, info }
     }
 
-    /// Resolves the description against the columns of a dataset.
+    /// Resolves the template against the columns of a dataset. If the template does not fit, the error names the first
+    /// fault.
     fn resolve(&self, dataset: &DatasetInfo) -> Result<Resolved, TemplateError> {
         resolve(&self.spec, &dataset.columns, &dataset.hidden_columns).map_err(|faults| {
             let first = faults.into_iter().next();
@@ -47,8 +48,8 @@ impl DeclaredTemplate {
     }
 }
 
-/// Returns a digest of the description of a template or dataset. The digest is the version of a description that states
-/// no version.
+/// Returns a digest of `spec`, the table of a template or dataset in the catalog file. The digest is the version of a
+/// template or dataset whose table sets no `version`.
 pub(crate) fn digest_of(spec: &impl Debug) -> String {
     let mut text = hex::encode(digest(&SHA256, format!("{spec:?}").as_bytes()));
     text.truncate(VERSION_LENGTH);

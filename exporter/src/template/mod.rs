@@ -41,8 +41,8 @@ pub trait Template: Send + Sync {
     /// Returns the name, title and version of the template.
     fn info(&self) -> &TemplateDescription;
 
-    /// Returns the columns that a request may choose. None, which the default implementation returns, means any column
-    /// of the dataset.
+    /// Returns the columns that a request may choose. None means any column of the dataset; the default implementation
+    /// returns None.
     ///
     /// # Errors
     /// When the template does not fit the dataset. The catalog then does not offer the template for this dataset.

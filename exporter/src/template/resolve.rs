@@ -1,4 +1,5 @@
-//! Resolves the description of a template against the columns of a dataset, and reports all faults of the description.
+//! Resolves a template of the catalog file against the columns of a dataset, and reports all faults of the template.
+//! The template is a [`TemplateSpec`], the `[[template]]` table of the file.
 
 use std::fmt::Display;
 
@@ -23,8 +24,8 @@ use crate::{
 const MAX_DECIMALS: u8 = 20;
 
 impl TemplateSpec {
-    /// Checks this description of a template against the columns of one dataset. The check cannot detect errors that
-    /// depend on the values of rows.
+    /// Checks this template against the columns of one dataset. The check cannot detect errors that depend on the
+    /// values of rows.
     ///
     /// # Errors
     /// When the description has faults; the error lists all of them.
@@ -33,7 +34,7 @@ impl TemplateSpec {
     }
 }
 
-/// A template description, resolved against the columns of a dataset.
+/// A template, resolved against the columns of a dataset.
 pub(super) struct Resolved {
     style: Style,
     timestamps: Timestamps,
@@ -59,8 +60,8 @@ pub(super) struct ResolvedColumn {
 }
 
 impl Resolved {
-    /// Returns the layout of the `requested` columns, in this order, or of all columns of the template if `requested`
-    /// is empty.
+    /// Returns the layout of the `requested` columns, in the order of `requested`. If `requested` is empty, returns the
+    /// layout of all columns of the template.
     pub(super) fn layout(self, requested: &[String], template: TemplateVersion) -> Result<Layout, TemplateError> {
         let all = self.columns;
         let chosen: Vec<&ResolvedColumn> = if requested.is_empty() {
@@ -108,7 +109,7 @@ impl Resolved {
     }
 }
 
-/// Collects all faults of a template description, with the path of each.
+/// All faults of a template, each with the path of the faulty option.
 #[derive(Default)]
 struct Faults(Vec<Fault>);
 
@@ -123,9 +124,9 @@ impl Faults {
     }
 }
 
-/// Resolves a description against the visible and hidden columns of a dataset. The result omits columns and sort keys
-/// that read a hidden column, because even the order of the rows would reveal hidden values. The omitted columns and
-/// keys are still checked for faults.
+/// Resolves the template `spec` against the columns of a dataset. The caller may see the `visible` columns, but not the
+/// `hidden` ones. The result omits columns and sort keys that read a hidden column, because even the order of the rows
+/// would reveal hidden values. The omitted columns and keys are still checked for faults.
 ///
 /// # Errors
 /// When the description has faults; the error lists all of them.
@@ -170,7 +171,8 @@ pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]
     if faults.0.is_empty() { Ok(Resolved { style, timestamps, file_name, columns, sort }) } else { Err(faults.0) }
 }
 
-/// Returns the style of the files. The options in `[template.text]` override the defaults of the template's profile.
+/// Returns the style of the files. It has the defaults of the template's profile, except for the options that the
+/// template sets in `[template.text]`.
 fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Style {
     let text = &spec.text;
     let mut style = Style { time_zone, ..Style::of(spec.profile) };
@@ -201,7 +203,8 @@ fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Sty
     style
 }
 
-/// Resolves the columns of the description. If it has no columns, resolves all visible columns of the dataset.
+/// Resolves the columns that the template `spec` lists. If it lists no columns, resolves all `visible` columns, which
+/// are those that the caller may see. `dataset` has the visible and the hidden columns of the dataset.
 fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: &mut Faults) -> Vec<ResolvedColumn> {
     if spec.columns.is_empty() {
         let plain = |column: &Column| ColumnSpec { source: Some(column.name.clone()), ..ColumnSpec::default() };
@@ -222,8 +225,8 @@ fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: 
     columns
 }
 
-/// Resolves the column at `index` of the description, and records the faults of this column. Returns None if a fault
-/// prevents the result.
+/// Resolves `spec`, the column at `index` of the template, and records the faults of this column. Returns None if a
+/// fault makes a result impossible.
 fn resolved_column(
     index: usize,
     spec: &ColumnSpec,
@@ -275,7 +278,8 @@ fn resolved_column(
     })
 }
 
-/// Resolves the style of a column. Options that do not fit the type of the column are faults.
+/// Resolves the style of a column, and records each option that does not fit the type of the column as a fault. `at`
+/// returns the path of an option, for the fault.
 fn column_style(spec: &ColumnSpec, source: &Column, at: &dyn Fn(&str) -> String, faults: &mut Faults) -> ColumnStyle {
     let kind = source.kind;
     let number = matches!(kind, ColumnType::Int | ColumnType::Float | ColumnType::Decimal);
@@ -317,8 +321,8 @@ fn column_style(spec: &ColumnSpec, source: &Column, at: &dyn Fn(&str) -> String,
     ColumnStyle { decimals: spec.decimals, grouping: spec.grouping, pattern, words }
 }
 
-/// Resolves one sort key, and returns it with the dataset's columns that the key reads. Returns None if the key names
-/// an unknown column.
+/// Resolves the sort key at `index` of the template. Returns the key, and the names of the dataset's columns that it
+/// reads. Returns None if the key names an unknown column.
 fn sort_key(
     index: usize,
     key: &SortSpec,

@@ -23,12 +23,12 @@ use crate::error::{JobError, Verdict};
 
 /// The pauses before NATS redelivers a job after a failure. They grow with each delivery, from about 0.5 s to 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
-/// The additional pause before NATS redelivers the job of a busy export, after the lease of the other exporter has
-/// expired.
+/// The pause before NATS redelivers the job of an export that another exporter runs, in addition to the duration of
+/// that exporter's lease.
 const LEASE_SLACK: Duration = Duration::from_millis(250);
 
-/// Handles one delivery of a job. Acknowledges the delivery, positively or negatively, unless a child process has done
-/// so. Logs every failure.
+/// Handles one delivery of a job. Sends a positive or negative acknowledgement, unless a child process has sent one or
+/// another attempt needs the job. Logs every failure.
 pub(crate) async fn handle(context: &WorkerContext, message: Message) {
     match bus::open::<Job>(&message.payload) {
         Ok(job) => {
@@ -207,14 +207,16 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
     }
 }
 
-/// Acknowledges the job of an attempt whose outcome NATS has stored, unless a later attempt has begun. The later
-/// attempt may have begun with a redelivery of the same message, and an acknowledgement would delete this message.
+/// Returns a positive acknowledgement for the job of an attempt whose outcome NATS has stored. Returns None if a later
+/// attempt may still need the job, or if the row of the export can't be read. The later attempt may have begun with a
+/// redelivery of the same message, and an acknowledgement would delete this message.
 async fn ack_unless_replaced(attempt: &Attempt<'_>) -> Option<AckKind> {
     let row = attempt.read_row().await?;
     (row.attempt.unsigned_abs() == attempt.number || attempt.is_over(&row)).then_some(AckKind::Ack)
 }
 
-/// Acknowledges the job of a stopped attempt if the export is over. Otherwise a later attempt may need the message.
+/// Returns a positive acknowledgement for the job of a stopped attempt if the export is over. Otherwise returns None,
+/// because a later attempt may need the job.
 async fn ack_if_over(attempt: &Attempt<'_>) -> Option<AckKind> {
     let row = attempt.read_row().await?;
     attempt.is_over(&row).then_some(AckKind::Ack)

@@ -1,4 +1,5 @@
-//! Pulls jobs from NATS, from one durable pull consumer for each lane.
+//! Pulls jobs from NATS, from one durable pull consumer for each lane. The lanes are the two queues of a pool:
+//! `interactive` for small exports, and `bulk` for all others.
 //!
 //! The exporter acquires a slot before each pull, so that it can run the pulled job at once. The task that runs the job
 //! holds the slot.

@@ -1,4 +1,5 @@
-//! Slots limit the number of jobs that an exporter runs at once.
+//! Slots limit the number of jobs that an exporter runs at once. The jobs come from two queues, the lanes `interactive`
+//! and `bulk`.
 
 use std::sync::Arc;
 

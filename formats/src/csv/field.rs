@@ -1,5 +1,5 @@
-//! Writes single fields. A field is quoted where the syntax requires quotes, and safe for spreadsheets where the style
-//! requires this.
+//! Writes single fields. A field is quoted where the syntax requires quotes. If the style of the file requires this, a
+//! field is also written so that a spreadsheet does not change or evaluate it.
 
 use crate::{layout::Quoting, number::SPREADSHEET_DIGITS};
 

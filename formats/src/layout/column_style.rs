@@ -2,8 +2,8 @@
 
 use super::Pattern;
 
-/// The style that a template gives to the values of a column. A field that is None keeps the standard text of the
-/// profile.
+/// The style that a template gives to the values of a column. If a field is None, the values have the standard form of
+/// the file's profile in this respect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnStyle {
     /// The number of digits after the decimal mark, rounded half away from zero; None keeps the digits of the value.

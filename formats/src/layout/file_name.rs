@@ -32,7 +32,7 @@ enum Part {
     Id,
 }
 
-/// Why a file name is invalid.
+/// Why a template's pattern of file names is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileNameError {
     /// The name is empty or exceeds the maximum length.
@@ -111,7 +111,8 @@ impl FileName {
         Ok(Self { parts, time_zone })
     }
 
-    /// Returns the name of one file. Fills the placeholders, and appends a dot and `extension`.
+    /// Returns the name of the file of one export. Fills the placeholders, and appends a dot and `extension`, such as
+    /// `csv.gz`.
     #[must_use]
     pub fn render(
         &self,

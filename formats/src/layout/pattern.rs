@@ -250,8 +250,8 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Returns the offset of a time zone from UTC, in seconds east of UTC. `seconds` is the time, counted from 1970-01-01.
-/// The offset is 0 outside the years that chrono supports.
+/// Returns the offset of a time zone from UTC, in seconds east of UTC. The offset of a zone changes with the time,
+/// which is given in `seconds` since 1970-01-01 in UTC. The offset is 0 outside the years that chrono supports.
 pub fn utc_offset(zone: Tz, seconds: i64) -> i64 {
     DateTime::from_timestamp(seconds, 0)
         .map_or(0, |at| i64::from(zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()))

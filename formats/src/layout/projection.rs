@@ -29,7 +29,8 @@ impl Projection {
         Self { inputs, outputs: None, sort: Vec::new() }
     }
 
-    /// Creates a projection that reads `inputs`, calculates `outputs` and sorts the rows by `sort`.
+    /// Creates a projection that reads `inputs`, calculates `outputs` and sorts the rows by `sort`. If `outputs` is
+    /// None, the columns of the file are the unchanged `inputs`.
     pub fn new(inputs: Vec<String>, outputs: Option<Vec<Expr>>, sort: Vec<SortKey>) -> Self {
         Self { inputs, outputs, sort }
     }
@@ -73,7 +74,8 @@ impl Projection {
         frame.lazy().select(all).collect()?.drop("height")
     }
 
-    /// Returns the index of the first column of the file whose expression fails for these rows; None if a sort key fails.
+    /// Returns the index of the first column of the file whose expression fails for the rows of `frame`. Returns None
+    /// if no such expression fails, for example because only a sort key fails.
     pub fn failing_output(&self, frame: &DataFrame) -> Option<usize> {
         let outputs = self.outputs.as_ref()?;
         outputs.iter().position(|value| frame.clone().lazy().select([value.clone()]).collect().is_err())

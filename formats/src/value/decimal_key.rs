@@ -3,10 +3,10 @@
 
 use polars::prelude::{Column, DataType, Expr, Field, IntoColumn, IntoSeries, PolarsResult, StringChunkedBuilder};
 
-/// The width, in digits, to which a key pads the number of digits before the decimal point.
+/// A key contains the number of digits before the decimal point, padded with leading zeros to this width.
 const LENGTH_DIGITS: usize = 10;
-/// The largest number of digits before the decimal point that a key can state. For longer decimals, a key states this
-/// number too.
+/// The largest number of digits before the point that a key can state. The key of a longer decimal states this number
+/// too.
 const MAX_LENGTH: u64 = 9_999_999_999;
 
 /// Returns an expression whose values sort like the decimals of a column. A text column becomes a column of sort keys.

@@ -1,4 +1,5 @@
-//! Converts values to text, and represents values that polars does not support, for sources and formats.
+//! Helpers for values, which both sources and formats use. They convert values to text, and represent values that
+//! polars does not support.
 
 pub mod decimal_key;
 pub mod float32;

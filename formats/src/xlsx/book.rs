@@ -23,12 +23,12 @@ const MAX_CELL_LENGTH: &str = "32767 characters";
 /// not use ZIP64, because some readers do not support it.
 const ZIP64_SIZE: u64 = 3 << 30;
 
-/// The key of a row on the sheet `Export`. The row names the columns of numbers, dates or times that are written as
-/// text.
+/// The key of a row on the sheet `Export`. The row lists the titles of the columns whose numbers, dates or times are
+/// written as text.
 const TEXT_COLUMNS: &str = "text_columns";
 
-/// A workbook. Its rows are spooled until the workbook is saved, because even the last row may decide that a column has
-/// text cells.
+/// A workbook. Its rows are in a temporary file until the workbook is saved, because even the last row may decide that
+/// all cells of a column are text.
 pub(crate) struct Book {
     rows: FrameSpool,
     sheets: Sheets,
@@ -67,7 +67,8 @@ struct Sheets {
     book: Workbook,
     titles: Vec<String>,
     columns: Vec<Column>,
-    /// For each column, whether its cells are text, because a workbook has no number for one of its values.
+    /// For each column of numbers, dates or times, whether all its cells are written as text. This is so if a workbook
+    /// has no number for at least one of the values. False for all other columns.
     is_text: Vec<bool>,
     /// For each column, whether its timestamps are local times, that is, without a time zone.
     local: Vec<bool>,
@@ -103,7 +104,7 @@ impl Sheets {
         })
     }
 
-    /// Sets `is_text` of each column whose cells must be text, because a workbook has no number for a value in this
+    /// Sets `is_text` for each column of numbers, dates or times in which a workbook has no number for a value of this
     /// frame.
     fn choose_cells(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         if frame.width() != self.columns.len() {

@@ -27,8 +27,8 @@ const CELL_BYTES: u64 = 32;
 struct Value<'a> {
     /// The standard text of the value.
     text: Cow<'a, str>,
-    /// The number with which a workbook represents the value exactly, except that timestamps are truncated to
-    /// milliseconds. None if there is no such number.
+    /// The number by which a workbook represents the value exactly. Only timestamps are truncated, to milliseconds.
+    /// None if a workbook has no such number.
     number: Option<f64>,
 }
 
@@ -87,8 +87,8 @@ impl Column {
         }
     }
 
-    /// Whether the value in `row` forces the whole column to text cells. This is so if the column has numbers, dates or
-    /// times, and a workbook has no number for the value.
+    /// Whether the value in `row` forces all cells of the column to be text. True if the column has numbers, dates or
+    /// times, and a workbook has no number for this value.
     pub(super) fn needs_text(&self, cells: &Cells<'_>, row: usize, scratch: &mut Vec<u8>) -> bool {
         !matches!(self.kind, ColumnType::String | ColumnType::Bool)
             && self.value(cells, row, scratch).is_some_and(|value| value.number.is_none())
@@ -139,8 +139,8 @@ impl Column {
         Some(Value { text, number })
     }
 
-    /// Converts a date, timestamp or time of day to the serial number of a workbook, in days. Returns None for a date
-    /// that a workbook does not support.
+    /// Converts a date, timestamp or time of day to the serial number of a workbook, in days. `seconds` is the result
+    /// of [`Cells::seconds`]. Returns None if `seconds` is None, or if a workbook does not support the date.
     fn serial_number(&self, seconds: Option<(i64, i64)>) -> Option<f64> {
         let (seconds, nanos) = seconds?;
         if self.kind == ColumnType::Time {
@@ -162,7 +162,8 @@ fn millis(nanos: i64) -> f64 {
     (nanos / 1_000_000) as f64 / 1_000.0
 }
 
-/// Parses a number with at most 15 significant digits, which a workbook stores exactly; None for any other text.
+/// Parses a number with at most 15 significant digits, because a workbook stores such a number exactly. Returns None
+/// for a number with more digits, and for any other text.
 fn exact_number(text: &str) -> Option<f64> {
     let digits = || text.bytes().filter(u8::is_ascii_digit);
     let significant = digits().skip_while(|digit| *digit == b'0').count();

@@ -13,17 +13,18 @@ use crate::error::Refusal;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Caller {
     pub(crate) owner: Owner,
-    /// The entries of the token's `scope` claim.
+    /// The scopes in the token's `scope` claim, such as `export:*`.
     pub(crate) scopes: Vec<String>,
-    /// All claims of the token, always with `tenant` and `sub`. The row policy of a dataset, a filter that applies to
-    /// every export, may use these claims.
+    /// All claims of the token, always with `tenant` and `sub`. The row policy of a dataset (a filter that applies to
+    /// every export) may use these claims.
     pub(crate) claims: Map<String, Value>,
     /// The expiry time of the token, its `exp` claim.
     pub(crate) expires_at: DateTime<Utc>,
 }
 
 impl Caller {
-    /// Whether the token's scope contains `export:*` or `export:<dataset>`, and so allows exports of this dataset.
+    /// Whether the token permits exports of this dataset. True if the token's scopes contain `export:*` or
+    /// `export:<dataset>`.
     #[must_use]
     pub(crate) fn may_export(&self, dataset: &str) -> bool {
         self.scopes.iter().any(|scope| scope.strip_prefix("export:").is_some_and(|name| name == "*" || name == dataset))
@@ -38,7 +39,8 @@ pub(crate) enum AuthError {
     Missing,
     #[error("The `Authorization` header is not `Bearer <token>`.")]
     Scheme,
-    /// The token is malformed, its signature is wrong, or its algorithm or key is not accepted.
+    /// The token is malformed, has a wrong signature, or uses an algorithm, key or critical extension (RFC 7515) that
+    /// the gateway does not accept.
     #[error("The token is malformed, or its signature is not accepted.")]
     Signature,
     #[error("The token has expired.")]

@@ -62,7 +62,7 @@ impl Jwks {
     /// key.
     ///
     /// # Errors
-    /// [`AuthError::Unavailable`] when no key set was ever fetched, [`AuthError::Signature`] when no key matches.
+    /// [`AuthError::Unavailable`] when no key set was ever fetched. [`AuthError::Signature`] when no key matches.
     pub(super) async fn find(&self, kid: Option<&str>) -> Result<Jwk, AuthError> {
         let cached = self.cached();
         let found = cached.find_key(kid);
@@ -123,8 +123,8 @@ impl Jwks {
 enum FetchError {
     #[error(transparent)]
     Http(#[from] reqwest::Error),
-    /// The status is neither a success nor an error, such as the status of a redirect to another origin, which the
-    /// client does not follow.
+    /// The issuer's answer has a status that is neither a success nor an error. An example is a redirect to another
+    /// origin, because the client does not follow such a redirect.
     #[error("the issuer answered {0}: jwks_url must be the address of the key set itself")]
     Status(reqwest::StatusCode),
     #[error("the key set has more than {MAX_BYTES} bytes")]
@@ -133,8 +133,9 @@ enum FetchError {
     Json(#[from] serde_json::Error),
 }
 
-/// Returns the client that fetches key sets. The client follows a redirect only within the origin of the URL. Otherwise
-/// another origin could supply keys, and the gateway would accept the tokens that these keys sign.
+/// Returns the client that fetches key sets. The client follows a redirect only within the origin of the URL. If the
+/// client followed other redirects, another origin could supply keys, and the gateway would accept tokens that this
+/// origin has signed.
 ///
 /// # Errors
 /// When the system's certificates can't be read.

@@ -34,8 +34,8 @@ pub(crate) fn check(config: &LocalIdentityConfig, listen: &str) -> Result<(), Id
     Ok(())
 }
 
-/// Signs a token for the user `sub` of this tenant with the secret of this installation. The token is valid for `ttl`
-/// from `now` on. Returns the token and its expiry time.
+/// Signs a token for the user `sub` of this tenant with the secret of this installation. `scope` becomes its `scope`
+/// claim. The token is valid for `ttl` from `now` on. Returns the token and its expiry time.
 ///
 /// # Errors
 /// When `gateway.identity.local.secret` is empty, or signing fails.

@@ -28,16 +28,20 @@ const RESERVED_PARAMETERS: [&str; 15] = [
 /// An invalid setting of `[gateway.identity.oidc]`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OidcError {
-    /// The setting `authority` is not an HTTP URL.
+    /// The setting `authority` is not an HTTP URL, or contains a forbidden character. The value is the text of the
+    /// setting.
     #[error("gateway.identity.oidc.authority: `{0}` is not an https:// or http:// URL")]
     Authority(String),
-    /// Only one of `authority` and `client_id` is set.
+    /// Only one of the settings `authority` and `client_id` is set. The value is the name of the other setting, which
+    /// is empty.
     #[error("gateway.identity.oidc.{0} is empty; set both authority and client_id, or neither")]
     Incomplete(&'static str),
-    /// An entry of `csp_connect_src` is not an origin (scheme, host and port only).
+    /// The setting `csp_connect_src` lists a text that is not an origin (scheme, host and port only). The value is this
+    /// text.
     #[error("gateway.identity.oidc.csp_connect_src: `{0}` is not an origin such as https://oauth2.example.com")]
     ConnectSource(String),
-    /// The setting `extra_parameters` has an entry without a name, or with a name that is reserved for the sign-in.
+    /// The setting `extra_parameters` has a parameter without a name, or with a name that is reserved for the sign-in.
+    /// The value is this name.
     #[error("gateway.identity.oidc.extra_parameters.{0}: reserved, because the sign-in sets it")]
     ReservedParameter(String),
 }
@@ -79,8 +83,9 @@ impl OidcConfig {
     }
 }
 
-/// The origin (scheme, host and port) of an HTTP URL. None for another scheme, for a URL with user information, and for
-/// a host with a character that has a meaning in a Content-Security-Policy.
+/// Returns the origin (scheme, host and port) of an HTTP URL. Returns None if the text is not an `https` or `http` URL,
+/// or if the URL has user information. Also returns None if the host contains a character that has a meaning in a
+/// Content-Security-Policy.
 fn origin(address: &str) -> Option<String> {
     let uri: Uri = address.parse().ok()?;
     let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);

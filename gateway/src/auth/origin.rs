@@ -26,7 +26,8 @@ pub(crate) fn is_loopback_request(headers: &HeaderMap) -> bool {
     headers.get(header::HOST).and_then(|h| h.to_str().ok()).is_some_and(is_loopback_address)
 }
 
-/// Whether an address, with or without a port, is a loopback address.
+/// Whether an address names this machine: its host is `localhost` or a loopback IP address. The address may have a
+/// port.
 #[must_use]
 pub(crate) fn is_loopback_address(host: &str) -> bool {
     let name = match host.strip_prefix('[') {

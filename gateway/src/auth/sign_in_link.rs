@@ -21,12 +21,14 @@ use crate::config::LocalIdentityConfig;
 
 /// How long a link may be used after its creation.
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
-/// The size of an id (RFC 9562), in bytes.
+/// The size of the id in a code or browser key, in bytes. The id is a UUID (RFC 9562).
 const ID_BYTES: usize = 16;
-/// The size of the truncated signature, in bytes (RFC 2104, section 5: at least half of the hash).
+/// The size of the truncated signature in a code or browser key, in bytes (RFC 2104, section 5: at least half of the
+/// hash).
 const SIGNATURE_BYTES: usize = 16;
 
-/// The purpose of a signed text. A text that is signed for one purpose is not valid for the other.
+/// The purpose of a signed text, which is either the code of a link or a browser key. A text that is signed for one
+/// purpose is not valid for the other.
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
     /// The code of a link. A browser with the code may obtain one browser key.
@@ -70,7 +72,7 @@ pub(crate) struct SignInLinks {
 impl SignInLinks {
     #[must_use]
     pub(crate) fn new(config: &LocalIdentityConfig, clock: SharedClock) -> Self {
-        // ids contain the time in whole milliseconds, so the start time must not have a fraction
+        // ids contain the time in whole milliseconds, so the start time must not have a fraction of a millisecond
         let started_at = truncate(clock.now());
         Self { key: key(config), clock, started_at, used: Arc::default() }
     }
@@ -94,8 +96,8 @@ impl SignInLinks {
         self.verify(Purpose::Browser, key).is_some()
     }
 
-    /// Checks that a text is signed for this purpose and was created after the start of this gateway. Returns the id
-    /// and the creation time of the text, or None if a check fails.
+    /// Checks that a text (a link's code or a browser key) is signed for this purpose and was created after the start
+    /// of this gateway. Returns the id in the text and the creation time of the text. Returns None if a check fails.
     fn verify(&self, purpose: Purpose, text: &str) -> Option<(Uuid, DateTime<Utc>)> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (id, signature) = bytes.split_at_checked(ID_BYTES)?;
@@ -113,7 +115,8 @@ fn key(config: &LocalIdentityConfig) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, config.secret.expose().as_bytes())
 }
 
-/// Creates a signed text in Base64: a new id, which contains the time, and the truncated signature of the id.
+/// Creates a link's code or a browser key, which is a signed text in Base64. The text contains a new id with the time
+/// `now`, and the truncated signature of the id.
 fn sign(key: &hmac::Key, purpose: Purpose, now: DateTime<Utc>) -> String {
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
     let id = Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos())).into_bytes();

@@ -26,8 +26,8 @@ use tracing::error;
 use super::caller::{AuthError, Caller};
 use crate::error::Refusal;
 
-/// The header of a delete or purge marker, the message with which NATS records that an entry of a key-value bucket was
-/// deleted (NATS ADR-8).
+/// The NATS header that marks a deletion. When a key of a key-value bucket is deleted or purged, NATS stores a message
+/// with this header instead of a value (NATS ADR-8).
 const KV_OPERATION: &str = "KV-Operation";
 /// How long a client may use a ticket after its creation.
 const LIFETIME: TimeDelta = TimeDelta::seconds(30);
@@ -83,8 +83,8 @@ impl Tickets {
     /// Deletes the ticket, and returns the caller to whom the ticket was issued.
     ///
     /// # Errors
-    /// [`AuthError::Ticket`] for an unknown, used or expired ticket, and when the token that requested the ticket has
-    /// expired. [`AuthError::Unavailable`] when NATS does not answer.
+    /// [`AuthError::Ticket`] when the ticket is unknown, used or expired, or when the token of the caller who requested
+    /// the ticket has expired. [`AuthError::Unavailable`] when NATS does not answer.
     pub(crate) async fn redeem(&self, ticket: &str) -> Result<Caller, AuthError> {
         let key = bucket_key(ticket);
         let subject = format!("{}{key}", self.bucket.prefix);
@@ -116,7 +116,8 @@ impl Tickets {
     }
 }
 
-/// Whether the newest message of an entry is a delete or purge marker, so that the entry has no value.
+/// Whether the headers of a key's newest message in the bucket say that the key was deleted or purged. Such a key has
+/// no value.
 fn is_deleted(headers: &HeaderMap) -> bool {
     headers.get(KV_OPERATION).is_some()
 }

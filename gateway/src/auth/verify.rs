@@ -25,7 +25,7 @@ const MAX_OWNER_PART_BYTES: usize = 255;
 /// The minimum length of an HS256 secret in bytes: the size of a SHA-256 hash (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// An unsafe or incomplete setting of `[gateway.identity]`. The gateway refuses to start with such a setting.
+/// An unsafe, missing or unsupported setting of `[gateway.identity]`. The gateway refuses to start with such a setting.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// Neither a JWKS URL nor a local secret is set.
@@ -34,13 +34,14 @@ pub enum IdentityError {
     /// The local secret has fewer than 32 bytes.
     #[error("gateway.identity.local.secret must have at least {MIN_SECRET_BYTES} bytes")]
     ShortSecret,
-    /// The setting `sign_in` is on, and the gateway listens on an address that other machines can reach.
+    /// The setting `sign_in` is on, and the gateway listens on an address that other machines can reach. The value is
+    /// the checked address: `loopback_check_address`, or `listen` if that setting is empty.
     #[error(
         "gateway.identity.local.sign_in: clients that reach {0} could sign in without a password; use a loopback address \
          (gateway.listen, or gateway.identity.local.loopback_check_address for a published port)"
     )]
     PublicSignIn(String),
-    /// The setting `algorithms` lists an unsupported signature algorithm.
+    /// The setting `algorithms` lists an unsupported signature algorithm. The value is the name of this algorithm.
     #[error("gateway.identity.algorithms: `{0}` is not one of RS256, ES256 and EdDSA")]
     Algorithm(String),
 }
@@ -66,7 +67,7 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Verifier {
-    /// Creates a verifier; fetches no keys yet.
+    /// Creates a verifier, but fetches no keys yet. `http` is the client that fetches the issuer's key set.
     ///
     /// # Errors
     /// When the settings provide no key, name an unsupported signature algorithm, or contain a secret that is too
@@ -101,7 +102,7 @@ impl Verifier {
     /// Verifies signature, issuer, audience, lifetime and identity claims of a token, and returns the caller.
     ///
     /// # Errors
-    /// The reason of the first failed check.
+    /// The [`AuthError`] of the first check that fails.
     pub(crate) async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
         let inner = &*self.inner;
         let header = decode_header(token).map_err(|_| AuthError::Signature)?;
@@ -178,8 +179,8 @@ impl Inner {
     }
 }
 
-/// Whether a claim contains the character U+0000, in a text or in the name of a member. PostgreSQL cannot store this
-/// character.
+/// Whether a claim contains the character U+0000 in a string, or in the name of an object's member. PostgreSQL cannot
+/// store this character.
 fn has_nul(claim: &Value) -> bool {
     match claim {
         Value::String(text) => text.contains('\0'),

@@ -111,8 +111,8 @@ pub fn asyncapi() -> Value {
     })
 }
 
-/// Adds the members `type` and `ref`, which all client messages have, to the schema of one client message. `type` is
-/// required, and `ref` is optional.
+/// Adds the members `type` and `ref`, which all client messages have, to the schema of the client message `name`.
+/// `type` is required, and `ref` is optional.
 fn add_envelope(schema: &mut Value, name: &str) {
     if !schema["properties"].is_object() {
         schema["properties"] = json!({});

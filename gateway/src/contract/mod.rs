@@ -1,7 +1,8 @@
 //! Generates the API descriptions: OpenAPI for REST from the declarations of the endpoints, and AsyncAPI for sessions
 //! from the message types of the crate `protocol`.
 //!
-//! `docs/openapi.json` and `docs/asyncapi.json` hold the same documents; `tests/contract.rs` fails when they differ.
+//! `docs/openapi.json` and `docs/asyncapi.json` are copies of these documents. `tests/contract.rs` fails when a copy is
+//! out of date.
 
 mod asyncapi;
 mod info;

@@ -49,8 +49,8 @@ pub(crate) fn openapi(operations: impl IntoIterator<Item = OperationInfo>) -> Va
     })
 }
 
-/// Builds the OpenAPI path item of a path. The path parameter `{id}` is a UUID, and every other path parameter is a
-/// string.
+/// Builds the OpenAPI path item of a path, with its path parameters. The path parameter `{id}` is a UUID, and every
+/// other path parameter is a string.
 fn path_item(path: &str) -> Value {
     let names = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     let parameters: Vec<Value> = names

@@ -38,12 +38,12 @@ impl<'a> Operation<'a> {
         self.parameter(json!({"name": name, "in": "header", "description": description, "schema": {"type": "string"}}))
     }
 
-    /// Adds a query parameter with this JSON schema.
+    /// Adds an optional query parameter with this JSON schema to the parameters of the operation.
     pub(crate) fn query(self, name: &str, schema: Value) -> Self {
         self.parameter(json!({"name": name, "in": "query", "schema": schema}))
     }
 
-    /// Adds a query parameter with the JSON schema of the Rust type `T`.
+    /// Adds an optional query parameter with the JSON schema of the Rust type `T`.
     pub(crate) fn query_of<T: JsonSchema>(self, name: &str) -> Self {
         let schema = self.schemas.reference::<T>();
         self.query(name, schema)
@@ -75,7 +75,7 @@ impl<'a> Operation<'a> {
     }
 
     /// Adds a response with a problem document (RFC 9457) for each of these statuses. [`Operation::new`] has already
-    /// added 401.
+    /// added such a response for 401, and as the default.
     pub(crate) fn problems(mut self, statuses: &[u16]) -> Self {
         for status in statuses {
             self = self.response(*status, problem());

@@ -1,4 +1,4 @@
-//! Slows a reader down to the speed of its client.
+//! Slows the reading of a file down to the speed of the client that receives the file.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use super::Reader;
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
 
 /// Waits until the queue to the client has room for the next bytes of a file. After [`RELEASE_AFTER`] without room, the
-/// reader drops its buffered bytes and closes its connection to the notifier or the file store.
+/// reader drops its buffered bytes and closes its connection to the notifier or the file store. The function then
+/// continues to wait.
 ///
 /// # Errors
 /// When the receiver of the queue was dropped.

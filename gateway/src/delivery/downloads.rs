@@ -40,7 +40,7 @@ impl Downloads {
         Self { open: Arc::default(), max, max_per_user }
     }
 
-    /// Counts a download of this user until the guard is dropped.
+    /// Counts a download of this user until the returned guard is dropped.
     ///
     /// # Errors
     /// `rate-limited` when the user has reached the limit for one user, `unavailable` when the gateway has reached its

@@ -1,6 +1,6 @@
-//! File delivery reads the bytes of a file in order, segment by segment. For each segment the notifier issues a grant,
-//! a short-lived URL from which the gateway reads the segment's bytes. WebSocket file streams and HTTP downloads use
-//! the same reader.
+//! File delivery reads the bytes of a file in order, segment by segment. A segment is a stored part of the file. For
+//! each segment the notifier issues a grant, which is a short-lived URL of the segment. The gateway reads the bytes
+//! from this URL. WebSocket file streams and HTTP downloads use the same reader.
 
 mod backpressure;
 mod downloads;
@@ -22,7 +22,8 @@ use tracing::{Span, field::Empty, info_span};
 pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Creates the tracing span of one file delivery. The span ends when the delivery's [`Reader`] is dropped. `over` is
-/// the transport, `socket` or `http`. Single reads have no spans, because they are too frequent.
+/// the transport, `socket` or `http`. `offset` is the position of the first byte. Single reads have no spans, because
+/// they are too frequent.
 #[must_use]
 pub(crate) fn span(over: &'static str, export: ExportId, offset: u64) -> Span {
     info_span!(

@@ -23,9 +23,9 @@ use tracing::{Instrument, Span, debug, warn};
 
 use super::{segment::Fetch, source::Source};
 
-/// The longest time for which the reader uses a grant.
+/// The maximum time for which the reader uses a grant (the short-lived URL of a segment).
 const MAX_GRANT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-/// The number of an export's first attempt. An attempt is one try of an exporter to write the file.
+/// The number of an export's first attempt. An attempt is one try of an exporter at the export.
 const FIRST_ATTEMPT: u32 = 1;
 /// The pause before the first retry after a failure.
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -49,9 +49,9 @@ pub(crate) enum ReadStatus {
     Ended(Box<Problem>),
 }
 
-/// A grant, and the time until which the reader uses the grant. The reader counts the lifetime from the arrival of the
-/// grant, because the clocks of gateway and notifier may differ. If the notifier or the file store refuses a grant that
-/// arrived late, the reader requests a new grant.
+/// A grant (the short-lived URL of a segment), and the time at which the reader stops using it. The reader counts the
+/// grant's lifetime from its arrival, because the clocks of gateway and notifier may differ. If the notifier or the
+/// file store refuses a grant that arrived late, the reader requests a new grant.
 struct HeldGrant {
     grant: Grant,
     expires_at: Instant,
@@ -69,8 +69,8 @@ pub(crate) struct ReaderRequest {
     pub(crate) owner: Owner,
     pub(crate) export: ExportId,
     pub(crate) offset: u64,
-    /// The client already has bytes from the attempt with this number. An attempt is one try of an exporter at the
-    /// export. None if the client named no attempt.
+    /// The number of the attempt that wrote the bytes before `offset`, as named by the client. None if the client named
+    /// no attempt. An attempt is one try of an exporter at the export, numbered from 1.
     pub(crate) attempt: Option<u32>,
     /// Whether the export is unfinished. If so, the reader subscribes to announcements, the messages about new segments
     /// of the file.
@@ -88,9 +88,12 @@ pub(crate) struct Reader {
     start: u64,
     /// The offset of the next byte to read.
     offset: u64,
-    /// The number of the attempt whose bytes the reader reads. An attempt is one try of an exporter at the export. The
-    /// first grant sets the number. Before the first grant, the number is the one that the client named, or None if the
-    /// client named no attempt or the reader starts at offset 0.
+    /// The number of the attempt whose bytes the reader reads. An attempt is one try of an exporter at the export,
+    /// numbered from 1.
+    ///
+    /// Each grant (the short-lived URL of a segment) sets this to the attempt that wrote the segment. Until the first
+    /// grant, this is the attempt that the client named. Until then, this is None in two cases: the client named no
+    /// attempt, or the reader started at offset 0, where the bytes of any attempt are acceptable.
     attempt: Option<u32>,
     grants: VecDeque<HeldGrant>,
     fetch: Option<Fetch>,
@@ -98,7 +101,7 @@ pub(crate) struct Reader {
     /// the notifier has sent the seal.
     seal: Option<(Seal, u32)>,
     announcements: Option<Subscriber>,
-    /// The time of the first failure since the last successful read; None after a success.
+    /// The time of the first failed request or read since the last success. None if nothing has failed since then.
     failing_since: Option<Instant>,
     backoff: Backoff,
     /// The tracing span of the delivery, for requests to the notifier and for log lines. Single reads have no spans,
@@ -143,21 +146,23 @@ impl Reader {
     }
 
     /// Returns the number of the attempt whose bytes the reader reads. An attempt is one try of an exporter at the
-    /// export. Before the first grant, returns the number that the client named, or None if the client named no attempt
-    /// or the reader starts at offset 0.
+    /// export, numbered from 1.
+    ///
+    /// Until the first grant (the short-lived URL of a segment), returns the attempt that the client named. Until then,
+    /// returns None in two cases: the client named no attempt, or the reader started at offset 0.
     #[must_use]
     pub(crate) fn attempt(&self) -> Option<u32> {
         self.attempt
     }
 
-    /// The size of the complete file in bytes. None until the reader has received the seal, the message in which the
-    /// notifier states the final size and digest of the file.
+    /// The size of the complete file in bytes. None until the notifier has sent the seal, which contains the final
+    /// size, rows and digest of the file.
     #[must_use]
     pub(crate) fn size(&self) -> Option<u64> {
         self.seal.as_ref().map(|(seal, _)| seal.size)
     }
 
-    /// Waits until the reader can read the next byte, or knows that no byte follows. Cancel safe.
+    /// Waits until the next byte can be read, the whole file has been read, or a problem ends the reading. Cancel safe.
     pub(crate) async fn ready(&mut self) -> ReadStatus {
         loop {
             if self.fetch.is_some() || self.grants.front().is_some_and(|held| self.covers(held)) {
@@ -187,7 +192,7 @@ impl Reader {
     /// result means that the read failed and that a retry may succeed: call `ready` again. Not cancel safe.
     ///
     /// # Errors
-    /// `unavailable` when reads have failed for longer than the retry timeout.
+    /// `unavailable` when reads have failed for longer than the setting `read_retry_timeout`.
     pub(crate) async fn read(&mut self, max: usize) -> Result<Bytes, Box<Problem>> {
         let mut fetch = match self.fetch.take() {
             Some(fetch) => fetch,
@@ -228,27 +233,27 @@ impl Reader {
         }
     }
 
-    /// Closes the connection over which the reader fetches the current segment. Drops the buffered bytes and all
-    /// grants, the short-lived URLs of segments. The next call of [`Reader::ready`] requests new grants.
+    /// Closes the connection over which the reader fetches the current segment. Drops the buffered bytes and all grants
+    /// (the short-lived URLs of segments). The next call of [`Reader::ready`] requests new grants.
     pub(crate) fn disconnect(&mut self) {
         self.fetch = None;
         self.grants.clear();
     }
 
     /// Closes the connection over which the reader fetches the current segment, and drops the buffered bytes. Keeps the
-    /// grants, the short-lived URLs of segments, so that the next read needs no request to the notifier.
+    /// grants (the short-lived URLs of segments), so that the next read needs no request to the notifier.
     pub(super) fn release_connection(&mut self) {
         self.fetch = None;
     }
 
-    /// Whether the reader can read the next byte with this grant, the short-lived URL of a segment. True if the grant
-    /// has not expired and the segment contains this byte.
+    /// Whether the reader can read the next byte with this grant (the short-lived URL of a segment). True if the grant
+    /// has not expired and its segment contains the byte.
     fn covers(&self, HeldGrant { grant, expires_at }: &HeldGrant) -> bool {
         let is_valid = *expires_at > Instant::now();
         is_valid && grant.segment.offset <= self.offset && self.offset < grant.segment.end()
     }
 
-    /// Requests grants, the short-lived URLs of segments, from the notifier. The first grant is for the segment with
+    /// Requests grants (the short-lived URLs of segments) from the notifier. The first grant is for the segment with
     /// the next byte to read; further grants are for the segments after it. Returns None when the caller must check
     /// again whether the next byte can be read. Returns a problem when the reader must give up.
     ///
@@ -289,9 +294,9 @@ impl Reader {
     }
 
     /// Waits for the first of three events: the notifier announces a segment that reaches past the reader's offset, the
-    /// export ends, or [`POLL_INTERVAL`] passes. An announcement carries a grant, the URL of the segment. The reader
-    /// keeps the grant if the segment contains the next byte to read and was written by the attempt that the reader
-    /// follows. The caller must hold no other grants.
+    /// export ends, or [`POLL_INTERVAL`] passes. An announcement carries a grant (the short-lived URL of the segment).
+    /// The reader keeps the grant if the segment contains the next byte, and if the segment belongs to the attempt
+    /// whose bytes the reader reads. The caller must hold no other grants.
     async fn await_announcement(&mut self) {
         let deadline = Instant::now() + POLL_INTERVAL;
         loop {
@@ -330,8 +335,8 @@ impl Reader {
         self.backoff.reset();
     }
 
-    /// Calls [`Reader::back_off`] inside the tracing span of the delivery. After the pause, returns empty bytes, with
-    /// which [`Reader::read`] reports a failed read.
+    /// Calls [`Reader::back_off`] inside the tracing span of the delivery. After the pause, returns empty bytes. With
+    /// this result, [`Reader::read`] reports that the read failed and that a retry may succeed.
     async fn back_off_in_span(&mut self, error: &str) -> Result<Bytes, Box<Problem>> {
         let span = self.span.clone();
         self.back_off(error).instrument(span).await.map(|()| Bytes::new())
@@ -340,7 +345,7 @@ impl Reader {
     /// Closes the connection after a failure and pauses before the next retry.
     ///
     /// # Errors
-    /// `unavailable` when reads have failed for longer than the retry timeout.
+    /// `unavailable` when reads have failed for longer than the setting `read_retry_timeout`.
     async fn back_off(&mut self, error: &str) -> Result<(), Box<Problem>> {
         self.disconnect();
         let since = *self.failing_since.get_or_insert_with(Instant::now);
@@ -363,7 +368,8 @@ impl Drop for Reader {
     }
 }
 
-/// The problem for a client that opens the file at an offset after the end of the file.
+/// The problem for a client that opens the file at an offset after the end of the file. `size` is the size of the file
+/// in bytes.
 fn beyond(size: u64) -> Problem {
     Problem::invalid(Slug::InvalidRequest, vec![FieldError::new("/offset", format!("the file has {size} bytes"))])
 }

@@ -1,4 +1,4 @@
-//! Fetches the bytes of one segment, a stored part of a file, from the short-lived URL that the notifier has granted.
+//! Fetches the bytes of one segment (a stored part of a file) from the short-lived URL that the notifier has granted.
 
 use std::{error::Error, time::Duration};
 
@@ -13,7 +13,8 @@ use protocol::delivery::Grant;
 use super::segment_client::SegmentClient;
 
 /// The reason why the bytes of a segment could not be fetched. After each of these failures, the
-/// [`Reader`](super::Reader) requests new grants, the URLs of segments, and continues at the next unread byte.
+/// [`Reader`](super::Reader) requests new grants (the short-lived URLs of segments), and continues at the next unread
+/// byte.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("the grant's URL is invalid")]
@@ -37,10 +38,11 @@ fn cause(error: &hyper_util::client::legacy::Error) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// A response with the bytes of one segment, a stored part of a file, from a start offset to the end of the segment.
+/// The response to a request for the bytes of one segment (a stored part of a file). The response has the bytes from a
+/// start offset to the end of the segment.
 pub(super) struct Fetch {
     body: BodyDataStream,
-    /// Received bytes that the reader has not taken: at most [`CHUNK_BYTES`](super::CHUNK_BYTES).
+    /// The received bytes that the reader has not taken yet: at most [`CHUNK_BYTES`](super::CHUNK_BYTES).
     buffered: Bytes,
     /// The number of bytes of the response that have not arrived yet.
     not_received: u64,

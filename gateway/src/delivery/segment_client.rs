@@ -1,6 +1,6 @@
-//! The HTTP client that fetches the bytes of segments, the stored parts of files, from notifiers and the file store.
+//! The HTTP client that fetches the bytes of segments (the stored parts of files) from notifiers and the file store.
 //!
-//! The read buffer of each connection has a small fixed size. With a growing buffer, each reader with a slow client
+//! The read buffer of each connection has a small fixed size. If the buffer could grow, each delivery to a slow client
 //! would hold up to a megabyte.
 
 use std::{io, time::Duration};
@@ -25,7 +25,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The maximum number of idle connections to one server.
 const MAX_IDLE_CONNECTIONS: usize = 64;
 
-/// An HTTP/1 client, which follows no redirect and uses no proxy. Clones share the connections.
+/// The HTTP/1 client that fetches segments. It follows no redirect and uses no proxy. Clones share the connections.
 #[derive(Clone, Debug)]
 pub(super) struct SegmentClient(Client<HttpsConnector<HttpConnector>, Body>);
 

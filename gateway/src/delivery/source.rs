@@ -1,5 +1,5 @@
-//! Requests grants, the short-lived URLs of file segments, and metadata documents from the notifier over NATS.
-//! Subscribes to announcements of new segments.
+//! Sends two kinds of requests to the notifier over NATS: for grants (the short-lived URLs of file segments), and for
+//! the metadata documents of files. Also subscribes to the notifier's announcements of new segments.
 
 use std::{io, time::Duration};
 
@@ -13,7 +13,7 @@ use protocol::{
 
 use super::segment_client::SegmentClient;
 
-/// The maximum number of grants, the short-lived URLs of file segments, that one request asks for.
+/// The maximum number of grants (the short-lived URLs of file segments) that one request asks for.
 const MAX_GRANTS: u32 = 16;
 
 /// The NATS client with which readers request grants, and the HTTP client with which readers fetch the bytes of files.
@@ -53,7 +53,7 @@ impl Source {
     /// Requests the metadata document of an export's file, in the format CSVW (CSV on the Web).
     ///
     /// # Errors
-    /// When no notifier replies before the request timeout.
+    /// When no notifier replies before the request timeout, or the reply is unreadable.
     pub(crate) async fn metadata(&self, owner: &Owner, export_id: ExportId) -> Result<MetadataReply, BusError> {
         let request = MetadataRequest { export_id, owner: owner.clone() };
         self.bus.request(subject::DELIVERY_METADATA, &request).await

@@ -86,7 +86,7 @@ impl Events {
     }
 
     /// The position of the newest event that this gateway has read. A session that registered before this call receives
-    /// every later event in its mailbox, its queue of events.
+    /// every later event in its mailbox (its queue of events).
     #[must_use]
     pub(crate) fn position(&self) -> Position {
         self.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -163,9 +163,9 @@ impl Events {
         }
     }
 
-    /// Records the epoch, the identity of the event stream. If the epoch has changed, closes all sessions, because
-    /// sequence numbers start again in a new epoch and the positions of clients are invalid. The clients reconnect and
-    /// request the events after their old positions. The gateway then answers `recovered: false`.
+    /// Records the epoch (the identity of the event stream). If the epoch has changed, closes all sessions. Sequence
+    /// numbers start again in a new epoch, so the positions of clients are invalid. The clients reconnect and request
+    /// the events after their old positions. The gateway then answers `recovered: false`.
     fn enter_epoch(&self, epoch: &Arc<str>) {
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,8 +214,8 @@ impl Events {
     }
 }
 
-/// Returns the epoch, the identity of the event stream: the creation time of the stream in milliseconds, in hex. A
-/// recreated stream needs a new epoch, because sequence numbers start again in the new stream.
+/// Returns the epoch (the identity of the event stream). The epoch is the creation time of the stream in milliseconds,
+/// in hex. A recreated stream needs a new epoch, because its sequence numbers start again.
 fn epoch(info: &stream::Info) -> Arc<str> {
     format!("{:x}", info.created.unix_timestamp_nanos() / 1_000_000).into()
 }

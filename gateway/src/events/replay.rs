@@ -1,5 +1,5 @@
-//! A replay reads the events that one user missed from the event stream. The replay returns all of these events in
-//! order, or none.
+//! A replay reads, from the event stream, the events that one user missed while disconnected. The replay returns all of
+//! these events in order, or none.
 
 use std::time::Duration;
 

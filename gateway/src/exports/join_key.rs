@@ -1,5 +1,6 @@
-//! The join key of an export. Two requests of one user with the same join key produce the same file. While the export
-//! of the first request is unfinished, a second request returns the same export and costs no credits.
+//! The join key of an export. Two requests of one user with the same join key ask for the same file. While the export
+//! of the first request is unfinished and its cancellation was not requested, a second request returns that export and
+//! costs no credits.
 
 use aws_lc_rs::digest;
 use protocol::{access::TOKEN_CLAIMS, export::ExportRequest, problem::Slug};
@@ -12,13 +13,16 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// Returns the join key, a hash of the caller's claims and of the request with its defaults filled in. The hash omits
-/// [`TOKEN_CLAIMS`], because these claims differ between two tokens of one user. The hash includes every claim that a
-/// row policy (a filter on rows) or a column rule (a limit on who sees a column) may use. So a request never returns an
-/// export that was requested with other rights.
+/// Returns the join key of a request. The key is a hash of the caller's claims and of the request with its defaults
+/// filled in.
+///
+/// The hash omits [`TOKEN_CLAIMS`], because these claims differ between two tokens of one user. The hash includes every
+/// claim that a row policy (a filter on rows) or a column rule (a limit on who sees a column) may use. So a request
+/// never returns an export that was requested with other rights.
 ///
 /// # Errors
-/// None in practice, because parsed JSON can always be serialised.
+/// `internal` when the values cannot be serialised as JSON. This never happens, because the values were parsed from
+/// JSON.
 pub(super) fn join_key(request: &ExportRequest, valid: &ValidRequest, caller: &Caller) -> Outcome<String> {
     let user_claims = caller.claims.iter().filter(|(name, _)| !TOKEN_CLAIMS.contains(&name.as_str()));
     let claims: Map<String, Value> = user_claims.map(|(name, value)| (name.clone(), value.clone())).collect();

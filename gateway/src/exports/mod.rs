@@ -47,20 +47,20 @@ pub(crate) struct Exports {
 }
 
 impl Exports {
-    /// Reads the row of the owner's export.
+    /// Reads the database row of the owner's export with this id.
     ///
     /// # Errors
-    /// `not-found` for an unknown export and for an export of another owner.
+    /// `not-found` for an unknown export and for an export of another owner. `unavailable` when the database fails.
     pub(crate) async fn row(&self, owner: &Owner, id: ExportId) -> Outcome<export::Model> {
         let row = export::find_owned(&self.db, owner, id).await?;
         row.ok_or_else(|| Refusal::new(Slug::NotFound, "You have no such export."))
     }
 
-    /// The size, digest and name of a completed export's file.
+    /// Returns the name, size, rows, digest and media type of a completed export's file.
     ///
     /// # Errors
-    /// `not-ready` for an unfinished export, `expired` for a deleted file, `canceled` for a canceled export, and the
-    /// stored problem for a failed export.
+    /// `not-ready` for an unfinished export, and `canceled` for a canceled export. `expired` if the file was deleted,
+    /// its deletion was requested, or its retention has ended. For a failed export, the stored problem.
     pub(crate) fn file(&self, row: &export::Model) -> Outcome<FileInfo> {
         let expired = row.delete_requested_at.is_some() || row.expires_at.is_some_and(|at| at <= self.clock.now());
         match row.status()? {
@@ -90,10 +90,10 @@ impl Exports {
         self.presenter.export(&row).await
     }
 
-    /// Waits until the export has ended or `timeout` has passed, and returns the export's current state.
+    /// Waits until the export has ended or `timeout` has passed. Returns the export's state at that time.
     ///
     /// # Errors
-    /// `not-found` for an unknown export and for an export of another owner.
+    /// `not-found` for an unknown export and for an export of another owner. `unavailable` when the database fails.
     pub(crate) async fn wait(&self, owner: &Owner, id: ExportId, timeout: Duration) -> Outcome<Export> {
         let deadline = Instant::now() + timeout;
         let mut ended = self.events.ended_exports();
@@ -112,7 +112,8 @@ impl Exports {
         }
     }
 
-    /// Lists one page of the owner's exports, newest first.
+    /// Returns one page of the owner's exports that match `query`, newest first. The page has at most `query.limit`
+    /// exports.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -131,10 +132,11 @@ impl Exports {
         Ok(ExportPage { items, next_cursor })
     }
 
-    /// Requests the cancellation of an unfinished export; an ended export does not change.
+    /// Requests the cancellation of an unfinished export. An ended export does not change. Returns the export's current
+    /// state.
     ///
     /// # Errors
-    /// `not-found` for an unknown export and for an export of another owner.
+    /// `not-found` for an unknown export and for an export of another owner. `unavailable` when the database fails.
     pub(crate) async fn cancel(&self, owner: &Owner, id: ExportId) -> Outcome<Export> {
         let row = self.row(owner, id).await?;
         if row.status()?.is_unfinished() && transition::request_cancel(&self.db, owner, id, self.clock.now()).await? {
@@ -143,11 +145,11 @@ impl Exports {
         self.get(owner, id).await
     }
 
-    /// Cancels an unfinished export, or requests the deletion of a completed export's file. Any other export does not
-    /// change.
+    /// Requests the cancellation of an unfinished export, or the deletion of a completed export's file. Any other
+    /// export does not change. Returns the export's current state.
     ///
     /// # Errors
-    /// `not-found` for an unknown export and for an export of another owner.
+    /// `not-found` for an unknown export and for an export of another owner. `unavailable` when the database fails.
     pub(crate) async fn delete(&self, owner: &Owner, id: ExportId) -> Outcome<Export> {
         let row = self.row(owner, id).await?;
         if row.status()? == Status::Completed {
@@ -159,9 +161,10 @@ impl Exports {
         self.cancel(owner, id).await
     }
 
-    /// Publishes a command to the notifier, such as the command to cancel an export. The export's row already records
-    /// the caller's request. If the message is lost, the reconciler, a regular job of the notifier, finds the row and
-    /// publishes the command again.
+    /// Publishes a command to the notifier, such as the command to cancel an export. `result` is the command. `command`
+    /// is its name in the message id: `cancel` or `delete`. The export's row already records the caller's request. If
+    /// the message is lost, the reconciler (a scheduled job of the notifier) finds the row and publishes the command
+    /// again.
     async fn publish_command(&self, row: &export::Model, result: OutcomeResult, command: &str) {
         let id = row.export_id();
         let message_id = format!("{id}:{command}");

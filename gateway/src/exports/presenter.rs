@@ -19,10 +19,10 @@ impl Presenter {
     }
 
     /// Returns the API's export object for this row of the export table. For a waiting export, the object contains the
-    /// queue position, the number of exports that start earlier.
+    /// queue position (the number of exports that start earlier).
     ///
     /// # Errors
-    /// `unavailable` when the database fails.
+    /// `unavailable` when the database fails. `internal` when the row has an invalid value.
     pub(crate) async fn export(&self, row: &export::Model) -> Outcome<Export> {
         let is_waiting = matches!(row.status()?, Status::Queued | Status::Dispatched);
         let position = if is_waiting { Some(self.queue.position(row).await?) } else { None };

@@ -1,4 +1,4 @@
-//! Computes the queue position of a waiting export, the number of exports that start earlier.
+//! Computes the queue position of a waiting export. The position is the number of exports that start earlier.
 //!
 //! All requests share one cached snapshot of the queue. Without the cache, each request would read the whole queue from
 //! the database, which is slow when many exports wait.
@@ -18,8 +18,9 @@ use crate::error::Outcome;
 
 /// If the cached queue snapshot is older than this, the next request reads a new snapshot.
 const MAX_SNAPSHOT_AGE: Duration = Duration::from_millis(500);
-/// The maximum number of waiting exports in a snapshot, counted from the front of the dispatch order. An export that is
-/// not in the snapshot counts as the last export of its lane, the queue for small or for large exports.
+/// The maximum number of waiting exports in a queue snapshot. The snapshot has the exports that will be dispatched
+/// first. An export that is not in the snapshot counts as the last export of its lane. A lane is one of the two queues
+/// of a pool of exporters: `interactive` for small exports, `bulk` for the others.
 const MAX_SNAPSHOT_EXPORTS: u64 = 10_000;
 
 /// A cached snapshot of the dispatch queue. Clones share the cache.
@@ -30,7 +31,7 @@ pub(crate) struct QueueCache {
     cached: Arc<Mutex<Option<CachedSnapshot>>>,
 }
 
-/// A snapshot with the time at which it was read.
+/// The time at which a queue snapshot was read, and the snapshot.
 type CachedSnapshot = (Instant, Arc<QueueSnapshot>);
 
 impl QueueCache {
@@ -39,7 +40,8 @@ impl QueueCache {
         Self { db, catalog, cached: Arc::default() }
     }
 
-    /// The queue position of a waiting export, and the estimated time until the export completes.
+    /// The queue position of a waiting export (the number of exports that start earlier), and the estimated time until
+    /// the export completes.
     ///
     /// # Errors
     /// `unavailable` when the database fails.

@@ -74,8 +74,9 @@ impl Submit {
         )
     }
 
-    /// Submits an export. Returns an existing export instead, at no cost, when an earlier request had the same
-    /// idempotency key, or when the user has an unfinished export that produces the same file.
+    /// Submits an export. `key` is the idempotency key, and `trace` becomes the trace of a new export. Returns an
+    /// existing export instead, at no cost, in two cases: the user has sent the same request with the same key before,
+    /// or the user has an unfinished export that produces the same file.
     ///
     /// # Errors
     /// The refusal for the caller. After a refusal the database has no new export and no new hold on credits.
@@ -166,9 +167,12 @@ impl Submit {
         }
     }
 
-    /// Finds the export of an earlier request with the same idempotency key, the client's name for a request. `key` is
-    /// the idempotency key and the hash of the current request. Returns None without a key, and if no earlier request
-    /// used the key.
+    /// Finds the export of the caller's earlier request with the same idempotency key. `key` is a pair: the idempotency
+    /// key and the hash of the current request. Returns None if `key` is None, or if no earlier request used the
+    /// idempotency key.
+    ///
+    /// # Errors
+    /// `idempotency-conflict` when the earlier request had another hash. `unavailable` when the database fails.
     async fn find_by_key(&self, caller: &Caller, key: Option<(&str, &str)>) -> Outcome<Option<Export>> {
         let Some((key, hash)) = key else { return Ok(None) };
         let Some(stored) = idempotency_key::find(&self.db, &caller.owner, key).await? else { return Ok(None) };
@@ -184,6 +188,7 @@ impl Submit {
 
     /// Stores the export's row, the hold on its credits and its idempotency key in one transaction, and returns None.
     /// If the owner has an unfinished export that produces the same file, stores only the key and returns that export.
+    /// `key` is a pair: the idempotency key and the hash of the request. With None, the function stores no key.
     async fn commit(
         &self,
         caller: &Caller,

@@ -1,5 +1,5 @@
-//! Validates export requests against the catalog, the list of offered datasets, and reports every fault with its JSON
-//! pointer.
+//! Validates export requests against the catalog (the list of offered datasets). Reports each fault of a request with
+//! its JSON pointer.
 
 use axum::http::header;
 use chrono::{DateTime, Utc};
@@ -148,6 +148,9 @@ fn validate(request: &ExportRequest, dataset: &CatalogDataset, now: DateTime<Utc
 }
 
 /// Parses the name of the request's time zone. Returns UTC if the request names none.
+///
+/// # Errors
+/// The fault for an unknown name.
 fn time_zone(name: Option<&str>) -> Result<Tz, FieldError> {
     name.map_or(Ok(Tz::UTC), |name| {
         let unknown = |_| FieldError::new("/time_zone", "unknown time zone: use an IANA name such as Europe/Berlin");
@@ -155,8 +158,8 @@ fn time_zone(name: Option<&str>) -> Result<Tz, FieldError> {
     })
 }
 
-/// Returns the names of the columns that a request may select. The second value says whether the `template` or the
-/// `dataset` defines these columns, for the text of a fault.
+/// Returns the names of the columns that a request may select, and the word `template` or `dataset`, which says what
+/// defines these columns. The text of a fault uses this word. `template` is None if the request's template is invalid.
 fn selectable_columns<'a>(info: &'a DatasetInfo, template: Option<&str>) -> (Vec<&'a str>, &'static str) {
     let template = info.templates.iter().find(|known| template == Some(known.name.as_str()));
     match template.and_then(|template| template.columns.as_ref()) {
@@ -167,6 +170,9 @@ fn selectable_columns<'a>(info: &'a DatasetInfo, template: Option<&str>) -> (Vec
 
 /// Chooses a template, format or compression. Returns the requested name if the dataset offers this name. If the
 /// request names none, returns the default if the dataset offers the default, and otherwise the first offered name.
+///
+/// # Errors
+/// The text of the fault, if the dataset does not offer the requested name or offers no name at all.
 fn choose_offered(requested: Option<&str>, default: &str, offered: &[&str]) -> Result<String, String> {
     let chosen = match requested {
         Some(name) => offered.contains(&name).then_some(name),

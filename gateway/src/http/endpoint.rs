@@ -17,7 +17,8 @@ pub(crate) struct Endpoint {
     method: Method,
     path: &'static str,
     route: MethodRouter<AppState>,
-    /// `operationId`, summary and details for the OpenAPI document; None for an endpoint outside the public API.
+    /// The `operationId`, the summary, and the function that adds the parameters, body and responses to the OpenAPI
+    /// document. None for an endpoint outside the public API.
     operation: Option<(&'static str, &'static str, Describe)>,
 }
 
@@ -46,7 +47,8 @@ impl Endpoint {
         Self { method, path, route: on(filter, handler), operation: None }
     }
 
-    /// Adds the endpoint to the OpenAPI document.
+    /// Adds the endpoint to the OpenAPI document. `id` is the `operationId`, and `describe` adds the parameters, body
+    /// and responses.
     pub(super) fn operation(self, id: &'static str, summary: &'static str, describe: Describe) -> Self {
         Self { operation: Some((id, summary, describe)), ..self }
     }
@@ -56,7 +58,7 @@ impl Endpoint {
         (self.path, self.route)
     }
 
-    /// Returns the operation for the OpenAPI document; None for an endpoint outside the public API.
+    /// Returns the operation for the OpenAPI document. Returns None for an endpoint outside the public API.
     pub(crate) fn operation_info(&self) -> Option<OperationInfo> {
         let (id, summary, describe) = self.operation?;
         let method = self.method.as_str().to_ascii_lowercase();

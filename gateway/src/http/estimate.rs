@@ -17,7 +17,7 @@ use crate::{
     state::AppState,
 };
 
-/// The value of `Retry-After` when no exporter answers, in seconds.
+/// The value of `Retry-After` in the refusal of an estimate that no exporter answers, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
 pub(super) fn endpoints() -> [Endpoint; 1] {

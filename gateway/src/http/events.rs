@@ -35,10 +35,10 @@ use crate::{
     state::AppState,
 };
 
-/// The maximum number of queued frames of an SSE stream. While the queue is full, events wait in the session's mailbox,
-/// its queue of events. While any frame waits in the queue, the stream drops progress messages.
+/// The maximum number of queued frames of an SSE stream. While the queue is full, events wait in the session's mailbox
+/// (its queue of events). While any frame waits in the queue, the stream drops progress messages.
 const MAX_QUEUED_FRAMES: usize = 16;
-/// The lower limit of the reconnect delays that the gateway sends to clients in the `retry` field.
+/// The minimum reconnect delay that the gateway sends to a client in the `retry` field of the SSE stream.
 const MIN_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 pub(super) fn endpoints() -> [Endpoint; 1] {
@@ -52,7 +52,7 @@ pub(super) fn endpoints() -> [Endpoint; 1] {
     })]
 }
 
-/// The schema of one event of the stream.
+/// The JSON schema of one Server-Sent Event, for the OpenAPI document.
 fn event_schema() -> Value {
     let text = json!({"type": "string"});
     json!({"type": "object", "properties": {"id": text, "event": text, "data": text}})
@@ -213,10 +213,12 @@ impl EventStream {
         }
     }
 
-    /// Queues a frame for the client. If the queue is full, waits for a free place, at most for the write timeout.
+    /// Queues a frame for the client. If the queue is full, waits for a free place, but not longer than the write
+    /// timeout.
     ///
     /// # Errors
-    /// The reason for the end of the stream, when the frame can't be queued.
+    /// The reason for the end of the stream, if the frame can't be queued: the gateway stops, the client has
+    /// disconnected, or the client reads too slowly.
     async fn send(&self, frame: Bytes) -> Result<(), &'static str> {
         tokio::select! {
             () = self.drain.ended().cancelled() => Err("stopping"),

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{auth::Caller, error::Outcome, exports::Submit, state::AppState};
 
-/// The value of `Retry-After` for an unfinished export, in seconds.
+/// The value of `Retry-After` in the response for an unfinished export, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
 /// The default number of exports per page.
 const DEFAULT_LIMIT: u64 = 50;

@@ -40,7 +40,8 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     Ok(token.trim())
 }
 
-/// Reads the client's trace context from the `traceparent` header (W3C Trace Context).
+/// Reads the client's trace context from the `traceparent` header (W3C Trace Context). Returns None if the header is
+/// missing or invalid.
 #[must_use]
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
     headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(TraceContext::parse)
@@ -68,7 +69,7 @@ impl FromRequestParts<AppState> for ExportPath {
     }
 }
 
-/// Extracts a JSON body. Refuses a body with an unknown or invalid member; the problem names the member by its JSON
+/// Extracts a JSON body. Refuses a body with an unknown or invalid member. The problem names the member by its JSON
 /// pointer.
 #[derive(Debug)]
 pub(super) struct Body<T>(pub(super) T);
@@ -101,8 +102,8 @@ pub(super) fn invalid(pointer: &str, detail: &str) -> Refusal {
     Problem::invalid(Slug::InvalidRequest, vec![FieldError::new(pointer, detail)]).into()
 }
 
-/// Extracts the seconds of `Prefer: wait=N` (RFC 7240, section 4.3), at most [`MAX_WAIT_SECONDS`]. None without this
-/// preference.
+/// Extracts the wait of `Prefer: wait=N`, where `N` is in seconds (RFC 7240, section 4.3). The wait is at most
+/// [`MAX_WAIT_SECONDS`]. None if the request has no valid preference of this kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PreferWait(pub(super) Option<Duration>);
 
@@ -119,7 +120,8 @@ impl FromRequestParts<AppState> for PreferWait {
     }
 }
 
-/// Extracts the trace context that [`super::problems::finish`] has added to the request.
+/// Extracts the trace context that [`super::problems::finish`] has added to the request. Creates a new one if the
+/// request has none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trace(pub(super) TraceContext);
 

@@ -24,7 +24,7 @@ pub(super) fn file_body(reader: Reader, end: u64, guard: DownloadGuard) -> (Body
     (body, send(reader, end, chunks, guard))
 }
 
-/// Sends chunks to the response body until the last byte is sent, a read fails, or the client disconnects.
+/// Sends chunks to the response body until the offset `end` is reached, a read fails, or the client disconnects.
 async fn send(mut reader: Reader, end: u64, chunks: mpsc::Sender<Chunk>, _guard: DownloadGuard) {
     tokio::select! {
         () = chunks.closed() => {}

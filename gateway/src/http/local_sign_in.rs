@@ -1,5 +1,5 @@
-//! `/local`: sign-in without a password as a configured user, for a trial on one machine. Without the setting
-//! `gateway.identity.local.sign_in`, these endpoints answer `404`. With `sign_in = "link"`, a browser must first
+//! `/local`: sign-in without a password as a configured user, for a trial on one machine. While the setting
+//! `gateway.identity.local.sign_in` is off, these endpoints answer `404`. With `sign_in = "link"`, a browser must first
 //! exchange the code of a one-time link for a browser key.
 
 use axum::{
@@ -103,8 +103,8 @@ async fn sign_in(
     Ok((NO_STORE, Json(SignedIn { token, expires_at: expires_at.into(), sub, tenant })))
 }
 
-/// Refuses a request if local sign-in is off, or if the `Host` header does not name a loopback address. Only browsers
-/// on this machine may use local sign-in, because local sign-in requires no password.
+/// Refuses a request with `404` if local sign-in is off, or if the `Host` header does not name a loopback address. Only
+/// browsers on this machine may use local sign-in, because local sign-in requires no password.
 fn check_enabled(app: &AppState, headers: &HeaderMap) -> Outcome<()> {
     let local = &app.config.identity.local;
     if local.has_sign_in() && origin::is_loopback_request(headers) {
@@ -120,7 +120,8 @@ fn check_origin(app: &AppState, headers: &HeaderMap) -> Outcome<()> {
     Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not sign in."))
 }
 
-/// Creates the refusal for a browser that has no valid browser key or whose link is not valid.
+/// Creates the refusal of a browser that has no valid browser key, or that sent a link code that is not valid. `reason`
+/// is the first sentence of the refusal's text.
 fn link_required(reason: &str) -> Refusal {
     let detail = format!("{reason} `sluice sign-in-link` prints a new one.");
     Refusal::new(Slug::Unauthorized, detail).with_header(header::WWW_AUTHENTICATE, "Sluice-Sign-In-Link")

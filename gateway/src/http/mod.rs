@@ -24,7 +24,7 @@ use axum::http::{HeaderName, header};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use health::live;
 
-/// The header of responses that no cache may store, because they contain a token or a ticket.
+/// The header of responses that no cache may store, because they contain a token, a ticket or a browser key.
 const NO_STORE: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
 /// All endpoints of this module, inside and outside the public API.

@@ -15,8 +15,8 @@ use crate::sessions::{Position, RenderedEvent};
 /// connection.
 pub(super) const HEARTBEAT: &[u8] = b":\n\n";
 
-/// Formats the `retry` field, the delay before the client reconnects. The delay is between `base` and twice `base`, and
-/// depends on the session id, so that not all clients reconnect at once.
+/// Formats the `retry` field, which says how long the client waits before it reconnects. The delay is between `base`
+/// and twice `base`. It depends on the session id, so that not all clients reconnect at once.
 pub(super) fn retry(base: Duration, session: Uuid) -> Bytes {
     let base_ms = u64::try_from(base.as_millis()).unwrap_or(u64::MAX);
     let spread = session.as_u64_pair().1 % base_ms.max(1);
@@ -35,20 +35,21 @@ pub(super) fn message(position: Option<&Position>, message: &ServerMessage) -> B
     frame(position.map(|position| (&*position.epoch, position.seq)), message.kind(), &message.to_text())
 }
 
-/// Formats one SSE frame with one `data` line. One line is enough, because serialised JSON has no line breaks.
+/// Formats one SSE frame with one `data` line. One line is enough, because serialised JSON has no line breaks. `id`
+/// holds the epoch and the sequence number for the `id` field; with None, the frame has no `id`.
 fn frame(id: Option<(&str, u64)>, kind: &str, data: &str) -> Bytes {
     let id = id.map(|(epoch, seq)| format!("id: {epoch}:{seq}\n")).unwrap_or_default();
     format!("{id}event: {kind}\ndata: {data}\n\n").into()
 }
 
-/// Parses a `Last-Event-ID` of the form `<epoch>:<seq>`: the identity of the event stream, and a sequence number.
-/// Returns None for any other text.
+/// Parses a `Last-Event-ID` of the form `<epoch>:<seq>`. The epoch is the identity of the event stream, and `seq` is a
+/// sequence number. Returns None for any other text.
 pub(super) fn parse_position(last_event_id: &HeaderValue) -> Option<Position> {
     let (epoch, seq) = last_event_id.to_str().ok()?.trim().split_once(':')?;
     Some(Position { epoch: epoch.into(), seq: seq.parse().ok()? })
 }
 
-/// Whether the `Accept` header, if present, allows `text/event-stream`.
+/// Whether the `Accept` header allows `text/event-stream`. True if the request has no `Accept` header.
 pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
     let mut accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok()).peekable();
     let allows = |range: &str| {

@@ -15,7 +15,8 @@ use crate::{auth::Caller, config::WsConfig};
 /// as fast as it sends the bytes.
 pub(crate) const MAX_WINDOW: ByteSize = ByteSize::gib(1);
 
-/// Builds `session.ready`. `start` is the position in the event stream at which the session starts.
+/// Builds `session.ready`, the first message of a session. `id` is the id of the session. `start` is the position in
+/// the event stream at which the session starts.
 #[must_use]
 pub(crate) fn session_ready(
     id: Uuid,

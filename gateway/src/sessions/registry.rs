@@ -32,7 +32,7 @@ impl RenderedEvent {
     }
 }
 
-/// The mailboxes of one owner's sessions, by session id. A mailbox is the queue of events that wait for a session.
+/// The mailboxes of one owner's sessions, by session id. A mailbox is the queue of events that wait for one session.
 type Mailboxes = HashMap<Uuid, mpsc::Sender<RenderedEvent>>;
 
 /// The open sessions of this gateway. Clones share the state.
@@ -75,8 +75,8 @@ impl Registry {
         Self { sessions: Arc::default(), max_per_user }
     }
 
-    /// Registers a session. Returns the guard that keeps the session registered, and the mailbox, the queue of events
-    /// for the session. Returns None if the owner already has the maximum number of sessions.
+    /// Registers a session. Returns the guard that keeps the session registered, and the mailbox (the queue of events
+    /// for the session). Returns None if the owner already has the maximum number of sessions.
     #[must_use]
     pub(crate) fn register(
         &self,
@@ -101,8 +101,9 @@ impl Registry {
         self.sessions.read().is_ok_and(|sessions| sessions.contains_key(owner))
     }
 
-    /// Puts an event into the mailbox, the queue of events, of each of the owner's sessions. If a mailbox is full,
-    /// removes the mailbox from the registry. The session of a removed mailbox ends.
+    /// Puts an event into the mailbox of each of the owner's sessions. A mailbox is the queue of events for one
+    /// session. `seq` is the sequence number of the event, and `message` is the message that clients receive. If a
+    /// mailbox is full, removes the mailbox from the registry. The session of a removed mailbox ends.
     pub(crate) fn notify(&self, owner: &Owner, seq: u64, message: &ServerMessage) {
         if !self.contains(owner) {
             return;
@@ -115,8 +116,8 @@ impl Registry {
         }
     }
 
-    /// Removes all sessions from the registry. Each session still sends the events in its mailbox, its queue of events,
-    /// and then ends.
+    /// Removes all sessions from the registry. Each session still sends the events in its mailbox (its queue of
+    /// events), and then ends.
     pub(crate) fn clear(&self) {
         if let Ok(mut sessions) = self.sessions.write() {
             sessions.clear();

@@ -12,15 +12,16 @@ use tokio_tungstenite::{
 
 /// How long the gateway waits for the client's close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The maximum time for which the gateway reads and discards bytes, after it has received input that it can't parse.
+/// After the gateway has received input that it can't parse, it reads and discards further bytes for at most this time.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The maximum number of bytes that the gateway reads and discards, after it has received input that it can't parse.
+/// After the gateway has received input that it can't parse, it reads and discards at most this many further bytes.
 const MAX_DISCARD_BYTES: u64 = 64 * 1024 * 1024;
 /// After this time without a byte, the gateway assumes that the client has stopped sending.
 const QUIET_PERIOD: Duration = Duration::from_millis(300);
 
-/// Returns the close code for a failed read (RFC 6455, section 7.4.1). The code for a broken connection is
-/// [`CloseCode::GoingAway`]. In this case the client receives no close frame, and the code only appears in the log.
+/// Returns the close code for a session whose read from the socket has failed (RFC 6455, section 7.4.1). The code for a
+/// broken connection is [`CloseCode::GoingAway`]. In this case the client receives no close frame, and the code only
+/// appears in the log.
 pub(super) const fn code_of(error: &Error) -> CloseCode {
     match error {
         Error::Protocol(violation) if !is_end_of_connection(violation) => CloseCode::ProtocolError,
@@ -41,8 +42,8 @@ const fn is_end_of_connection(error: &ProtocolError) -> bool {
     )
 }
 
-/// Whether the session ended because of invalid input or a message above the size limit. The gateway can't parse the
-/// bytes that follow such input as frames.
+/// Whether a session with this close code ended because of invalid input or a message above the size limit. The gateway
+/// can't parse the bytes that follow such input as frames.
 const fn has_unreadable_input(code: CloseCode) -> bool {
     matches!(code, CloseCode::ProtocolError | CloseCode::InvalidText | CloseCode::TooBig)
 }

@@ -73,8 +73,8 @@ struct Driver {
     outbox: Outbox,
     mailbox: mpsc::Receiver<RenderedEvent>,
     progress: Subscriber,
-    /// The driver skips events up to this sequence number in the session's mailbox, its queue of events. These events
-    /// are older than the start of the session, or the client already has them.
+    /// The driver skips the events in the session's mailbox (its queue of events) up to this sequence number. These
+    /// events are older than the start of the session, or the client already has them.
     seq: u64,
     /// Events that the client missed, which the session sends before newer events.
     missed: VecDeque<RenderedEvent>,
@@ -87,6 +87,9 @@ struct Driver {
 
 impl Driver {
     /// Registers the session and sends `session.ready`, the first message of every session.
+    ///
+    /// # Errors
+    /// The code with which the session must close, when the user has too many sessions or a step fails.
     async fn start(
         app: AppState,
         caller: Caller,
@@ -225,9 +228,9 @@ impl Driver {
         }
     }
 
-    /// Returns the close code after the session's mailbox, its queue of events, was closed. If the epoch, the identity
-    /// of the event stream, has changed, the stream was recreated. Otherwise the mailbox overflowed, because the client
-    /// reads too slowly.
+    /// Returns the close code for a session whose mailbox (its queue of events) was closed. If the epoch (the identity
+    /// of the event stream) has changed, the stream was recreated, and the code is [`CloseCode::GoingAway`]. Otherwise
+    /// the mailbox overflowed because the client reads too slowly, and the code is [`CloseCode::TooSlow`].
     fn on_closed_mailbox(&self) -> CloseCode {
         let is_same_epoch = *self.app.events.position().epoch == *self.session.epoch();
         if is_same_epoch { CloseCode::TooSlow } else { CloseCode::GoingAway }

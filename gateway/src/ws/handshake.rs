@@ -110,7 +110,7 @@ fn subprotocols(headers: &HeaderMap) -> Vec<String> {
     lists.flat_map(|list| list.split(',')).map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect()
 }
 
-/// Validates the headers of a WebSocket handshake, and returns the value of `Sec-WebSocket-Accept`.
+/// Validates the headers of a WebSocket handshake, and returns the value of the response header `Sec-WebSocket-Accept`.
 fn check_handshake(headers: &HeaderMap) -> Outcome<HeaderValue> {
     let has = |name: header::HeaderName, wanted: &str| {
         let mut lists = headers.get_all(name).into_iter().filter_map(|v| v.to_str().ok());

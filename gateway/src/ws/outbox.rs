@@ -1,6 +1,7 @@
-//! The outbox of a session consists of the queues of outgoing messages and file frames, and the task that writes them
-//! to the socket. The session queues messages, and the [pumps](super::pump) of the session, the tasks that send the
-//! bytes of files, queue frames. This outbox is not the outbox of the database, in which rows wait for the dispatcher.
+//! The outbox of a session: the queues of outgoing messages and file frames, and the task that writes them to the
+//! socket. The session queues messages. The [pumps](super::pump) of the session (the tasks that send the bytes of
+//! files) queue frames. This outbox is not the outbox of the database, which consists of committed rows that the
+//! dispatcher must still publish.
 //!
 //! Messages have priority over file bytes, so that pings and the close frame do not wait behind a file. A slow client
 //! fills the frame queue first. The pumps of its session wait while the queue is full, and fetch no further bytes.
@@ -37,7 +38,7 @@ const REPLAY_RESERVE: usize = 64;
 /// each message may have an answer. So a client that sends faster than it reads must wait, and its session stays open.
 const READ_RESERVE: usize = 64;
 /// The maximum number of queued file frames, each with at most [`CHUNK_BYTES`](crate::delivery::CHUNK_BYTES) of a file.
-/// While the queue is full, the [pumps](super::pump), the tasks that send the bytes of files, wait.
+/// While the queue is full, the [pumps](super::pump) (the tasks that send the bytes of files) wait.
 const MAX_FRAMES: usize = 1;
 /// The timeout for writing the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -63,8 +64,8 @@ impl OutgoingMessage {
     }
 }
 
-/// The sending half of the outbox, for the session and its [pumps](super::pump), the tasks that send the bytes of
-/// files.
+/// The sending half of the outbox, for the session and its [pumps](super::pump) (the tasks that send the bytes of
+/// files).
 #[derive(Debug)]
 pub(super) struct Outbox {
     messages: mpsc::Sender<OutgoingMessage>,
@@ -72,7 +73,7 @@ pub(super) struct Outbox {
     frames: mpsc::Sender<OutgoingMessage>,
 }
 
-/// The client reads more slowly than the session sends; the session must close with the close code 4408.
+/// The client reads more slowly than the session sends. The session must close with the close code 4408.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooSlow;
 
@@ -124,7 +125,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Returns the sender of the frame queue, for a [pump](super::pump), the task that sends the bytes of one file. A
+    /// Returns the sender of the frame queue, for a [pump](super::pump) (the task that sends the bytes of one file). A
     /// pump may put both file frames and messages into this queue. The writer sends the frames and messages in the
     /// order of the queue.
     pub(super) fn frames(&self) -> mpsc::Sender<OutgoingMessage> {
@@ -140,8 +141,8 @@ pub(super) struct Writer {
     timeout: Duration,
 }
 
-/// Creates both halves of an outbox: the senders of the queues, and the writer that empties the queues into a socket.
-/// `timeout` limits each write.
+/// Creates both halves of an outbox. [`Outbox`] puts messages into the queues, and [`Writer`] writes the queued
+/// messages to a socket. `timeout` limits each write.
 pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
     let (messages, from_session) = mpsc::channel(MAX_MESSAGES);
     let (frames, from_pumps) = mpsc::channel(MAX_FRAMES);

@@ -1,6 +1,7 @@
-//! The pump of one file stream, the task that sends the bytes of a file to a session's outbox, the queues of outgoing
-//! messages. The stream's [`Window`] counts the bytes that the client still permits, and the pump never sends more
-//! bytes.
+//! The pump of a file stream is the task that sends the bytes of a file to the client. The pump puts the bytes into the
+//! session's outbox, from which a writer sends them over the socket.
+//!
+//! The stream's [`Window`] holds the number of bytes that the client still accepts. The pump never sends more bytes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// notifier also sends a message at the end, but this message may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Opens the reader of a new stream. Spawns the stream's pump, the task that sends the file's bytes, in `pumps`. The
+/// Opens the reader of a new stream. Spawns the stream's pump (the task that sends the file's bytes) in `pumps`. The
 /// task returns the number of the stream, and the argument `is_answered` for
 /// [`Session::on_stream_end`](super::session::Session::on_stream_end).
 ///
@@ -75,10 +76,10 @@ struct Pump {
     reader: Reader,
     window: Arc<Window>,
     out: mpsc::Sender<OutgoingMessage>,
-    /// Some if the pump must still send the message `file.opened` before the first byte. The value is the `ref` of the
-    /// client's request, which is None if the request had no `ref`.
+    /// Some if the pump must still send the message `file.opened` before the first byte. The inner value is the `ref`
+    /// of the client's request, and None if the request had no `ref`.
     ///
-    /// None if the pump has sent `file.opened`, or if the session sends this message itself.
+    /// The outer value is None if the pump has sent `file.opened`, or if the session sends this message itself.
     unsent_opened: Option<Option<String>>,
     /// The session's trace id. The problems of the stream contain this id, so that operators find the session in the
     /// logs.
@@ -149,8 +150,9 @@ impl Pump {
         }
     }
 
-    /// Closes the reader's connection. Waits until the client permits further bytes, the export ends, or
-    /// [`POLL_INTERVAL`] has passed.
+    /// Closes the reader's connection. Then waits until the client permits further bytes, the export ends, or
+    /// [`POLL_INTERVAL`] has passed. If the client has already permitted no further bytes for [`IDLE_TIMEOUT`], returns
+    /// [`WindowWait::TimedOut`] at once.
     async fn wait_for_window(&mut self) -> WindowWait {
         self.reader.disconnect();
         let since = *self.empty_since.get_or_insert_with(Instant::now);

@@ -2,8 +2,8 @@
 
 use tokio::time::Instant;
 
-/// The cost of a message in tokens. A `file.window` message, which permits further bytes of a file, costs one
-/// twentieth.
+/// The cost of a client's message in tokens. A `file.window` message, which permits further bytes of a file, costs only
+/// [`WINDOW_COST`].
 pub(super) const MESSAGE_COST: u64 = 20;
 /// The cost of a `file.window` in tokens. With this message a client permits further bytes of a file. The cost is low,
 /// because a client that reads fast sends thousands of these messages per second.
@@ -26,7 +26,8 @@ impl TokenBucket {
         Self { tokens: capacity, capacity, per_second, refilled_at: now }
     }
 
-    /// Takes the cost of one message from the bucket. Returns false and takes nothing if there are too few tokens.
+    /// Takes `cost` tokens for one message from the bucket, and returns true. Returns false and takes nothing if the
+    /// bucket has too few tokens.
     pub(super) fn take(&mut self, cost: u64, now: Instant) -> bool {
         let seconds = now.duration_since(self.refilled_at).as_secs_f64();
         self.tokens = (self.tokens + seconds * self.per_second).min(self.capacity);

@@ -18,7 +18,8 @@ use crate::{
     state::AppState,
 };
 
-/// The path of the WebSocket endpoint. The problems (RFC 9457) that a session sends have this path as `instance`.
+/// The path of the WebSocket endpoint. The problems (RFC 9457) with which a session refuses a message have this path as
+/// `instance`. The problems of a file stream have the path of the file instead.
 pub(super) const WS_PATH: &str = "/v1/ws";
 
 /// The trace context of the handshake that opened a session.
@@ -30,13 +31,14 @@ pub(super) struct SessionTrace {
     pub(super) is_client_trace: bool,
 }
 
-/// A client request that the [driver](super::driver) of the session performs as a task, because it needs I/O.
+/// A request of the client that needs I/O. The [driver](super::driver) of the session performs it as a task.
 #[derive(Debug)]
 pub(super) enum Request {
     Create(Box<ExportCreate>),
     Cancel(ExportCancel),
     Refresh(SessionRefresh),
-    /// Read the events that the client missed, up to the position in the event stream at which the session started.
+    /// The client's `session.resume`, and the position in the event stream at which the session started. The task reads
+    /// the events that the client missed up to this position.
     Resume(SessionResume, Position),
     Open(FileOpen),
 }
@@ -44,15 +46,16 @@ pub(super) enum Request {
 /// The reply to a [`Request`].
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// The client's message, the trace context of the submission, and the submitted export or its refusal.
+    /// The client's `export.create`, the trace context of the submission, and the result of the submission: the export
+    /// or a refusal.
     Created(Box<ExportCreate>, TraceContext, Outcome<Export>),
     Canceled(Outcome<Export>),
     Refreshed(Result<Caller, AuthError>),
     /// The sequence number in the client's `session.resume`, and the events after this number that the client missed.
     /// The events are None if the gateway cannot read all of them.
     Resumed(u64, Option<Vec<RenderedEvent>>),
-    /// The client's message, and the result of the request. The result is the export with its trace context, or a
-    /// refusal if the client may not open a stream of the file.
+    /// The client's `file.open`, and the result of checking this message. Ok holds the export and the export's trace
+    /// context, and the session opens a stream of the file. Err holds the refusal, and the session opens no stream.
     Opened(FileOpen, Outcome<(Export, TraceContext)>),
 }
 
@@ -97,8 +100,12 @@ pub(super) async fn perform(app: AppState, caller: Caller, session_trace: Sessio
     }
 }
 
-/// Finds the caller's export. For an ended export, checks that the requested offset is not after the end of the file.
-/// The file of an unfinished export may still grow to any offset.
+/// Finds the caller's export that a `file.open` names. Returns the export and its trace context. For an ended export,
+/// checks that the requested offset is not after the end of the file. The file of an unfinished export may still grow
+/// to any offset.
+///
+/// # Errors
+/// The refusal, when the caller has no such export, the offset is invalid, or an ended export has no file.
 async fn find_readable(app: &AppState, caller: &Caller, open: &FileOpen) -> Outcome<(Export, TraceContext)> {
     let row = app.exports.row(&caller.owner, open.export_id).await?;
     if i64::try_from(open.offset).is_err() {

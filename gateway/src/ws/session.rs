@@ -31,12 +31,14 @@ const MAX_UNANSWERED_PINGS: u8 = 2;
 #[derive(Debug)]
 pub(super) enum Action {
     Send(ServerMessage),
-    /// Perform the request. Pass the reply to [`Session::on_reply`], together with the `ref` of the client's message.
+    /// Perform the request. The first value is the `ref` of the client's message, and None if the message has no `ref`.
+    /// Pass this value to [`Session::on_reply`] together with the reply.
     Request(Option<String>, Request),
-    /// Start the [pump](super::pump) of this new file stream, the task that sends the bytes of the file.
+    /// Start the [pump](super::pump) (the task that sends the bytes of the file) of this new file stream.
     Stream(NewStream),
-    /// Send these events before the events in the session's mailbox, its queue of events. The client missed these
-    /// events. Skip events in the mailbox up to this sequence number, because the client already has them.
+    /// Send these events, which the client missed, before the events in the session's mailbox (its queue of events).
+    /// The first value is a sequence number. Skip the events in the mailbox up to this number, because the client
+    /// already has them.
     Replay(u64, Vec<RenderedEvent>),
     Ping,
     /// Close the session with this code.
@@ -52,11 +54,11 @@ pub(super) struct Session {
     requests: usize,
     rate: TokenBucket,
     unanswered_pings: u8,
-    /// The position in the event stream at which the session started. The session's mailbox, its queue of events,
+    /// The position in the event stream at which the session started. The session's mailbox (its queue of events)
     /// receives all later events.
     start: Position,
     /// Whether a `session.resume` is in progress. With this message the client requests the events that it missed.
-    /// Newer events wait in the session's mailbox, its queue of events, until the driver has sent all missed events.
+    /// Newer events wait in the session's mailbox (its queue of events) until the driver has sent all missed events.
     is_resuming: bool,
 }
 
@@ -84,7 +86,7 @@ impl Session {
         self.is_resuming = false;
     }
 
-    /// The epoch, the identity of the event stream, at the session's start.
+    /// The epoch (the identity of the event stream) at the start of the session.
     pub(super) fn epoch(&self) -> &str {
         &self.start.epoch
     }
@@ -105,7 +107,7 @@ impl Session {
         Action::Ping
     }
 
-    /// Handles a text frame of the client.
+    /// Handles a text frame of the client, and returns the actions that the driver must perform.
     pub(super) fn on_text(&mut self, text: &str, now: Instant) -> Vec<Action> {
         let parsed = client::parse(text);
         let is_window = matches!(parsed, Ok((_, ClientMessage::FileWindow(_))));
@@ -173,7 +175,8 @@ impl Session {
         granted.err().map(|problem| refuse(reference, problem)).into_iter().collect()
     }
 
-    /// Handles the reply to a request of this session, and returns the actions that answer the client.
+    /// Handles the reply to a request of this session, and returns the actions that answer the client. `reference` is
+    /// the `ref` of the client's message, and None if the message had no `ref`.
     pub(super) fn on_reply(&mut self, reference: Option<String>, reply: Reply) -> Vec<Action> {
         self.requests -= 1;
         match reply {
@@ -237,8 +240,8 @@ impl Session {
         }
     }
 
-    /// Handles the end of a stream's [pump](super::pump), the task that sends the file's bytes. If `is_answered` is
-    /// false and the client has sent `file.close`, returns the answer `file.closed`.
+    /// Handles the end of the [pump](super::pump) (the task that sends the file's bytes) of the stream with the number
+    /// `stream`. If `is_answered` is false and the client has sent `file.close`, returns the answer `file.closed`.
     pub(super) fn on_stream_end(&mut self, stream: u32, is_answered: bool) -> Vec<Action> {
         let unanswered = self.streams.remove(stream, is_answered);
         let closed = |reference| Action::Send(ServerMessage::FileClosed { reference, stream, problem: None });

@@ -1,10 +1,10 @@
-//! The signal that stops the [pump](super::pump) of one file stream, the task that sends the bytes of the file.
+//! The signal that stops the [pump](super::pump) of one file stream. A pump is the task that sends the bytes of a file.
 
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-/// Stops one [pump](super::pump), the task that sends the bytes of one file. Clones stop the same pump.
+/// Stops one [pump](super::pump) (the task that sends the bytes of one file). Clones stop the same pump.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StopSignal {
     token: CancellationToken,
@@ -26,8 +26,9 @@ impl StopSignal {
         self.token.cancel();
     }
 
-    /// Waits until the pump must stop. Returns None if the session ends and the pump must send no answer. Otherwise
-    /// returns the `ref` of the client's `file.close`, which is None if the client sent no `ref`.
+    /// Waits until the pump must stop. Returns None if the session ends, because the pump must then send no answer.
+    /// Otherwise returns Some with the `ref` of the client's `file.close`. The inner value is None if the client sent
+    /// no `ref`.
     pub(super) async fn stopped(&self) -> Option<Option<String>> {
         self.token.cancelled().await;
         self.reference.get().cloned()

@@ -13,8 +13,8 @@ use protocol::{
 
 use super::{stop::StopSignal, window::Window};
 
-/// A file stream that the session has accepted. The [driver](super::driver) starts its [pump](super::pump), the task
-/// that sends the bytes of the file.
+/// A file stream that the session has accepted. The [driver](super::driver) starts the stream's [pump](super::pump)
+/// (the task that sends the bytes of the file).
 #[derive(Debug)]
 pub(super) struct NewStream {
     pub(super) stream: u32,
@@ -22,17 +22,17 @@ pub(super) struct NewStream {
     /// The trace context of the export.
     pub(super) trace: TraceContext,
     pub(super) offset: u64,
-    /// The client already has bytes from the attempt with this number. An attempt is one try of an exporter at the
-    /// export. None if the client named no attempt.
+    /// The number of the attempt that wrote the bytes before `offset`, as named by the client. None if the client named
+    /// no attempt. An attempt is one try of an exporter at the export, numbered from 1.
     pub(super) attempt: Option<u32>,
     pub(super) window: Arc<Window>,
     pub(super) stop: StopSignal,
     /// Whether the export is unfinished. If so, its file still grows.
     pub(super) is_unfinished: bool,
-    /// Some if the pump, the task that sends the file's bytes, must send the message `file.opened` before the first
-    /// byte. The value is the `ref` of the client's request, which is None if the request had no `ref`.
+    /// Some if the pump (the task that sends the file's bytes) must send the message `file.opened` before the first
+    /// byte. The inner value is the `ref` of the client's request, and None if the request had no `ref`.
     ///
-    /// None if the session sends `file.opened` itself.
+    /// The outer value is None if the session sends `file.opened` itself.
     pub(super) unsent_opened: Option<Option<String>>,
 }
 
@@ -45,21 +45,22 @@ pub(super) struct OpenStream {
 /// The result of a client's `file.close`, which says who sends the answer `file.closed`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CloseResult {
-    /// The stream is still open. Its [pump](super::pump), the task that sends the file's bytes, sends `file.closed`
+    /// The stream is still open. Its [pump](super::pump) (the task that sends the file's bytes) sends `file.closed`
     /// after its last frame of the file.
     PumpAnswers,
     /// The stream has already ended, so the session itself sends `file.closed`.
     SessionAnswers,
 }
 
-/// The file streams of one session. Dropping this value stops all [pumps](super::pump), the tasks that send the bytes
-/// of the files.
+/// The file streams of one session. Dropping this value stops all [pumps](super::pump) (the tasks that send the bytes
+/// of the files).
 #[derive(Debug)]
 pub(super) struct Streams {
     max: u32,
     open: HashMap<u32, OpenStream>,
-    /// Streams that the client has closed, and whose [pumps](super::pump), the tasks that send the bytes of the files,
-    /// still run. The value is the `ref` of the client's `file.close`; None if the client sent no `ref`.
+    /// The streams that the client has closed and whose [pumps](super::pump) (the tasks that send the bytes of the
+    /// files) still run, by stream number. The value is the `ref` of the client's `file.close`, and None if the client
+    /// sent no `ref`.
     closing: HashMap<u32, Option<String>>,
     /// The number of streams that are reserved for `file.open` and `export.create` requests in progress. Reserved
     /// streams count against the limit `max`.
@@ -94,7 +95,7 @@ impl Streams {
     }
 
     /// Opens a file stream for this export, and returns what the stream's pump needs. The streams of a session have the
-    /// numbers 1, 2, 3 and so on.
+    /// numbers 1, 2, 3 and so on. `unsent_opened` is the value of [`NewStream::unsent_opened`].
     pub(super) fn open(
         &mut self,
         export: &Export,
@@ -133,7 +134,8 @@ impl Streams {
         Ok(())
     }
 
-    /// Closes a stream at the request of the client, and returns who sends the answer `file.closed`.
+    /// Closes a stream at the request of the client, and returns who sends the answer `file.closed`. `reference` is the
+    /// `ref` of the client's `file.close`.
     ///
     /// # Errors
     /// When the session never opened the stream.
@@ -147,9 +149,9 @@ impl Streams {
         Ok(CloseResult::PumpAnswers)
     }
 
-    /// Removes a stream whose [pump](super::pump), the task that sends the file's bytes, has ended. If the client has
-    /// sent `file.close` and `is_answered` is false, returns Some, and the session must send the answer `file.closed`.
-    /// The value is the `ref` of the client's `file.close`, which is None if the client sent no `ref`. Returns None if
+    /// Removes a stream whose [pump](super::pump) (the task that sends the file's bytes) has ended. Returns Some if the
+    /// session must send the answer `file.closed`, because the client has sent `file.close` and `is_answered` is false.
+    /// The inner value is the `ref` of the client's `file.close`, and None if the client sent no `ref`. Returns None if
     /// no answer is needed.
     pub(super) fn remove(&mut self, stream: u32, is_answered: bool) -> Option<Option<String>> {
         self.open.remove(&stream);

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Notify;
 
 /// The window of one file stream: the number of bytes that the client still accepts. The session enlarges the window.
-/// The [pump](super::pump), the task that sends the file's bytes, consumes the window.
+/// The [pump](super::pump) (the task that sends the file's bytes) reduces the window by the bytes that it sends.
 #[derive(Debug)]
 pub(super) struct Window {
     bytes: AtomicU64,
@@ -43,8 +43,8 @@ impl Window {
         tokio::time::timeout(timeout, granted).await.unwrap_or(0)
     }
 
-    /// Subtracts sent bytes. The subtraction cannot underflow, because only the pump calls this method, and the pump
-    /// never sends more bytes than [`Window::available`] returned.
+    /// Subtracts the bytes that the pump has sent. The subtraction cannot underflow, because only the pump calls this
+    /// method, and the pump never sends more bytes than [`Window::available`] returned.
     pub(super) fn consume(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::AcqRel);
     }

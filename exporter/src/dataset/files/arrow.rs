@@ -36,11 +36,12 @@ const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;
 
-/// Returns a reader at the beginning of a file, and whether the file has the file format of Arrow IPC: true for the
-/// file format, false for the stream format.
+/// Returns a reader that is positioned at the beginning of a file, and the format of the file: true for the file format
+/// of Arrow IPC, false for the stream format.
 ///
 /// # Errors
-/// When the file can't be read, is Feather version 1, or has a damaged schema or a column that is nested too deeply.
+/// When the file can't be read, is Feather version 1, or has a schema that [`nesting`] refuses. Such a schema is
+/// damaged, is nested too deeply, has an unsupported type, or has two columns with the same name.
 fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     file.rewind()?;
     let mut begin = Vec::new();
@@ -73,7 +74,7 @@ fn readable_schema(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSche
     Ok(fields.map(|field| decimal_bytes::with_decimal_bytes(&field, stored.is_little_endian)).collect())
 }
 
-/// Returns the names and types of the columns of an Arrow IPC file.
+/// Returns the columns of an Arrow IPC file or stream, with the types to which the reader maps them.
 pub(super) fn schema(file: File) -> Result<TypeMapping, DatasetError> {
     mapped(file).map_err(damage)
 }
@@ -142,8 +143,8 @@ fn frames(file: File, selected: &[String], handle: FrameHandler<'_>) -> Result<b
     }
 }
 
-/// Replaces an input error that only a truncated or damaged file causes by [`DAMAGED`]. Returns any other error
-/// unchanged.
+/// Returns [`DAMAGED`] in place of an input error that only a truncated or damaged file can cause. Returns any other
+/// error unchanged.
 fn damage(error: DatasetError) -> DatasetError {
     let kind = match &error {
         DatasetError::Io(error) => error.kind(),

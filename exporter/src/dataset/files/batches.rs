@@ -1,5 +1,5 @@
 //! Checks the sizes of the record batches of an Arrow IPC file before they are decoded. A batch can only be decoded as
-//! a whole, so that a large batch would need too much memory.
+//! a whole, so a large batch would need too much memory.
 
 use std::{fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
@@ -19,22 +19,22 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// The error for bytes that are not a valid Arrow IPC message.
 const BROKEN: DatasetError = DatasetError::Garbled("a batch of rows is damaged");
-/// The error for a compressed column of views that has an empty buffer. polars can't read such a buffer, because it
-/// expects the decompressed size at the beginning of each buffer. Writers add an empty buffer if no value of a batch
-/// has more than 12 bytes.
+/// The error for a compressed column of the Arrow type Utf8View or BinaryView that has an empty buffer. polars can't
+/// read such a buffer, because polars expects the decompressed size at the beginning of each buffer. Writers add an
+/// empty buffer if no value of a batch has more than 12 bytes.
 const EMPTY_VIEWS: DatasetError = DatasetError::Lacking(
     "views of texts or bytes are compressed, and a batch has no value of more than 12 bytes, which is not supported: write the \
      column as plain strings, or the file without compression",
 );
 
-/// The maximum number of buffers of a column of views that are checked for [`EMPTY_VIEWS`].
+/// The maximum number of buffers of one column of the type Utf8View or BinaryView that are checked for [`EMPTY_VIEWS`].
 const MAX_VIEW_BUFFERS: usize = 1 << 16;
 
-/// A column of a file, as the check of its batches needs it.
+/// A column of the file whose record batches are checked.
 struct Column {
     name: String,
     dtype: ArrowDataType,
-    /// Whether the column is read.
+    /// Whether the column is read. Only such columns count toward the size of a record batch.
     wanted: bool,
 }
 
@@ -59,14 +59,14 @@ impl Batches {
         Self { file, columns: columns.collect(), max_size, header: Vec::new() }
     }
 
-    /// Checks the message at the offset `at` of the file. Returns an error if the message is damaged or exceeds the
-    /// maximum size.
+    /// Checks the Arrow IPC message at the offset `at` of the file. Returns an error if the message is damaged, exceeds
+    /// the maximum size that [`Batches::new`] received, or has a buffer that polars can't read.
     pub(super) fn check_at(&mut self, at: u64) -> Result<(), DatasetError> {
         self.message(at).map(drop)
     }
 
     /// Checks the messages from the offset `at` of the file up to and including the next record batch. Returns the
-    /// offset of the first byte after that batch, or the end of the stream if no batch follows.
+    /// offset of the first byte after that batch. If no batch follows, returns the offset at which the messages end.
     pub(super) fn check_next(&mut self, mut at: u64) -> Result<u64, DatasetError> {
         while let Some((next, is_rows)) = self.message(at)? {
             at = next;
@@ -118,8 +118,9 @@ impl Batches {
         Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
     }
 
-    /// Returns the size of a record batch in memory, in bytes. If `columns` is None, the size includes all buffers, and
-    /// otherwise only those of the wanted columns. `body` is the file offset at which the buffers of the batch begin.
+    /// Returns the size of a record batch in memory, in bytes. If `columns` is None, the size includes all buffers of
+    /// the batch. Otherwise, the size includes only the buffers of the wanted columns. `body` is the file offset at
+    /// which the buffers of the batch begin.
     fn bytes(&self, batch: RecordBatchRef<'_>, body: u64, columns: Option<&[Column]>) -> Result<u64, DatasetError> {
         let mut buffers = batch.buffers().map_err(|_| BROKEN)?.ok_or(BROKEN)?.iter();
         let packed = batch.compression().map_err(|_| BROKEN)?.is_some();
@@ -147,7 +148,8 @@ impl Batches {
     }
 
     /// Returns the size of a buffer in memory, in bytes. If `packed` is true, the batch is compressed, and the first
-    /// eight bytes of the buffer state the size after decompression.
+    /// eight bytes of the buffer state the size after decompression. `body` is the file offset at which the buffers of
+    /// the batch begin.
     fn length(&self, buffer: BufferRef<'_>, body: u64, packed: bool) -> Result<u64, DatasetError> {
         let length = u64::try_from(buffer.length()).map_err(|_| BROKEN)?;
         if !packed || length < 8 {
@@ -165,10 +167,11 @@ impl Batches {
 }
 
 /// Returns the index of the first buffer after the buffers of a column of type `dtype`. `at` is the index of the
-/// column's first buffer. Adds the indexes of the buffers that hold the values of views to `of_views`.
+/// column's first buffer.
 ///
-/// A column of a view type has two buffers, and as many further buffers as the next item of `variadic` says. Returns
-/// None if `variadic` has no next item.
+/// A column of the type Utf8View or BinaryView has two buffers, and as many further buffers for its values as the next
+/// item of `variadic` says. Adds the indexes of these further buffers to `of_views`. Returns None if `variadic` has no
+/// next item, or if that number is negative or too large.
 fn buffers_of(
     dtype: &ArrowDataType,
     variadic: &mut impl Iterator<Item = i64>,

@@ -44,7 +44,8 @@ pub struct Files {
     /// first file, widened to hold the numbers and timestamps of all local files. For text files, these are the
     /// declared types, or the types guessed from all files.
     schema: SchemaRef,
-    /// The form of the text into which values are converted, by the name of the column. Empty for text files.
+    /// The form of the text into which values are converted, such as JSON, by the name of the column. A column whose
+    /// values are not converted to text is not in the map. Empty for text files.
     text_forms: Arc<BTreeMap<String, TextForm>>,
     /// The names of the columns that some of the files lack. None unless the files are text files without declared
     /// columns.
@@ -57,22 +58,23 @@ pub struct Files {
     withheld_by: Arc<[(PathBuf, FileVersion)]>,
     /// The number of rows. None if the dataset has several files, or if its file does not record the number.
     rows: Option<u64>,
-    /// Whether an export has found a column that this dataset lacks, or a value that does not fit its guessed type.
-    /// Such a column or value shows that the files are newer than the loaded catalog.
+    /// Whether an export has found that the files are newer than the loaded catalog. An export finds this by a new or
+    /// missing column, by a value that does not fit the type of its column, or by a change of a file in `withheld_by`.
     outdated: Arc<AtomicBool>,
 }
 
 impl Files {
-    /// Opens the dataset, and reads the schema of its first file. The columns of `info` are the declared columns; if
-    /// there are none, the dataset offers all supported columns.
+    /// Opens the dataset, and reads the schema of its first file. The columns of `info` are the declared columns. If
+    /// `info` has no columns, the dataset offers all supported columns.
     ///
-    /// Declared types apply to text files only; Parquet and Arrow IPC files have their own types. If the columns of
+    /// Declared types apply to text files only. Parquet and Arrow IPC files have their own types. If the columns of
     /// text files are not declared, this function reads all files completely, and guesses the type of each column.
     ///
     /// # Errors
-    /// When there is no file, a file can't be read, or the first file lacks a declared column. For NDJSON, the function
-    /// does not check for missing columns. Returns [`DatasetError::Scanning`] if reading all text files takes more than
-    /// ten seconds. A later call may then succeed.
+    /// When there is no file, the first file can't be read, or a file lacks a declared column. Declared columns are
+    /// checked in all local files, but only in the first of several remote files. They are not checked in NDJSON files.
+    /// Returns [`DatasetError::Scanning`] if reading all text files takes more than ten seconds. A later call may then
+    /// succeed.
     pub async fn open(location: Location, kind: FileKind, info: DatasetInfo) -> Result<Self, DatasetError> {
         let location = Arc::new(location);
         let names = location.list().await?;
@@ -150,17 +152,17 @@ impl Files {
         })
     }
 
-    /// Replaces the description of the dataset, except for its notes. The columns of `info` must be columns of the
-    /// files.
+    /// Replaces the [`DatasetInfo`] of the dataset by `info`, but keeps the earlier notes. The columns of `info` must
+    /// be columns of the files.
     #[must_use]
     pub(crate) fn described(self, info: DatasetInfo) -> Self {
         let notes = self.info.notes;
         Self { info: DatasetInfo { notes, ..info }, ..self }
     }
 
-    /// Returns the names of all columns of the files, including those that the dataset does not offer. They come from
-    /// the first file, or from all files if the files are text and their columns are not declared. For NDJSON with
-    /// declared columns, they are the declared names and the members of the first lines.
+    /// Returns the names of the columns of the first file, including those that the dataset does not offer. If the
+    /// files are text and their columns are not declared, returns the names of the columns of all files. For NDJSON
+    /// with declared columns, returns the declared names and the names of the members on the first lines.
     pub(crate) fn column_names(&self) -> impl Iterator<Item = &str> {
         self.schema.iter_names().map(|name| name.as_str())
     }
@@ -206,6 +208,7 @@ impl Files {
     }
 
     /// Reads one file, and sends the frames of a query. Returns false when the receiver needs no further frame.
+    /// `needed` has the names of the columns that the query selects or filters by.
     fn read_file(
         &self,
         file: File,
@@ -252,8 +255,8 @@ impl Files {
     }
 
     /// Reads a Parquet file in windows, which are contiguous ranges of rows. Reads the columns of the filter first.
-    /// Reads the other columns of a window only if a row of the window passes. Returns false when the receiver needs no
-    /// further frame.
+    /// Reads the other columns of a window only if a row of the window passes the filter. Returns false when the
+    /// receiver needs no further frame.
     fn read_parquet(
         &self,
         file: File,
@@ -269,8 +272,9 @@ impl Files {
         parquet::read(&file, &query.columns, filter.as_ref(), sender, query.limit, &|frame| self.cast(frame))
     }
 
-    /// Gives a column that has only NULLs the type of the same column in the dataset. This is necessary for Arrow IPC
-    /// only, whose reader returns a column of the type null as text. Frames of other formats stay as they are.
+    /// Gives each column that has only NULLs in a frame of Arrow IPC the type of the same column in the dataset. This
+    /// is necessary because the reader of Arrow IPC returns a column of the type null as text. Frames of other formats
+    /// stay as they are.
     fn with_nulls(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         if self.kind == FileKind::Arrow {
             for (name, dtype) in self.schema.iter() {
@@ -288,8 +292,8 @@ impl Files {
     }
 
     /// Returns an error if a file has a column that is newer than the loaded catalog, or lacks a needed column. Also
-    /// returns an error if the file converts a needed column to another form of text than the dataset does, for example
-    /// bytes in a column of texts, because the two forms would mix.
+    /// returns an error if a needed column of the file is converted to another form of text than `text_forms` states,
+    /// for example bytes in a column of texts. The export would otherwise mix the two forms in one column.
     fn check_forms(&self, file: &TypeMapping, needed: &[String]) -> Result<(), DatasetError> {
         if let Some(known) = &self.known
             && let Some(new) = file.schema.iter_names().find(|name| !known.contains(name.as_str()))
@@ -386,8 +390,8 @@ impl Dataset for Files {
     }
 
     /// Without a filter, returns the number of rows if the dataset has a single file that records this number. With a
-    /// filter, counts or estimates the passing rows only for a single local Parquet file, because other files would
-    /// have to be read completely. Returns None in all other cases.
+    /// filter, counts or estimates the passing rows (as `precision` asks) only for a single local Parquet file, because
+    /// other files would have to be read completely. Returns None in all other cases.
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
         let Some(path) = self.location.local_file().filter(|_| self.kind == FileKind::Parquet) else {
             return Ok(self.rows.filter(|_| query.filter.is_all()).map(RowCount::exact));

@@ -14,7 +14,7 @@ use polars_arrow::{
 const DECIMAL: PlSmallStr = PlSmallStr::from_static("decimal256");
 /// The maximum number of digits of a decimal in a frame.
 pub(super) const MAX_DIGITS: usize = 38;
-/// The number of bytes of the longest decimal.
+/// The number of bytes of a 256-bit decimal. Larger decimals can't be decoded.
 const BYTES: usize = size_of::<i256>();
 
 /// The reason why a value can't be converted.
@@ -31,8 +31,8 @@ pub(super) struct DecimalBytes {
     is_big_endian: bool,
 }
 
-/// Returns the field with the type `bytes` and a mark that its values are decimals in bytes. The mark states the number
-/// of digits, the number of digits after the point, and whether the most significant byte comes first.
+/// Returns `field` with the type `bytes`, and with metadata that mark its values as decimals in bytes. The metadata
+/// state the number of digits, the number of digits after the point, and whether the most significant byte comes first.
 pub(super) fn marked(
     field: &ArrowField,
     bytes: ArrowDataType,
@@ -44,8 +44,9 @@ pub(super) fn marked(
     ArrowField { dtype: bytes, metadata: Some(Arc::new(metadata)), ..field.clone() }
 }
 
-/// Returns the field with the type bytes in place of 256-bit decimals, at any depth, because polars can't decode such
-/// decimals in Arrow IPC files. `little_endian` is true if the file stores the least significant byte first.
+/// Returns the field with the type bytes in place of 256-bit decimals (see [`marked`]), also within lists and records.
+/// This is necessary because polars can't decode 256-bit decimals in Arrow IPC files. `little_endian` is true if the
+/// file stores the least significant byte first.
 pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> ArrowField {
     use ArrowDataType as Type;
     let boxed = |field: &ArrowField| Box::new(with_decimal_bytes(field, little_endian));
@@ -64,7 +65,8 @@ pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> Arr
 }
 
 impl DecimalBytes {
-    /// Returns the format in which the decimals of a field are stored; None for a field of other values.
+    /// Returns the format in which the decimals of a field are stored; None if the field is not marked as decimals in
+    /// bytes.
     pub(super) fn of(field: &ArrowField) -> Option<Self> {
         if !matches!(field.dtype, ArrowDataType::FixedSizeBinary(BYTES) | ArrowDataType::BinaryView) {
             return None;
@@ -79,7 +81,7 @@ impl DecimalBytes {
         if self.digits > MAX_DIGITS { ArrowDataType::Utf8View } else { ArrowDataType::Decimal(self.digits, self.scale) }
     }
 
-    /// Converts bytes to decimals of the type [`DecimalBytes::dtype`].
+    /// Converts an array of decimals in bytes to an array of the type [`DecimalBytes::dtype`].
     ///
     /// # Errors
     /// When the array holds other values than bytes, or a value is empty or does not fit the type.
@@ -99,7 +101,8 @@ impl DecimalBytes {
         Ok(PrimitiveArray::<i128>::from(narrow).to(self.dtype()).boxed())
     }
 
-    /// Decodes a number in two's complement.
+    /// Decodes a number in two's complement. Returns an error if there are no bytes, or if the number has more than 256
+    /// bits.
     fn number(self, bytes: &[u8]) -> Result<i256, Cause> {
         let mut ordered = bytes.to_vec();
         if self.is_big_endian {

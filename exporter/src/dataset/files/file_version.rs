@@ -4,8 +4,8 @@ use std::{fs::File, path::Path, time::SystemTime};
 
 use super::super::DatasetError;
 
-/// The size and the modification time of an open file. Both change when the file is written. Renaming another file over
-/// the path does not change them, because the old file stays open.
+/// The size and the modification time of an open file. At least the modification time changes when the file is written.
+/// Renaming another file over the path changes neither, because the old file stays open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileVersion {
     bytes: u64,

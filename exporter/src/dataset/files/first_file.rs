@@ -16,8 +16,8 @@ use super::{
     widen::Widened,
 };
 
-/// Removes the columns that at least one file lacks or has in an incompatible type, and adds a note about each removed
-/// column.
+/// Removes from `info` the columns that at least one file lacks or has in an incompatible type, and adds a note about
+/// each removed column. `is_declared` is true if the catalog file declares the columns.
 ///
 /// # Errors
 /// When such a column is declared, or no other column remains.
@@ -49,12 +49,13 @@ pub(super) struct FirstFile {
     pub(super) mapping: TypeMapping,
     /// The number of rows; None if the file does not record the number.
     pub(super) rows: Option<u64>,
-    /// Human-readable notes about columns that are not offered.
+    /// Human-readable notes about columns that are not offered. For NDJSON, notes about declared columns that no object
+    /// on the first lines has.
     pub(super) notes: Vec<String>,
 }
 
 /// Reads the columns of the first file of a dataset. `declared` must not be empty for a text file, because a text file
-/// stores no types.
+/// stores no types. `dataset` is the name of the dataset, for log lines.
 pub(super) fn read_schema(
     dataset: &str,
     file: File,
@@ -92,8 +93,11 @@ pub(super) fn read_schema(
     Ok(FirstFile { columns, mapping, rows, notes })
 }
 
-/// Checks that the headers of these CSV files have the declared columns. Skips a file that is empty or can't be opened,
-/// because an export reports the error.
+/// Checks that the headers of these CSV files have the declared columns. Skips a file that can't be opened or whose
+/// header can't be parsed, because an export reports the error.
+///
+/// # Errors
+/// When a file lacks a declared column, or has a header for which `csv::header` returns [`DatasetError::Undeclared`].
 pub(super) fn check_headers(
     declared: &[Column],
     files: &[ListedFile],
@@ -114,9 +118,9 @@ pub(super) fn check_headers(
     Ok(())
 }
 
-/// Returns the declared columns of a text file, and marks the columns whose timestamps have no time zone. `naive`
-/// receives the names of the columns with timestamps. For each name, `naive` returns whether the first values of the
-/// column have no time zone.
+/// Returns the declared columns of a text file. Sets [`Column::local`] for each column whose timestamps have no time
+/// zone. `naive` receives the names of the timestamp columns that are not declared as local. For each name, `naive`
+/// returns whether the first values of the column have no time zone.
 fn with_zones(
     declared: &[Column],
     naive: impl FnOnce(&[&str]) -> Result<Vec<bool>, DatasetError>,
@@ -134,8 +138,8 @@ fn with_zones(
 }
 
 impl FirstFile {
-    /// Describes a text file with columns of these names. Columns that are not declared have the type text, and the
-    /// dataset does not offer them.
+    /// Creates the value for a text file that has the columns `names`. Columns that are not declared have the type
+    /// text, and the dataset does not offer them.
     fn of_text(names: Vec<String>, declared: Vec<Column>, notes: Vec<String>) -> Self {
         let mut schema: Schema =
             declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();

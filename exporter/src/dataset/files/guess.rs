@@ -104,7 +104,7 @@ impl Candidates {
 }
 
 /// Whether a CSV field fits the guessed type of its column, that is, whether an export would write the field back as
-/// the same text.
+/// the same text. An empty field fits every type.
 pub(super) fn fits(column: &Column, field: &[u8]) -> bool {
     let mut candidates = Candidates::of(column);
     if candidates.is_text() || field.is_empty() {
@@ -161,9 +161,9 @@ fn boolean(text: &[u8]) -> u8 {
     if matches!(text, b"true" | b"false") { BOOL } else { 0 }
 }
 
-/// Returns the bits of a date such as `2026-11-22`, or of a timestamp such as `2026-11-22T15:26:01.500Z` or
-/// `2026-11-22T15:26:01`. Such a timestamp may have a fraction of 3 or 6 digits that does not end in `000`. Returns
-/// 0 for any other text.
+/// Returns the bit of [`Candidates`] for a date such as `2026-11-22`, or for a timestamp such as
+/// `2026-11-22T15:26:01.500Z` or `2026-11-22T15:26:01`. Such a timestamp may have a fraction of 3 or 6 digits that does
+/// not end in `000`. Returns 0 for any other text.
 fn moment(text: &[u8]) -> u8 {
     let Some((date, clock)) = text.split_at_checked(10).filter(|(date, _)| is_date(date)) else { return 0 };
     let [separator @ (b'T' | b' '), h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = clock else {

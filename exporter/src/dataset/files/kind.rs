@@ -13,7 +13,7 @@ pub enum FileKind {
     Arrow,
 }
 
-/// The delimiter and the comments of CSV files.
+/// The rules by which CSV files are parsed: the delimiter, the comments and the quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CsvDialect {
     /// The ASCII character between two fields.
@@ -21,7 +21,7 @@ pub struct CsvDialect {
     /// Whether the catalog file declares the delimiter. If it does not, a file that seems to have another delimiter is
     /// refused.
     pub is_declared: bool,
-    /// Whether leading lines that begin with `#` are comments or the header.
+    /// The rule that decides whether leading lines that begin with `#` are comments or the header.
     pub comments: Comments,
     /// Whether `"` encloses fields. If false, `"` is an ordinary character.
     pub has_quotes: bool,
@@ -45,7 +45,8 @@ pub enum Comments {
 }
 
 impl CsvDialect {
-    /// Returns a dialect with this delimiter, which is treated as not declared. Comments are detected.
+    /// Returns a dialect with this delimiter, which is treated as not declared. Comments are detected, and `"` encloses
+    /// fields.
     #[must_use]
     pub const fn new(delimiter: u8) -> Self {
         Self { delimiter, is_declared: false, comments: Comments::Detected, has_quotes: true }

@@ -24,18 +24,18 @@ pub struct Spool {
     pub dir: PathBuf,
     /// The maximum size of one copy, in bytes.
     pub max_size: u64,
-    /// The maximum wait for the next bytes of a remote file.
+    /// The maximum duration of a listing, and the maximum wait for a response or for the next bytes of a remote file.
     pub timeout: Duration,
 }
 
-/// A digest that identifies the configured source of remote files: its server, its bucket and its credentials. Two
-/// loads of the same configuration have the same digest. `Debug` does not show the digest, because it depends on
+/// A digest that identifies the configured source of remote files: its server, its bucket and its credentials. Every
+/// load of the same configuration gives the same digest. `Debug` does not show the digest, because it depends on
 /// secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SourceDigest(String);
 
 impl SourceDigest {
-    /// Hashes the settings of a source. `None` and an empty text give different digests.
+    /// Hashes the settings of a source. A missing setting (`None`) and an empty setting give different digests.
     pub fn of<'a>(settings: impl IntoIterator<Item = Option<&'a str>>) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         for setting in settings {
@@ -59,8 +59,8 @@ pub(super) struct ListedFile {
     /// The path, key or URL of the file.
     pub(super) name: String,
     /// A text that identifies the source, key and version of an object. The text must not be logged, because it has the
-    /// digest of the source. None for a local file and for an HTTP response. None also for an object whose key has no
-    /// wildcards, because its version is not looked up.
+    /// digest of the source. None for a local file and for an HTTP response. None also for an object that the location
+    /// names without wildcards, because its version is not looked up.
     pub(super) version: Option<String>,
 }
 
@@ -73,9 +73,9 @@ impl From<String> for ListedFile {
 /// The location of the files of a dataset.
 pub enum Location {
     /// Local files. If a file with exactly this path exists, the path means only that file. Otherwise, the path may
-    /// have the wildcards `*`, `?`, `[…]` and `**`.
+    /// have the wildcards `*`, `?`, `[...]` and `**`.
     Local(PathBuf),
-    /// Objects of a bucket. The key may have the wildcards `*`, `?` and `[…]`. If the key has no `*`, and an object
+    /// Objects of a bucket. The key may have the wildcards `*`, `?` and `[...]`. If the key has no `*`, and an object
     /// with exactly this key exists, the key means only that object.
     Objects {
         /// The store that holds the bucket.
@@ -101,7 +101,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// Returns the location of local files. `files` is a path or a pattern, either within `folder` or absolute.
+    /// Returns the location of local files. `files` is a path or a pattern, either relative to `folder` or absolute.
     /// Wildcards in the names of folders that exist have no special meaning.
     #[must_use]
     pub fn local(folder: &std::path::Path, files: &str) -> Self {
@@ -117,7 +117,7 @@ impl Location {
         Self::Local(PathBuf::from(glob::Pattern::escape(&folder.to_string_lossy())).join(pattern))
     }
 
-    /// Returns the path of a single local file; None for any other location.
+    /// Returns the path if the location is a single local file that exists; None for any other location.
     pub(super) fn local_file(&self) -> Option<PathBuf> {
         match self {
             Self::Local(path) if path.is_file() => Some(path.clone()),
@@ -141,7 +141,7 @@ impl Location {
 
     /// Returns a text that identifies the location. For local files, this is the path. For objects, it is the pattern
     /// with a digest of the source. For an HTTP endpoint, it is a digest of the URL and the token. The text contains no
-    /// secret, but must not be logged.
+    /// secret, but must not be logged, because the digests depend on secrets.
     pub(super) fn identity(&self) -> String {
         match self {
             Self::Local(path) => format!("file {}", path.display()),
@@ -152,7 +152,8 @@ impl Location {
         }
     }
 
-    /// Returns all files of the location, sorted by their paths or keys.
+    /// Returns all files of the location, sorted by their paths or keys. A location without wildcards gives one file,
+    /// even if that file does not exist.
     pub(super) async fn list(&self) -> Result<Vec<ListedFile>, DatasetError> {
         match self {
             Self::Local(pattern) if !has_wildcard(&pattern.to_string_lossy()) => {
@@ -197,8 +198,8 @@ impl Location {
     }
 }
 
-/// Returns the local files that match a pattern, sorted by path. If a file with exactly this path exists, returns only
-/// that file.
+/// Returns the local files that match a pattern, sorted by path. If the pattern is also the path of an existing file,
+/// returns only that file.
 fn local_files(pattern: &std::path::Path) -> Result<Vec<ListedFile>, DatasetError> {
     let text = pattern.to_string_lossy().into_owned();
     if pattern.is_file() {
@@ -216,8 +217,8 @@ fn local_files(pattern: &std::path::Path) -> Result<Vec<ListedFile>, DatasetErro
     Ok(found)
 }
 
-/// Returns the objects whose keys match a pattern, sorted by key. If the pattern has no `*`, and an object with exactly
-/// this key exists, returns only that object.
+/// Returns the objects whose keys match a pattern, sorted by key. If the pattern has no `*` and is also the key of an
+/// existing object, returns only that object.
 async fn objects(
     store: &Arc<dyn ObjectStore>,
     source: &SourceDigest,

@@ -1,5 +1,5 @@
-//! Datasets of files in Parquet, CSV, NDJSON and Arrow IPC. The files are on a local disk, in S3 or at an HTTP
-//! endpoint. A dataset has one file, or all local files or S3 objects that match a pattern.
+//! Datasets of files in Parquet, CSV, TSV, NDJSON and Arrow IPC. The files are on a local disk, in S3 or at an HTTP
+//! endpoint. A dataset consists of one file, or of all local files or S3 objects that match a pattern.
 //!
 //! Files are read one after the other, in the order of their names. A remote file is first copied to an unnamed
 //! temporary file of bounded size. The operating system deletes the copy when the reader closes it.

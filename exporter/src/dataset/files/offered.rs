@@ -16,8 +16,8 @@ pub(super) struct Offered<'a> {
 }
 
 impl Offered<'_> {
-    /// Whether the types of the columns are guessed, and each value must fit its guessed type. If false, the catalog
-    /// file declares the types.
+    /// Whether the exporter guessed the types of the columns from the values. Each value must then fit the guessed type
+    /// of its column. False if the catalog file declares the types.
     pub(super) const fn is_guessed(&self) -> bool {
         self.optional.is_some()
     }
@@ -27,14 +27,14 @@ impl Offered<'_> {
         self.optional.is_some_and(|optional| optional.contains(name))
     }
 
-    /// Returns the selected columns, in the order of the selection.
+    /// Returns the columns with the names `selected`, in the order of `selected`. Returns an error for an unknown name.
     pub(super) fn columns(&self, selected: &[String]) -> Result<Vec<Column>, DatasetError> {
         let find = |name: &String| self.columns.iter().find(|column| column.name == *name).cloned();
         selected.iter().map(|name| find(name).ok_or_else(|| DatasetError::NoColumn(name.clone()))).collect()
     }
 
-    /// Checks the names of all columns of a file. Returns an error for a column that the dataset does not offer. If the
-    /// columns are declared, ignores other columns instead.
+    /// Checks the names of all columns of a file. If the types are guessed, returns an error for a column that the
+    /// dataset does not offer. If the catalog file declares the columns, a file may have any further columns.
     pub(super) fn check_names(&self, names: &[String]) -> Result<(), DatasetError> {
         if !self.is_guessed() {
             return Ok(());

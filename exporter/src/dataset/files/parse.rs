@@ -1,4 +1,4 @@
-//! Parses the texts of CSV and NDJSON files into the columns of a frame.
+//! Parses the texts of CSV and NDJSON files to values, and appends them to the columns of a frame.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 use polars::prelude::ChunkedBuilder;
@@ -10,8 +10,8 @@ use super::super::{
     numbers,
 };
 
-/// Appends a row to a frame. `field` returns the text of the column with the given index, None for NULL, or an error if
-/// the field can't be read.
+/// Appends a row to a frame. `field` receives the index of a column, and returns the text of its field. It returns None
+/// for NULL, and an error if the field can't be read.
 pub(super) fn push<'a>(
     frame: &mut FrameBuilder,
     field: impl Fn(usize) -> Result<Option<&'a str>, DatasetError>,
@@ -19,8 +19,8 @@ pub(super) fn push<'a>(
     frame.push_typed(|index, column, values| Ok::<_, AppendError>(append(values, column, field(index)?)?))
 }
 
-/// Parses a text as the type of a column, and appends the value. Returns the size of the text in bytes, or an error
-/// that names the expected form and never the value.
+/// Parses a text as the type of a column, and appends the value; None appends NULL. Returns the size of the text in
+/// bytes. The error names the expected form, and never the value.
 fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Result<usize, &'static str> {
     let Some(text) = text else {
         values.append_null();
@@ -57,10 +57,10 @@ fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Re
     Ok(text.len())
 }
 
-/// Parses a 64-bit float. Returns None if the text is not a number, or if the number has more digits than a float can
-/// hold. The texts `inf` and `nan` are valid.
+/// Parses a 64-bit float. Returns None if the text is not a number, or if the number is too large or has more digits
+/// than a float can hold. Words such as `inf` and `nan` are valid.
 fn float(text: &str) -> Option<f64> {
-    /// A float keeps all digits of a number of at most this many digits, if its absolute value is at least
+    /// A float keeps all digits of a number that has at most this many digits, and an absolute value of at least
     /// [`SMALLEST`].
     const SURE_DIGITS: usize = 15;
     const SMALLEST: f64 = 1e-300;
@@ -96,7 +96,7 @@ fn has_year(text: &str) -> bool {
 }
 
 /// Parses a timestamp to microseconds since 1970-01-01T00:00:00Z. A timestamp without an offset is in UTC. Returns None
-/// for a leap second, and for a fraction finer than microseconds.
+/// for any other text, for a leap second, and for a fraction finer than microseconds.
 fn datetime(text: &str) -> Option<i64> {
     match DateTime::parse_from_rfc3339(text) {
         Ok(zoned) => exact_micros(zoned.to_utc(), text),
@@ -104,8 +104,8 @@ fn datetime(text: &str) -> Option<i64> {
     }
 }
 
-/// Parses a timestamp without a time zone to microseconds since 1970-01-01T00:00:00. A timestamp with a time zone is an
-/// error.
+/// Parses a timestamp without a time zone to microseconds since 1970-01-01T00:00:00. Returns an error for a timestamp
+/// with a time zone, and for any other text.
 fn local_datetime(text: &str) -> Result<i64, &'static str> {
     naive_datetime(text).ok_or_else(|| {
         if datetime(text).is_some() {
@@ -116,7 +116,7 @@ fn local_datetime(text: &str) -> Result<i64, &'static str> {
     })
 }
 
-/// The time zones of the first values of a declared column of timestamps.
+/// Collects whether the first values of a declared timestamp column have a time zone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ZoneSample {
     has_naive: bool,
@@ -132,7 +132,7 @@ impl ZoneSample {
         }
     }
 
-    /// Whether the column has values, and all of them are timestamps without a time zone.
+    /// Whether at least one value was added, and all added values are timestamps without a time zone.
     pub(super) const fn is_naive(self) -> bool {
         self.has_naive && !self.has_other
     }
@@ -147,23 +147,22 @@ fn naive_datetime(text: &str) -> Option<i64> {
 }
 
 /// Returns the timestamp `moment`, which was parsed from `text`, in microseconds since 1970-01-01T00:00:00Z. Returns
-/// None if microseconds can't express `text` exactly. This is so for a leap second and for a fraction finer than
-/// microseconds. Returns None also for a year with fewer than four digits.
+/// None for a leap second, for a fraction finer than microseconds, and for a year with fewer than four digits.
 fn exact_micros(moment: DateTime<Utc>, text: &str) -> Option<i64> {
     let nanos = moment.timestamp_subsec_nanos();
     let is_exact = has_year(text) && nanos < 1_000_000_000 && nanos.is_multiple_of(1_000) && fraction_digits(text) <= 9;
     is_exact.then(|| moment.timestamp_micros())
 }
 
-/// Parses a time of day to nanoseconds since midnight. Returns None for a leap second, and for a fraction finer than
-/// nanoseconds.
+/// Parses a time of day to nanoseconds since midnight. Returns None for any other text, for a leap second, and for a
+/// fraction finer than nanoseconds.
 fn time(text: &str) -> Option<i64> {
     let time = NaiveTime::parse_from_str(text, "%H:%M:%S%.f").ok()?;
     let is_exact = time.nanosecond() < 1_000_000_000 && fraction_digits(text) <= 9;
     is_exact.then(|| i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond()))
 }
 
-/// Returns the number of digits after the decimal point, without the zeros at the end.
+/// Returns the number of digits after the first decimal point, without the zeros at the end; 0 if there is no point.
 fn fraction_digits(text: &str) -> usize {
     let digits = text.split_once('.').map_or("", |(_, fraction)| fraction);
     let end = digits.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());

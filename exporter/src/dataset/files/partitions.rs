@@ -1,5 +1,5 @@
-//! Finds partition columns, whose values Hive and Spark store in folder names of the form `name=value`. Datasets do not
-//! offer these columns. A note informs the operator.
+//! Finds partition columns. Hive and Spark store the values of such a column in folder names of the form `name=value`.
+//! Datasets do not offer these columns. A note informs the operator.
 
 use std::collections::BTreeSet;
 

@@ -3,10 +3,10 @@
 //! A comparison with NULL is NULL, and `and`, `or` and `not` follow Kleene's logic. A row passes only if the filter is
 //! true for the row. polars agrees with SQL in these rules.
 //!
-//! Dates, times and decimals are compared exactly, as numbers in the unit of the column. If a literal lies between two
-//! values of the column's type, the expression has the lower value and an adapted operator. For example, `n < 1.5`
-//! becomes `n <= 1` for a decimal without fraction digits. Floats of 32 bits are compared by their shortest decimal
-//! text.
+//! Dates, times and decimals are compared exactly, as numbers in the unit of the column. If a literal of the filter
+//! lies between two values of the column's type, the expression compares with the lower value, and with another
+//! operator if necessary. For example, `n < 1.5` becomes `n <= 1` for a decimal without fraction digits. Floats of 32
+//! bits are compared by their shortest decimal text.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -23,7 +23,8 @@ use protocol::{
 use super::super::{DatasetError, balanced};
 use crate::value::{float32, infinity};
 
-/// Returns a polars expression that is true for the rows that pass the filter.
+/// Returns a polars expression that is true for the rows that pass the filter. For other rows it is false or NULL.
+/// `schema` has the types of the columns.
 pub(super) fn expr(filter: &Filter, schema: &Schema) -> Result<Expr, DatasetError> {
     Ok(match filter {
         Filter::And(parts) => fold(parts, schema, Expr::and, true)?,
@@ -58,7 +59,8 @@ fn known<'a>(name: &str, schema: &'a Schema) -> Result<&'a DataType, DatasetErro
 
 /// A literal of a filter, converted to the type and unit of a column.
 struct Fitted {
-    /// The literal, or the greatest value of the column's type below the literal; None if there is no such value.
+    /// The literal itself if the column's type has this value. Otherwise, the greatest value of the type below the
+    /// literal; None if all values of the type are above the literal.
     floor: Option<AnyValue<'static>>,
     dtype: DataType,
     /// Whether `floor` equals the literal. False if the literal lies between two values of the column's type, or
@@ -73,7 +75,7 @@ fn comparison(name: &str, compare: Compare, literal: &Literal, schema: &Schema) 
     }
     let Fitted { floor, dtype, exact } = fit(literal, known(name, schema)?, name)?;
     let column = || col(name);
-    // true or false for every value, and NULL for NULL
+    // `always` is true and `never` is false for every value; both are NULL for NULL
     let (always, never) = (|| column().eq(column()), || column().neq(column()));
     let floor = floor.map(|value| lit(Scalar::new(dtype, value)));
     Ok(match (compare, floor) {
@@ -153,7 +155,7 @@ fn fit(literal: &Literal, dtype: &DataType, name: &str) -> Result<Fitted, Datase
         }
         (Literal::Infinity { is_negative }, DataType::Datetime(unit, zone)) => {
             let value = if *is_negative { -infinity::TIMESTAMP } else { infinity::TIMESTAMP };
-            // only in microseconds, this number is reserved for infinity; in other units, it is an ordinary timestamp
+            // this number stands for infinity only in microseconds; in other units, it is an ordinary timestamp
             let exact = *unit == TimeUnit::Microseconds;
             let floor = AnyValue::DatetimeOwned(value, *unit, zone.clone().map(Arc::new));
             Fitted { floor: Some(floor).filter(|_| exact || !is_negative), dtype: dtype.clone(), exact }
@@ -216,7 +218,7 @@ fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
     }
 }
 
-/// Returns an expression that applies `test` to the texts of the column `name`; the result for NULL is NULL.
+/// Returns an expression with the result of `test` for each text of the column `name`. The result for NULL is NULL.
 fn text_test(
     name: &str,
     schema: &Schema,
@@ -232,8 +234,9 @@ fn text_test(
     Ok(col(name).map(map, |_, field| Ok(Field::new(field.name().clone(), DataType::Boolean))))
 }
 
-/// Whether a text matches a LIKE pattern. Each `%` first stands for no character. After a mismatch, only the last `%`
-/// before the mismatch takes one more character, so that the time is at most quadratic in the length of the text.
+/// Whether a text matches the LIKE pattern that has these parts. Each `%` first stands for no character. After a
+/// mismatch, only the last `%` before the mismatch takes one more character. So the time is at most quadratic in the
+/// length of the text.
 pub(in crate::dataset) fn like(text: &str, parts: &[LikePart]) -> bool {
     let (mut at, mut part) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

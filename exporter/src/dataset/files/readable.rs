@@ -1,4 +1,5 @@
-//! Converts Arrow arrays of types that polars misreads or does not support, at any depth of lists and records.
+//! Converts Arrow arrays of types that polars misreads or does not support. Also converts such arrays within lists and
+//! records, at any depth.
 //!
 //! | type of the file | type that polars gets |
 //! |---|---|
@@ -33,9 +34,10 @@ use super::{
 };
 use crate::value::infinity;
 
-/// The metadata key that marks a field of 16-byte binary values as UUIDs.
+/// The key in the metadata of an Arrow field that marks 16-byte binary values as UUIDs.
 const UUID: PlSmallStr = PlSmallStr::from_static("uuid");
-/// The metadata key that marks a field of two-byte binary values as 16-bit floats. The lower byte comes first.
+/// The key in the metadata of an Arrow field that marks two-byte binary values as 16-bit floats. The lower byte comes
+/// first.
 const HALF: PlSmallStr = PlSmallStr::from_static("half");
 const MILLIS_PER_SECOND: i64 = 1_000;
 const MILLIS_PER_DAY: i64 = 86_400_000;
@@ -61,7 +63,7 @@ fn has_mark(field: &ArrowField, mark: &PlSmallStr) -> bool {
     field.metadata.as_deref().is_some_and(|metadata| metadata.contains_key(mark))
 }
 
-/// Returns the field with a mark that its values are UUIDs. The values must have 16 bytes.
+/// Returns the field with a mark that its values are UUIDs. The values must be binary values of 16 bytes.
 pub(super) fn with_uuids(field: ArrowField) -> ArrowField {
     marked(field, UUID)
 }
@@ -71,12 +73,12 @@ pub(super) fn has_uuids(field: &ArrowField) -> bool {
     has_mark(field, &UUID)
 }
 
-/// Returns the field with a mark that its values are 16-bit floats. The values must have two bytes.
+/// Returns the field with a mark that its values are 16-bit floats. The values must be binary values of two bytes.
 pub(super) fn with_halves(field: ArrowField) -> ArrowField {
     marked(field, HALF)
 }
 
-/// Whether a field is marked as a field of 16-bit floats, each of which has two bytes.
+/// Whether a field of two-byte binary values is marked as a field of 16-bit floats.
 pub(super) fn has_halves(field: &ArrowField) -> bool {
     has_mark(field, &HALF)
 }
@@ -87,8 +89,8 @@ pub(super) fn field(field: &ArrowField) -> ArrowField {
     ArrowField { dtype, ..field.clone() }
 }
 
-/// Returns the converted form of a field within a list or record. Unlike [`field`], converts marked UUIDs to text, and
-/// marked 16-bit floats to 32-bit floats.
+/// Returns a field within a list or record with the type to which [`convert`] converts its values. Unlike [`field`],
+/// returns text for marked UUIDs, and 32-bit floats for marked 16-bit floats.
 fn inner(field: &ArrowField) -> ArrowField {
     let dtype = match &field.dtype {
         ArrowDataType::FixedSizeBinary(16) if has_mark(field, &UUID) => ArrowDataType::Utf8View,
@@ -128,9 +130,9 @@ fn known_zone(zone: &PlSmallStr) -> PlSmallStr {
     if is_known { zone.clone() } else { PlSmallStr::from_static("UTC") }
 }
 
-/// Whether a type has, at any depth, a dictionary whose values [`convert`] would have to convert, such as times of day.
-/// A column of such a type must be refused, because polars decodes dictionaries itself and changes values that its own
-/// types can't hold.
+/// Whether a type contains, at any depth, a dictionary whose values would need a conversion by [`convert`], such as
+/// times of day. The caller must refuse a column of such a type. [`convert`] can't convert dictionaries, because polars
+/// decodes them itself, and polars changes values that its own types can't hold.
 pub(super) fn has_convertible_dictionary(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as Type;
     match dtype {
@@ -233,7 +235,8 @@ fn list<O: Offset>(
     built(ListArray::try_new(target.clone(), list.offsets().clone(), values, list.validity().cloned()))
 }
 
-/// Converts decimals of 32 or 64 bits to decimals of 128 bits. Parquet files have them as 128 bits already.
+/// Converts decimals of 32 or 64 bits to decimals of 128 bits. polars reads such decimals of a Parquet file as 128 bits
+/// already; for them, only the type of the array changes.
 fn decimals(array: &dyn Array, target: &ArrowDataType) -> Result<Box<dyn Array>, Cause> {
     let any = array.as_any();
     if any.is::<PrimitiveArray<i32>>() {

@@ -4,5 +4,5 @@ use polars::prelude::DataFrame;
 
 use super::super::DatasetError;
 
-/// Handles the next frame of a file; returns false when the query needs no further frame.
+/// Handles the next frame of a file. Returns true to get the next frame, and false if the query needs no further frame.
 pub(super) type FrameHandler<'a> = &'a mut dyn FnMut(DataFrame) -> Result<bool, DatasetError>;

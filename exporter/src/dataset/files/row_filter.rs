@@ -19,7 +19,8 @@ pub(in crate::dataset) struct RowFilter {
 }
 
 impl RowFilter {
-    /// Translates a filter for frames of this schema. Returns None for a filter that every row passes.
+    /// Translates a filter for frames with the schema `schema`. Returns None for the empty filter, which every row
+    /// passes.
     pub(in crate::dataset) fn new(filter: &Filter, schema: &SchemaRef) -> Result<Option<Self>, DatasetError> {
         if filter.is_all() {
             return Ok(None);
@@ -27,20 +28,21 @@ impl RowFilter {
         let expr = predicate::expr(filter, schema)?;
         let mut columns: Vec<_> = filter.columns().into_iter().map(str::to_owned).collect();
         if columns.is_empty() {
-            // a filter without columns, such as an empty `or`, needs any column for the number of rows
+            // a filter without columns, such as an empty `or`, needs some column that states the number of rows
             let supported = schema.iter().find(|(_, dtype)| column_type(dtype).is_some());
             columns.extend(supported.map(|(name, _)| name.to_string()));
         }
         Ok(Some(Self { expr, columns }))
     }
 
-    /// Returns the rows of a frame that pass the filter. Returns None if no row passes, or if the receiver is dropped.
+    /// Returns the rows of a frame that pass the filter. Returns None if no row passes, or if `sender` needs no further
+    /// frame.
     pub(super) fn apply(&self, frame: DataFrame, sender: &LimitedSender) -> Result<Option<DataFrame>, DatasetError> {
         let mask = self.mask(&frame, || sender.is_closed())?.filter(BooleanChunked::any);
         Ok(mask.map(|mask| frame.filter(&mask)).transpose()?)
     }
 
-    /// Returns the rows of a frame that pass the filter.
+    /// Returns the rows of a frame that pass the filter. The returned frame is empty if no row passes.
     pub(in crate::dataset) fn passing(&self, frame: DataFrame) -> Result<DataFrame, DatasetError> {
         let mask = self.mask(&frame, || false)?;
         Ok(mask.map_or(Ok(frame.clear()), |mask| frame.filter(&mask))?)
@@ -63,7 +65,7 @@ impl RowFilter {
                 return Ok(None);
             }
             let part = frame.slice(at as i64, BATCH_ROWS);
-            // polars repeats a constant filter to the length of the second column
+            // polars repeats the single value of a constant filter to the length of the second column
             let masked =
                 part.lazy().select([self.expr.clone().alias(MASK), col(any.as_str()).alias("any")]).collect()?;
             passing.extend(masked.column(MASK)?.bool()?.iter().map(|passes| passes.unwrap_or(false)));

@@ -1,5 +1,5 @@
-//! Writes values as text if the catalog has no column type for their polars type. Such values are bytes, durations,
-//! lists and records.
+//! Writes values as text if the catalog has no column type for the polars type of the values. Such values are bytes,
+//! durations, lists and records.
 
 use polars::prelude::{AnyValue, DataType, TimeUnit};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ pub(super) fn is_supported(dtype: &DataType) -> bool {
     }
 }
 
-/// Appends a value as text: bytes in hexadecimal, a duration in ISO 8601, or any other value as JSON.
+/// Appends a value to `out` as text. Writes bytes in hexadecimal, a duration in ISO 8601, and any other value as JSON.
 pub(super) fn write(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     match value {
         AnyValue::Binary(bytes) => binary(out, bytes),
@@ -28,7 +28,8 @@ pub(super) fn write(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     }
 }
 
-/// Appends 16 bytes as a UUID in lower case (RFC 9562, section 4), and other values as [`write`] does.
+/// Appends a value of 16 bytes as the text of a UUID in lower case (RFC 9562, section 4). Appends any other value as
+/// [`write`] does.
 pub(super) fn uuid(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     let bytes = match value {
         AnyValue::Binary(bytes) => Uuid::from_slice(bytes).ok(),
@@ -90,7 +91,8 @@ fn duration(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     }
 }
 
-/// Appends a value as JSON, in the form of exported NDJSON files. Values without a JSON type become strings.
+/// Appends a value as JSON, in the same form as in exported NDJSON files. A value without a JSON type, such as a date,
+/// becomes a string.
 fn json(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     match value {
         AnyValue::Null => out.extend_from_slice(b"null"),
@@ -144,7 +146,8 @@ fn record<'a>(out: &mut Vec<u8>, names: impl Iterator<Item = &'a str>, values: i
     out.push(b'}');
 }
 
-/// Appends a value as the content of a JSON string, escaped but without quotes.
+/// Appends a value without a JSON type as the content of a JSON string. The content is escaped, and has no quotes
+/// around it.
 fn lexical(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     match value {
         AnyValue::Float32(value) => text::float(out, *value),

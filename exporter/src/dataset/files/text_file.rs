@@ -1,5 +1,5 @@
-//! Finds positions in text files: the offset of the first character, which follows a byte order mark, and the line
-//! numbers in error messages.
+//! Finds positions in text files: the offset of the first character after a byte order mark, and line numbers for error
+//! messages. Recognizes files that are not text.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -10,7 +10,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 /// The size of the read buffer for counting lines, in bytes.
 const BUFFER: usize = 1 << 18;
 
-/// The first bytes of files that are not text, each with the advice to the operator.
+/// Pairs of the first bytes of a file that is not text, and the advice to the operator about such a file.
 const BINARY: [(&[u8], &str); 6] = [
     (b"\x1f\x8b", "it is compressed with gzip: decompress it"),
     (b"\x28\xb5\x2f\xfd", "it is compressed with zstd: decompress it"),
@@ -20,10 +20,11 @@ const BINARY: [(&[u8], &str); 6] = [
     (b"ARROW1\0\0", "it is an Arrow file: declare `format = \"arrow\"`"),
 ];
 
-/// Returns the offset of the first character of a file, after the byte order mark of UTF-8 if there is one.
+/// Returns the offset of the first character of a file, in bytes. The offset is 0, or 3 after a byte order mark of
+/// UTF-8.
 ///
 /// # Errors
-/// When the byte order mark is that of another encoding than UTF-8, or the file is compressed or of another format.
+/// When the file can't be read, has the byte order mark of UTF-16 or UTF-32, is compressed, or is in a binary format.
 pub(super) fn start(file: &File) -> Result<u64, DatasetError> {
     let mut begin = [0; 8];
     let read = read_at(file, &mut begin, 0)?;
@@ -54,8 +55,8 @@ pub(super) fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize
     Ok(filled)
 }
 
-/// Returns the number, from 1, of the line on which the record at an offset begins. Skips blank lines after the offset,
-/// because the record begins after them.
+/// Returns the number, from 1, of the line on which a record begins. `offset` is the file offset of the record. Skips
+/// blank lines at this offset, because the record begins after them.
 pub(super) fn line_at(file: &File, offset: u64) -> io::Result<u64> {
     let (mut feeds, mut returns, mut at) = (0, 0, 0);
     let mut buffer = vec![0; BUFFER];

@@ -1,8 +1,8 @@
-//! Maps the column types of a file to types that filters and all export formats support.
+//! Maps the column types of Parquet and Arrow IPC files to types that filters and all export formats support.
 //!
-//! Integers that don't fit 64 signed bits become decimals. Other types become text: the names of categories, bytes as
-//! `\x…`, durations in ISO 8601, lists and records as JSON. A column of a type without a mapping is unsupported, but
-//! the other columns of its file can be read.
+//! Integer types that don't fit 64 signed bits become decimals. Some other types become text: categories by their
+//! names, bytes as `\x` and hexadecimal digits, durations in ISO 8601, lists and records as JSON. A column of a type
+//! without a mapping is unsupported, but the other columns of its file can be read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +37,8 @@ pub(super) struct TextBudget {
 }
 
 impl TextBudget {
-    /// Creates a budget of `bytes` bytes for a frame of `rows` rows. A frame of one row may exceed the budget.
+    /// Creates a budget of `bytes` bytes for a frame of `rows` rows. A frame of one row may exceed the budget; each of
+    /// its texts may then have up to [`VALUE_TEXT`] bytes.
     pub(super) const fn new(bytes: usize, rows: usize) -> Self {
         Self { left: AtomicUsize::new(bytes), rows }
     }
@@ -65,9 +66,9 @@ pub(super) fn exceeds_budget(error: &DatasetError) -> bool {
 pub(super) struct TypeMapping {
     /// All columns with their mapped types. An unsupported column has the type `Unknown`.
     pub(super) schema: SchemaRef,
-    /// The names of the original types of unsupported columns, by the name of the column.
+    /// The unsupported columns: the name of the type in the file, by the name of the column.
     pub(super) unsupported: BTreeMap<String, String>,
-    /// The names of the columns that have the type null in the file. Such a column has no values.
+    /// The names of the columns that have the type null in the file. All values of such a column are NULL.
     pub(super) nulls: BTreeSet<String>,
     /// The form of the text into which the values of a column are converted, by the name of the column. A column whose
     /// values are not converted to text has no entry.
@@ -79,7 +80,7 @@ pub(super) struct TypeMapping {
 pub(super) enum TextForm {
     /// Bytes as `\x` and hexadecimal digits.
     Bytes,
-    /// UUIDs.
+    /// UUIDs in lower case with hyphens.
     Uuid,
     /// Durations in ISO 8601.
     Duration,
@@ -100,7 +101,8 @@ impl TextForm {
 }
 
 impl TypeMapping {
-    /// Creates the mapping of an Arrow schema. The schema must not have extension types (see [`without_extension`]).
+    /// Creates the mapping of the columns of an Arrow schema. The schema must not have extension types (see
+    /// [`without_extension`]).
     pub(super) fn of(arrow: &ArrowSchema) -> Self {
         let (mut schema, mut unsupported) = (Schema::default(), BTreeMap::new());
         let (mut nulls, mut text_forms) = (BTreeSet::new(), BTreeMap::new());
@@ -133,8 +135,8 @@ impl TypeMapping {
     }
 }
 
-/// Returns the field with every extension type replaced by its storage type, at any depth. Fields of UUIDs get the mark
-/// of [`readable::with_uuids`].
+/// Returns the field with every extension type replaced by its storage type, at any depth. A field of the extension
+/// type `arrow.uuid` gets the mark of [`readable::with_uuids`].
 pub(super) fn without_extension(field: &ArrowField) -> ArrowField {
     let storage = ArrowField { dtype: storage_type(&field.dtype), ..field.clone() };
     let is_uuid = matches!(&field.dtype, ArrowDataType::Extension(extension) if extension.name == "arrow.uuid");
@@ -183,8 +185,8 @@ const fn is_text(dtype: &DataType) -> bool {
     )
 }
 
-/// Builds a column of a frame from Arrow arrays, and converts the values to the mapped type. The arrays must come from
-/// [`readable::convert`].
+/// Builds a column of a frame from Arrow arrays, and converts the values to the mapped type. `arrays` must come from
+/// [`readable::convert`], and `field` from [`readable::field`].
 ///
 /// # Errors
 /// When the arrays can't be decoded, a number has more than 38 digits, or the texts of the values exceed `budget`.
@@ -198,7 +200,7 @@ pub(super) fn column(
     Ok(series(read, budget, write)?.into())
 }
 
-/// A function that appends a value as text.
+/// A function that appends the text of a value to a buffer.
 type Write = fn(&mut Vec<u8>, &AnyValue<'_>);
 
 fn series(read: Series, budget: &TextBudget, write: Write) -> Result<Series, DatasetError> {
@@ -219,7 +221,8 @@ fn series(read: Series, budget: &TextBudget, write: Write) -> Result<Series, Dat
     })
 }
 
-/// Converts each value of the column `read` to text by the function `write`. Each text consumes a part of `budget`.
+/// Converts each value of the column `read` to text by the function `write`. NULL stays NULL. The size of each text is
+/// subtracted from `budget`.
 fn texts(read: &Series, budget: &TextBudget, write: Write) -> Result<Series, DatasetError> {
     let mut builder = StringChunkedBuilder::new(read.name().clone(), read.len());
     let mut text = Vec::new();
@@ -236,8 +239,9 @@ fn texts(read: &Series, budget: &TextBudget, write: Write) -> Result<Series, Dat
     Ok(builder.finish().into())
 }
 
-/// Runs a decoder, and converts a panic to an error, because some decoders panic on damaged bytes and on features that
-/// they lack. Each thread that decodes must call this function itself, so that its panics are caught and not printed.
+/// Runs the decoder `decode`, and converts a panic of the decoder to an error. Some decoders panic on damaged bytes and
+/// on features that they lack. Each thread that decodes must call this function itself, because the function catches
+/// and silences only the panics of its own thread.
 pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) -> Result<T, DatasetError> {
     catch_panic(|_| true, decode).unwrap_or_else(|panic| {
         // `todo!` and `unimplemented!` panic with "not yet implemented" and "not implemented"

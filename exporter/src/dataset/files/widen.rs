@@ -1,5 +1,6 @@
-//! Reconciles the column types of the files of one dataset, which may differ in width, scale or unit. Finds the type
-//! that holds the values of all files, and casts values only without loss.
+//! Reconciles the column types of the Parquet or Arrow IPC files of one dataset. A column may have another width, scale
+//! or unit in each file. This module finds the type that holds the values of all files, and casts values only without
+//! loss.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +26,8 @@ const MAX_DIGITS: usize = 38;
 /// The maximum number of columns that a note names.
 const MAX_NAMES: usize = 8;
 
-/// Returns the type that holds all values of two types of the same kind; None if there is no such type.
+/// Returns the type that holds all values of both types. Returns None if the types are of different kinds, or no type
+/// of a frame holds the values of both.
 fn widened(left: &DataType, right: &DataType) -> Option<DataType> {
     if left == right {
         return Some(left.clone());
@@ -77,18 +79,20 @@ pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<C
 
 /// The columns of the first file of a dataset, widened by [`by_all_footers`].
 pub(super) struct Widened {
-    /// The types that hold the values of all files.
+    /// The columns of the first file. Each column has the type that holds its values in all files, unless
+    /// [`Self::differing`] has the column.
     pub(super) schema: Schema,
-    /// The names of the columns that have the type null in all files so far. Such a column has no values.
+    /// The names of the columns that have the type null in all files so far. All values of such a column are NULL.
     pub(super) nulls: BTreeSet<String>,
-    /// The form of the text into which values are converted, by the name of the column.
+    /// The form of the text into which the values of a column are converted, by the name of the column. A column whose
+    /// values are not converted to text has no entry.
     pub(super) text_forms: BTreeMap<String, TextForm>,
-    /// The names of columns that the first file lacks.
+    /// The names of columns that the first file lacks, but a later file has.
     pub(super) late: BTreeSet<String>,
-    /// The columns that at least one file lacks or has in an incompatible type, so that the dataset can't offer them.
-    /// Each name has the reason.
+    /// The columns of the first file that the dataset can't offer, because a later file lacks the column or has it in
+    /// an incompatible type. The key is the name of the column, and the value is the reason for the operator.
     pub(super) differing: BTreeMap<String, String>,
-    /// The files that caused the entries of [`Self::differing`], with their versions.
+    /// The files because of which [`Self::differing`] has its columns, with the versions of the files.
     pub(super) withheld_by: Vec<(PathBuf, FileVersion)>,
 }
 
@@ -116,7 +120,7 @@ impl Widened {
         (!self.late.is_empty()).then(|| format!("its first file lacks {shown}, and so they are not offered"))
     }
 
-    /// Adds the columns of another file. `file` is the name of the file, for texts.
+    /// Adds the columns of a later file. `file` is the name of the file, for the reasons in [`Self::differing`].
     fn add(&mut self, file: &str, other: &TypeMapping) {
         for (name, dtype) in other.schema.iter() {
             let Some(known) = self.schema.get(name) else {
@@ -158,9 +162,10 @@ impl Widened {
     }
 }
 
-/// Widens the types of the columns of the first file to hold the values of the other local files too. A column that has
-/// the type null in the first file gets its type from the first other file in which it has a supported type other than
-/// null. Skips a file that can't be read, because the export reports the error.
+/// Widens the types of the columns of the first file, so that they hold the values of the other local files too. Reads
+/// only the schemas of these files. A column that has the type null in the first file gets its type from the first
+/// other file in which the column has a supported type other than null. Skips a file that can't be read, because the
+/// export reports the error.
 pub(super) fn by_all_footers(first: TypeMapping, others: &[ListedFile], kind: FileKind) -> Widened {
     let mut widened = Widened::new(first);
     for other in others {
@@ -177,7 +182,8 @@ pub(super) fn by_all_footers(first: TypeMapping, others: &[ListedFile], kind: Fi
     widened
 }
 
-/// Returns the name of a type in the terms of polars. Values with a text form come from a type without a column type.
+/// Returns the name of a column's type in a file, for error texts. If the values of the column are converted to text,
+/// `form` names the original type, because `dtype` is then always text.
 fn type_name(dtype: &DataType, form: Option<&TextForm>) -> String {
     match (form, dtype) {
         (Some(TextForm::Bytes), _) => "bytes".into(),

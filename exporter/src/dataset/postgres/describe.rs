@@ -137,7 +137,7 @@ async fn of_a_query(
     name: &str,
 ) -> Result<Vec<Described>, DatasetError> {
     let nondeterministic = server.within(conn.fetch_optional(NONDETERMINISTIC_COLLATIONS)).await?.is_some();
-    // this row of NULLs has the description of all columns, so no row of the source is read
+    // the answer is one row of NULLs, which has the description of all columns; no row of the source is read
     let ask = format!(
         "{before}SELECT described.* FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM \"{name}\" LIMIT 0) AS described ON true"
     );

@@ -27,7 +27,8 @@ const GENERIC_PLAN_SINCE: u32 = 160_000;
 
 impl PostgresRows {
     /// Returns a reason why reading by ranges of a key could return other rows than a single statement; None if the
-    /// check finds no reason. Each export repeats the check with the values of its parameters.
+    /// check finds no reason, or if the server can't plan the statement without the values of its parameters. Each
+    /// export repeats the check with the values of its parameters.
     ///
     /// # Errors
     /// When the server can't be reached.

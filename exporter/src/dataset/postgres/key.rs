@@ -74,8 +74,9 @@ impl Key {
         Ok(Ok(Self { name: name.to_owned(), kind }))
     }
 
-    /// Returns one SQL condition for each range of the key, in the order of the key. Returns no condition if one range
-    /// is enough for the `expected` number of rows, or if the key has too few different values.
+    /// Returns the SQL condition of each range of the key, in the order of the key. Each condition is `Some`. Returns
+    /// an empty list if one range is enough for the `expected` number of rows, or if the key has too few different
+    /// values.
     pub(super) async fn ranges(
         &self,
         server: &PostgresServer,
@@ -104,8 +105,8 @@ impl Key {
         format!("\"{}\".\"{}\"", sql::SOURCE, self.name.replace('"', "\"\""))
     }
 
-    /// Returns the statement that selects the smallest (`ASC`) or largest (`DESC`) finite value of the key, as the text
-    /// that [`Self::position`] parses.
+    /// Returns the statement that selects the smallest finite value of the key (`order` is `ASC`) or the largest
+    /// (`DESC`), in all rows of the source. The statement selects the value as a text that [`Self::position`] parses.
     fn end(&self, rows: &PostgresRows, query: &Query, order: &str) -> Result<String, DatasetError> {
         let column = self.column();
         let (shown, finite) = match self.kind {

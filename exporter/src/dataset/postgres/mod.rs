@@ -54,8 +54,8 @@ pub struct PostgresRows {
     /// The column whose values split a source without pages into ranges for several connections. Without a key, one
     /// statement reads such a source.
     key: Option<Key>,
-    /// The columns of the source when the catalog was loaded. None for a query with parameters, because the types of its
-    /// columns may depend on their values.
+    /// The columns of the source when the catalog was loaded. None for a query with parameters, because the types of
+    /// its columns may depend on the values of the parameters.
     known: Option<KnownColumns>,
 }
 
@@ -141,7 +141,8 @@ impl PostgresRows {
         found
     }
 
-    /// Returns the select of the rows and columns of a query, with its order and limit.
+    /// Returns the select of the rows and columns of a query, with the order of the dataset and the limit of the query.
+    /// `natives` has the known native types of the columns.
     fn select(&self, query: &Query, natives: &Natives) -> Result<SelectStatement, DatasetError> {
         let mut select = self.filtered(query, natives)?;
         for name in &query.columns {
@@ -166,8 +167,8 @@ impl PostgresRows {
         Ok(select)
     }
 
-    /// Returns a select as text, in which every value is a literal, because `COPY` accepts no bound values. The library
-    /// sea-query escapes the values.
+    /// Returns the SQL text of a select. Every value in the text is a literal, because `COPY` accepts no bound values.
+    /// The library sea-query escapes the values.
     fn text(&self, select: &SelectStatement, query: &Query) -> Result<String, DatasetError> {
         Ok(self.before(query)? + &select.to_string(PostgresQueryBuilder))
     }
@@ -226,8 +227,9 @@ impl Dataset for PostgresRows {
         ranges::open(Arc::clone(&self.server), self.info.snapshot, select, columns).await
     }
 
-    /// Returns an estimate of the planner, or an exact number. Returns None instead of the exact number if the query
-    /// costs more than `COUNT_COST`, or if no connection is free.
+    /// Returns the planner's estimate for [`Precision::Estimate`], and counts the rows for [`Precision::Exact`]. Does
+    /// not count, and returns None, if the query costs more than `COUNT_COST`, or if no connection is free. Also
+    /// returns None if the plan has no number of rows.
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
         if precision == Precision::Estimate {
             let mut session = self.server.connect_briefly().await?;
@@ -249,7 +251,8 @@ impl PostgresRows {
         Some(describe::quoted(parts))
     }
 
-    /// Counts the rows of a query exactly; None if the query costs more than [`COUNT_COST`].
+    /// Counts the rows of a query exactly; None if the query costs more than [`COUNT_COST`], or if the plan has no
+    /// cost.
     async fn counted(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<RowCount>, DatasetError> {
         if self.expected(conn, query).await?.is_none_or(|(_, cost)| cost > COUNT_COST) {
             return Ok(None);

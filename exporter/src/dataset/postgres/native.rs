@@ -50,7 +50,7 @@ fn is_useful(rows: &PostgresRows, query: &Query) -> bool {
     used.any(|name| rows.info.columns.iter().any(|column| column.name == name && is(column)))
 }
 
-/// Returns the name and native type of a column, if the type changes the SQL of a query.
+/// Returns the name and native type of a column; None if the type does not change the SQL of a query.
 fn native(column: Described) -> Option<(String, Native)> {
     let native = match column.oid {
         oid::TEXT | oid::VARCHAR if column.is_bytewise => Native::Text,

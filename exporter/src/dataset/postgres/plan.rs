@@ -225,12 +225,12 @@ impl Found {
         let quoted = |text: &str| PostgresQueryBuilder.value_to_string(&text.into());
         let called: Vec<_> =
             self.functions.iter().map(|(schema, name)| format!("({}, {})", quoted(schema), quoted(name))).collect();
-        // SQL has no empty lists, and no function has an empty name
         let leading = self.leading.iter();
         let leading: Vec<_> = leading
             .map(|(schema, name, column)| format!("({}, {}, {})", quoted(schema), quoted(name), quoted(column)))
             .collect();
         let leading = if leading.is_empty() { String::new() } else { unproven(&leading.join(", ")) };
+        // SQL has no empty lists, and no function has an empty name
         let called = if called.is_empty() { "('', '')".to_owned() } else { called.join(", ") };
         let (bare, session, suspect) = (quoted(&self.bare), quoted(SESSION_FUNCTIONS), quoted(SUSPECT_WORDS));
         format!(
@@ -267,8 +267,8 @@ fn unproven(leading: &str) -> String {
     )
 }
 
-/// Returns the reason why the statement can't be split if the result of this plan node depends on more than the rows of
-/// the snapshot.
+/// Returns the reason why the statement can't be split; None if this plan node gives no reason. A node gives a reason
+/// if its result may depend on more than the rows of the snapshot.
 fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     let reason = match node["Node Type"].as_str()? {
         "Limit" if !is_min_or_max(node) => LIMIT,
@@ -332,8 +332,8 @@ fn is_distinct(unique: &Value) -> bool {
     outputs.len() < 2 || outputs.iter().all(is_key)
 }
 
-/// Returns a text such as 'today' that PostgreSQL's parser has replaced by a time. The statement contains such a text,
-/// but the plan does not.
+/// Returns a text such as `'today'` that PostgreSQL's parser has replaced by a time; None if there is none. The
+/// statement contains such a text, but the expressions of the `plan` do not.
 fn time_text(statement: &str, plan: &str) -> Option<String> {
     let (statement, plan) = (statement.to_lowercase(), plan.to_lowercase());
     let is_other = |c: char| c != '_' && !c.is_alphanumeric();
@@ -349,8 +349,8 @@ fn time_text(statement: &str, plan: &str) -> Option<String> {
     Some(format!("'{word}'"))
 }
 
-/// Returns a text such as 'today' that becomes a time only when the plan runs, because the plan casts the text to a
-/// time.
+/// Returns a text such as `'today'` that becomes a time only when the plan runs, because an expression of the `plan`
+/// casts the text to a time. None if there is no such text.
 fn late_time_text(plan: &str) -> Option<String> {
     let plan = plan.to_lowercase();
     let parts: Vec<_> = plan.split('\'').collect();

@@ -73,8 +73,8 @@ pub(super) async fn open(
     // a select that is not split needs no shared snapshot, because its single statement always has one snapshot
     if wanted == Snapshot::Export && select.may_be_split() {
         if let Some(table) = select.table() {
-            // `lock` queries the catalog, which takes a snapshot. The export must take its snapshot after it has locked
-            // the table. So `lock` runs in another transaction than the export.
+            // `lock` queries PostgreSQL's system catalog, which takes a snapshot. The export must take its snapshot
+            // after it has locked the table. So `lock` runs in another transaction than the export.
             leader.begin(&server, View::EachStatement).await?;
             locking = lock(&server, &mut leader.conn, &table).await?;
             leader.end(&server).await?;
@@ -110,8 +110,9 @@ pub(super) async fn open(
     Ok(OpenedQuery { frames, snapshot_at })
 }
 
-/// Runs a query, and returns the time of the server's clock at its start. A snapshot that is taken by this query or
-/// later contains all transactions that were committed before that time. None if `DateTime` can't express the time.
+/// Runs a query, and returns the time of the server's clock at the start of this query. A snapshot that is taken by
+/// this query or later contains all transactions that were committed before that time. None if `DateTime` can't express
+/// the time.
 async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, DatasetError> {
     const ASK: &str = "SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint::text";
     let row = server.within(conn.fetch_one(ASK)).await?;

@@ -126,8 +126,8 @@ impl PostgresServer {
         })
     }
 
-    /// Opens the first connection of an export. The wait for a free connection has no timeout. It ends when another
-    /// export of this process closes a connection, or when this export is canceled.
+    /// Opens the first connection of an export. The wait for a free connection has no timeout. The wait ends when
+    /// another export of this process closes a connection, or when this export is canceled.
     pub(super) async fn connect(&self) -> Result<Session, DatasetError> {
         let permit = {
             let _waiting = Waiting::of(&self.waiting);
@@ -145,8 +145,8 @@ impl PostgresServer {
         self.brief(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?).await
     }
 
-    /// Reserves a further connection for an export. None if fewer than [`PostgresSettings::reserved`] connections would
-    /// then be free for other exports.
+    /// Reserves a further connection for an export, and returns its permit. None if fewer than
+    /// [`PostgresSettings::reserved`] connections would then be free for other exports.
     pub(super) fn reserve_another(&self) -> Option<OwnedSemaphorePermit> {
         // one step, so that two exports can't both take the last connection that is not reserved
         let wanted = u32::try_from(self.reserved + 1).unwrap_or(u32::MAX);

@@ -84,8 +84,8 @@ impl View<'_> {
     }
 }
 
-/// A connection, and the permit that counts the connection against the maximum number. Dropping the session closes the
-/// connection, which ends its transaction and statement on the server.
+/// A connection to the server, and its permit, which counts against the maximum number of connections. Dropping the
+/// session closes the connection, which ends its transaction and statement on the server.
 pub(super) struct Session {
     pub(super) conn: PgConnection,
     purpose: Purpose,

@@ -110,7 +110,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Returns the bytes of the next field; None for NULL.
+    /// Returns the bytes of the next field; None for NULL, and after the last field.
     pub(super) fn next(&mut self) -> Option<&'a [u8]> {
         let (size, rest) = self.bytes.split_first_chunk::<4>()?;
         match usize::try_from(i32::from_be_bytes(*size)) {

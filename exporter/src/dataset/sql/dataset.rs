@@ -1,5 +1,5 @@
-//! Reads a table, view or query row by row, with bound values. Values of SQLite are read by their storage class
-//! ([`sqlite`]). Values of PostgreSQL are read with casts.
+//! Reads a table, view or query row by row. For SQLite, [`sqlite`] reads each value by its storage class. For
+//! PostgreSQL, the statement casts columns to SQL types that fit the column types.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,7 +36,8 @@ pub struct SqlRows {
     pub(super) source: Source,
     pub(super) info: DatasetInfo,
     pub(super) order: Vec<OrderBy>,
-    /// The columns of the table when the catalog was loaded; None for a query, whose columns the catalog declares.
+    /// The columns that the table had when the catalog was loaded. Each export checks them. None for a query, because
+    /// the catalog file declares its columns.
     pub(super) known: Option<KnownColumns>,
 }
 
@@ -99,7 +100,7 @@ impl SqlRows {
         self
     }
 
-    /// Counts the rows of a query, and stops at `limit`.
+    /// Counts the rows of a query. Stops counting at `limit` rows. Without a limit, counts all rows.
     async fn counted(&self, query: &Query, limit: Option<u64>) -> Result<u64, DatasetError> {
         let db = self.database.connection().await?;
         let mut rows = filtered(&self.source, &self.info.columns, query, self.database.backend())?;

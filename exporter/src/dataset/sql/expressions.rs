@@ -34,8 +34,8 @@ pub(super) fn readable(column: &Column) -> Expr {
     }
 }
 
-/// Returns a column as an argument for text functions. On PostgreSQL, the column becomes the text that its type prints,
-/// because text functions refuse types such as `uuid`. On other databases, the column stays as it is.
+/// Returns a column as a text expression. On PostgreSQL, the result is the text that the type of the column prints,
+/// because text functions refuse types such as `uuid`. On other databases, the result is the column itself.
 pub(in crate::dataset) fn as_text(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (backend, native) {
         (DbBackend::Postgres, Some(Native::Text)) => col(&column.name).cast_as("text"),
@@ -44,9 +44,9 @@ pub(in crate::dataset) fn as_text(column: &Column, backend: DbBackend, native: O
     }
 }
 
-/// Returns the expression for the text that PostgreSQL's output function of the type prints for a value. For some
-/// types, a cast to `text` gives another text. The cast removes the padding of `char(n)`, keeps the encoding that an
-/// `xml` declares, and adds the mask of an `inet`.
+/// Returns the expression for the text of a value that the output function of its type prints in PostgreSQL. A cast to
+/// `text` would give another text for some types. Such a cast removes the padding of `char(n)`, keeps the encoding that
+/// an `xml` declares, and adds the mask of an `inet`.
 fn printed(value: &Expr) -> Expr {
     // format() prints NULL as an empty text; `IS NULL` is true also for a row of NULLs, unlike IS NOT DISTINCT FROM
     // NULL
@@ -65,8 +65,8 @@ pub(in crate::dataset) fn searchable(column: &Column, backend: DbBackend, native
     }
 }
 
-/// Returns the expression by which rows are sorted and compared by a column. Text sorts by its bytes, independent of
-/// the locale of the database.
+/// Returns the expression by which rows are sorted and compared by a column. On PostgreSQL, text sorts by its bytes,
+/// independent of the locale of the database.
 pub(in crate::dataset) fn sortable(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (column.kind, backend) {
         (ColumnType::String, DbBackend::Postgres) => {

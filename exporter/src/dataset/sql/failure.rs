@@ -1,4 +1,5 @@
-//! Classifies database errors by whether a retry may succeed, and returns the texts for users and for logs.
+//! Decides whether a retry may succeed after a database error, and returns the texts of the error for users and for
+//! logs.
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
@@ -21,8 +22,8 @@ pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     }
 }
 
-/// Returns the text for the owner of an export, which states the cause and what the owner can do. The text never
-/// contains the error text of the database, which may hold values of other users' rows.
+/// Returns the text of an error for the owner of the export. The text states the cause, and what the owner can do. The
+/// text never contains the error text of the database, because that text may hold values of other users' rows.
 pub(in crate::dataset) fn user_message(error: &DbErr) -> String {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(e)) if is_locked(e) => with_advice(LOCKED, TRY_LATER),
@@ -43,9 +44,9 @@ fn with_advice(cause: &str, advice: &str) -> String {
     format!("{cause}: {advice}")
 }
 
-/// Returns the text for logs and dead letters, which has the error code and no value of a row. Omits the database's own
-/// text if that text may repeat a value, for example for an invalid value. Keeps the database's text for errors about
-/// statements, connections and permissions, because it then names only tables and columns.
+/// Returns the text of an error for logs and dead letters. The text contains the error code of the database, if there
+/// is one, and no value of a row. If the database's own message may repeat a value, the result has another text in its
+/// place. [`is_safe_to_log`] decides this by the error code.
 pub(in crate::dataset) fn log_message(error: &DbErr) -> String {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => driver_message(e),
@@ -79,9 +80,9 @@ fn driver_message(error: &sqlx::Error) -> String {
     }
 }
 
-/// Whether a database message with this error code contains no value of a row, because the error is about a statement,
-/// a connection, permissions or resources. On PostgreSQL, the SQLSTATE decides. On SQLite, errors of statements and
-/// temporary errors contain no value.
+/// Whether database messages with this error code never contain a value of a row. Messages about statements,
+/// connections, permissions and resources name only objects such as tables and columns. On PostgreSQL, the SQLSTATE
+/// decides. On SQLite, this is true for errors of statements (code 1) and for temporary errors.
 fn is_safe_to_log(code: &str) -> bool {
     const CLASSES: [&str; 10] = ["08", "25", "28", "3D", "3F", "42", "53", "55", "57", "58"];
     match code.len() {
@@ -94,7 +95,7 @@ fn is_safe_to_log(code: &str) -> bool {
 const LOST: &str = "the connection to its database was lost, or can't be made";
 /// The text for the owner of the export if another program holds the lock of a SQLite file.
 const LOCKED: &str = "another program writes to its SQLite file, and held the lock for longer than an export waits";
-/// The text for the owner of the export if its query writes.
+/// The text for the owner of the export if the query of the dataset writes to the database.
 const CHANGES: &str = "its query changes the database, and an export only reads";
 /// The text for the owner of the export if no more specific text fits the error.
 const OTHER: &str = "its data can't be read as requested";
@@ -102,8 +103,8 @@ const OTHER: &str = "its data can't be read as requested";
 const TRY_LATER: &str = "try again later";
 const ASK: &str = "ask the operator, whose log has the cause";
 
-/// Returns what the owner of the export can do about an error with this code. If several causes have the same code,
-/// `message` distinguishes the causes.
+/// Returns what the owner of the export can do about an error with this code. `message` is the error text of the
+/// database, which distinguishes several causes with the same code.
 fn advice_for(code: &str, message: &str) -> &'static str {
     match code {
         "42501" => "ask the operator to grant it SELECT",
@@ -125,8 +126,9 @@ fn advice_for(code: &str, message: &str) -> &'static str {
     }
 }
 
-/// Returns the text for the owner of the export for an error code of the database. If several causes have the same
-/// code, such as missing tables and columns of SQLite, only `message` distinguishes the causes.
+/// Returns the cause of a database error with this code, as a text without values of rows. `message` is the error text
+/// of the database. If several causes have the same code, such as missing tables and missing columns in SQLite, only
+/// `message` distinguishes the causes.
 fn text_of(code: &str, message: &str) -> &'static str {
     match code {
         "25006" => read_only(message),
@@ -160,8 +162,8 @@ fn text_of(code: &str, message: &str) -> &'static str {
     }
 }
 
-/// Returns the text for the owner of an export whose statement PostgreSQL refused in a read-only transaction or on a
-/// standby.
+/// Returns the cause of an error with which PostgreSQL refused a statement in a read-only transaction or on a standby.
+/// `message` is the error text of PostgreSQL.
 fn read_only(message: &str) -> &'static str {
     const LOCKS: [&str; 4] = ["FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE", "FOR KEY SHARE"];
     if LOCKS.iter().any(|lock| message.contains(lock)) {
@@ -173,7 +175,7 @@ fn read_only(message: &str) -> &'static str {
     }
 }
 
-/// Returns the text for the owner of the export for an SQLSTATE of the class "data exception"
+/// Returns the cause of an error whose SQLSTATE is in the class "data exception"
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 fn data_exception(code: &str) -> &'static str {
     match code {
@@ -211,7 +213,7 @@ fn is_temporary(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether an error with this code is temporary. A SQLSTATE has five characters, a code of SQLite fewer.
+/// Whether an error with this code is temporary. A SQLSTATE has five characters, and a code of SQLite has fewer.
 fn is_temporary_code(code: &str) -> bool {
     if code.len() == 5 {
         return code == LOCK_NOT_AVAILABLE || SQLSTATES.iter().any(|class| code.starts_with(class));
@@ -228,7 +230,7 @@ fn is_locked_code(code: &str) -> bool {
     code.len() < 5 && matches!(primary_code(code), Some(5 | 6))
 }
 
-/// Returns the primary result code of a SQLite result code: its low byte.
+/// Returns the primary result code of a SQLite result code, which is its low byte; None if `code` is no number.
 fn primary_code(code: &str) -> Option<u32> {
     code.parse::<u32>().ok().map(|code| code & 0xff)
 }

@@ -1,7 +1,8 @@
 //! Compares the columns of a source with those at the last load of the catalog.
 //!
 //! The columns of a table may be added, dropped or changed while the exporter runs. The dataset then no longer fits the
-//! table. An export fails, the catalog is loaded again, and the next attempt at the export reads the new columns.
+//! table. The next export finds this and fails, the catalog is loaded again, and the next attempt at the export reads
+//! the new columns.
 
 use std::sync::{
     Arc,
@@ -18,26 +19,28 @@ pub(crate) struct KnownColumns {
     columns: Arc<[Column]>,
     /// Whether the dataset offers all columns of its source, because the catalog file declares none.
     offers_all: bool,
-    /// Whether a difference has been found.
+    /// Whether [`Self::check`] has found that the source no longer fits the dataset.
     outdated: Arc<AtomicBool>,
 }
 
 impl KnownColumns {
-    /// Records the columns of a source.
+    /// Records the columns of a source at a load of the catalog. `offers_all` says whether the dataset offers all of
+    /// them.
     pub(crate) fn new(columns: &[Column], offers_all: bool) -> Self {
         Self { columns: columns.into(), offers_all, outdated: Arc::default() }
     }
 
-    /// Whether a difference was found since the catalog was loaded.
+    /// Whether [`Self::check`] has found, since the catalog was loaded, that the source no longer fits the dataset.
     pub(in crate::dataset) fn are_outdated(&self) -> bool {
         self.outdated.load(Relaxed)
     }
 
-    /// Compares the columns that the dataset offers with the `current` columns of its source.
+    /// Checks that the `current` columns of the source still fit the dataset that `info` describes. A change of a
+    /// column that the dataset does not offer is no error.
     ///
     /// # Errors
-    /// [`DatasetError::Altered`] for an offered column that the source lacks, or has with another type.
-    /// [`DatasetError::NewColumn`] for a new column, if the dataset offers all columns.
+    /// [`DatasetError::Altered`] if the source no longer has an offered column, or has it with another type.
+    /// [`DatasetError::NewColumn`] if the source has a new column and the dataset offers all columns.
     pub(in crate::dataset) fn check(&self, info: &DatasetInfo, current: &[Column]) -> Result<(), DatasetError> {
         let found = self.difference(info, current);
         if found.is_some() {

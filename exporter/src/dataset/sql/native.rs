@@ -1,9 +1,10 @@
-//! The native types of PostgreSQL columns that change the SQL of a filter.
+//! The native types of PostgreSQL columns. A native type is the type of a column in PostgreSQL. This module has only
+//! those native types that change the SQL of a filter.
 //!
 //! Filters compare texts byte by byte. Casting a column to text with the collation `C` gives this comparison for every
 //! type, but cannot use an ordinary index. If the native type is text or uuid, a comparison by `=` without that cast
-//! gives the same result and can use an index. Values of a native `real` column are compared as their shortest decimal
-//! text.
+//! gives the same result and can use an index. Values of a `real` column are compared by their shortest decimal text,
+//! as files show them.
 
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ pub(in crate::dataset) enum Native {
     Text,
     /// The type `uuid`. Only a text in the canonical form of a uuid can equal a value of this type.
     Uuid,
-    /// The type `real`, whose values are compared as their shortest decimal text.
+    /// The type `real`. Filters compare its values by their shortest decimal text.
     Real,
 }
 
@@ -27,14 +28,14 @@ pub(in crate::dataset) enum Native {
 pub(in crate::dataset) struct Natives(HashMap<String, Native>);
 
 impl Natives {
-    /// Returns the native type of a column, if known.
+    /// Returns the native type of a column; None if the type is unknown, or is none of [`Native`].
     pub(in crate::dataset) fn of(&self, column: &str) -> Option<Native> {
         self.0.get(column).copied()
     }
 
     /// Keeps only the columns of type `real`. Call this method if the type or collation of a column may change before
-    /// the statement runs, because a filter that compares a text or uuid column by its old native type would then
-    /// select wrong rows.
+    /// the statement runs. A filter that compares a text or uuid column by its old native type would then select wrong
+    /// rows.
     pub(in crate::dataset) fn reals(mut self) -> Self {
         self.0.retain(|_, native| *native == Native::Real);
         self

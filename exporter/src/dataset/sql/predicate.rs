@@ -1,4 +1,4 @@
-//! Translates a filter into SQL with bound parameters.
+//! Translates a filter into an SQL condition. The values of the filter are bound parameters or escaped literals.
 //!
 //! Texts are compared byte by byte, as in polars. On PostgreSQL, texts are therefore compared under the collation `C`.
 //! SQLite datasets use [`sqlite`](super::sqlite) instead, which evaluates filters on the values of each row.
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::value::float32::NearestFloat;
 
-/// The columns and the database for which a filter is translated.
+/// Translates filters on these columns into the SQL of a database. `natives` has the known native types of the columns.
 pub(super) struct Predicate<'a> {
     pub(super) columns: &'a [Column],
     pub(super) backend: DbBackend,
@@ -29,7 +29,7 @@ pub(super) struct Predicate<'a> {
 }
 
 impl Predicate<'_> {
-    /// Returns the SQL condition that is true for rows that pass the filter.
+    /// Returns the SQL condition that is true for exactly the rows that pass the filter.
     pub(super) fn expr(&self, filter: &Filter) -> Result<Expr, DatasetError> {
         let known = |name: &str| find(self.columns, name);
         let backend = self.backend;
@@ -118,7 +118,7 @@ impl Predicate<'_> {
         self.comparable(column).is_in(exact)
     }
 
-    /// Whether the values of the column are 32-bit floats.
+    /// Whether the column is known to have the native type `real`, which holds 32-bit floats.
     fn is_real(&self, column: &Column) -> bool {
         column.kind == ColumnType::Float && self.natives.of(&column.name) == Some(Native::Real)
     }
@@ -136,8 +136,8 @@ impl Predicate<'_> {
 }
 
 /// Returns the condition that compares a `real` column with a number. Both sides of the comparison are `real`, so that
-/// the server can use an index. A number that lies between two `real` values equals no value, and the condition
-/// compares the column with the lower of the two.
+/// the server can use an index. If the number lies between two `real` values, it equals neither of them. Conditions
+/// such as `<` then compare the column with the lower of the two values.
 fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
     let NearestFloat { floor, exact } = NearestFloat::of(number);
     let right = real(floor);
@@ -159,8 +159,8 @@ fn none_of(column: Expr) -> Expr {
     column.clone().ne(column)
 }
 
-/// Returns the condition that compares a column with a time that lies between `floor` and the next microsecond.
-/// PostgreSQL stores whole microseconds, and would round such a time.
+/// Returns the condition that compares a column with a timestamp or time of day that lies between `floor` and the next
+/// microsecond. PostgreSQL stores whole microseconds, and would round such a value.
 fn compared_with_gap(column: Expr, compare: Compare, floor: &Literal) -> Expr {
     match compare {
         Compare::Eq => none_of(column),
@@ -170,7 +170,8 @@ fn compared_with_gap(column: Expr, compare: Compare, floor: &Literal) -> Expr {
     }
 }
 
-/// Rounds a time with a fraction of a microsecond down to the whole microsecond; None for any other literal.
+/// Rounds a timestamp or time of day down to the whole microsecond. Returns None if the literal has no fraction of a
+/// microsecond, or is of another type.
 fn floored(literal: &Literal) -> Option<Literal> {
     let cut = |nanos: u32| (!nanos.is_multiple_of(1_000)).then(|| nanos - nanos % 1_000);
     match literal {

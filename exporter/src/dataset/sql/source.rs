@@ -16,14 +16,15 @@ pub enum Source {
 }
 
 impl Source {
-    /// Returns a table or view, written as `name` or `schema.name`.
+    /// Returns the table or view with this name. `name` has the form `table` or `schema.table`.
     #[must_use]
     pub fn table(name: &str) -> Self {
         Self::Table(name.split('.').map(str::to_owned).collect())
     }
 
     /// Returns the query with its text and number parameters written as PostgreSQL constants, without their declared
-    /// types. None for a table, and for a query without such parameters.
+    /// types. None for a table, for a query of SQLite, for a query without such parameters, and for a query that
+    /// already has constants.
     pub(in crate::dataset) fn with_constants(&self) -> Option<Self> {
         match self {
             Self::Table(_) => None,

@@ -53,7 +53,8 @@ pub(crate) async fn with_zones(
     Ok(columns.into_iter().map(|column| Column { local: column.local || local(&column.name), ..column }).collect())
 }
 
-/// Returns for each column whether any of its values has a time zone; None for a column without values.
+/// Returns for each of `columns` whether any of its values in the rows of `select` has a time zone. None for a column
+/// without values in these rows.
 async fn found(
     db: &DatabaseConnection,
     source: &Source,

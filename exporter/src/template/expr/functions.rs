@@ -14,7 +14,8 @@ const MAX_DAYS: i32 = 95_000_000;
 /// The maximum number of digits after the point that `round` accepts.
 const MAX_DIGITS: i64 = 10;
 
-/// Checks the number and types of the arguments of a function call, and compiles the call to a polars expression.
+/// Checks the number and types of the arguments of a function call, and compiles the call to a polars expression. `at`
+/// is the byte offset of the call in its expression.
 pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<Typed, ExprError> {
     use ColumnType::{Bool, Date, Datetime, Decimal, Float, Int, String as Text, Time};
     let wrong_count =
@@ -161,7 +162,8 @@ fn within_calendar(value: &Typed) -> Expr {
     when(known).then(value.expr.clone()).otherwise(lit(NULL))
 }
 
-/// Converts an argument of `concat` to text.
+/// Converts an argument of `concat` to text. Returns an error for a float, a timestamp or a time of day, because its
+/// text would depend on the source.
 fn text(at: usize, value: &Typed) -> Result<Expr, ExprError> {
     match value.kind {
         None => Ok(lit("")),

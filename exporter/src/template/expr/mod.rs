@@ -51,8 +51,9 @@ pub(super) fn compile(text: &str, columns: &[Column]) -> Result<Computed, ExprEr
     Ok(Computed { expr: typed.expr, kind, local: typed.local, columns: compiler.into_columns() })
 }
 
-/// Returns the text for a calculation that failed. `column` is the title of the calculated column. Unlike the error
-/// texts of polars, this text contains no value of a row.
+/// Returns the error text for a calculation that failed. `column` is the title of the calculated column; None if the
+/// failure belongs to no column of the file, such as that of a sort key. Unlike the error texts of polars, this text
+/// contains no value of a row.
 pub(crate) fn failure(error: &PolarsError, column: Option<&str>) -> String {
     let text = error.to_string();
     let cause = if text.contains(exact_decimal::TOO_LONG) {

@@ -25,8 +25,8 @@ impl Typed {
         Self { expr, kind: Some(kind), local: false }
     }
 
-    /// Returns an error if only one of the two operands is a timestamp with a time zone, and the other operand is a
-    /// timestamp without a time zone.
+    /// Returns an error if one operand is a timestamp with a time zone, and the other is a timestamp without a time
+    /// zone. `at` is the byte offset of the error in the expression.
     pub(super) fn check_zones(&self, other: &Self, at: usize) -> Result<(), ExprError> {
         let is_moment = |one: &Self| one.kind == Some(ColumnType::Datetime);
         if is_moment(self) && is_moment(other) && self.local != other.local {
@@ -62,7 +62,8 @@ pub(super) fn decimal(value: Expr, scale: usize) -> Expr {
     value.strict_cast(DataType::Decimal(PRECISION, scale))
 }
 
-/// Returns the type to which the operands of an operator are cast; None if the operands have no common type.
+/// Returns the type to which the operands of an operator are cast. Returns None if they have no common type, or if the
+/// type of an operand is None.
 pub(super) fn common_type(left: Option<ColumnType>, right: Option<ColumnType>) -> Option<ColumnType> {
     use ColumnType::{Decimal, Float, Int};
     match (left?, right?) {

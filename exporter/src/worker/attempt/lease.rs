@@ -1,5 +1,5 @@
-//! The timers of a running attempt, which send progress acknowledgements to NATS, renew the lease in the database, and
-//! report progress to the owner of the export.
+//! The timers of a running attempt. They send progress acknowledgements of the job to NATS, renew the lease in the
+//! database, and report progress to the owner of the export.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -20,15 +20,17 @@ use crate::error::JobError;
 /// The timeout of one call to NATS or the database. During such a call, the loop of `keep_alive` can't react to
 /// cancellations or timers.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-/// The time for which the exporter keeps the job after the lease has expired without a renewal. After this time, the
-/// exporter sends no progress acknowledgements, so that NATS offers the job to another exporter, which may reach the
+/// The time for which the exporter keeps the job after the lease has expired without a renewal. Then the exporter stops
+/// sending progress acknowledgements, and NATS offers the job to another exporter, which may be able to reach the
 /// database.
 const JOB_KEEPING: Duration = Duration::from_secs(60);
-/// The interval at which a waiting attempt repeats the report that it waits. A report may be lost.
+/// The interval at which an attempt repeats its progress report while it waits, for example for the database. A report
+/// may be lost.
 const WAITING_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Attempt<'_> {
-    /// Keeps the job and the lease until the attempt must stop, and returns the reason for the stop.
+    /// Keeps the job and the lease until the attempt must stop, and returns the reason for the stop:
+    /// [`JobError::Fenced`], [`JobError::Stopping`] or [`JobError::LeaseLost`].
     ///
     /// The loop waits for a cancellation, for a hand-over when the process stops, and for three timers. The first timer
     /// sends progress acknowledgements, so that NATS does not redeliver the job. The second timer renews the lease, and
@@ -96,7 +98,8 @@ impl Attempt<'_> {
     /// Renews the lease in the database, and stores the progress of the attempt there.
     ///
     /// # Errors
-    /// Returns [`JobError::Fenced`] when the export was canceled or another attempt replaced this attempt.
+    /// Returns [`JobError::Fenced`] when the export was canceled or another attempt replaced this attempt, and
+    /// [`JobError::Store`] when the database fails.
     pub(super) async fn renew_lease(&self) -> Result<(), JobError> {
         let now = self.context.clock.now();
         let lease = self.context.config.lease_duration.get();

@@ -1,4 +1,5 @@
 //! Runs one attempt at an export: produces the file, renews the lease until the attempt ends, and reports the outcome.
+//! The attempts at an export are numbered from 1.
 
 mod lease;
 mod outage;
@@ -48,7 +49,7 @@ pub(super) struct Attempt<'a> {
     pub(super) number: u32,
     /// The number of earlier attempts at the export that failed or whose lease expired.
     pub(super) failures: u32,
-    /// The time for which earlier attempts have waited after an outage interrupted them.
+    /// The sum of the pauses that followed earlier attempts which an outage interrupted.
     waited: Duration,
     /// Whether an outage lasted longer than `exporter.outage_timeout` during this attempt.
     gave_up: AtomicBool,
@@ -73,7 +74,8 @@ pub(super) enum AttemptEnd {
     HandedOver,
     /// The attempt failed, and another attempt may succeed.
     Retry(JobError),
-    /// An outage of a part of the installation interrupted the attempt, which is no failure of the export.
+    /// An outage of this part of the installation, such as the database, interrupted the attempt. This does not count
+    /// as a failed attempt.
     Interrupted(JobError, WaitingFor),
     /// The export failed. The owner of the export receives the problem.
     Failed(JobError, Problem),
@@ -185,8 +187,9 @@ impl<'a> Attempt<'a> {
         is_released(transition::release_lease(db, self.id, self.number, now).await)
     }
 
-    /// Records that an outage interrupted this attempt, and releases the lease. The next attempt begins after `pause`.
-    /// Returns false if this attempt has lost the lease. In that case, the job may already belong to a later attempt.
+    /// Records that an outage of `part` interrupted this attempt, and releases the lease. The next attempt begins after
+    /// `pause`. Returns false if this attempt has lost the lease. In that case, the job may already belong to a later
+    /// attempt.
     pub(super) async fn interrupt(&self, part: WaitingFor, pause: Duration) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
         is_released(transition::attempt_interrupted(db, self.id, self.number, part, pause, now).await)
@@ -200,7 +203,7 @@ impl<'a> Attempt<'a> {
         is_released(transition::attempt_failed(db, self.id, self.number, now).await)
     }
 
-    /// Reads the row of the export; None if the database does not answer.
+    /// Reads the row of the export; None if the database has no such row or does not answer.
     pub(super) async fn read_row(&self) -> Option<Model> {
         match export::find(&self.context.db, self.id).await {
             Ok(row) => row,

@@ -1,5 +1,7 @@
 //! Waits for a part of the installation, such as the file store, while the part is unavailable or full. Meanwhile, the
 //! attempt keeps its lease, and progress reports show the owner of the export which part the attempt waits for.
+//!
+//! A step is one operation on such a part, for example the upload of a segment.
 
 use std::{future::Future, sync::atomic::Ordering, time::Duration};
 
@@ -11,7 +13,7 @@ use tracing::{info, warn};
 use super::Attempt;
 use crate::{error::JobError, progress::Meter};
 
-/// The pauses between two attempts at a step.
+/// The pauses before a failed step is repeated. They grow with each failure, from about 250 ms to 10 s.
 const PAUSES: Schedule = Schedule::new(Duration::from_millis(250), Duration::from_secs(10));
 /// The time without an answer after which a step is reported as waiting, even before its error is known. A client of S3
 /// repeats a request for minutes before the client reports an error.
@@ -29,8 +31,8 @@ impl Attempt<'_> {
         self.repeat(part, Some(self.context.config.outage_timeout.get()), step).await
     }
 
-    /// Repeats a step while the step fails because of an outage of `part`. With a `limit`, the step must succeed within
-    /// this time.
+    /// Repeats a step while the step fails because of an outage of `part`. The step must succeed within `limit`; None
+    /// sets no limit.
     ///
     /// # Errors
     /// The same as for [`Self::outlast`].

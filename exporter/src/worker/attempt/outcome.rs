@@ -1,5 +1,5 @@
-//! Reports the outcome of an attempt to the notifier. The exporter acknowledges the job only after JetStream has stored
-//! the report.
+//! Reports the outcome of an attempt to the notifier, that is, whether the attempt completed the file or failed. The
+//! exporter acknowledges the job only after JetStream has stored the report.
 
 use async_nats::jetstream::Message;
 use platform::bus::BusError;
@@ -15,7 +15,8 @@ use serde::Serialize;
 use super::Attempt;
 use crate::error::JobError;
 
-/// A dead letter, which is the job of a failed export. Operators can inspect and requeue dead letters.
+/// A dead letter: the job of a failed export, and the reason of the failure. Operators can inspect and requeue dead
+/// letters.
 #[derive(Debug, Serialize)]
 struct DeadLetter<'a> {
     #[serde(flatten)]
@@ -71,7 +72,7 @@ impl Attempt<'_> {
     }
 
     /// Publishes the job and the reason of its failure to the stream of dead letters. A retry publishes the same
-    /// message id, so the stream drops a second dead letter of an export within its deduplication window.
+    /// message id, so that JetStream drops the duplicate.
     async fn publish_dead_letter(&self, job: &Envelope<Job>, error: &JobError) -> Result<(), BusError> {
         let reason = error.label();
         let message_id = format!("{}:dead", self.id);

@@ -2,7 +2,7 @@
 //! ([`entity::transition::Claim::SetApart`]).
 //!
 //! The exporter starts its own program again as a child process ([`parent`]), and passes the job to the child
-//! ([`child`]). The death of the child harms no other export. After [`parent::MAX_CRASHES`] deaths of a child, the
+//! ([`child`]). The death of the child harms no other export. After [`parent::MAX_CRASHES`] children have died, the
 //! export fails.
 
 mod child;

@@ -1,4 +1,5 @@
-//! The CORS layer (Fetch standard): lets web pages of the configured further origins call the API.
+//! The CORS layer (Fetch standard). It lets web pages of the origins in the setting `gateway.allowed_origins` call the
+//! API.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Measures the duration of requests by route and status class, such as `2xx`.
+//! Measures the time from each request to the header of its response, by route and status class (such as `2xx`).
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -8,9 +8,9 @@ use axum::{
 };
 use tokio::time::Instant;
 
-/// Middleware that records the duration of each request. The label `route` contains the method and the matched route
-/// pattern. Unknown paths and files of the web page share the value `other`, so that a client cannot create a time
-/// series for each path that it invents.
+/// Middleware that records the time from each request to the header of its response, without the body. The label
+/// `route` contains the method and the matched route pattern. Unknown paths and files of the web page share the value
+/// `other`, so that a client cannot create a time series for each path that it invents.
 pub(crate) async fn record(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());

@@ -18,7 +18,7 @@ const DEFAULT_CSP: &str =
 /// The request header in which a proxy sends the scheme of the client's connection.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The value of `Strict-Transport-Security` (RFC 6797); with None the gateway never sends the header.
+/// The value of `Strict-Transport-Security` (RFC 6797). With None, the gateway never sends the header.
 #[derive(Clone, Debug)]
 pub(crate) struct Hsts(Option<HeaderValue>);
 
@@ -30,7 +30,8 @@ impl Hsts {
     }
 }
 
-/// Middleware that sets each security header that the handler has not set.
+/// Middleware that sets each security header that the handler has not set. It sends `Strict-Transport-Security` only if
+/// a proxy reports an HTTPS connection of the client.
 pub(crate) async fn set(State(Hsts(hsts)): State<Hsts>, request: Request, next: Next) -> Response {
     // a client that forges `X-Forwarded-Proto` changes only its own response
     let https =

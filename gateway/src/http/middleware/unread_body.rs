@@ -22,7 +22,7 @@ use axum::{
 
 use crate::http::extract::MAX_BODY_SIZE;
 
-/// How long the gateway waits for the rest of a body.
+/// How long the gateway waits for the rest of a request body after the handler has answered.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The body of a request, which the handler and this middleware share.
@@ -49,8 +49,9 @@ impl HttpBody for SharedBody {
     }
 }
 
-/// Middleware that reads the part of a body that the handler has not read. If this part is larger than
-/// [`MAX_BODY_SIZE`], or does not arrive within [`TIMEOUT`], adds the header `Connection: close` to the response.
+/// Middleware that reads the part of a request body that the handler has not read. If this part is larger than
+/// [`MAX_BODY_SIZE`] or does not arrive within [`TIMEOUT`], the middleware adds the header `Connection: close` to the
+/// response.
 pub(crate) async fn drain(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;

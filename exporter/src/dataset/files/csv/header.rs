@@ -12,8 +12,8 @@ pub(in crate::dataset::files) struct Header {
 }
 
 impl Header {
-    /// Returns a unique name for each title of a header. A repeated title gets a number, as in `a_2`. An empty title
-    /// becomes the position of its column, from 1, as in `column_3`.
+    /// Returns a unique name for each title of a header. A repeated title gets a number, as in `a_2`. A column with an
+    /// empty title is named by its position, counted from 1, as in `column_3`.
     pub(super) fn of<'a>(titles: impl Iterator<Item = &'a str> + Clone) -> Self {
         let mut taken: HashSet<String> = titles.clone().filter(|title| !title.is_empty()).map(str::to_owned).collect();
         let mut found = HashSet::new();

@@ -1,5 +1,5 @@
-//! Reads CSV and TSV files with a header. An empty field is NULL. Leading lines that begin with `#` are comments or the
-//! header, as `kind::Comments` says.
+//! Reads CSV and TSV files with a header. An empty field is NULL, but `""` in a text column is an empty text. Leading
+//! lines that begin with `#` are comments or the header, as `kind::Comments` says.
 
 mod header;
 mod preamble;
@@ -25,13 +25,14 @@ use super::{
 /// The maximum number of rows that are read to find out whether the timestamps of a declared column have a time zone.
 const SAMPLED_ROWS: u64 = 1_000;
 
-/// Returns the names of the columns of a file.
+/// Returns the names of the columns of a file, and notes about renamed columns.
 pub(super) fn header(file: File, dialect: CsvDialect) -> Result<Header, DatasetError> {
     Ok(Records::of(file, dialect)?.header)
 }
 
 /// Finds the columns of a file. For each column, also finds the types that preserve the text of each of its values. A
 /// column that can only be text is not tested any further, but all rows are read, because each text must be UTF-8.
+/// Returns the error [`DatasetError::Scanning`] once the signal `stop` is given.
 pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut records = Records::of(file, dialect)?;
     let seems_undelimited = records.header.names.len() == 1 && records.seems_to_have_another_delimiter();
@@ -61,7 +62,8 @@ pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileS
     Ok(FileScan { columns: columns.collect(), notes, seems_undelimited })
 }
 
-/// Returns for each of these columns whether its values in the first rows are timestamps without a time zone.
+/// Returns for each of the columns `columns` whether its values in the first [`SAMPLED_ROWS`] rows are timestamps
+/// without a time zone. Returns false for a column without values in these rows.
 pub(super) fn naive(file: File, dialect: CsvDialect, columns: &[&str]) -> Result<Vec<bool>, DatasetError> {
     let mut records = Records::of(file, dialect)?;
     let names = &records.header.names;

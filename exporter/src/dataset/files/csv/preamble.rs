@@ -19,8 +19,9 @@ const DELIMITERS: [(u8, &str); 4] = [(b',', ","), (b';', ";"), (b'\t', "\\t"), (
 /// Returns the offset at which the header of a file begins.
 ///
 /// # Errors
-/// When the catalog file must declare the delimiter or the comments, because the file seems to have another delimiter
-/// or its last comment may be its header.
+/// When the file can't be read, or its first bytes belong to another file format or encoding. Also when the catalog
+/// file must declare the delimiter or the comments, because the file seems to have another delimiter or its last
+/// comment may be its header.
 pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, DatasetError> {
     let mut at = text_file::start(file)?;
     let mut comment = None;
@@ -43,7 +44,7 @@ pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, Data
 /// [`Comments::Detected`]. `comment` is the offset of this line, and `rows` the offset of the next line.
 ///
 /// # Errors
-/// When the file can't be read, or the line may be a comment or the header.
+/// When the file can't be read, or these rules do not decide whether the line is a comment or the header.
 fn is_header(file: &File, comment: u64, rows: u64, dialect: CsvDialect) -> Result<bool, DatasetError> {
     let line = sample(file, comment)?;
     let line = &line[..line.len().min(usize::try_from(rows - comment).unwrap_or(usize::MAX))];
@@ -68,9 +69,9 @@ fn is_header(file: &File, comment: u64, rows: u64, dialect: CsvDialect) -> Resul
     }
 }
 
-/// Returns an error if the file seems to have another delimiter than the dialect. This is so if the header has only one
-/// field with the delimiter of the dialect, but several fields with another delimiter, and the first row has as many
-/// fields with that other delimiter as the header.
+/// Returns an error if the file seems to have another delimiter than the dialect. This is the case if two conditions
+/// hold. The delimiter of the dialect gives the header only one field. Another delimiter gives the header several
+/// fields, and gives the first row as many fields. `sample` has the first lines of the file, from the header on.
 fn check_delimiter(sample: &[u8], dialect: CsvDialect) -> Result<(), DatasetError> {
     if field_counts(sample, dialect, 1) != [1] {
         return Ok(());
@@ -88,7 +89,7 @@ fn check_delimiter(sample: &[u8], dialect: CsvDialect) -> Result<(), DatasetErro
     Ok(())
 }
 
-/// Returns the number of fields of each of the first `records` records.
+/// Returns the number of fields of each of the first `records` records in `bytes`. The header counts as a record.
 fn field_counts(bytes: &[u8], dialect: CsvDialect, records: usize) -> Vec<usize> {
     let mut reader = ReaderBuilder::new()
         .delimiter(dialect.delimiter)
@@ -99,8 +100,8 @@ fn field_counts(bytes: &[u8], dialect: CsvDialect, records: usize) -> Vec<usize>
     reader.byte_records().take(records).flatten().map(|record| record.len()).collect()
 }
 
-/// Reads up to [`SAMPLE_BYTES`] bytes from the offset `at` on, and returns the complete lines. If the first line is
-/// longer, returns its beginning.
+/// Reads up to [`SAMPLE_BYTES`] bytes from the offset `at` on, and returns the complete lines in them. If the first
+/// line has more bytes, returns its beginning.
 fn sample(file: &File, at: u64) -> Result<Vec<u8>, DatasetError> {
     let mut bytes = vec![0; SAMPLE_BYTES];
     let read = text_file::read_at(file, &mut bytes, at)?;
@@ -118,7 +119,8 @@ fn byte_at(file: &File, at: u64) -> Result<Option<u8>, DatasetError> {
     Ok((file.read_at(&mut byte, at)? == 1).then_some(byte[0]))
 }
 
-/// Returns the offset of the line after the line that contains the offset `at`.
+/// Returns the offset at which the next line after the offset `at` begins. On the last line, returns the end of the
+/// file.
 fn next_line(file: &File, mut at: u64) -> Result<u64, DatasetError> {
     let mut bytes = vec![0; SAMPLE_BYTES];
     loop {

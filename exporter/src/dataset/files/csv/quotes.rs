@@ -1,13 +1,13 @@
 //! Finds fields that continue after their closing quote, such as `"a\"b"` or `"a" b`. Also finds fields that are empty
-//! between quotes, because the CSV parser does not distinguish them from fields without a text.
+//! between quotes (`""`), because the CSV parser does not distinguish them from empty fields without quotes.
 //!
-//! The CSV parser would join the text in the quotes and the text after the quotes to one field. But the file of such a
+//! The CSV parser would join the text in the quotes and the text after the quotes to one field. But a file with such a
 //! field follows other rules: its quotes are escaped in another way, or quotes are ordinary characters.
 
 use std::collections::VecDeque;
 
 /// Searches the bytes of a file for the first field that continues after its closing quote, and for all fields that are
-/// empty between quotes. The search must start at the beginning of a record.
+/// empty between quotes (`""`). The search must start at the beginning of a record.
 pub(super) struct QuoteCheck {
     delimiter: u8,
     state: State,
@@ -22,12 +22,12 @@ pub(super) struct QuoteCheck {
     opened: u64,
     /// Whether the current field has two quotes so far, and nothing between them.
     is_empty: bool,
-    /// The file offset and the index of each field that is empty between quotes, until [`QuoteCheck::take_empty`]
-    /// removes the field.
+    /// The fields that are empty between quotes, until [`QuoteCheck::take_empty`] removes them. Each item has the file
+    /// offset after the opening quote of the field, and the index of the field in its record.
     empty: VecDeque<(u64, usize)>,
 }
 
-/// The position within a field.
+/// The position of the search within a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Before the first character.
@@ -36,7 +36,7 @@ enum State {
     Plain,
     /// In a quoted field.
     Quoted,
-    /// After a quote in a quoted field. The quote is the closing quote, or the first of two quotes.
+    /// After a quote in a quoted field. The quote is the closing quote, or the first of two quotes that stand for one.
     Quote,
 }
 
@@ -56,7 +56,8 @@ impl QuoteCheck {
         }
     }
 
-    /// Searches the next bytes of the file.
+    /// Searches the next bytes of the file. Ignores all bytes after the first field that continues after its closing
+    /// quote.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
         if self.fault.is_some() {
             return;
@@ -93,7 +94,7 @@ impl QuoteCheck {
         self.seen += bytes.len() as u64;
     }
 
-    /// Ends the current field, which the byte `end` follows.
+    /// Ends the current field. `end` is the byte after the field: the delimiter, or the first byte of a line end.
     fn end_field(&mut self, state: State, end: u8) {
         if state == State::Quote && std::mem::take(&mut self.is_empty) {
             self.empty.push_back((self.opened, self.field));
@@ -110,7 +111,7 @@ impl QuoteCheck {
         }
     }
 
-    /// Ends the last field of a file that has no line end.
+    /// Ends the search at the end of the file. The last line may have no line end.
     pub(super) fn end(&mut self) {
         self.is_open_at_end = self.state == State::Quoted;
         self.end_field(self.state, b'\n');

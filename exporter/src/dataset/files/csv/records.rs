@@ -21,7 +21,7 @@ use super::{
 const RECORD_BYTES: u64 = 64 << 20;
 /// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 1 << 20;
-/// The error for bytes that are not UTF-8.
+/// The error text for a field that is not UTF-8.
 pub(super) const NOT_UTF8: &str = "a text is not UTF-8: convert the file to UTF-8";
 /// The error for a field that continues after its closing quote.
 const AFTER_QUOTE: DatasetError = DatasetError::Garbled(
@@ -38,9 +38,10 @@ const OPEN_QUOTE: DatasetError = DatasetError::Garbled(
 struct Bounded {
     file: File,
     read: u64,
-    /// The file offset of the record that the parser has returned last. The parser is reading the next record.
+    /// The file offset of the beginning of the last record that the parser returned. The parser is reading the next
+    /// record.
     record_start: Rc<Cell<u64>>,
-    /// None if quotes are ordinary characters.
+    /// The check of the quotes in all bytes read so far; None if quotes are ordinary characters.
     quotes: Option<QuoteCheck>,
 }
 
@@ -88,7 +89,8 @@ impl Records {
     /// Opens a file, and reads its header.
     ///
     /// # Errors
-    /// [`DatasetError::Empty`] for a file without a header.
+    /// [`DatasetError::Empty`] for a file without a header. Another error if the header can't be found or parsed, or is
+    /// not UTF-8.
     pub(super) fn of(mut file: File, dialect: CsvDialect) -> Result<Self, DatasetError> {
         let before = preamble::header_start(&file, dialect)?;
         file.seek(SeekFrom::Start(before))?;
@@ -180,7 +182,8 @@ impl Records {
         }
     }
 
-    /// Converts an error of the CSV parser, and adds the line number of the record.
+    /// Converts an error of the CSV parser to a [`DatasetError`], and adds the line number of the record. If the file
+    /// can't be read, the error gets no line number.
     fn fault(&self, error: csv::Error) -> DatasetError {
         let position = error.position().or(self.record.position()).map_or(0, csv::Position::byte);
         let error = match error.into_kind() {

@@ -1,4 +1,4 @@
-//! Reads the lines of NDJSON files as JSON objects. The values of an object keep the JSON text of the file.
+//! Reads the lines of NDJSON files as JSON objects. The values of an object keep their exact JSON text from the file.
 
 use std::{
     borrow::Cow,
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::super::{super::DatasetError, nesting, text_file};
 
-/// The maximum length of a line without its end, in bytes.
+/// The maximum length of a line, without the line feed or `\r\n` at its end, in bytes.
 const LINE_BYTES: usize = 64 << 20;
 /// The error for a line that is not a JSON object.
 const NO_OBJECT: DatasetError = DatasetError::Garbled(
@@ -39,7 +39,8 @@ const LINE_END: u64 = 2;
 pub(super) struct Lines {
     reader: BufReader<File>,
     line: Vec<u8>,
-    /// The number of the current line, from 1.
+    /// The number of lines that were read so far, including blank lines. This is also the number of the current line,
+    /// from 1.
     pub(super) number: u64,
 }
 
@@ -50,7 +51,7 @@ impl Lines {
     }
 
     /// Reads the next line that is not blank, and passes the name and the value of each member of its JSON object to
-    /// `member`. Returns false at the end of the file. Errors name the line.
+    /// `member`. Returns false at the end of the file. An error about a line names the number of the line.
     pub(super) fn next(
         &mut self,
         member: impl FnMut(&str, &RawValue) -> Result<(), DatasetError>,
@@ -95,7 +96,7 @@ fn members(line: &[u8], member: impl FnMut(&str, &RawValue) -> Result<(), Datase
 /// Passes each member of a JSON object to the callback `member`.
 struct Members<'a, F> {
     member: F,
-    /// Receives the error of `member`, because the parser can't return an error of this type.
+    /// Receives the error that `member` returns, because the JSON parser can't return a [`DatasetError`].
     refused: &'a mut Option<DatasetError>,
 }
 
@@ -126,7 +127,7 @@ impl<'de, F: FnMut(&str, &RawValue) -> Result<(), DatasetError>> Visitor<'de> fo
     }
 }
 
-/// Deserializes the name of a member, and copies the name only if it has escapes.
+/// Deserializes the name of a member of a JSON object. Copies the name only if it has escapes.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {

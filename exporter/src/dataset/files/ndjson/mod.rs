@@ -1,5 +1,5 @@
-//! Reads NDJSON files, which have one JSON object on each line. A missing member is NULL. Numbers, lists and objects in
-//! a text column have the same text as in the file.
+//! Reads NDJSON files, which have one JSON object on each line. Each member name is a column, and a missing member is
+//! NULL. Numbers, lists and objects in a text column have the same text as in the file.
 
 mod lines;
 
@@ -17,16 +17,18 @@ use super::{
     scan::{FileScan, ScannedColumn, Stop},
 };
 
-/// The maximum number of lines that are read to find members and time zones if the catalog file declares the columns.
+/// The maximum number of lines that [`sample`] and [`naive`] read to find the members of a file and the time zones of
+/// its timestamps. They are used if the catalog file declares the columns.
 const SAMPLED_LINES: u64 = 1_000;
-/// The maximum number of distinct members of a file without declared columns.
+/// The maximum number of distinct members of a file. If the columns are not declared, a file with more members is an
+/// error. Otherwise, [`sample`] ignores the further members.
 const MAX_MEMBERS: usize = 10_000;
 /// The maximum total size of the names of all members of a file without declared columns, in bytes.
 const MAX_NAMES: usize = 4 << 20;
 /// The error for an object in which two members have the same name.
 const TWICE: &str = "an object has this member twice";
 
-/// Maps the names of members to indexes, and detects a member that occurs twice on a line.
+/// Maps the names of members of JSON objects to indexes, and detects a member that occurs twice on a line.
 #[derive(Default)]
 struct Members {
     indexes: HashMap<String, usize>,
@@ -42,7 +44,8 @@ impl Members {
         self.last_lines.len() - 1
     }
 
-    /// Records that a line has a member. Returns an error if the line already has a member with this name.
+    /// Records that line number `line` has the member with this index and name. Returns an error if the line already
+    /// has a member with this name.
     fn mark(&mut self, index: usize, name: &str, line: u64) -> Result<(), DatasetError> {
         if std::mem::replace(&mut self.last_lines[index], line) == line {
             return Err(DatasetError::Value { column: name.to_owned(), detail: TWICE });
@@ -51,7 +54,7 @@ impl Members {
     }
 }
 
-/// Returns the names of the members that occur on the first lines of a file.
+/// Returns the names of the members that occur on the first [`SAMPLED_LINES`] lines of a file.
 pub(super) fn sample(file: File) -> Result<Vec<String>, DatasetError> {
     let (mut lines, mut names) = (Lines::of(file)?, Vec::new());
     let mut members = Members::default();
@@ -66,7 +69,8 @@ pub(super) fn sample(file: File) -> Result<Vec<String>, DatasetError> {
     Ok(names)
 }
 
-/// Returns for each of these columns whether its values on the first lines are timestamps without a time zone.
+/// Returns for each of these columns whether its values on the first [`SAMPLED_LINES`] lines are timestamps without a
+/// time zone. Returns false for a column without values on these lines.
 pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetError> {
     let mut lines = Lines::of(file)?;
     let mut samples = vec![ZoneSample::default(); columns.len()];
@@ -115,8 +119,8 @@ pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
     }
 }
 
-/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
-/// `handle` returns false.
+/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Returns true at the end of the
+/// file. Stops early and returns false if `handle` returns false.
 pub(super) fn read(
     file: File,
     offered: &Offered<'_>,
@@ -127,7 +131,7 @@ pub(super) fn read(
     let columns = offered.columns(selected)?;
     let known = columns.clone();
     let mut members = Members::default();
-    // if types are guessed, every member of the dataset is known, but only the selected members are read
+    // if the types are guessed, every column of the dataset is a known member, but only the selected columns are read
     let others = if offered.is_guessed() { offered.columns } else { &[] };
     for column in columns.iter().chain(others) {
         if !members.indexes.contains_key(&column.name) {
@@ -135,7 +139,7 @@ pub(super) fn read(
         }
     }
     let mut frame = FrameBuilder::new(columns);
-    // the texts of the current row
+    // the texts of the current row, by the index of the column
     let mut texts: Vec<Option<String>> = vec![None; known.len()];
     let mut line = 1;
     loop {

@@ -1,5 +1,5 @@
-//! Checks an Arrow schema before polars reads it. The columns must not be nested too deeply, must have different names,
-//! and must have types that polars supports. Reads the schema in its FlatBuffers encoding.
+//! Checks an Arrow schema before polars reads the schema. The columns must not be nested too deeply, must have
+//! different names, and must have types that polars supports. The checks read the schema in its FlatBuffers encoding.
 
 use std::{collections::BTreeSet, fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
@@ -18,7 +18,7 @@ const BROKEN: DatasetError = DatasetError::Garbled("the schema of the file is da
 const MAGIC: [u8; 6] = *b"ARROW1";
 /// The number of bytes after a footer: four for the length of the footer, and six for [`MAGIC`].
 const TAIL: u64 = 10;
-/// The marker before the length of a message. Apache Arrow writes the marker since version 0.15.
+/// The marker before the length of an Arrow IPC message. Apache Arrow writes the marker since version 0.15.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 /// The maximum number of fields of a schema. The limit is necessary because several tables of a flatbuffer may refer to
 /// the same table, so that a few bytes can describe any number of fields.
@@ -43,10 +43,11 @@ pub(in super::super) fn check_file(file: &File) -> Result<(), DatasetError> {
     footer.schema().map_err(|_| BROKEN)?.map_or(Ok(()), |schema| check(schema).and_then(|()| check_columns(schema)))
 }
 
-/// Checks the schema of an Arrow IPC stream, which is the first message of the stream.
+/// Checks the schema of an Arrow IPC stream, which is the first message of the stream. Accepts a stream without a first
+/// message, because the library that reads the stream afterwards reports the damage.
 ///
 /// # Errors
-/// The same as of [`check_file`].
+/// The same errors as [`check_file`] returns.
 pub(in super::super) fn check_stream(file: &File) -> Result<(), DatasetError> {
     let size = file.metadata()?.len();
     let mut length = [0; 4];
@@ -71,9 +72,9 @@ pub(in super::super) fn check_stream(file: &File) -> Result<(), DatasetError> {
     schema(&message)?.map_or(Ok(()), |schema| check(schema).and_then(|()| check_columns(schema)))
 }
 
-/// Checks how deeply the columns of an Arrow schema in Base64 are nested. Writers store this text in the footer of a
-/// Parquet file, under the key `ARROW:schema`. Accepts a text that is not Base64, because the library that reads the
-/// footer afterwards reports the damage.
+/// Checks how deeply the columns of an Arrow schema are nested. `text` is the schema in Base64, which writers store in
+/// the footer of a Parquet file under the key `ARROW:schema`. Accepts a text that is not Base64, because the library
+/// that reads the footer afterwards reports the damage.
 ///
 /// # Errors
 /// When the schema is damaged, or a column is nested too deeply.
@@ -87,7 +88,7 @@ pub(in super::super) fn check_encoded_schema(text: &str) -> Result<(), DatasetEr
     schema(message)?.map_or(Ok(()), check)
 }
 
-/// Returns the schema that a message contains; None for a message of another kind.
+/// Returns the schema that an Arrow IPC message contains; None for a message of another kind.
 fn schema(message: &[u8]) -> Result<Option<SchemaRef<'_>>, DatasetError> {
     let message = MessageRef::read_as_root(message).map_err(|_| BROKEN)?;
     match message.header().map_err(|_| BROKEN)? {
@@ -133,7 +134,7 @@ fn refused_column(schema: SchemaRef<'_>) -> Result<Option<String>, planus::Error
     Ok(None)
 }
 
-/// Returns the name of the type of a field if polars can't read a schema with this type; None for any other type.
+/// Returns the name of the field's type if polars can't read a schema that has this type; None if polars can read it.
 fn unknown_type(field: FieldRef<'_>) -> Result<Option<&'static str>, planus::Error> {
     Ok(match field.type_()? {
         Some(TypeRef::RunEndEncoded(_)) => Some("RunEndEncoded"),
@@ -147,7 +148,8 @@ fn unknown_type(field: FieldRef<'_>) -> Result<Option<&'static str>, planus::Err
 /// The error for a schema with more than [`MAX_FIELDS`] fields.
 const TOO_MANY: DatasetError = DatasetError::Garbled("the schema of the file has more than a million fields");
 
-/// Returns the most deeply nested column of a schema. Returns None if the schema has more than [`MAX_FIELDS`] fields.
+/// Returns the most deeply nested column of a schema, and its depth. Stops counting at the first level beyond the
+/// maximum depth. Returns None if the schema has more than [`MAX_FIELDS`] fields.
 fn deepest(schema: SchemaRef<'_>) -> Result<Option<Deepest>, planus::Error> {
     let (mut deepest, mut seen) = (Deepest::default(), 0);
     for column in schema.fields()?.into_iter().flatten() {
@@ -163,14 +165,14 @@ fn deepest(schema: SchemaRef<'_>) -> Result<Option<Deepest>, planus::Error> {
             let depth = around + 1;
             deepest.see(name, depth);
             if depth > super::MAX_DEPTH {
-                // deeper levels do not change the result
+                // the column is refused already, and deeper levels do not change this
                 break;
             }
             let is_map = matches!(field.type_()?, Some(TypeRef::Map(_)));
             for child in children {
                 let child = child?;
                 if is_map {
-                    // the entries of a map are not a separate record
+                    // Arrow puts the key and the value of a map in a record, which does not count as a level
                     for member in child.children()?.into_iter().flatten() {
                         left.push((member?, depth));
                     }

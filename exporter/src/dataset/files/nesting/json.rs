@@ -3,8 +3,8 @@
 use super::MAX_DEPTH;
 use crate::dataset::DatasetError;
 
-/// Checks how deeply the members of a JSON object are nested. Accepts invalid JSON whose brackets are not nested too
-/// deeply, because the parser that reads the text afterwards reports the fault.
+/// Checks how deeply the members of the JSON object `text` are nested. Accepts invalid JSON whose brackets are not
+/// nested too deeply, because the parser that reads the text afterwards reports the fault.
 ///
 /// # Errors
 /// When a member has more than [`MAX_DEPTH`] levels of lists and objects.

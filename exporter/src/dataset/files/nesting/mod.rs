@@ -1,8 +1,8 @@
 //! Limits how deeply lists, maps and records in files are nested. The checks run before a library reads the schema or
 //! the values.
 //!
-//! The libraries convert and decode nested types recursively. A valid file with about a hundred levels exhausts the
-//! stack, which ends the process. The checks of this module use no recursion.
+//! The libraries that read files convert and decode nested types recursively. A valid file with about a hundred levels
+//! exhausts the stack, which ends the process. The checks of this module use no recursion.
 
 mod arrow;
 mod json;
@@ -26,14 +26,14 @@ struct Deepest {
 }
 
 impl Deepest {
-    /// Records the column with this name and its depth if all earlier columns have a smaller depth.
+    /// Records a column by its name and depth if `depth` is greater than the depth of the recorded column.
     fn see(&mut self, column: &str, depth: usize) {
         if depth > self.depth {
             *self = Self { column: column.to_owned(), depth };
         }
     }
 
-    /// Returns an error if the depth of the column exceeds [`MAX_DEPTH`].
+    /// Returns an error if the depth of the recorded column exceeds [`MAX_DEPTH`].
     fn check(self) -> Result<(), DatasetError> {
         let Self { column, depth } = self;
         if depth > MAX_DEPTH { Err(DatasetError::TooDeep { column, depth }) } else { Ok(()) }

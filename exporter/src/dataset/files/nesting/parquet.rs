@@ -22,7 +22,8 @@ const TAIL: u64 = 8;
 
 /// The value of `SchemaElement.repetition_type` for a field that may occur any number of times.
 const REPEATED: i32 = 2;
-/// A list or a map in the schema. The repeated child of a list or map is not counted as a level of nesting.
+/// A list or a map in the schema. Its repeated child is not counted as a further level of nesting, with one exception:
+/// the repeated child of a list is counted as a record if it has several children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Collection {
     List,
@@ -30,7 +31,8 @@ enum Collection {
 }
 
 impl Collection {
-    /// Returns the collection for a number of `SchemaElement.converted_type`; None for any other type.
+    /// Returns the collection that a value of `SchemaElement.converted_type` states; None if the value states neither a
+    /// list nor a map.
     const fn from_converted_type(number: i32) -> Option<Self> {
         match number {
             // 2 is MAP_KEY_VALUE, which old writers use for maps
@@ -40,7 +42,8 @@ impl Collection {
         }
     }
 
-    /// Returns the collection for the field `member` of the union `LogicalType`; None for any other type.
+    /// Returns the collection that a member of the union `LogicalType` states; None if the member is neither a list nor
+    /// a map. `member` is the Thrift field number of the member.
     const fn from_logical_type(member: Option<i16>) -> Option<Self> {
         match member {
             Some(2) => Some(Self::Map),
@@ -50,8 +53,8 @@ impl Collection {
     }
 }
 
-/// Reads the footer of a Parquet file, and checks how deeply the columns are nested. Returns the footer in the form of
-/// a file without rows: [`MAGIC`], the footer, its length and [`MAGIC`].
+/// Reads the footer of a Parquet file, and checks how deeply the columns are nested. Returns the bytes of a file that
+/// has this footer and no rows: [`MAGIC`], the footer, its length and [`MAGIC`].
 ///
 /// Returns None if the file does not end like a Parquet file. The library that reads the file afterwards reports the
 /// damage.
@@ -74,7 +77,7 @@ pub(in super::super) fn footer(file: &File) -> Result<Option<Vec<u8>>, DatasetEr
     Ok(Some(footer))
 }
 
-/// The decoded fields of a `SchemaElement`, which is a group or a field without children.
+/// The decoded fields of a `SchemaElement`. An element is a group, or a field without children.
 #[derive(Debug, Default)]
 struct Element {
     name: Vec<u8>,
@@ -83,7 +86,8 @@ struct Element {
     collection: Option<Collection>,
 }
 
-/// A group of the schema, and the number of its children that have not been visited yet.
+/// A group of the schema whose children are being visited. `children_left` is the number of children that have not been
+/// visited yet.
 struct Group {
     children_left: i32,
     depth: usize,
@@ -105,7 +109,7 @@ fn check(footer: &[u8]) -> Result<(), DatasetError> {
             groups.push(Group { children_left: element.children, depth: 0, collection: None });
             return;
         }
-        // elements after the end of the root are an error, which a library reports
+        // elements after the end of the root are an error; the library that reads the file afterwards reports it
         let (level, Some(parent)) = (groups.len(), groups.last_mut()) else { return };
         parent.children_left -= 1;
         if level == 1 {
@@ -124,8 +128,8 @@ fn check(footer: &[u8]) -> Result<(), DatasetError> {
             groups.push(Group { children_left: element.children, depth, collection });
         }
     };
-    // the limit must be greater than the length, because the protocol counts eight bytes for each element of a list,
-    // but an element may have only one byte
+    // the size limit of the decoder must be greater than the length of the footer, because the decoder counts eight
+    // bytes for each element of a list, but an element may have only one byte
     let mut input = TCompactInputProtocol::new(footer, footer.len().saturating_mul(16));
     each_element(&mut input, visit).map_err(|_| BROKEN)?;
     deepest.check()
@@ -174,7 +178,7 @@ fn element(input: &mut TCompactInputProtocol<&[u8]>) -> Result<Element, thrift::
     Ok(element)
 }
 
-/// Decodes the union `LogicalType`. Returns the collection for the decoded type; None for any other type.
+/// Decodes the union `LogicalType`. Returns the collection that it states; None if it states neither a list nor a map.
 fn logical_collection(input: &mut TCompactInputProtocol<&[u8]>) -> Result<Option<Collection>, thrift::Error> {
     let mut collection = None;
     input.read_struct_begin()?;

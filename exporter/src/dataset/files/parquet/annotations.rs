@@ -1,4 +1,5 @@
-//! Changes the annotations of columns in a Parquet footer.
+//! Rewrites a Parquet footer so that polars accepts the annotations of its columns. An annotation is the field
+//! `logicalType` or `converted_type` of a `SchemaElement`, and states the meaning of the column's bytes.
 
 use std::cell::Cell;
 
@@ -54,7 +55,8 @@ enum Meaning {
     Other,
 }
 
-/// Returns the metadata of a footer with changed annotations; None if no annotation needs a change.
+/// Rewrites the metadata of a Parquet footer, which is an encoded `FileMetaData`. Removes the column annotations that
+/// polars does not support, and annotates enumerations and JSON as strings. Returns None if no annotation changes.
 pub(super) fn rewritten(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
     let (mut input, read) = input(metadata);
     let (mut out, mut copied) = (Vec::new(), 0);
@@ -123,8 +125,8 @@ fn member(input: &mut Input<'_>) -> Result<Option<i16>, thrift::Error> {
     Ok(member)
 }
 
-/// Removes unknown annotations from the fields of a `SchemaElement`, and annotates enumerations and JSON as strings.
-/// Returns whether a field has changed.
+/// Removes the annotations that polars does not support from the fields of a `SchemaElement`. Annotates enumerations
+/// and JSON in byte arrays as strings. Returns true if a field was removed or changed.
 fn replace(fields: &mut Vec<Field<'_>>) -> bool {
     let is_bytes = fields.iter().any(|field| field.id == TYPE && field.meaning == Meaning::Number(BYTE_ARRAY));
     let count = fields.len();
@@ -145,7 +147,7 @@ fn replace(fields: &mut Vec<Field<'_>>) -> bool {
     changed
 }
 
-/// Appends a `SchemaElement` with these fields, encoded in the Thrift compact protocol.
+/// Appends a `SchemaElement` with these fields to `out`, encoded in the Thrift compact protocol.
 fn write(out: &mut Vec<u8>, fields: &[Field<'_>]) {
     let mut last = 0;
     for field in fields {

@@ -1,4 +1,5 @@
-//! Reads one column of a window by copying its pages and decoding them.
+//! Reads one column of a window by copying its pages and decoding them. A window is a range of rows that is read at
+//! once.
 
 use std::{
     io::Cursor,
@@ -39,14 +40,15 @@ const MAX_COPIED: usize = 1 << 30;
 struct Run {
     ranges: Vec<Range<u64>>,
     values: i64,
-    /// The first row that begins in these pages, counted from the start of the row group.
+    /// The first row that begins in the data pages of this part, counted from the start of the row group.
     first_row: usize,
-    /// All pages of the column in its row group.
+    /// All pages of the leaf column in the row group, including the pages outside of this part.
     pages: Arc<Pages>,
 }
 
 impl Windows {
-    /// Reads a range of rows of one column in one row group.
+    /// Reads the rows `rows` of one column in the row group with the index `group`. The rows are counted from the start
+    /// of the row group. Values that are converted to text consume a part of `budget`.
     pub(super) fn column(
         &self,
         group: usize,
@@ -94,8 +96,9 @@ impl Windows {
         if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
     }
 
-    /// Decodes a range of rows of a column from the pages in `runs`. If `whole` is true, the range has all rows of the
-    /// row group. If `repack` is true, first rewrites the pages in a form that polars reads (see [`repack::repacked`]).
+    /// Decodes a range of rows of a column from the pages in `runs`. Each leaf column has one item in `runs`. If
+    /// `whole` is true, the range has all rows of the row group. If `repack` is true, first rewrites the pages in a
+    /// form that polars reads (see [`repack::repacked`]).
     fn arrays(
         &self,
         field: &ArrowField,
@@ -174,7 +177,8 @@ impl Windows {
         Ok(pages)
     }
 
-    /// Counts the rows in each page of a list column, because page headers state only the number of values.
+    /// Counts the rows in each page of a list column, and sets the row positions in `pages`. This is necessary because
+    /// page headers state only the number of values.
     fn count_rows(&self, leaf: &ColumnChunkMetadata, pages: &mut Pages) -> Result<(), DatasetError> {
         let mut seen = 0;
         for at in 0..pages.data.len() {

@@ -35,7 +35,7 @@ pub(super) fn lean(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
     Ok(Some(out).filter(|out| out.len() < metadata.len()))
 }
 
-/// A struct in the metadata of a footer. The structs of each level contain the structs of the next level.
+/// A level of nested structs in the metadata of a footer. A struct of one level contains structs of the next level.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     /// The struct `RowGroup`, which contains a list of `ColumnChunk`.
@@ -66,8 +66,9 @@ impl Level {
     }
 }
 
-/// Copies a struct of the first level in `levels` to `out`, including the structs of the further levels that the struct
-/// contains. Omits the fields for which [`Level::leaves_out`] is true.
+/// Copies the next struct of `input` to `out`, including the structs within it. `levels` has the level of this struct,
+/// and then the deeper levels. Omits the fields for which [`Level::leaves_out`] is true. `read` is the number of bytes
+/// of `metadata` that `input` has read.
 fn copy(
     input: &mut Input<'_>,
     metadata: &[u8],

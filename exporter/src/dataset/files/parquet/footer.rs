@@ -59,8 +59,8 @@ pub(super) fn without_extras(footer: &[u8]) -> Option<Vec<u8>> {
     Some([magic, &metadata, &length.to_le_bytes(), magic].concat())
 }
 
-/// Returns the name of the first group of the schema that has no columns, because polars refuses such a schema. Returns
-/// None if there is no such group, or the footer can't be decoded. `footer` has the same form as in
+/// Returns the name of the first group of the schema that has no columns. polars refuses a schema with such a group.
+/// Returns None if there is no such group, or if the footer can't be decoded. `footer` has the same form as in
 /// [`with_known_types`].
 pub(super) fn empty_group(footer: &[u8]) -> Option<String> {
     let metadata = footer.get(MAGIC..footer.len().checked_sub(TAIL)?)?;
@@ -70,7 +70,8 @@ pub(super) fn empty_group(footer: &[u8]) -> Option<String> {
     schema.into_iter().skip(1).find(is_empty).map(|group| group.name)
 }
 
-/// Whether the footer of a file, or a part of the file, is encrypted.
+/// Whether the footer of a file, or a part of the file, is encrypted. Returns false if the file can't be read or its
+/// footer can't be decoded.
 pub(super) fn is_encrypted(file: &File) -> bool {
     let tail_at = file.metadata().ok().and_then(|about| about.len().checked_sub(TAIL as u64));
     let mut tail = [0; TAIL];

@@ -16,10 +16,14 @@ use super::super::{
     readable,
 };
 
-/// Gives 16-bit floats and UUIDs the types that their annotations state, because polars reads them as bytes. Gives
-/// times of day the unit in which Parquet stores them, even if the stored Arrow schema states another unit. Gives
-/// decimals of more than 38 digits the type of 256 bits. Marks decimals of any number of bytes as bytes, because polars
-/// does not distinguish a decimal of zero bytes from NULL.
+/// Corrects the Arrow types `fields` that polars infers for the columns of a Parquet file:
+///
+/// - 16-bit floats and UUIDs get a mark in the field's metadata, because polars reads them as bytes. A 16-bit float
+///   outside of lists and records also gets the type of 16-bit floats.
+/// - Times of day in milliseconds get this unit, even if the stored Arrow schema states another unit.
+/// - Decimals of more than 38 digits get the type of 256 bits.
+/// - Decimals of variable length (BYTE_ARRAY) get the type bytes and a mark, because polars does not distinguish a
+///   decimal of zero bytes from NULL.
 pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSchema {
     let annotate = |field: ArrowField| {
         let name = field.name.clone();
@@ -34,7 +38,8 @@ pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSc
     fields.into_iter_values().map(annotate).collect()
 }
 
-/// Annotates the leaf fields of a field. `types` yields the Parquet type of each leaf, in the order of the leaves.
+/// Corrects the leaf fields of a field as [`annotated`] does. `types` yields the Parquet type of each leaf, in the
+/// order of the leaves.
 fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &PrimitiveType>) -> ArrowField {
     use ArrowDataType as Type;
     let mut boxed = |field: &ArrowField| Box::new(annotated_field(field.clone(), types));
@@ -70,7 +75,7 @@ fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &Primitive
 }
 
 /// Checks that a column has no 96-bit timestamps outside the years 1677 to 2262, because polars replaces them by
-/// another timestamp.
+/// another timestamp. `kinds` has the physical types of the column's leaves.
 ///
 /// # Errors
 /// When the column has such a timestamp.

@@ -34,7 +34,7 @@ use super::{
 
 /// The maximum number of rows of a window for queries that limit the number of rows.
 const FEW_ROWS: usize = 16_384;
-/// The maximum number of windows that an estimate samples.
+/// The maximum number of windows that an estimate of the passing rows samples.
 const SAMPLES: usize = 16;
 /// The maximum number of rows of each window that an estimate samples.
 const SAMPLE_ROWS: usize = 4_096;
@@ -80,8 +80,8 @@ pub(super) fn read(
     Ok(true)
 }
 
-/// Returns these columns of the rows of a window that pass the filter. Returns None if no row passes, or if the
-/// receiver is dropped.
+/// Returns the rows of a window that pass the filter, with the columns `columns`. Returns None if no row passes, or if
+/// the receiver of `sender` needs no further frame.
 fn passing(
     file: &Windows,
     window: &Window,
@@ -116,7 +116,8 @@ pub(super) fn count(file: &Windows, filter: &RowFilter, is_canceled: impl Fn() -
     Ok(rows)
 }
 
-/// Estimates the number of rows that pass a filter from a sample of windows that are spread over the file.
+/// Estimates the number of rows that pass a filter from a sample of windows that are spread over the file. The result
+/// is exact if the sample has all rows of the file.
 pub(super) fn estimate(file: &Windows, filter: &RowFilter) -> Result<RowCount, DatasetError> {
     let plan = file.plan(&filter.columns, Some(SAMPLE_ROWS));
     let step = plan.len().div_ceil(SAMPLES).max(1);

@@ -28,8 +28,8 @@ use super::{
 /// The error for a nested column whose leaf columns can't be joined, because their lists or records do not match.
 const UNEQUAL: DatasetError = DatasetError::Garbled("the parts of a list or record do not fit each other");
 
-/// Returns the number of rows that begin in the first page of `pages`, and whether the page begins with the rest of a
-/// row from the page before.
+/// Returns the number of rows that begin in the first page of `pages`, and true if this page begins with the rest of a
+/// row from the page before it.
 pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), DatasetError> {
     let page = pages.next().ok_or(BROKEN)?.map_err(PolarsError::from)?;
     let page = page.decompress(&mut pages).map_err(PolarsError::from)?;
@@ -145,8 +145,8 @@ pub(super) fn with_one_leaf(field: &ArrowField, mut leaf: usize) -> ArrowField {
     ArrowField { dtype, ..field.clone() }
 }
 
-/// Joins the leaf columns of a nested column into one array. Each array in `parts` is a leaf column that was decoded
-/// separately.
+/// Joins the leaf columns of a nested column into one array of the type `dtype`. Each array in `parts` is a leaf column
+/// that was decoded separately, within the lists and records around it.
 pub(super) fn join(dtype: &ArrowDataType, mut parts: Vec<Box<dyn Array>>) -> Result<Box<dyn Array>, DatasetError> {
     Ok(match dtype {
         ArrowDataType::Struct(fields) if !fields.is_empty() => {

@@ -1,7 +1,7 @@
 //! Finds the pages of a column in a Parquet file by their headers, without decoding a page.
 //!
-//! A page is the smallest unit that can be decoded. The reader splits a file into windows by the rows and sizes of its
-//! pages.
+//! A page is the smallest unit that can be decoded. By the positions of the pages, the reader copies only the pages of
+//! the rows that it needs. By their sizes, the reader limits the number of rows that it reads at once.
 
 use std::{fs::File, io::Cursor, ops::Range, os::unix::fs::FileExt};
 
@@ -39,8 +39,9 @@ pub(super) struct Page {
     pub(super) first_row: usize,
     /// The size of the page in bytes: its decompressed size or its decoded size, whichever is larger.
     pub(super) bytes: usize,
-    /// If the page header states that the page has no NULLs, the byte range of the definition levels in the file, which
-    /// the reader checks. None for any other page.
+    /// The byte range of the page's definition levels in the file, if the page header (version 2) states that the page
+    /// has no NULLs. The reader checks this statement against the levels. None for any other page, and for a page
+    /// without definition levels.
     pub(super) levels: Option<Range<u64>>,
 }
 
@@ -68,7 +69,7 @@ impl Pages {
     /// Finds the pages of a column chunk, which has `values` values and takes the bytes `range` of the file.
     ///
     /// # Errors
-    /// When the file can't be read, a header is damaged, or a page is too large.
+    /// When the file can't be read, `range` exceeds the file, a page header is damaged, or a page is too large.
     pub(super) fn find(file: &File, range: Range<u64>, values: usize) -> Result<Self, DatasetError> {
         let file_size = file.metadata()?.len();
         if range.start > range.end || range.end > file_size {
@@ -120,7 +121,8 @@ impl Pages {
         Ok(found)
     }
 
-    /// Returns the range of a column chunk, extended to the end of its last page.
+    /// Returns the byte range `chunk` of a column chunk, extended to the end of its last page. The range in the footer
+    /// may be too short (see [`UNCOUNTED`]).
     pub(super) fn range(&self, chunk: Range<u64>) -> Range<u64> {
         chunk.start..self.data.last().map_or(chunk.end, |page| page.range.end.max(chunk.end))
     }
@@ -158,7 +160,7 @@ impl Pages {
         Ok(false)
     }
 
-    /// Returns the data pages that have values of these rows.
+    /// Returns the data pages that have values of at least one of these rows.
     pub(super) fn over(&self, rows: &Range<usize>) -> &[Page] {
         let from = self.data.partition_point(|page| page.rows.end <= rows.start);
         let to = self.data.partition_point(|page| page.rows.start < rows.end);

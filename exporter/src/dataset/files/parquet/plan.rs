@@ -1,4 +1,5 @@
-//! Splits a file into windows, and windows into chunks of bounded size.
+//! Splits a file into windows, and windows into chunks. A window is a range of rows that is read at once. A chunk is a
+//! smaller window of bounded size.
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,9 @@ impl Window {
     }
 }
 
-/// Splits rows into chunks at the bounds of pages. The pages of each chunk have about [`BYTES`] bytes in total.
+/// Splits the range `rows` of a row group into chunks at the bounds of the pages of all `columns`. The pages of each
+/// chunk have about [`BYTES`] bytes in total. A chunk whose pages have more than [`PAGE_BYTES`] bytes is split at other
+/// rows too.
 pub(super) fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     let over = |rows: &Range<usize>| -> usize {
         let pages = columns.iter().flat_map(|pages| pages.over(rows));
@@ -73,8 +76,8 @@ pub(super) fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<
     parts.collect()
 }
 
-/// Splits the rows of row groups into windows. `groups` has the number of rows and the size in bytes of each row group,
-/// and `columns` is the number of columns that are read.
+/// Splits the rows of row groups into windows of at most `max_rows` rows. `groups` has the number of rows and the size
+/// in bytes of each row group. `columns` is the number of columns that are read.
 pub(super) fn plan(groups: &[(usize, usize)], columns: usize, max_rows: usize) -> Vec<Window> {
     let window_rows = (VALUES / columns.max(1)).max(MIN_ROWS).min(max_rows);
     let mut windows: Vec<Window> = Vec::new();

@@ -65,7 +65,7 @@ fn size(number: i32) -> Result<usize, DatasetError> {
     usize::try_from(number).map_err(|_| BROKEN)
 }
 
-/// Returns the header and the body of a page without compression, in an encoding that polars reads.
+/// Rewrites a page without compression, in an encoding that polars reads. Returns the new header and the new body.
 fn page(
     mut header: PageHeader,
     body: &[u8],

@@ -54,8 +54,9 @@ pub(super) fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, 
     }
 }
 
-/// Skips a value. The library's own function fails for bytes that are not UTF-8, but the bytes of statistics and of
-/// encrypted metadata may be arbitrary.
+/// Skips a value of the type `kind`. The library's own function fails for bytes that are not UTF-8, but the bytes of
+/// statistics and of encrypted metadata may be arbitrary. This function accepts such bytes in up to `levels` levels of
+/// nested structs and lists. It leaves deeper values to the library.
 pub(super) fn skip(input: &mut Input<'_>, kind: TType, levels: u8) -> Result<(), thrift::Error> {
     match kind {
         TType::String => input.read_bytes().map(drop),
@@ -81,8 +82,9 @@ pub(super) fn skip(input: &mut Input<'_>, kind: TType, levels: u8) -> Result<(),
     }
 }
 
-/// Appends a field in the Thrift compact protocol. The field header states the difference between `id` and the number
-/// of the previous field, which is in `last`. Sets `last` to `id`.
+/// Appends a field in the Thrift compact protocol. `kind` is the type of the field in this protocol, and `value` is the
+/// encoded value. The field header states the difference between the field number `id` and the number of the previous
+/// field, which is in `last`. If the difference is too large, the header states `id` itself. Sets `last` to `id`.
 pub(super) fn write_field(out: &mut Vec<u8>, last: &mut i16, id: i16, kind: u8, value: &[u8]) {
     match u8::try_from(id.wrapping_sub(*last)) {
         Ok(delta @ 1..=14) => out.push(delta << 4 | kind),

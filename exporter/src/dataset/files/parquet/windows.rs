@@ -1,8 +1,8 @@
 //! Reads a Parquet file in windows of rows. The size of each window in memory is bounded.
 //!
 //! The streaming engine of polars maps the whole file and keeps several decoded row groups in memory, so its memory
-//! grows with the file. This reader instead reads a file in windows, each of which is a run of small row groups or a
-//! slice of a large one. It decodes and drops each window before it reads the next one.
+//! grows with the file. This reader instead reads a file in windows. A window is a run of small row groups, or a slice
+//! of a large one. The reader decodes and drops each window before it reads the next one.
 //!
 //! The reader does not map the file, because truncating a mapped file kills the process. It copies the pages of each
 //! window, and a read fails if the file was modified after it was opened.
@@ -46,12 +46,13 @@ pub(in crate::dataset::files) struct Windows {
     pub(super) cache: Mutex<PageCache>,
     /// The maximum total size of the texts into which the values of one frame are converted, in bytes.
     pub(super) text_budget: usize,
-    /// The number of bytes of the file that windows have copied so far.
+    /// The total number of bytes that this reader has copied from the file since it opened the file. Only tests use
+    /// this number.
     #[cfg(test)]
     pub(super) copied: std::sync::atomic::AtomicUsize,
 }
 
-/// The positions of the pages of column chunks, by the offset of the chunk in the file. The cache holds no values.
+/// The positions of the pages of column chunks, by the file offset of the column chunk. The cache holds no values.
 #[derive(Default)]
 pub(super) struct PageCache {
     pub(super) columns: HashMap<u64, Arc<Pages>>,

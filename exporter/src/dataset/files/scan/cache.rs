@@ -1,5 +1,5 @@
-//! The cache of the columns of scanned files. An entry belongs to one version of a file, so that a changed file is
-//! scanned again.
+//! The cache of the columns that scans have found in text files. The key is the version of a file. A changed file has
+//! another version, and is scanned again.
 
 use std::{
     collections::HashMap,
@@ -13,15 +13,17 @@ use chrono::{DateTime, Utc};
 
 use super::{super::super::DatasetError, FileKind, FileScan};
 
-/// The maximum number of columns in the cache, over all files. A full cache is cleared.
+/// The maximum number of columns in the cache, over all files. Each file counts as one further column. A full cache is
+/// cleared.
 const MAX_COLUMNS: usize = 1 << 18;
 /// The maximum total size of the column names in the cache, in bytes. A full cache is cleared.
 const MAX_NAMES: usize = 32 << 20;
-/// The minimum age of the last write of a cached local file. A later write within this time could leave the
-/// modification time unchanged, because some file systems give two writes within a few milliseconds the same time.
+/// A local file is cached only if its last write is older than this duration. Some file systems give two writes within
+/// a few milliseconds the same time, so a second write soon after the first could leave the modification time
+/// unchanged.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// The version of a file, and the format in which the file is read.
+/// The key of a scanned file in the cache: the version of the file, and the format in which the file is read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     kind: FileKind,
@@ -30,15 +32,16 @@ pub(super) struct Key {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Version {
-    /// A local file. `modified` and `changed` are the times of the last change of the content and of the inode, in
-    /// nanoseconds since 1970-01-01. `size` is in bytes.
+    /// A local file, or the local copy of a remote file whose version is unknown. `modified` is the time of the last
+    /// change of the content, and `changed` of the inode, both in nanoseconds since 1970-01-01. `size` is in bytes.
     Local { device: u64, inode: u64, size: u64, modified: i128, changed: i128 },
-    /// An object in a bucket, as a text that identifies its source, key and version.
+    /// An object in a bucket. The text identifies the source, the key and the version of the object.
     Remote(String),
 }
 
 impl Key {
-    /// Returns the key of an open file. If the file is the copy of an object, `remote` is the version of that object.
+    /// Returns the key of an open file. If the file is the copy of an object, `remote` is the text that identifies the
+    /// version of that object. `remote` is None for a local file, and for a remote file whose version is unknown.
     pub(super) fn of(file: &File, kind: FileKind, remote: Option<String>) -> Result<Self, DatasetError> {
         let metadata = file.metadata()?;
         let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
@@ -55,7 +58,8 @@ impl Key {
         Ok(Self { kind, version })
     }
 
-    /// Whether the last write of the file is so old that any later write changes the key.
+    /// Whether the last write of the file is so old that any later write changes the key. Always true for an object
+    /// with a known version.
     pub(super) fn is_settled(&self, now: DateTime<Utc>) -> bool {
         let Version::Local { modified, changed, .. } = &self.version else { return true };
         let now = i128::from(now.timestamp_millis()) * 1_000_000;

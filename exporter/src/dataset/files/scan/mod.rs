@@ -1,8 +1,9 @@
-//! Finds the columns of text files without declared columns, and guesses their types from all rows of all files.
+//! Finds the columns of CSV and NDJSON files if the catalog file does not declare the columns. Guesses the types of the
+//! columns from all rows of all files.
 //!
-//! A task reads the files one after the other, and caches the result for each version of a file. The load of a catalog
-//! waits for the task for a limited time. If the task takes longer, the dataset is unavailable until the task has
-//! ended, and the next load of the catalog waits for the same task. Loads at the same time share the task, too.
+//! A task reads the files of a dataset one after the other, and caches the columns of each version of a file. The load
+//! of a catalog waits for the task for a limited time. If the task takes longer, the dataset is unavailable until a
+//! later load of the catalog receives the result of the same task. Concurrent loads also share the task.
 
 mod cache;
 mod task;
@@ -24,9 +25,9 @@ use protocol::catalog::Column;
 pub(super) use self::task::{MAX_WAIT, find};
 use super::{super::DatasetError, FileKind, csv, file_version::FileVersion, guess::Candidates, ndjson};
 
-/// The maximum number of notes about one dataset, not counting [`MORE_NOTES`].
+/// The maximum number of notes about renamed columns of one dataset, not counting [`MORE_NOTES`].
 const MAX_NOTES: usize = 20;
-/// The note that replaces all notes of a dataset beyond the first [`MAX_NOTES`].
+/// The note that replaces all notes about renamed columns of a dataset beyond the first [`MAX_NOTES`].
 const MORE_NOTES: &str = "further columns are offered under other names than in the files";
 
 /// The columns that were found in one version of a file.
@@ -36,12 +37,12 @@ pub(super) struct FileScan {
     pub(super) columns: Vec<ScannedColumn>,
     /// Human-readable notes about columns that are offered under another name than in the file.
     pub(super) notes: Vec<String>,
-    /// Whether a CSV file has one column with the declared delimiter, but seems to have several columns with another
-    /// delimiter.
+    /// Whether the declared delimiter divides a CSV file into one column only, but another delimiter seems to divide it
+    /// into several columns. False for NDJSON.
     pub(super) seems_undelimited: bool,
 }
 
-/// A column of a file, and the types that its values may have.
+/// A column of a file, and the types that preserve the text of all its values.
 #[derive(Clone, Debug)]
 pub(super) struct ScannedColumn {
     pub(super) name: String,
@@ -55,7 +56,8 @@ pub(super) struct Found {
     pub(super) columns: Vec<Column>,
     /// The names of the columns that some of the files lack.
     pub(super) optional: BTreeSet<String>,
-    /// Human-readable notes about columns that are offered under another name than in their file.
+    /// Human-readable notes about columns that are offered under another name than in their file, and about columns
+    /// that some of the files lack.
     pub(super) notes: Vec<String>,
 }
 
@@ -68,14 +70,15 @@ impl Stop {
         self.0.store(true, Relaxed);
     }
 
-    /// Returns an error if the signal to stop was given.
+    /// Returns [`DatasetError::Scanning`] if [`Self::stop`] was called.
     pub(super) fn check(&self) -> Result<(), DatasetError> {
         if self.0.load(Relaxed) { Err(DatasetError::Scanning) } else { Ok(()) }
     }
 }
 
-/// Returns the columns of an open file, from the cache if the same version was scanned before. If the file is the copy
-/// of an object, `remote` is the version of that object.
+/// Returns the columns of an open file. Takes them from the cache if the same version of the file was scanned before.
+/// If the file is the copy of an object with a known version, `remote` identifies that version, and otherwise it is
+/// None.
 fn scan_file(file: File, kind: FileKind, remote: Option<String>, stop: &Stop) -> Result<Arc<FileScan>, DatasetError> {
     let (same, version) = (file.try_clone()?, FileVersion::of(&file)?);
     let key = cache::Key::of(&file, kind, remote)?;
@@ -86,7 +89,7 @@ fn scan_file(file: File, kind: FileKind, remote: Option<String>, stop: &Stop) ->
         FileKind::Csv(dialect) => csv::scan(file, dialect, stop),
         _ => ndjson::scan(file, stop),
     };
-    // check for a modification before any other error, because a modification may be the cause of the error
+    // check for a modification of the file before any error of the scan, because the modification may have caused it
     version.check(&same)?;
     let scanned = Arc::new(scanned?);
     if key.is_settled(SystemClock.now()) {
@@ -138,7 +141,7 @@ impl Merged {
         }
     }
 
-    /// Whether the fields of one file seem to have another delimiter than those of the other files.
+    /// Whether one file seems to have another delimiter than the other files.
     const fn mixes_delimiters(&self) -> bool {
         self.has_wide_file && self.has_undelimited_file
     }
@@ -154,7 +157,7 @@ impl Merged {
     }
 }
 
-/// Returns a note about the columns that some of the files lack; None if there are none.
+/// Returns a note about the columns `optional`, which some of the files lack; None if `optional` is empty.
 fn missing_in_some(optional: &BTreeSet<String>) -> Option<String> {
     let first = optional.first()?;
     let others = match optional.len() - 1 {

@@ -1,4 +1,5 @@
-//! The task that scans the files of a dataset, and the function that waits for the task for a limited time.
+//! The task that scans the text files of a dataset for their columns, and the function that waits for the task for a
+//! limited time.
 
 use std::{
     collections::HashMap,
@@ -23,7 +24,8 @@ pub(in crate::dataset::files) const MAX_WAIT: Duration = Duration::from_secs(10)
 const MAX_TIME: Duration = Duration::from_secs(60 * 60);
 /// The maximum number of large or remote files that are copied or scanned at once.
 const CONCURRENCY: usize = 2;
-/// The size above which a local file is large, in bytes. Smaller files do not wait for larger ones.
+/// The size above which a local file is large, in bytes. The limit [`CONCURRENCY`] does not apply to smaller local
+/// files, so that they do not wait for larger ones.
 const LARGE_FILE: u64 = 64 << 20;
 /// The maximum number of tasks in [`TASKS`]. When the map is full, a new task first removes the finished tasks. If no
 /// task is finished, the new task is not added to the map and therefore not shared. Only the call of [`find`] that
@@ -50,8 +52,8 @@ struct Task {
     handle: AbortHandle,
 }
 
-/// Aborts a task when this value is dropped. Used for a task that is not shared, because no other call could receive
-/// its result.
+/// Aborts a task when this value is dropped. It is used for a task that is not in [`TASKS`], because no other call
+/// could receive the result of that task.
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -96,8 +98,9 @@ fn tasks() -> MutexGuard<'static, Tasks> {
     TASKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the shared task with this key. Starts a task if there is none. If there are too many tasks, the new task is
-/// not shared, and ends when the returned value is dropped.
+/// Returns the task with this key in [`TASKS`]. If there is no such task, starts one with `start` and adds it to the
+/// map. If the map is full, the new task is not added. The function then also returns an [`AbortOnDrop`], which ends
+/// the task when it is dropped; otherwise, it returns None in that place.
 fn shared_task(key: &Key, start: impl FnOnce() -> Task) -> (Task, Option<AbortOnDrop>) {
     let mut tasks = tasks();
     if let Some(task) = tasks.get(key) {

@@ -24,29 +24,31 @@ pub enum QueryFault {
     /// The text is not exactly one SELECT, WITH, VALUES or TABLE statement.
     #[error("a query begins with SELECT, WITH, VALUES or TABLE, and has no `;`")]
     NoSelect,
-    /// The tokenizer can't read the text, for example because a quoted text has no end.
+    /// The tokenizer can't read the text, for example because a quoted text has no end. Holds the tokenizer's message.
     #[error("it can't be read as SQL: {0}")]
     Unreadable(String),
-    /// A parenthesis or a bracket has no partner.
+    /// A parenthesis or a bracket has no partner. Holds this character.
     #[error("the `{0}` has no partner")]
     Unbalanced(char),
-    /// The query names a parameter that is not declared.
+    /// The query names a parameter that is not declared. Holds the name, without the colon.
     #[error(
         "the query names `:{0}`, which is no declared parameter; a `:` that begins no parameter needs a space after it"
     )]
     Undeclared(String),
     /// A colon stands after an operand and before the name of a declared parameter, as in `a[x:since]`. The author may
     /// have meant the parameter, but the colon may also separate the ends of an array slice, or the key and the value
-    /// of a JSON member.
+    /// of a JSON member. Holds the name, without the colon.
     #[error(
         "`:{0}` follows an operand, so that it may be a parameter or a range: write `(:{0})` for the parameter, and \
          `: {0}` for the end of a range"
     )]
     Ambiguous(String),
-    /// A placeholder in the syntax of the database, such as `$1`. Only a parameter `:name` has a value.
+    /// A placeholder in the syntax of the database, such as `$1`. Only a parameter `:name` has a value. Holds the
+    /// character that begins the placeholder.
     #[error("`{0}` begins a placeholder of the database, which has no value: write `:name` and declare the parameter")]
     Placeholder(char),
-    /// The server may split this part of the text into other tokens than the exporter.
+    /// The server may split this part of the text into other tokens than the exporter. Holds the reason, as a message
+    /// for the operator.
     #[error("{0}")]
     Unsure(&'static str),
 }

@@ -46,12 +46,12 @@ impl QueryText {
     ///
     /// # Errors
     /// When the text is not exactly one select, its parameters differ from the declared ones, or the server may read
-    /// the text in another way.
+    /// the text in another way than the exporter.
     pub fn parse(text: &str, params: &[ParamSpec]) -> Result<Self, QueryTextError> {
         Self::parse_for(SqlDialect::Postgres, text, params)
     }
 
-    /// Parses a query in the SQL of this database.
+    /// Parses a query that is written in the SQL of `dialect`.
     ///
     /// # Errors
     /// The same as for [`Self::parse`].
@@ -79,8 +79,8 @@ impl QueryText {
         &self.name
     }
 
-    /// Returns a statement in which this query is a common table expression from which `select` reads. All values are
-    /// bound.
+    /// Returns a statement that consists of this query, as a common table expression, and of `select`, which reads from
+    /// that expression. The values in `params` are bound.
     pub(super) fn before(
         &self,
         select: &SelectStatement,
@@ -135,7 +135,7 @@ impl QueryText {
         self.parts.iter().filter(|part| matches!(part, Part::Param(_))).count()
     }
 
-    /// Returns this query as `WITH name AS (…)`. `write` returns the SQL expression for the next parameter, such as
+    /// Returns this query as `WITH name AS (...)`. `write` returns the SQL expression for the next parameter, such as
     /// NULL.
     fn unvalued(&self, mut write: impl FnMut() -> String) -> String {
         let mut out = self.opening();
@@ -149,7 +149,8 @@ impl QueryText {
         out
     }
 
-    /// Returns this query as `WITH name AS (…)`. `write` returns a placeholder or literal for each parameter value.
+    /// Returns this query as `WITH name AS (...)`. `write` returns a placeholder or literal for each parameter value.
+    /// If `write` returns None, this method returns [`DatasetError::Param`].
     fn text(
         &self,
         params: &Map<String, Value>,
@@ -185,11 +186,11 @@ impl QueryText {
     }
 }
 
-/// The text after the query in `WITH name AS (…)`. The line feed ends a comment at the end of the query.
+/// The text after the query in `WITH name AS (...)`. The line feed ends a comment at the end of the query.
 const CLOSING: &str = "\n) ";
 
-/// Returns a name for the common table expression. The text of the query does not contain this name, because SQLite
-/// would take a table of the same name for the common table expression itself.
+/// Returns a name for the common table expression. The text of the query does not contain this name. Otherwise, SQLite
+/// would take a table of this name in the query for the common table expression itself.
 fn free_name(text: &str) -> String {
     let text = text.to_ascii_lowercase();
     let mut name = "sluice_query".to_owned();

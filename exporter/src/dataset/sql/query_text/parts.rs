@@ -26,7 +26,8 @@ const ODD_NAME: &str = "the name of a parameter has only letters, digits and `_`
 /// Parses a query into pieces of SQL text and the parameters between them.
 ///
 /// # Errors
-/// When the text is not exactly one select, names an unknown parameter, or is ambiguous.
+/// When the text is not exactly one select, names an undeclared parameter, has an unbalanced bracket, or may be read in
+/// another way by the server.
 pub(super) fn parts(text: &str, params: &[ParamSpec], dialect: SqlDialect) -> Result<Vec<Part>, QueryTextError> {
     let all = tokens(text, dialect)?;
     let all = statement(&all)?;

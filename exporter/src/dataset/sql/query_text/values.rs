@@ -24,8 +24,8 @@ pub(super) enum Typing {
 }
 
 impl Typing {
-    /// Returns an expression for PostgreSQL with the type of the parameter. `written` is a literal, a placeholder or
-    /// NULL. `value` is the value, or None if the value is unknown.
+    /// Returns a PostgreSQL expression that gives `written` the SQL type of a parameter of type `kind`. `written` is a
+    /// literal, a placeholder or NULL. `value` is the parameter's value; None if the value is unknown.
     pub(super) fn cast(self, kind: ParamType, value: Option<&Bound>, written: &str) -> String {
         let is_large = matches!(value, Some(Bound::BigInt(Some(number))) if i32::try_from(*number).is_err());
         let kind = match (kind, self) {

@@ -1,5 +1,5 @@
-//! Converts stored values of SQLite to the type of their column. A value that the type can't hold exactly is refused, not
-//! rounded or cut.
+//! Converts stored values of SQLite to the type of their column. A value that the type can't hold exactly is refused,
+//! not rounded or cut. Only a timestamp that is stored as a double is rounded ([`moments::moment_of_real`]).
 
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -41,7 +41,6 @@ pub(super) enum Cell<'a> {
     Time(i64),
     /// An infinite date or timestamp, which only a literal of a filter has. A negative infinity is before all other
     /// dates and timestamps, and a positive infinity is after them.
-    /// of them.
     Infinity {
         is_negative: bool,
     },
@@ -175,7 +174,8 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// Returns the order between an infinity and any finite value.
+/// Returns how an infinity compares with any finite value: `Less` for a negative infinity, and `Greater` for a positive
+/// one.
 const fn infinite(is_negative: bool) -> Ordering {
     if is_negative { Ordering::Less } else { Ordering::Greater }
 }

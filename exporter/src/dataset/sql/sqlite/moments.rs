@@ -2,7 +2,8 @@
 //!
 //! SQLite has no types for dates and times (<https://www.sqlite.org/lang_datefunc.html>). They are stored as texts in
 //! ISO 8601, as integers or doubles that count seconds since 1970, or as doubles that count Julian days. A number that
-//! may mean something else, such as the calendar date 20260131 or a count of milliseconds, is refused.
+//! may mean something else, such as the calendar date 20260131 or a count of milliseconds, is refused. The error of
+//! each function is a text that names the kind of the refused value, and never the value.
 
 use chrono::{Days, NaiveDate};
 
@@ -75,7 +76,7 @@ pub(super) fn moment_of_integer(seconds: i64) -> Result<i64, &'static str> {
 
 /// Converts a double to microseconds since 1970. From [`JULIAN_START`] to [`JULIAN_END`], the double is a Julian day
 /// and is rounded to the nearest millisecond. Otherwise, the double counts seconds since 1970 and is rounded to the
-/// nearest microsecond.
+/// nearest microsecond. Refuses a double that may mean something else.
 pub(super) fn moment_of_real(real: f64) -> Result<i64, &'static str> {
     if (JULIAN_START..JULIAN_END).contains(&real) {
         return Ok(((real * 86_400_000.0 + 0.5).floor() as i64 - JULIAN_EPOCH_MS) * 1000);
@@ -130,7 +131,8 @@ fn is_calendar_number(number: i64) -> bool {
     is_date(number) || is_date(number / 1_000_000)
 }
 
-/// Splits a text into the date at its beginning, in days since 1970-01-01, and the rest.
+/// Splits a text into the date at its beginning, in days since 1970-01-01, and the rest. None if no date is at the
+/// beginning.
 fn leading_date(text: &str) -> Option<(i32, &str)> {
     let (date, rest) = text.split_at_checked(10)?;
     let bytes = date.as_bytes();
@@ -143,7 +145,7 @@ fn leading_date(text: &str) -> Option<(i32, &str)> {
 }
 
 /// Splits a text into the time of day at its beginning, in microseconds since midnight, and the rest. `wrong` is the
-/// error for a text without a time.
+/// error for a text that does not begin with a time of day.
 fn leading_time<'a>(text: &'a str, wrong: &'static str) -> Result<(i64, &'a str), &'static str> {
     let two = |at: usize, most: i64| {
         text.as_bytes().get(at..at + 2).and_then(digits).filter(|number| *number <= most).ok_or(wrong)
@@ -171,7 +173,7 @@ fn leading_time<'a>(text: &'a str, wrong: &'static str) -> Result<(i64, &'a str)
 }
 
 /// Parses the end of a timestamp, and returns the offset in seconds east of UTC. `zone` is empty, `Z`, `UTC`, `+01:00`,
-/// `+0100` or `+01`, with or without a space before.
+/// `+0100` or `+01`, with or without a space before. None for any other text.
 fn offset_seconds(zone: &str) -> Option<i64> {
     let zone = zone.strip_prefix(' ').unwrap_or(zone);
     if matches!(zone, "" | "Z" | "z" | "UTC") {

@@ -194,7 +194,8 @@ fn text_candidates(literal: &Literal) -> Vec<Expr> {
 
 /// Returns a number as a value for SQLite. A float or decimal becomes a double, and a decimal may be rounded. If
 /// `widen` is 1 or -1, the result is the next larger or the next smaller double, so that a range with this end includes
-/// the exact number. If `widen` is 0, the result is the double itself.
+/// the exact number. If `widen` is 0, the result is the double itself. None for NaN, and for a literal that is no
+/// number.
 fn number(literal: &Literal, widen: i8) -> Option<Expr> {
     let real = match literal {
         Literal::Int(number) => return Some(Expr::val(*number)),
@@ -220,7 +221,7 @@ fn is_finite(literal: &Literal) -> bool {
     }
 }
 
-/// Returns the day of a date or timestamp.
+/// Returns the day of a date or timestamp; None for any other literal.
 fn day(literal: &Literal) -> Option<NaiveDate> {
     match literal {
         Literal::Date(day) => Some(*day),
@@ -229,7 +230,7 @@ fn day(literal: &Literal) -> Option<NaiveDate> {
     }
 }
 
-/// Returns the beginning of a day, in seconds since 1970.
+/// Returns the beginning of a day in UTC, in seconds since 1970.
 fn seconds(day: NaiveDate) -> i64 {
     day.signed_duration_since(NaiveDate::default()).num_seconds()
 }

@@ -40,7 +40,7 @@ const ESTIMATE_ROWS: u64 = 200_000;
 /// The number of rows at which an estimate stops counting the rows that may pass the filter.
 const ESTIMATE_LIMIT: u64 = 10_000_000;
 
-/// Opens a query of a SQLite dataset.
+/// Opens a query of the SQLite dataset `rows`.
 pub(in crate::dataset::sql) async fn open(rows: &SqlRows, query: &Query) -> Result<OpenedQuery, DatasetError> {
     let columns = &rows.info.columns;
     let shown = query.columns.iter().map(|name| find(columns, name)).collect::<Result<Vec<_>, _>>()?;
@@ -89,9 +89,9 @@ pub(in crate::dataset::sql) async fn open(rows: &SqlRows, query: &Query) -> Resu
     Ok(frame_channel::frames(receiver, task).into())
 }
 
-/// Counts the rows of a query. With a filter, an estimate tests the first [`ESTIMATE_ROWS`] rows that may pass the
-/// filter, and assumes that the same share of the remaining rows passes. If there are fewer such rows, the number is
-/// exact. Without a filter, an estimate stops counting at [`ESTIMATE_LIMIT`] rows.
+/// Counts the rows of a query of the SQLite dataset `rows`. With a filter, an estimate selects the rows that may pass,
+/// tests the first [`ESTIMATE_ROWS`] of them, and assumes that the same share of the others passes. If fewer rows may
+/// pass, the number is exact. Without a filter, an estimate stops counting at [`ESTIMATE_LIMIT`] rows.
 pub(in crate::dataset::sql) async fn count(
     rows: &SqlRows,
     query: &Query,
@@ -129,7 +129,8 @@ pub(in crate::dataset::sql) async fn count(
     Ok(RowCount::estimate((u128::from(reader.passed) * u128::from(all) / u128::from(seen)) as u64))
 }
 
-/// Counts the rows of `select`, and stops at `limit`. `select` must not select any expression yet.
+/// Counts the rows of `select`. Stops counting at `limit` rows. Without a limit, counts all rows. `select` must not
+/// select any expression yet.
 async fn counted(
     db: &DatabaseConnection,
     rows: &SqlRows,
@@ -214,7 +215,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Appends a row to a frame if it passes the filter.
+    /// Appends a row to a frame if it passes the filter, and checks that the row is in the order of the dataset.
     fn push(&mut self, row: &SqliteRow, frame: &mut FrameBuilder) -> Result<(), DatasetError> {
         let cells = Cells { row, columns: &self.columns, dataset: &self.dataset, passed: self.passed };
         if !self.test.passes(|at| cells.get(at))? {
@@ -237,7 +238,7 @@ struct Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
-    /// Returns the value in the column at a position.
+    /// Returns the value of the column at position `at`, from 0.
     fn get(&self, at: usize) -> Result<Cell<'a>, DatasetError> {
         let column = self.columns.get(at).ok_or(DatasetError::Garbled("a row has too many columns"))?;
         let stored = Stored::read(self.row, at)?;

@@ -91,7 +91,7 @@ pub(crate) async fn query_columns(db: &DatabaseConnection, source: &Source) -> R
     Ok(prepared.columns().iter().map(|column| column.name().to_owned()).collect())
 }
 
-/// Returns the source with the name of an existing table. A name may contain a dot. The name `a.b` means the table
+/// Decides what a table name with a dot means, and returns the source with that meaning. The name `a.b` means the table
 /// `a.b` if that table exists, and otherwise the table `b` of the schema `a`.
 ///
 /// # Errors

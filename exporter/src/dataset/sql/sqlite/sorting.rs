@@ -48,7 +48,7 @@ pub(super) fn sort_keys(column: &Column, affinities: &Affinities) -> Vec<Expr> {
     vec![Expr::cust(key)]
 }
 
-/// Checks that rows come in the order of their values.
+/// Checks that rows come in the order of the values in their sort columns.
 pub(super) struct OrderCheck {
     /// The positions of the sort columns in a row, their names, and whether the largest value comes first.
     keys: Vec<(usize, String, bool)>,

@@ -39,8 +39,8 @@ impl<'a> Stored<'a> {
 }
 
 impl Stored<'_> {
-    /// Whether a value is a timestamp with a time zone. This is so for a text with an offset, and for a number, because
-    /// a number counts from an instant in UTC.
+    /// Whether a value is a timestamp with a time zone. This is so for a text with an offset, `Z` or `UTC`. This is
+    /// also so for a number, because a number counts from an instant in UTC.
     pub(super) fn has_zone(self) -> bool {
         match self {
             Self::Integer(_) | Self::Real(_) => true,
