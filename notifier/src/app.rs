@@ -39,7 +39,8 @@ pub struct RunningNotifier {
 /// Starts a notifier and spawns its tasks on `life`. The internal HTTP port listens on `listener`.
 ///
 /// # Errors
-/// When a setting is invalid, NATS or the database does not answer, or the cron scheduler does not start.
+/// When a setting is invalid, the address of the listener can't be read, the operating system returns no random
+/// numbers, the NATS client is closed, or the cron scheduler does not start.
 pub async fn start(
     config: NotifierConfig,
     deps: Deps,
@@ -76,7 +77,7 @@ pub async fn start(
     let announcing = announcements::run(deps.bus.clone(), minter, written, life.soft().clone());
     life.spawn_critical("delivery/announcements", announcing);
 
-    // every notifier subscribes to the hints; only the leading dispatcher acts on them
+    // every notifier subscribes to the hints that an export may wait; only the leading dispatcher acts on them
     let hints = deps.bus.subscribe(subject::DELIVERY_SUBMITTED.into()).await?;
     let outcomes = OutcomeConsumer::new(deps.bus.clone(), Arc::clone(&settler), &config);
     life.spawn_critical("outcomes", Arc::new(outcomes).run(life.clone()));
@@ -101,7 +102,8 @@ pub async fn start(
     Ok(RunningNotifier { address, url })
 }
 
-/// Returns the base URL of segment URLs: the setting `advertise_url`, or else the URL of the listening address.
+/// Returns the base URL of segment URLs: the setting `advertise_url`, or the URL of the listening address if the
+/// setting is empty. Fails if the setting is empty and the notifier listens on all interfaces.
 fn advertised_url(config: &NotifierConfig, address: SocketAddr) -> Result<String, NotifierError> {
     if !config.advertise_url.is_empty() {
         return Ok(config.advertise_url.trim_end_matches('/').to_owned());

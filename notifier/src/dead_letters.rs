@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use crate::error::NotifierError;
 
-/// The `<reason>` in the NATS subject of a dead-lettered outcome, which is `sluice.v1.dead.<reason>.<export id>`. The
-/// subject of a dead-lettered job names another reason.
+/// The `<reason>` of every dead-lettered outcome in the NATS subject `sluice.v1.dead.<reason>.<export id>`.
+/// Dead-lettered jobs have other reasons.
 const OUTCOME_REASON: &str = "outcome";
 /// The header that holds the original subject of a dead-lettered outcome.
 const SUBJECT_HEADER: &str = "Sluice-Subject";
@@ -42,7 +42,8 @@ struct DeadJob {
     detail: String,
 }
 
-/// Stores the message of an outcome as a dead letter of the export `id`, with its payload unchanged.
+/// Stores the message of an outcome as a dead letter of the export `id`, with its payload unchanged. `delivered` is the
+/// number of times that NATS has delivered the message. `reason` says why the outcome could not be settled.
 ///
 /// # Errors
 /// When the stream does not confirm the dead letter.
@@ -88,8 +89,9 @@ impl DeadLetterStream {
         stream.map(Self).map_err(NotifierError::jetstream("find the dead-letter stream"))
     }
 
-    /// Reads up to `limit` dead letters with a sequence number below `before`, newest first. `None` starts at the
-    /// newest dead letter.
+    /// Reads a page of at most `limit` dead letters, newest first, whose sequence numbers are below `before`. If
+    /// `before` is `None`, the page starts at the newest dead letter. A page before the last one may also have fewer
+    /// than `limit` dead letters, because one call looks up at most [`MAX_READS_PER_PAGE`] sequence numbers.
     ///
     /// # Errors
     /// When NATS does not answer.

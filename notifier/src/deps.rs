@@ -45,7 +45,8 @@ pub struct BackupSetup {
 }
 
 impl Deps {
-    /// Checks the database, NATS and the file store concurrently.
+    /// Checks the database and the file store concurrently, then NATS, JetStream and the clock. A failed check of
+    /// JetStream or of the clock does not make the notifier unready.
     pub(crate) async fn readiness(&self) -> Readiness {
         let (database, files) = tokio::join!(health::database(&self.db), health::file_store(&self.store));
         let nats = Dependency::from_result("nats", self.bus.ping());

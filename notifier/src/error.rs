@@ -9,13 +9,13 @@ use sea_orm::{DbErr, RuntimeErr, sqlx};
 /// a problem (RFC 9457) instead.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifierError {
-    /// A setting is invalid; the text names its key.
+    /// A setting is invalid. The text names the key of the setting.
     #[error("settings: {0}")]
     Config(String),
     /// NATS failed, or delivered a message that can't be read.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// JetStream refused an operation of the notifier.
+    /// An operation of the notifier on JetStream failed.
     #[error("JetStream: {operation}: {detail}")]
     JetStream {
         /// The operation that failed, as a verb phrase.
@@ -37,10 +37,10 @@ pub enum NotifierError {
         /// The error of the JSON parser or serializer.
         source: serde_json::Error,
     },
-    /// The named operation exceeded its timeout.
+    /// An operation exceeded its timeout. The value describes the operation, such as `a dispatch round`.
     #[error("{0} timed out")]
     Timeout(&'static str),
-    /// The named operation panicked, which is a bug in Sluice.
+    /// An operation panicked, which is a bug in Sluice. The value describes the operation, such as `a scheduled job`.
     #[error("{0} panicked")]
     Panicked(&'static str),
     /// The cron scheduler failed to start or stop.
@@ -49,7 +49,7 @@ pub enum NotifierError {
     /// The internal HTTP port failed.
     #[error("internal HTTP port: {0}")]
     Http(#[from] std::io::Error),
-    /// The operating system returned no random numbers.
+    /// The operating system returned no random numbers for the key that signs grants.
     #[error("no random numbers for the grant key")]
     Random,
     /// A backup failed; the error names the step.
@@ -65,7 +65,8 @@ pub enum NotifierError {
     /// Some steps of a scheduled job failed; the text names the steps and the number of failures.
     #[error("{0}")]
     Partial(String),
-    /// NATS ended a subscription that the notifier still needs.
+    /// NATS ended a subscription that the notifier still needs. The value says what the subscription receives, such as
+    /// `requests`.
     #[error("the subscription to {0} ended")]
     Unsubscribed(&'static str),
 }
@@ -108,15 +109,16 @@ impl NotifierError {
         }
     }
 
-    /// Returns a function for `map_err` that converts an error of async-nats; `operation` names the failed call. The
-    /// function is generic, because async-nats has a different error type for each call.
+    /// Returns a function for `map_err` that converts an error of async-nats to [`NotifierError::JetStream`].
+    /// `operation` is a verb phrase for the failed operation. The function is generic, because async-nats has a
+    /// different error type for each call.
     pub(crate) fn jetstream<E: std::fmt::Display>(operation: &'static str) -> impl FnOnce(E) -> Self {
         move |e| Self::JetStream { operation, detail: e.to_string() }
     }
 }
 
-/// Whether the database works but rejects the values of the statement. Other errors may be an outage: a lost
-/// connection, a lock, a full disk, or a schema in migration.
+/// Whether an invalid value in a statement or in a row caused the error, while the database itself works. Other errors
+/// may be an outage: a lost connection, a lock, a full disk, or a schema in migration.
 fn rejects_the_data(e: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e))) = e else {
         return matches!(e, DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. });

@@ -1,9 +1,11 @@
 //! The notifier settles outcomes, publishes user events, delivers file bytes, and runs the scheduled jobs.
 //!
 //! These modules process an export, in this order:
-//! - `dispatch` publishes committed exports as jobs, in a fair order.
+//! - `dispatch` publishes a job for each committed export, in a fair order. The job tells an exporter to make the
+//!   export.
 //! - `delivery` grants gateways short-lived segment URLs and serves the bytes, also while the export still runs.
-//! - `outcomes` consumes outcomes of exporters and commands of gateways until each is settled or dead-lettered.
+//! - `outcomes` consumes the outcomes stream until each message is settled or dead-lettered. An outcome is the message
+//!   by which an exporter reports how an attempt ended. A command asks to cancel an export or to delete its file.
 //! - `settle` updates an export and its credits in one transaction, then publishes the user events.
 //!
 //! These modules do the other work of a notifier:
@@ -39,5 +41,6 @@ pub use deps::{BackupSetup, Deps};
 pub use error::NotifierError;
 pub use schedule::jobs::backup::{BackupRunError, run_ad_hoc_backup, run_backup_job};
 
-/// The name of the queue group and of the durable consumer that all notifiers share.
+/// The name of the NATS queue group of all notifiers, and of the durable consumer with which they share the outcomes
+/// stream.
 const GROUP: &str = "notifier";

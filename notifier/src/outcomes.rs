@@ -1,14 +1,20 @@
-//! Consumes the outcomes stream, which contains outcomes from exporters, and commands from gateways and notifiers. NATS
-//! redelivers each message until a notifier has settled or dead-lettered the message.
+//! Consumes the outcomes stream. An outcome is the message by which an exporter reports how an attempt ended. The
+//! stream also contains commands of gateways and notifiers to cancel an export or to delete its file. This module
+//! processes a command like an outcome. NATS redelivers each message until a notifier has settled or dead-lettered the
+//! message.
 //!
 //! All notifiers share one durable consumer. After a failed pull, a notifier creates the consumer again if it is
-//! missing. The consumer has no delivery limit: NATS would stop delivering a message that has reached the limit, but
-//! the message would stay in the stream.
+//! missing.
 //!
 //! A notifier acknowledges an outcome after it has updated the database, published the user events and deleted leftover
-//! objects. So NATS redelivers an outcome whose settlement was interrupted. After a transient failure, NATS redelivers
-//! the outcome any number of times. After a permanent failure at the last permitted delivery, the notifier dead-letters
-//! the outcome.
+//! objects. So NATS redelivers an outcome whose settlement was interrupted. A failed settlement has one of two results:
+//! - After a transient failure, NATS redelivers the outcome, any number of times.
+//! - After a permanent failure, NATS redelivers the outcome until it has been delivered `max_outcome_attempts` times.
+//!   The notifier then moves the outcome to the dead-letter stream.
+//!
+//! The notifier enforces this limit itself, so the durable consumer has no delivery limit. With a limit in the
+//! consumer, NATS would stop delivering the message, but would keep it in the stream. A message that can't be read
+//! becomes a dead letter at its first delivery.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -66,8 +72,8 @@ impl OutcomeConsumer {
         Self { bus, settler, permits, max_attempts: config.tuning.max_outcome_attempts.into() }
     }
 
-    /// Pulls outcomes until shutdown begins. For each pulled outcome, a task on `life` records the end of the export
-    /// and its credits. These tasks may continue after shutdown has begun.
+    /// Pulls outcomes until shutdown begins. Spawns a task on `life` for each pulled outcome. The task settles the
+    /// outcome, and may continue after shutdown has begun.
     ///
     /// # Errors
     /// Never: the consumer retries every failure.
@@ -109,9 +115,9 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Pulls at most one outcome for each free permit, and settles each outcome in a new task. If this method pulled
-    /// more outcomes, they would wait in this process without progress acks, and NATS would redeliver them to another
-    /// notifier.
+    /// Pulls at most one outcome for each free permit, and settles each outcome in a new task. `first` is a permit that
+    /// the caller has already acquired. If this method pulled more outcomes, they would wait in this process without
+    /// progress acks, and NATS would redeliver them to another notifier.
     async fn pull(
         self: Arc<Self>,
         consumer: &PullConsumer,
@@ -184,12 +190,12 @@ impl OutcomeConsumer {
     }
 
     /// Settles an outcome and deletes the leftover objects of its export. If the deletion fails, the settlement fails
-    /// too, and NATS redelivers the outcome. From the last permitted delivery on, a failed deletion is only logged, and
-    /// the sweep deletes the objects.
+    /// too, and NATS redelivers the outcome. From the delivery with the number `max_attempts` on, a failed deletion is
+    /// only logged, and the sweep deletes the objects.
     ///
-    /// A failed deletion never turns an outcome into a dead letter, because its user events are already published. If
-    /// an operator requeued such a dead letter after the deduplication window, the event log would store the user
-    /// events twice.
+    /// A failed deletion never turns an outcome into a dead letter, because the user events of the export are already
+    /// published. If an operator requeued such a dead letter after the deduplication window, the event log would store
+    /// the user events twice.
     async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
         let id = outcome.export_id;
         let work = async {
@@ -259,21 +265,21 @@ async fn with_progress_acks<T>(message: &Message, work: impl Future<Output = T>)
     }
 }
 
-/// Sends a Nak or a progress ack to NATS, and only logs a failure. The loss of such an ack can change when NATS
-/// redelivers the message, but loses no message.
+/// Sends a Nak or a progress ack to NATS, and only logs a failure. If such an ack is lost, NATS may redeliver the
+/// message at another time, but the message is not lost.
 async fn send_ack(message: &Message, kind: AckKind) {
     if let Err(e) = message.ack_with(kind).await {
         info!(error = %e, "failed to send an ack; NATS redelivers the outcome");
     }
 }
 
-/// Returns the delay before NATS redelivers an outcome that it has delivered `delivered` times. NATS counts deliveries
-/// across restarts and notifiers, so the delay keeps growing.
+/// Returns the delay before NATS redelivers an outcome that it has delivered `delivered` times. The delay grows with
+/// the number of deliveries, up to [`MAX_REDELIVERY_DELAY`]. NATS counts deliveries across restarts and notifiers.
 fn redelivery_delay(delivered: i64) -> Duration {
     REDELIVERY.pause(u32::try_from(delivered - 1).unwrap_or_default())
 }
 
-/// Parses the export id in a subject; returns the nil id if the subject has none.
+/// Parses the export id at the end of a subject. Returns the nil id if the subject does not end with an id.
 fn export_id_of(subject: &str) -> ExportId {
     let last = subject.rsplit('.').next().unwrap_or_default();
     last.parse().unwrap_or(ExportId(Uuid::nil()))

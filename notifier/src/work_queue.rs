@@ -12,7 +12,7 @@ use crate::error::NotifierError;
 /// The state of the newest message on a subject of a work queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queued {
-    /// The stream has no such message, or the consumer has acknowledged it.
+    /// The subject has no message, or the consumer has acknowledged the newest message.
     No,
     /// No process has received the message yet.
     Undelivered,
@@ -36,7 +36,8 @@ pub(crate) async fn find(
     Ok(find_message(bus, stream, consumer, subject).await?.0)
 }
 
-/// Returns the same state as [`find`], and the message if it still waits.
+/// Returns the state of the newest message on `subject`, as [`find`] does, and the message itself. The message is
+/// `None` if the state is [`Queued::No`].
 ///
 /// # Errors
 /// When the stream or the consumer does not answer.

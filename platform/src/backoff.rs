@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The pauses of one retry loop. They double from `first` to `longest`, and jitter shortens each of them.
+/// The pauses of one retry loop. Their lengths before jitter double from `first` to `longest`. Jitter shortens each
+/// pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     first: Duration,
@@ -20,13 +21,13 @@ pub struct Schedule {
     jitter: Jitter,
 }
 
-/// The random reduction of a pause below its ceiling. Jitter prevents that processes that failed together also retry
-/// together.
+/// The random reduction of a pause. The ceiling of a pause is its length before this reduction. Jitter prevents that
+/// processes that failed together also retry together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jitter {
-    /// A pause between half of its ceiling and the ceiling.
+    /// A pause lasts between half of its ceiling and its ceiling.
     Half,
-    /// A pause between zero and its ceiling.
+    /// A pause lasts between zero and its ceiling.
     Full,
 }
 
@@ -45,14 +46,16 @@ impl Schedule {
         Self { jitter: Jitter::Full, ..self }
     }
 
-    /// Returns the ceiling of the pause after this many earlier failures, before jitter.
+    /// Returns the ceiling of a pause, which is the length of the pause before jitter. `earlier_failures` is the number
+    /// of failures before the current one, and 0 gives the shortest ceiling.
     #[must_use]
     pub fn ceiling(&self, earlier_failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(earlier_failures).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.longest)
     }
 
-    /// Returns a random pause after this many earlier failures.
+    /// Returns a random pause below its ceiling. `earlier_failures` is the number of failures before the current one,
+    /// and 0 gives the shortest pause.
     #[must_use]
     pub fn pause(&self, earlier_failures: u32) -> Duration {
         self.jittered(self.ceiling(earlier_failures), rand::random())

@@ -55,8 +55,8 @@ pub async fn file_store(store: &FileStore) -> Dependency {
     Dependency::from_result("file_store", in_time(store.ping()).await)
 }
 
-/// Returns whether JetStream stored the last message to each stream. A service stays ready even if JetStream did not:
-/// gateways accept exports, which wait, and the services repeat their messages.
+/// Returns whether JetStream stored the last message of this process to each stream. A failure does not make a service
+/// unready: gateways accept exports, which wait, and the services repeat their messages.
 #[must_use]
 pub fn jetstream(bus: &Bus) -> Dependency {
     Dependency::from_result("jetstream", bus.check_writes()).optional()

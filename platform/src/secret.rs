@@ -13,7 +13,8 @@ thread_local! {
     static EXPOSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `serialize` without hiding secrets, for a trusted reader such as an encrypted backup of the settings.
+/// Calls `serialize`. During the call, secrets that this thread serializes are not hidden. Use it only for a trusted
+/// reader, such as an encrypted backup of the settings.
 pub fn with_exposed_secrets<T>(serialize: impl FnOnce() -> T) -> T {
     struct RestoreOnDrop(bool);
     impl Drop for RestoreOnDrop {

@@ -50,11 +50,11 @@ pub struct ServiceListener {
     answers: Option<Answers>,
 }
 
-/// The answers of a starting service.
+/// The temporary server that answers requests while the service starts. Dropping this value stops the server.
 #[derive(Debug)]
 struct Answers {
     stop: DropGuard,
-    /// Canceled when the last connection is accepted.
+    /// Canceled when the server accepts no more connections.
     ended: CancellationToken,
 }
 
@@ -73,8 +73,8 @@ impl ServiceListener {
         self.listener.local_addr()
     }
 
-    /// Ends the answers of the start, and returns the listener. No later connection gets such an answer. The service
-    /// must accept connections soon, because they wait until then.
+    /// Stops the answers of [`Startup::answer`], and returns the listener. No later connection gets such an answer.
+    /// Later connections wait until the service accepts them, so the service must accept them soon.
     pub async fn into_listener(self) -> TcpListener {
         if let Some(Answers { stop, ended }) = self.answers {
             drop(stop);
@@ -85,7 +85,7 @@ impl ServiceListener {
 }
 
 impl Startup {
-    /// Creates a start that waits for no dependency. The first failure ends the start.
+    /// Creates a start that waits for no dependency. [`Startup::wait_for`] then returns the first error.
     #[must_use]
     pub fn without_waiting() -> Self {
         Self { is_single_attempt: true, ..Self::default() }
@@ -95,7 +95,8 @@ impl Startup {
     /// error. The caller ends the wait by dropping the future.
     ///
     /// # Errors
-    /// An error for which `is_final` returns true, because no later attempt can succeed.
+    /// An error for which `is_final` returns true, because no later attempt can succeed. After
+    /// [`Startup::without_waiting`], every error.
     pub async fn wait_for<T, E: Display>(
         &self,
         name: &'static str,
@@ -126,9 +127,9 @@ impl Startup {
         }
     }
 
-    /// Answers requests to a bound listener, until [`ServiceListener::into_listener`] returns it. The answer to `/healthz`
-    /// is success, the answer to `/readyz` is `503` with the dependencies, and the answer to any other request is the
-    /// problem `unavailable`.
+    /// Answers requests to a bound listener, until [`ServiceListener::into_listener`] returns the listener. The answer
+    /// to `/healthz` is success. The answer to `/readyz` is `503` with the dependencies. The answer to any other
+    /// request is the problem `unavailable`.
     ///
     /// # Errors
     /// When the process has no free file descriptor.

@@ -46,7 +46,7 @@ pub enum FileStoreError {
     /// The bucket does not exist. Sluice never creates a bucket.
     #[error("file store: the bucket does not exist: create it, or name another in the URL: {0}")]
     NoBucket(#[source] object_store::Error),
-    /// Reading the bytes to write failed.
+    /// The caller's stream of bytes to write failed.
     #[error("{0}")]
     Source(#[source] std::io::Error),
     /// The files of unfinished writes can't be listed or deleted.
@@ -112,7 +112,8 @@ impl FileStore {
     /// Opens the configured store. Creates a missing folder, but no bucket.
     ///
     /// # Errors
-    /// When the URL is not a `file://` or `s3://` URL, or the folder can't be created.
+    /// When the URL is not a `file://` or `s3://` URL, the folder can't be created, or the client of the bucket can't
+    /// be configured.
     pub fn open(config: &StoreConfig) -> Result<Self, FileStoreError> {
         if let Some(folder) = config.url.strip_prefix("file://") {
             let folder = PathBuf::from(folder);
@@ -187,8 +188,8 @@ impl FileStore {
     /// Writes an object of any size from a stream, atomically. Returns the size in bytes.
     ///
     /// # Errors
-    /// When the store or the source fails. The method then aborts the upload, but a failing store may keep uploaded
-    /// parts.
+    /// When the store or the stream `bytes` fails. The method then aborts the upload, but a failing store may keep
+    /// uploaded parts.
     pub async fn write(
         &self,
         path: &str,
@@ -286,8 +287,9 @@ impl FileStore {
         objects.map_ok(ObjectInfo::from).err_into().boxed()
     }
 
-    /// Returns the first `limit` objects below a folder whose paths sort after `after`, sorted by path. For a local
-    /// folder, the method reads all entries, but keeps only `limit` of them in memory.
+    /// Returns the first `limit` objects below a folder whose paths sort after `after`, sorted by path. If `after` is
+    /// None, starts with the first object. For a local folder, the method lists all files, but keeps only `limit` of
+    /// them in memory.
     ///
     /// # Errors
     /// When the store fails.
@@ -335,7 +337,8 @@ impl FileStore {
     }
 
     /// Deletes all objects below a folder whose path satisfies `predicate`, and the partial objects that interrupted
-    /// writes of such objects left. A missing object counts as deleted. A running write of such an object fails.
+    /// writes of such objects left. Returns the number of deleted objects. A missing object counts as deleted. A
+    /// running write of such an object fails.
     ///
     /// # Errors
     /// When the store fails. Some objects may be deleted then; the caller may retry.
@@ -360,7 +363,8 @@ impl FileStore {
         }
     }
 
-    /// Deletes these partial objects and returns their number. A missing partial object counts as deleted.
+    /// Deletes these partial objects and returns their number. A missing partial object counts as deleted. For a
+    /// bucket, deletes nothing and returns 0.
     ///
     /// # Errors
     /// When a file can't be deleted, or a path is not that of a partial object.

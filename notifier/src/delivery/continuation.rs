@@ -6,23 +6,23 @@ use protocol::delivery::Segment;
 /// The result of [`compare`]: whether a file stream of an older attempt can continue with a new attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Continuation {
-    /// The new attempt begins with the bytes that the client received, so the stream continues.
+    /// The new attempt begins with the bytes that the client received. The stream continues with the new attempt.
     Same,
-    /// The new attempt has so far written a part of the bytes that the client received, with the same content, so the
+    /// The new attempt has so far written only a part of the bytes that the client received, with the same content. The
     /// stream waits.
     Behind,
-    /// The new attempt has other bytes than the client received, or the segments can't prove that the bytes are equal,
-    /// so the stream restarts at the first byte.
+    /// The new attempt has other bytes than the client received, or the segments can't prove that the bytes are equal.
+    /// The stream restarts at the first byte.
     Differs,
 }
 
-/// Compares the segments of the older attempt (`old`) and of the new attempt (`new`). Both slices hold the segments
-/// that begin before `offset`, the number of bytes that the client has received.
+/// Compares the segments of the older attempt (`old`) with those of the new attempt (`new`). `offset` is the number of
+/// bytes that the client has received. Both slices hold the segments that begin before `offset`.
 ///
 /// An exporter ends segments by size and by time, so two attempts may divide equal bytes into different segments. The
 /// digests of different segments can't prove that the bytes are equal; the stream then restarts.
 pub(super) fn compare(old: &[Segment], new: &[Segment], offset: u64) -> Continuation {
-    // sent bytes without a recorded digest can't be compared
+    // received bytes that no recorded segment of the older attempt covers can't be compared
     if old.last().is_none_or(|last| last.end() < offset) {
         return Continuation::Differs;
     }

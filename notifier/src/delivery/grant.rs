@@ -1,6 +1,7 @@
 //! Answers grant requests of gateways. A reply contains grants, which are short-lived URLs of segments. For a completed
-//! export, it also contains the seal: the size, the rows and the digest of the file. If a newer attempt wrote other
-//! bytes, the reply says that the file stream restarts. A refused request gets a problem.
+//! export, the reply also contains the seal: the size, the number of rows and the digest of the file. If a newer
+//! attempt wrote other bytes than the client has received, the reply says that the file stream restarts. The reply to a
+//! refused request is a problem (RFC 9457).
 
 use std::sync::Arc;
 

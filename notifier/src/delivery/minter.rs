@@ -21,7 +21,7 @@ use crate::error::NotifierError;
 /// must be refreshed.
 const PRESIGN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Largest extension of the lifetime of a presigned URL.
+/// Largest time by which [`Minter::presigned_ttl`] extends the lifetime of a presigned URL.
 const MAX_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Creates grants and verifies their tokens. The signing key exists in this process only, so no other process can
@@ -52,7 +52,7 @@ impl Minter {
     /// Creates a grant of one segment, valid for the configured lifetime.
     ///
     /// # Errors
-    /// When the file store fails to presign the URL.
+    /// When the file store fails to presign the URL, or does not do so in time.
     pub(crate) async fn mint(&self, id: ExportId, attempt: u32, segment: Segment) -> Result<Grant, NotifierError> {
         let path = delivery::segment_path(id, attempt, segment.index);
         let ttl_ms = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
@@ -75,9 +75,9 @@ impl Minter {
         Ok(Grant { segment, url, ttl_ms })
     }
 
-    /// Returns the lifetime of a presigned URL. The library takes the start of the lifetime from the clock of this
-    /// machine. If that clock is behind, the file store would refuse the URL too early, so this method extends the
-    /// lifetime by the difference, up to [`MAX_BEHIND`].
+    /// Returns the lifetime of a presigned URL. The library that presigns takes the start of the lifetime from the
+    /// clock of this machine. If that clock is behind the shared clock of the services, the file store would refuse the
+    /// URL too early. So this method extends the lifetime by the difference, up to [`MAX_BEHIND`].
     fn presigned_ttl(&self) -> Duration {
         let behind = (self.clock.now() - SystemClock.now()).to_std().unwrap_or_default();
         self.ttl + behind.min(MAX_BEHIND)

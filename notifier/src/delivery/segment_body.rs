@@ -1,5 +1,5 @@
-//! The HTTP body of a segment. The body holds one chunk in memory, and ends with an error unless all bytes of the
-//! segment were sent.
+//! The HTTP body of a response with a segment or a range of it. The body holds one chunk in memory. It ends with an
+//! error unless all requested bytes were sent.
 
 use std::{io, time::Duration};
 
@@ -11,8 +11,9 @@ use tracing::warn;
 /// The timeout of reading one chunk from the file store.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Returns a body that reads from the file store only as fast as the gateway receives. On an error, the HTTP server
-/// resets the connection, so that the gateway never takes a truncated segment for a complete one.
+/// Returns a body that reads from the file store only as fast as the gateway receives. `path` names the object in log
+/// lines. On an error, the HTTP server resets the connection, so that the gateway never takes a truncated segment for a
+/// complete one.
 pub(super) fn body(reading: ObjectReader, path: String) -> Body {
     let left = reading.range.end - reading.range.start;
     let chunks = stream::try_unfold((reading.stream, left), |(mut chunks, left)| async move {

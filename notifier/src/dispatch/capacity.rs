@@ -14,7 +14,8 @@ pub(super) struct Limits {
     pub(super) tenant: i64,
     /// Largest number of exports that one user may have in flight.
     pub(super) user: i64,
-    /// Number of jobs that the dispatcher publishes beyond the free slots, so that no slot idles between two jobs.
+    /// Number of jobs that the dispatcher publishes in a lane beyond its free slots, so that no slot idles between two
+    /// jobs.
     pub(super) prefetch: u64,
 }
 
@@ -36,8 +37,9 @@ pub(super) struct Capacity<'a> {
 
 impl<'a> Capacity<'a> {
     /// Computes the capacity of each lane: its free slots plus the prefetch. `slots` returns the number of jobs of a
-    /// lane that a pool can run at the same time. The slots of the interactive lane include those of the bulk lane, so
-    /// bulk jobs in flight count against both lanes. The capacity of a pool without exporters is the prefetch.
+    /// lane that the exporters of a pool can run at the same time. The slots of the interactive lane include those of
+    /// the bulk lane, so bulk jobs in flight count against both lanes. A pool without exporters has no slots, so each
+    /// of its lanes can have only the prefetch in flight.
     pub(super) fn new(snapshot: &'a QueueSnapshot, limits: Limits, slots: impl Fn(&str, Lane) -> u64) -> Self {
         let in_flight = |pool: &str, lane: &str| {
             let load = snapshot.lane(pool, lane);

@@ -11,18 +11,18 @@ use tracing::warn;
 
 use crate::{deps::Deps, error::NotifierError, settle::events};
 
-/// Largest number of accounts in one page of pending notifications.
+/// Largest number of accounts in one batch. A batch is the result of one database query.
 const BATCH: u64 = 500;
 /// Number of accounts whose notifications are published at the same time.
 const CONCURRENCY: usize = 16;
-/// The timeout of publishing the notifications of one page.
+/// The timeout of publishing all notifications of one batch.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Publishes the balance of each account that has a pending notification. A failed notification does not delay the
-/// others.
+/// Publishes the balance of each account that has a pending notification, in batches of at most [`BATCH`] accounts. A
+/// failed notification does not delay the others.
 ///
 /// # Errors
-/// When the database fails, or every notification of a page fails. The caller retries later.
+/// When the database fails, a batch times out, or every notification of a batch fails. The caller retries later.
 pub(super) async fn publish_pending(deps: &Deps) -> Result<(), NotifierError> {
     let mut after = None;
     loop {

@@ -1,4 +1,4 @@
-//! Publishes the jobs of exports to JetStream.
+//! Publishes the jobs of exports to JetStream. A job is the message that tells an exporter to make one export.
 
 use entity::export;
 use platform::{bus::Bus, telemetry::traces};
@@ -13,9 +13,10 @@ use crate::{
     work_queue::{self, Queued},
 };
 
-/// Publishes the newest job of an export. The message id identifies the job, so the stream drops a repeated job within
-/// its deduplication window. A job that is stored twice is harmless, because only one exporter at a time can claim an
-/// export.
+/// Publishes the newest job of an export. The job number is `row.job_number`, which is 0 for the first job. The message
+/// id is the export id, followed by the job number unless it is 0. So the stream drops the job if it is published twice
+/// within the deduplication window. After the window, the stream may store the same job twice. This is harmless,
+/// because only one exporter at a time can claim an export.
 ///
 /// # Errors
 /// When the stream does not confirm the job.
@@ -46,10 +47,11 @@ pub(super) async fn publish(bus: &Bus, row: &export::Model) -> Result<(), Notifi
     Ok(sent?)
 }
 
-/// Returns the state of the newest job of an export in the stream of jobs.
+/// Returns whether the newest job of an export still waits in the stream of jobs, and whether an exporter has received
+/// it.
 ///
 /// # Errors
-/// When the stream does not answer.
+/// When the stream or its consumer does not answer.
 pub(super) async fn find(bus: &Bus, row: &export::Model) -> Result<Queued, NotifierError> {
     let consumer = subject::job_consumer(&row.pool, Lane::from_name(&row.lane));
     work_queue::find(bus, subject::STREAM_JOBS, &consumer, &job_subject(row)).await

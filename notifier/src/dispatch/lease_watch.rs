@@ -1,11 +1,11 @@
 //! Watches the exports in flight. If the exporter of an export has died, or the job of an export was lost, the leader
-//! publishes the next job of the export.
+//! publishes the next job of the export. The leader is the notifier that holds the dispatcher's lease.
 //!
 //! The leader reads the exports in flight at an interval ([`entity::in_flight`]). If an exporter does not renew the
-//! lease of an export for the duration of the lease, the exporter has died or lost the database. The leader then ends
-//! the lease and publishes the next job at once. The leader does not wait until NATS redelivers the earlier job,
-//! because the NATS server redelivers by its wall clock, which may be wrong. The leader measures all durations with its
-//! own monotonic clock, so no wall clock ends a lease.
+//! lease of an export for the duration of the lease, the exporter has died or lost its connection to the database. The
+//! leader then ends the lease and publishes the next job at once. The leader does not wait until NATS redelivers the
+//! earlier job, because the NATS server redelivers by its wall clock, which may be wrong. The leader measures all
+//! durations with its own monotonic clock, so no wall clock ends a lease.
 //!
 //! An export that no exporter holds needs a job in the stream. The leader publishes the next job if the stream has lost
 //! the job, or if an exporter received the job and has not claimed the export for `unclaimed_timeout`. The leader
@@ -33,8 +33,8 @@ use crate::{
 /// Largest number of exports in flight that one round reads. The dispatcher normally keeps far fewer exports in flight,
 /// because it dispatches only as many as the exporters have capacity for.
 const MAX_IN_FLIGHT: u64 = 10_000;
-/// Largest time that one round adds to an observation. If the notifier could not read the database for longer, the
-/// exporters may have been unable to renew their leases too, so the excess does not count.
+/// Largest time that one round adds to [`Observation::unchanged`]. If the notifier could not read the database for
+/// longer, the exporters may have been unable to renew their leases too, so the excess does not count.
 const MAX_STEP: Duration = Duration::from_secs(2);
 /// Time between two checks of the job of an export that no exporter holds. A check finds out whether the job still
 /// waits in the stream.
@@ -48,7 +48,7 @@ pub(super) struct LeaseWatch {
     read_at: Option<Instant>,
 }
 
-/// The last observed number of renewals of an export, and the time for which the number has not changed.
+/// The last observed number of renewals of an export's lease, and the time for which this number has not changed.
 #[derive(Clone, Copy, Debug)]
 struct Observation {
     renewals: i64,
@@ -90,8 +90,9 @@ impl LeaseWatch {
         Ok(())
     }
 
-    /// Updates the observations from the rows, which the caller has just read at the time `now`. Returns the exports
-    /// that need an action.
+    /// Updates the observations from `rows`, the exports in flight at the time `now`. Returns two kinds of exports:
+    /// those whose exporter did not renew its lease for the duration of the lease, and those without an exporter whose
+    /// job must be checked.
     fn observe(&mut self, rows: &[InFlight], now: Instant) -> Vec<InFlight> {
         let step = self.read_at.map_or(Duration::ZERO, |last| (now - last).min(MAX_STEP));
         self.read_at = Some(now);
@@ -112,7 +113,8 @@ impl LeaseWatch {
         due
     }
 
-    /// Ends a lease that its exporter no longer renews, and publishes the next job of the export.
+    /// Ends a lease that its exporter no longer renews, and publishes the next job of the export. Does nothing if an
+    /// outcome of the export is not settled yet, or if the lease has changed.
     async fn replace_exporter(&mut self, found: &InFlight) -> Result<(), NotifierError> {
         if self.has_outcome(found.id).await? {
             return Ok(());
@@ -125,7 +127,8 @@ impl LeaseWatch {
         jobs::publish(&self.deps.bus, &row).await
     }
 
-    /// Publishes the next job of an export that no exporter holds, if the current job is lost.
+    /// Publishes the next job of an export that no exporter holds, if the current job is lost. Does nothing if an
+    /// outcome of the export is not settled yet.
     async fn check_job(&mut self, found: &InFlight) -> Result<(), NotifierError> {
         let id = ExportId(found.id);
         let Some(row) = export::find(&self.deps.db, id).await? else { return Ok(()) };

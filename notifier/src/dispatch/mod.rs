@@ -45,11 +45,11 @@ use crate::{
 
 /// The name of the dispatcher's lease.
 const LEASE: &str = "dispatch";
-/// The timeout of one dispatch round.
+/// The timeout of one dispatch round, and of one round of the lease watch.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time between two rounds of the lease watch.
 const LEASE_WATCH_INTERVAL: Duration = Duration::from_millis(500);
-/// Largest number of waiting exports that one round reads, from the front of the queue.
+/// Largest number of waiting exports that one dispatch round reads, from the front of the queue.
 const MAX_WAITING: u64 = 10_000;
 
 /// Dispatches exports while this notifier holds the dispatcher's lease.
@@ -98,7 +98,7 @@ impl Dispatcher {
         }
     }
 
-    /// Runs four loops until shutdown begins or one of them fails:
+    /// Runs four loops until shutdown begins or the subscription `hints` ends:
     /// - `triggering` wakes `dispatching` and `notifying` at each message from `hints`, and after each poll interval.
     /// - `dispatching` runs a dispatch round at each wake-up.
     /// - `notifying` publishes the pending credit notifications at each wake-up. It is a separate loop, because
@@ -166,7 +166,7 @@ impl Dispatcher {
     /// Dispatches every waiting export that the exporters have capacity for, and then publishes queue positions if they
     /// are due. Exports with a pending cancel are not dispatched, because the queue snapshot omits them. After a failed
     /// dispatch the round continues with the next export, unless the lease is lost or the stream of jobs does not
-    /// answer.
+    /// answer. Returns the error of the last failed dispatch, if a dispatch failed.
     async fn dispatch_round(
         &self,
         lease: &HeldLease,
@@ -204,8 +204,8 @@ impl Dispatcher {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Whether the stream of jobs answers. If the stream answers, the failed publish affected only one job, and the
-    /// dispatch round continues with the next export.
+    /// Whether the stream of jobs answers. The dispatch round calls this method after a job could not be published. If
+    /// the stream answers, the failure affected only this job, and the round continues with the next export.
     async fn jobs_stream_answers(&self) -> bool {
         self.deps.bus.jetstream().get_stream(subject::STREAM_JOBS).await.is_ok()
     }

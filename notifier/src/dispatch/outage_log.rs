@@ -4,7 +4,8 @@ use tracing::{debug, info, warn};
 
 use crate::error::NotifierError;
 
-/// Logs the outages of one operation that a loop retries without limit. `failing` is true if the last attempt failed.
+/// Logs the outages of one operation that a loop retries without limit. `failing` is true if the last result of the
+/// operation was an error.
 #[derive(Debug)]
 pub(super) struct OutageLog {
     operation: &'static str,

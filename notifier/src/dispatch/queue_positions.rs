@@ -19,8 +19,7 @@ use tracing::debug;
 
 use crate::config::NotifierConfig;
 
-/// Divisor of the last published remaining time: a change by more than one fifth of this time causes a new progress
-/// report.
+/// A change of the remaining time is published if it exceeds the last published remaining time divided by this number.
 const ETA_CHANGE_DIVISOR: u64 = 5;
 
 /// Publishes queue positions in rounds, and stores the last published position of each waiting export.

@@ -1,5 +1,5 @@
-//! The gauges of JetStream: the messages, the bytes and the age of the oldest message of each stream, the messages of
-//! each durable consumer, and the used storage.
+//! The gauges of JetStream. They show the messages, the bytes and the age of the oldest message of each stream in
+//! [`STREAMS`], the messages of each durable consumer, and the used storage.
 
 use async_nats::jetstream::consumer::Info;
 use futures::TryStreamExt;
@@ -14,7 +14,7 @@ const STREAMS: [&str; 4] =
 /// one for each lane.
 const MAX_CONSUMERS: usize = 64;
 
-/// Samples the streams and their durable consumers.
+/// Samples the streams, their durable consumers, and the used storage.
 #[derive(Default)]
 pub(super) struct JetStreamGauges {
     /// The stream and name of each consumer in the last sample. The next sample sets the gauges of deleted consumers to

@@ -51,6 +51,7 @@ impl From<&NotifierConfig> for InFlightLimits {
 }
 
 /// The number of waiting exports in one lane with the same [`WaitClass`], and the request time of the oldest of them.
+/// The request time is `None` if no export waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Waiting {
     exports: i64,
@@ -137,13 +138,14 @@ fn classify(groups: &[UnfinishedCount], limits: InFlightLimits) -> (WaitingByCla
     (waiting, states)
 }
 
-/// Returns the pool, the lane and the tenant of a group. Each such combination has its own limit of exports in flight.
+/// Returns the pool, the lane and the tenant of a group of unfinished exports. Each such combination has its own limit
+/// of exports in flight.
 fn tenant_key(group: &UnfinishedCount) -> (&str, &str, &str) {
     (&group.pool, &group.lane, &group.tenant)
 }
 
-/// Returns the pool, the lane, the tenant and the user of a group. Each such combination has its own limit of exports
-/// in flight.
+/// Returns the pool, the lane, the tenant and the user of a group of unfinished exports. Each such combination has its
+/// own limit of exports in flight.
 fn user_key(group: &UnfinishedCount) -> (&str, &str, &str, &str) {
     (&group.pool, &group.lane, &group.tenant, &group.user_id)
 }

@@ -1,4 +1,4 @@
-//! Answers requests of operators for a page of exports, or for one export, of any owner.
+//! Answers requests of operators for a page of exports or for one export. Operators see the exports of all owners.
 
 use entity::{export, operator, view};
 use protocol::{

@@ -5,7 +5,8 @@ use protocol::{
     problem::{FieldError, Problem, Slug},
 };
 
-/// Counts a request of an operator in the metrics, with the result `done` or `refused`.
+/// Counts a request of an operator in the metrics. The label `result` is `done` if `done` is true, and `refused`
+/// otherwise.
 pub(super) fn count_request(endpoint: &'static str, done: bool) {
     let result = if done { "done" } else { "refused" };
     metrics::counter!("sluice_ops_export_requests_total", "endpoint" => endpoint, "result" => result).increment(1);

@@ -45,9 +45,10 @@ pub(super) struct RequeueHandler {
 enum RetryResult {
     /// This requeue created the new export.
     Created(Box<export::Model>),
-    /// The new export existed before: an earlier requeue created it, or the owner submitted the same request again.
+    /// The export existed before this requeue. An earlier requeue created it, or the owner submitted the same request
+    /// again.
     Existing(Box<export::Model>),
-    /// The owner has too few credits for the export.
+    /// The owner has too few credits for the export. The value is the problem that the operator receives.
     InsufficientCredits(Problem),
 }
 
@@ -149,8 +150,9 @@ impl RequeueHandler {
     }
 
     /// Inserts a new export with the request of the failed export, holds the credits, and stores the idempotency key of
-    /// the requeue, all in one transaction. If the owner has submitted the same request again, returns the unfinished
-    /// export of that request instead.
+    /// the requeue, all in one transaction. If a concurrent requeue was faster, returns the export of that requeue
+    /// instead. If the owner has submitted the same request again, returns the unfinished export of that request
+    /// instead.
     async fn create(&self, failed: &export::Model) -> Result<RetryResult, NotifierError> {
         let (owner, now) = (failed.owner(), self.deps.clock.now());
         let new = export::Model {

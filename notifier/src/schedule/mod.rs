@@ -64,7 +64,7 @@ fn all_jobs(
 /// Starts the poller and a runner for each scheduled job. `instance` is the name of this notifier in the row of a job.
 ///
 /// # Errors
-/// When a cron expression is invalid, or the NATS client is closed.
+/// When a cron expression is invalid, the cron scheduler does not start, or the NATS client is closed.
 pub(crate) async fn start(
     config: &Arc<NotifierConfig>,
     deps: Deps,

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{deps::Deps, error::NotifierError};
 
-/// The largest tolerated clock difference between two machines. If a due time is later than the next regular due time
-/// plus this difference, a machine with a wrong clock wrote it.
+/// The largest tolerated clock difference between two machines. A due time in a row is wrong if it is later than the
+/// job's first regular due time after `now + MAX_CLOCK_SKEW`. A machine with a wrong clock wrote it.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 /// The shortest and the longest pause of the exponential backoff after failed polls.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -41,7 +41,7 @@ pub(super) struct SchedulePoller {
     pub(super) deps: Deps,
     pub(super) jobs: Vec<PolledJob>,
     pub(super) interval: Duration,
-    /// Wakes the poller before the interval ends; used by cron triggers and by requests of operators.
+    /// Wakes the poller before the interval ends. Cron triggers and requests of operators notify it.
     pub(super) wake_up: Arc<Notify>,
 }
 

@@ -59,7 +59,7 @@ impl Recurrence {
         Ok(Self::Cron { expression: expression.trim().to_owned(), cron: Box::new(cron), time_zone })
     }
 
-    /// Returns the first due time after `after`.
+    /// Returns the first due time after `after`. For [`Self::Every`], this is `after` plus the interval.
     pub(crate) fn next(&self, after: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::Every(interval) => after.checked_add_signed(*interval).unwrap_or(after + FALLBACK_INTERVAL),

@@ -32,11 +32,12 @@ pub(super) struct Runner {
     pub(super) lease_duration: Duration,
     /// The timeout of a run, unless the scheduled job defines another one.
     pub(super) timeout: Duration,
-    /// Wakes the runner; notified by the poller when the scheduled job is due.
+    /// Wakes the runner. The poller notifies it when the scheduled job is due.
     pub(super) due: Arc<Notify>,
 }
 
-/// The pause of the scheduled job after failed runs. A run that an operator requested starts without this pause.
+/// The pause of the scheduled job after failed runs. `failures` counts the consecutive failures. A run that an operator
+/// requested starts without this pause.
 #[derive(Debug)]
 struct Pause {
     until: Instant,

@@ -17,12 +17,12 @@ use crate::{
     work_queue::{self, Queued},
 };
 
-/// Age of a cancel or delete request from which a command that a notifier received, but has not settled, counts as
-/// lost.
+/// If a request to cancel an export or to delete its file is older than this, a message of the export that a notifier
+/// received but has not settled counts as lost.
 const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// Publishes the command to cancel an export, and returns `true`. Returns `false` and publishes nothing if the row
-/// records no request to cancel, or if an outcome or a command of the export still waits in the outcomes stream.
+/// Publishes the command to cancel an export, and returns `true`. Returns `false` and publishes nothing in two cases:
+/// the row records no request to cancel, or an outcome or a command of the export still waits in the outcomes stream.
 ///
 /// Once the request is older than [`STUCK_AFTER`], a message that a notifier received no longer counts as waiting. NATS
 /// may redeliver such a message late, because the NATS server redelivers by its wall clock, which may have been set
@@ -33,20 +33,20 @@ const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
 /// command is harmless.
 ///
 /// # Errors
-/// When the stream does not confirm the command.
+/// When the stream does not answer, or does not confirm the command.
 pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model, now: DateTime<Utc>) -> Result<bool, NotifierError> {
     let Some(since) = row.cancel_requested_at else { return Ok(false) };
     publish(bus, row, OutcomeResult::CancelRequested, "cancel", since, now).await
 }
 
 /// Publishes the command to delete the file of an export, and returns `true`. The caller has checked that the owner
-/// requested the deletion, or that the retention has ended. Returns `false` and publishes nothing if the row records
-/// neither a deletion request nor an expiry time, or if an outcome or a command of the export still waits in the
+/// requested the deletion, or that the retention has ended. Returns `false` and publishes nothing in two cases: the row
+/// records neither a deletion request nor an expiry time, or an outcome or a command of the export still waits in the
 /// outcomes stream. The stream deduplicates delete commands by their message id in the same way as cancel commands (see
 /// [`publish_cancel`]).
 ///
 /// # Errors
-/// When the stream does not confirm the command.
+/// When the stream does not answer, or does not confirm the command.
 pub(crate) async fn publish_delete(bus: &Bus, row: &export::Model, now: DateTime<Utc>) -> Result<bool, NotifierError> {
     let Some(since) = row.delete_requested_at.or(row.expires_at) else { return Ok(false) };
     publish(bus, row, OutcomeResult::DeleteRequested, "expire", since, now).await

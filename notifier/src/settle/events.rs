@@ -59,10 +59,11 @@ pub(crate) async fn export_ended(bus: &Bus, row: &export::Model) -> Result<(), N
     publish(bus, &row.owner(), &row.traceparent, id, event).await
 }
 
-/// Publishes the balance of an owner after the credits of an ended export were captured or released.
+/// Publishes the balance of the owner of an ended export. `step` says whether the credits of the export were captured
+/// or released.
 ///
 /// # Errors
-/// When the stream does not confirm the event, or the database fails.
+/// When the stream does not confirm the event, the database fails, or other processes keep changing the balance.
 pub(crate) async fn credits_settled(deps: &Deps, row: &export::Model, step: CreditStep) -> Result<(), NotifierError> {
     let reason = step.as_str();
     publish_balance(deps, &row.owner(), &row.traceparent, &format!("{}:{reason}", row.id), reason).await
@@ -71,7 +72,7 @@ pub(crate) async fn credits_settled(deps: &Deps, row: &export::Model, step: Cred
 /// Publishes the balance of an account after a change that no outcome caused, such as a daily grant.
 ///
 /// # Errors
-/// When the stream does not confirm the event, or the database fails.
+/// When the stream does not confirm the event, the database fails, or other processes keep changing the balance.
 pub(crate) async fn account_changed(deps: &Deps, notification: &PendingNotification) -> Result<(), NotifierError> {
     let PendingNotification { owner, version, reason } = notification;
     let id = format!("{}:{}:{version}", subject::token(&owner.tenant), subject::token(&owner.user));
@@ -79,10 +80,11 @@ pub(crate) async fn account_changed(deps: &Deps, notification: &PendingNotificat
 }
 
 /// Publishes the balance of an account, then reads the balance again. If the balance has changed, repeats with the new
-/// balance. Without the repetition, two concurrent publishers could publish an older balance last.
+/// balance. Without the repetition, two concurrent publishers could publish an older balance last. `reason` is the
+/// cause of the first change, such as `capture`.
 ///
-/// The message id contains the number of the repetition, the balance and the held credits. So the event log drops a
-/// repeated event, but stores a balance that returned to an earlier value.
+/// The message id consists of `id`, the number of the repetition, the balance and the held credits. So the event log
+/// drops a repeated event, but stores a balance that returned to an earlier value.
 async fn publish_balance(
     deps: &Deps,
     owner: &Owner,
@@ -109,7 +111,7 @@ async fn publish_balance(
 /// Announces the end of an export to the gateways that stream its file.
 ///
 /// # Errors
-/// When the NATS client is closed.
+/// When the NATS client is closed, or its send queue stays full for 1 s.
 pub(crate) async fn announce_end(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
     let subject = subject::delivery_announce(row.export_id());
     Ok(bus.publish_lossy(subject, &row.traceparent, &Announcement::Ended).await?)
@@ -124,17 +126,18 @@ pub(crate) async fn wake_dispatcher(bus: &Bus, row: &export::Model) {
     }
 }
 
-/// Asks the exporter that may be running this export to stop.
+/// Asks the exporter that may be running this export to stop the run.
 ///
 /// # Errors
-/// When the NATS client is closed.
+/// When the NATS client is closed, or its send queue stays full for 1 s.
 pub(crate) async fn stop_exporter(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
     let id = row.export_id();
     Ok(bus.publish_lossy(subject::cancel(id), &row.traceparent, &json!({ "export_id": id })).await?)
 }
 
-/// Publishes a user event. The event belongs to the trace of the current span; outside a span, to the trace of
-/// `traceparent`. If neither names a trace, a new trace begins.
+/// Publishes a user event with the message id `id`. The event belongs to the trace of the current span. If the current
+/// span has no trace, the event belongs to the trace of `traceparent`. If `traceparent` is invalid too, a new trace
+/// begins.
 async fn publish(
     bus: &Bus,
     owner: &Owner,

@@ -1,4 +1,6 @@
-//! Settles outcomes. One transaction updates the export and its credits; user events then notify the owner.
+//! Settles outcomes. An outcome is the message by which an exporter reports how an attempt ended, and an attempt is one
+//! run of an exporter at an export. One transaction updates the export and its credits; user events then notify the
+//! owner.
 //!
 //! An outcome may arrive twice, late, or from a superseded attempt. A conditional update decides whether the outcome
 //! still applies. If an earlier delivery has already applied the outcome, the notifier publishes the user events again,
@@ -81,8 +83,9 @@ impl Settler {
         Ok(settled.unwrap_or(Leftovers::Nothing))
     }
 
-    /// Completes an export and captures its credits. Returns `None` if a later attempt superseded `attempt`, or if the
-    /// export had already ended in another way.
+    /// Completes an export and captures its credits. Returns the leftover objects of all other attempts, even if an
+    /// earlier delivery of the outcome already completed the export. Returns `None` if a later attempt superseded
+    /// `attempt`, or if the export failed or was canceled.
     async fn complete(
         &self,
         row: &export::Model,
@@ -113,8 +116,9 @@ impl Settler {
         Ok(applied.then_some(Leftovers::OtherAttempts(attempt)))
     }
 
-    /// Fails an export and releases its credits. Returns `None` if a later attempt superseded `attempt`, or if the
-    /// export had already ended in another way.
+    /// Fails an export and releases its credits. Returns the leftover objects of all attempts, even if an earlier
+    /// delivery of the outcome already failed the export. Returns `None` if a later attempt superseded `attempt`, or if
+    /// the export ended with another status.
     async fn fail(
         &self,
         row: &export::Model,
@@ -135,7 +139,8 @@ impl Settler {
         Ok(applied.then_some(Leftovers::Everything))
     }
 
-    /// Adds the missing daily grants to the account, then releases the credits of the export. Returns the added grants.
+    /// Adds the missing daily grants to the account of the owner, then releases the credits of the export. `reason` is
+    /// the text of the ledger entry. Returns the added grants.
     async fn release(
         &self,
         tx: &DatabaseTransaction,
@@ -149,8 +154,9 @@ impl Settler {
         Ok(granted)
     }
 
-    /// Cancels an unfinished export and releases its credits. Returns `None` if the export had already ended in another
-    /// way.
+    /// Cancels an unfinished export, releases its credits, and asks its exporter to stop. Returns the leftover objects
+    /// of all attempts, even if an earlier delivery of the command already canceled the export. Returns `None` if the
+    /// export ended with another status than `canceled`.
     async fn cancel(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         let trace = TraceContext::parse(&row.traceparent).unwrap_or_else(TraceContext::generate);
@@ -173,8 +179,10 @@ impl Settler {
     }
 
     /// Deletes the file of a completed export, sets the status of the export to `expired`, and notifies the owner. If
-    /// the export is already expired, only notifies the owner again. Returns `None` and does nothing if the export
-    /// never had a file, or if the retention has not ended and the owner did not request the deletion.
+    /// the export is already expired, only notifies the owner again. In both cases returns [`Leftovers::Nothing`].
+    ///
+    /// Returns `None` and does nothing if the export is neither completed nor expired. Does the same for a completed
+    /// export whose retention has not ended, unless the owner requested the deletion.
     ///
     /// The settler deletes the objects before it changes the row. If the deletion is interrupted, the row keeps the
     /// status `completed`, and the reconciler or the sweep publishes the delete command again.
@@ -208,8 +216,11 @@ impl Settler {
         Ok(self.deps.store.delete_where(&delivery::export_prefix(id), is_leftover).await?)
     }
 
-    /// Publishes the user events of an ended export, and announces the end to gateways. Returns `false` and publishes
-    /// nothing if the row has another status than `status`, or another attempt than `attempt`. In that case, the
+    /// Publishes the user events of an ended export, announces the end to gateways, and returns `true`. `step` says
+    /// whether the credits of the export were captured or released.
+    ///
+    /// Returns `false` and publishes nothing if the export does not have the status `status`, or if its attempt number
+    /// is not `attempt`. If `attempt` is `None`, any attempt number matches. After `false`, the settlement of the
     /// outcome that ends the export publishes the events.
     async fn publish_end_events(
         &self,
@@ -227,8 +238,8 @@ impl Settler {
         Ok(true)
     }
 
-    /// Reads the row of an export. Returns `None` if the status of the row is not `status`, or if `attempt` is given
-    /// and is not the attempt of the row.
+    /// Reads the row of an export. Returns `None` if the row does not exist, if its status is not `status`, or if its
+    /// attempt number is not `attempt`. If `attempt` is `None`, any attempt number matches.
     async fn find_ended(
         &self,
         id: ExportId,

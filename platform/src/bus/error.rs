@@ -18,8 +18,8 @@ pub enum BusError {
         /// The reason why the file can't be read.
         source: std::io::Error,
     },
-    /// An entry of `nats.url` is not the URL of a NATS server. The error does not show the entry, which may hold a
-    /// password.
+    /// An entry of the comma-separated list `nats.url` is not the URL of a NATS server. The error does not show the
+    /// entry, which may hold a password.
     #[error("nats.url: entry {entry}: {detail}; expected nats://host:4222, or several separated by commas")]
     Url {
         /// The number of the entry, from 1.
@@ -27,7 +27,8 @@ pub enum BusError {
         /// The syntax error in the URL.
         detail: String,
     },
-    /// An entry of `nats.url` holds a user, a password or a token, which logs and `sluice config` would show.
+    /// An entry of the comma-separated list `nats.url` holds a user, a password or a token. Logs and `sluice config`
+    /// would show it. The value is the number of the entry, from 1.
     #[error("nats.url: entry {0} names a user: set nats.user and nats.password, or nats.credentials_file, instead")]
     UserInUrl(usize),
     /// Only one of `nats.tls_cert_file` and `nats.tls_key_file` is set.
@@ -59,7 +60,7 @@ pub enum BusError {
         /// The error of the last attempt.
         source: async_nats::ConnectError,
     },
-    /// A stream or bucket can't be created or opened.
+    /// A stream or bucket can't be created or opened. A retry may succeed.
     #[error("can't prepare {name}: {detail}")]
     Prepare {
         /// The name of the stream or bucket.
@@ -84,7 +85,7 @@ pub enum BusError {
         /// The error of the client or the stream.
         detail: String,
     },
-    /// A request got no reply in time.
+    /// A request failed, or got no reply in time.
     #[error("no reply from {subject}: {detail}")]
     Request {
         /// The subject of the request.
@@ -109,7 +110,7 @@ pub enum BusError {
     /// A message is not valid JSON of the expected type.
     #[error("unreadable message: {0}")]
     Unreadable(#[from] serde_json::Error),
-    /// A message has an envelope version that this build does not support.
+    /// A message has an envelope version that this build does not support. The value is that version.
     #[error("unsupported message version {0}")]
     Version(u8),
     /// A NATS micro service can't be registered.

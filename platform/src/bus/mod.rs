@@ -33,7 +33,7 @@ use crate::{catalog::MAX_ENTRY_SIZE, config::NatsConfig, telemetry::traces};
 /// tolerate lost messages, because they also poll.
 const SUBSCRIPTION_CAPACITY: usize = 4096;
 
-/// The number of bytes that an entry of the catalog leaves free for headers in a message of the maximum size.
+/// The minimum number of bytes that a catalog entry leaves free in a message, for the headers.
 const HEADER_SIZE: usize = 1024;
 
 /// The maximum time that a lossy message waits for space in the client's queue.
@@ -46,7 +46,8 @@ pub struct Bus {
     jetstream: jetstream::Context,
     timeout: Duration,
     writes: Writes,
-    /// Stops the task that restores the streams when the last clone is dropped. The task holds the connection open.
+    /// When the last clone of the bus is dropped, this guard stops the task that creates lost streams again. Otherwise
+    /// the task would hold the connection open. None if this process creates no streams.
     _restorer: Option<Arc<DropGuard>>,
 }
 
@@ -55,8 +56,8 @@ impl Bus {
     /// may have lost its data. `name` identifies the connection in NATS monitoring.
     ///
     /// # Errors
-    /// When none of the servers answers within the request timeout, or a stream can't be created. While the servers are
-    /// not ready to create streams, this method retries for 10 s, and then fails.
+    /// When a setting is invalid, none of the servers answers within the request timeout, or a stream can't be created.
+    /// While the servers are not ready to create streams, this method retries for 10 s, and then fails.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
         let connected = Arc::new(Notify::new());
         let mut bus = Self::open(config, name, Arc::clone(&connected)).await?;
@@ -76,7 +77,8 @@ impl Bus {
     /// With an empty list this method only connects.
     ///
     /// # Errors
-    /// When none of the servers answers within the request timeout, or a stream does not exist after 10 s.
+    /// When a setting is invalid, none of the servers answers within the request timeout, or a stream does not exist
+    /// after 10 s.
     pub async fn join(config: &NatsConfig, name: &str, needed: &[&str]) -> Result<Self, BusError> {
         let bus = Self::open(config, name, Arc::new(Notify::new())).await?;
         streams::wait_for(&bus.jetstream, needed).await?;
@@ -177,8 +179,9 @@ impl Bus {
         stored.map_err(|detail| BusError::Publish { subject, detail })
     }
 
-    /// Records whether a stream has stored a message, for [`Self::check_writes`]. [`Self::publish_durable`] calls this
-    /// method itself. A caller that writes to a bucket must call it.
+    /// Records whether a stream has stored a message, for [`Self::check_writes`]. `result` is the result of the write.
+    /// A failure while the connection is down is not recorded. [`Self::publish_durable`] calls this method itself. A
+    /// caller that writes to a bucket must call it.
     pub fn record_write<E: std::fmt::Display>(&self, stream: &'static str, result: &Result<(), E>) {
         // without a connection, a failure does not show whether the stream accepts writes
         if result.is_ok() || self.ping().is_ok() {
@@ -197,7 +200,7 @@ impl Bus {
     /// Publishes on core NATS without confirmation. The message may be lost. A subject without subscribers is no error.
     ///
     /// # Errors
-    /// When the client is closed.
+    /// When the client is closed, or its send queue stays full for 1 s.
     pub async fn publish_lossy<T: Serialize>(
         &self,
         subject: String,
@@ -216,7 +219,7 @@ impl Bus {
     /// Sends a request on core NATS and reads the reply.
     ///
     /// # Errors
-    /// When no reply arrives in time or the reply is unreadable.
+    /// When no reply arrives in time, or the reply can't be parsed.
     pub async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, request: &Q) -> Result<A, BusError> {
         let trace = traces::context(&Span::current()).unwrap_or_else(TraceContext::generate);
         let payload = serde_json::to_vec(&Envelope::new(message_id(), trace.traceparent(), request))?;
@@ -228,7 +231,7 @@ impl Bus {
         Ok(serde_json::from_slice(&answer.payload)?)
     }
 
-    /// Subscribes on core NATS. The client drops messages when the reader is too slow.
+    /// Subscribes on core NATS. The client drops messages when the caller reads them too slowly.
     ///
     /// # Errors
     /// When the client is closed.
@@ -264,7 +267,7 @@ impl Bus {
         MAX_ENTRY_SIZE.min(self.client.max_payload().saturating_sub(HEADER_SIZE))
     }
 
-    /// Opens the bucket of single-use tickets.
+    /// Opens the bucket of tickets, the single-use secrets with which browsers open sockets.
     ///
     /// # Errors
     /// When the server does not answer or the bucket does not exist.
@@ -277,9 +280,9 @@ impl Bus {
         bucket.map_err(|e| BusError::Prepare { name, detail: e.to_string() })
     }
 
-    /// Registers a NATS micro service with the version of this build. The registration lasts until the returned value
-    /// is dropped. `metadata` distinguishes instances. `data` returns the custom statistics that `nats micro stats`
-    /// shows.
+    /// Registers a NATS micro service with the version of this build. The registration lasts until the caller calls
+    /// [`Service::stop`]; dropping the returned value does not end it. `metadata` distinguishes instances. `data`
+    /// returns the custom statistics that `nats micro stats` shows.
     ///
     /// # Errors
     /// When the name is not valid or the client is closed.
@@ -314,7 +317,7 @@ fn message_id() -> String {
 /// Parses a message with its envelope.
 ///
 /// # Errors
-/// When the message is unreadable or its envelope has another version.
+/// When the message can't be parsed, or its envelope has a version that this build does not support.
 pub fn open<T: DeserializeOwned>(payload: &[u8]) -> Result<Envelope<T>, BusError> {
     #[derive(serde::Deserialize)]
     struct Header {

@@ -94,8 +94,8 @@ pub(super) async fn create(jetstream: &jetstream::Context, replicas: usize) -> R
     Ok(())
 }
 
-/// Creates missing streams and buckets after each reconnect, because the server may have lost its data. Retries until
-/// `stop` is canceled, because such a server may start slowly.
+/// Creates missing streams and buckets after each reconnect, because the server may have lost its data. Each reconnect
+/// notifies `connected`. Retries until `stop` is canceled, because a server that lost its data may start slowly.
 pub(super) async fn restore_after_reconnects(
     jetstream: jetstream::Context,
     replicas: usize,

@@ -48,7 +48,7 @@ pub(super) fn connect_error(url: String, source: ConnectError) -> BusError {
     }
 }
 
-/// Finds the error of the TLS library inside a connection error.
+/// Finds the error of the TLS library inside a connection error. Returns None if another cause failed the connection.
 fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(error.clone());

@@ -2,7 +2,7 @@
 //!
 //! After a failed write to a stream, for example on a full disk, nats-server stores no message in this stream until the
 //! server restarts, even when the disk has space again. The server still answers requests for the stream's state, but
-//! does not answer the message at all. So only the result of a real message shows that a stream accepts no writes.
+//! never acknowledges a message. So only the result of a real message shows that a stream accepts no writes.
 
 use std::{
     collections::BTreeMap,
@@ -34,10 +34,10 @@ impl Writes {
         }
     }
 
-    /// Returns an error that names the streams that did not store their last message.
+    /// Checks that every stream has stored its last message.
     ///
     /// # Errors
-    /// When there is such a stream.
+    /// A text that names the streams that have not stored their last message.
     pub(super) fn check(&self) -> Result<(), String> {
         let failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.is_empty() {

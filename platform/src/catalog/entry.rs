@@ -1,4 +1,5 @@
-//! The values of the catalog bucket, which are JSON compressed with zstd (RFC 8878), and the limits of their sizes.
+//! The values of the catalog bucket, and the limits of their sizes. A value is the entry of one dataset, which
+//! describes the dataset, or the heartbeat of one exporter. Each value is JSON, compressed with zstd (RFC 8878).
 //!
 //! NATS refuses a message above its `max_payload`, 1 MiB by default. The limits are below this default, and do not
 //! depend on a connection. So `sluice catalog check` can refuse a dataset that an exporter could not advertise.
@@ -12,10 +13,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// The maximum size of one compressed entry, in bytes: half of the default `max_payload` of NATS.
 pub const MAX_ENTRY_SIZE: usize = 512 * 1024;
-/// The maximum size of the description of one dataset before compression, in bytes.
+/// The maximum size of the JSON that describes one dataset, before compression, in bytes.
 pub const MAX_DATASET_SIZE: usize = 8 * 1024 * 1024;
-/// The maximum size of the descriptions of all datasets of one exporter before compression, in bytes. This is enough
-/// for about 300,000 columns. The limit bounds the memory of gateways and the size of the response of `GET
+/// The maximum size of the JSON that describes all datasets of one exporter, before compression, in bytes. This is
+/// enough for about 300,000 columns. The limit bounds the memory of gateways and the size of the response of `GET
 /// /v1/datasets`.
 pub const MAX_CATALOG_SIZE: usize = 32 * 1024 * 1024;
 /// The maximum number of datasets of one exporter. The heartbeat names all of them, and must stay below
@@ -24,7 +25,8 @@ pub const MAX_DATASETS: usize = 5_000;
 
 /// The zstd level. This level is fast, and higher levels reduce the size of JSON only a little.
 const LEVEL: i32 = 3;
-/// The number of hexadecimal characters of a revision: 128 bits of a SHA-256 digest.
+/// The number of hexadecimal characters of a revision. A revision is the first 128 bits of the SHA-256 digest of an
+/// entry.
 const REVISION_LENGTH: usize = 32;
 
 /// The reason why a value of the catalog bucket can't be written or read.
@@ -41,14 +43,14 @@ pub enum EntryError {
     TooLarge,
 }
 
-/// The entry of one dataset, ready to be written.
+/// The entry of one dataset, ready to be written to the catalog bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatasetEntry {
     /// The digest of `value`, by which heartbeats name this entry.
     pub revision: String,
-    /// The size of the description before compression, in bytes.
+    /// The size of the JSON that describes the dataset, before compression, in bytes.
     pub json_size: usize,
-    /// The compressed description.
+    /// The value of the entry, which is the compressed JSON.
     pub value: Bytes,
 }
 
@@ -77,7 +79,7 @@ fn hexadecimal(nibble: u8) -> char {
 /// Decodes the entry of a dataset.
 ///
 /// # Errors
-/// When the value is damaged or larger than [`MAX_DATASET_SIZE`].
+/// When the value is damaged, or has more than [`MAX_DATASET_SIZE`] bytes after decompression.
 pub fn decode_dataset(value: &[u8]) -> Result<CatalogDataset, EntryError> {
     decode(value)
 }
@@ -93,7 +95,7 @@ pub fn encode_heartbeat(heartbeat: &ExporterHeartbeat) -> Result<Bytes, EntryErr
 /// Decodes the heartbeat of an exporter.
 ///
 /// # Errors
-/// When the value is damaged or larger than [`MAX_DATASET_SIZE`].
+/// When the value is damaged, or has more than [`MAX_DATASET_SIZE`] bytes after decompression.
 pub fn decode_heartbeat(value: &[u8]) -> Result<ExporterHeartbeat, EntryError> {
     decode(value)
 }

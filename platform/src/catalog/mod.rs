@@ -1,8 +1,7 @@
 //! The datasets that running exporters offer, read from their advertisements in the catalog bucket.
 //!
-//! The bucket has an entry for each dataset of each exporter, and a heartbeat for each exporter that names its
-//! datasets. The module `entry` encodes the values and limits their sizes. The module `state` decides which datasets
-//! are offered.
+//! For each exporter, the bucket has an entry for each of its datasets, and a heartbeat that names these datasets. The
+//! module `entry` encodes the values and limits their sizes. The module `state` decides which datasets are offered.
 
 mod entry;
 mod state;
@@ -37,10 +36,10 @@ use crate::lifecycle::Lifecycle;
 
 /// The pause before a new watch after a watch has failed.
 const WATCH_RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// The maximum time without a message of a watch while no exporter is known. After this time, a new watch replaces the
-/// watch.
+/// The maximum time for which a watch may bring no message while no exporter has a valid heartbeat. After this time, a
+/// new watch replaces it.
 const MAX_IDLE_SILENCE: Duration = Duration::from_secs(10);
-/// The number of consecutive heartbeats of one exporter with missing entries after which the bucket is read again.
+/// If this many consecutive heartbeats of one exporter name entries that have not arrived, the bucket is read again.
 const MAX_INCOMPLETE_HEARTBEATS: u32 = 2;
 
 /// The running exporters and their datasets. Clones share the state.
@@ -61,7 +60,7 @@ pub struct Offer {
     pub pool: String,
 }
 
-/// The reason why a catalog offers no dataset.
+/// The reason why no running exporter offers a dataset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogGap {
     /// No exporter has advertised all its datasets since the start of this process.
@@ -73,7 +72,7 @@ pub enum CatalogGap {
     /// No exporter has a heartbeat that is still valid.
     #[error("no exporter runs, or none can advertise its datasets; see /readyz of the exporters")]
     NoExporter,
-    /// Exporters run, but no entry of a dataset has arrived.
+    /// Exporters run, but no readable entry of one of their datasets has arrived.
     #[error("the running exporters offer no dataset; see /readyz of the exporters")]
     NoDataset,
 }
@@ -166,15 +165,16 @@ impl Catalog {
         None
     }
 
-    /// Returns the maximum time for which the watch may receive no message. This is two thirds of the time until all
-    /// heartbeats have expired.
+    /// Returns the maximum time for which the watch may receive no message. This is two thirds of the time until the
+    /// last heartbeat expires, but at least [`WATCH_RETRY_PAUSE`]. Without an unexpired heartbeat, it is
+    /// [`MAX_IDLE_SILENCE`].
     fn max_silence(&self) -> Duration {
         let now = Instant::now();
         let last = self.read(State::last_expiry);
         last.filter(|last| *last > now).map_or(MAX_IDLE_SILENCE, |last| ((last - now) * 2 / 3).max(WATCH_RETRY_PAUSE))
     }
 
-    /// Stores an exporter's newest heartbeat.
+    /// Stores the newest heartbeat of an exporter, and returns whether the entries of all its datasets have arrived.
     fn put_heartbeat(&self, heartbeat: ExporterHeartbeat, arrival: Arrival) -> Completeness {
         let completeness = self.write(|state| state.put_heartbeat(heartbeat, arrival));
         if completeness == Completeness::Complete {
@@ -183,7 +183,11 @@ impl Catalog {
         completeness
     }
 
-    /// Stores the newest entry of a dataset.
+    /// Stores the newest entry of a dataset. `exporter` and `dataset` are the two parts of the entry's key in the
+    /// bucket.
+    ///
+    /// # Errors
+    /// When the value can't be decoded. The entry then counts as received, but its dataset is not offered.
     fn put_dataset(&self, (exporter, dataset): (&str, &str), value: &[u8], arrival: Arrival) -> Result<(), EntryError> {
         let key = (dataset.to_owned(), entry::revision(value));
         // decode large entries without holding the lock
@@ -243,10 +247,10 @@ impl Catalog {
         !self.read(State::offers_any)
     }
 
-    /// Returns an error while no dataset is offered.
+    /// Checks that a running exporter offers a dataset.
     ///
     /// # Errors
-    /// Returns the reason why no dataset is offered.
+    /// The reason why no running exporter offers a dataset.
     pub fn check(&self) -> Result<(), CatalogGap> {
         if !self.is_empty() {
             self.filled.store(true, Ordering::Release);

@@ -25,7 +25,8 @@ pub(crate) const ENTRY_LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// The maximum number of kept entries of one exporter, which are two revisions of each dataset.
 const MAX_KEPT_ENTRIES: usize = 2 * MAX_DATASETS;
 
-/// The key of a dataset within its exporter, and the revision of its entry.
+/// The key of an entry within its exporter: the dataset's name as a token of the bucket key, and the revision of the
+/// entry.
 pub(super) type EntryKey = (String, String);
 
 /// All known exporters, by the key of their heartbeat.
@@ -49,17 +50,18 @@ struct Exporter {
 struct Heartbeat {
     content: Arc<ExporterHeartbeat>,
     expires_at: Instant,
-    /// The time at which NATS stored the heartbeat, if a new watch repeated it; None for a heartbeat that was not
-    /// repeated.
+    /// The time at which NATS stored a repeated heartbeat, in milliseconds since 1970 by the server's clock. None if
+    /// the heartbeat is not repeated (see [`Arrival::is_repeated`]).
     repeated_from: Option<i64>,
 }
 
-/// The arrival of a message of the bucket.
+/// How a message of the bucket arrived at this process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
     /// The time at which NATS stored the message, in milliseconds since 1970 by the server's clock.
     pub(super) stored_at: i64,
-    /// Whether a new watch repeats the message. A repeated message may be old.
+    /// Whether the message existed before the watch began. A new watch first repeats the current messages of the
+    /// bucket. A repeated message may be old.
     pub(super) is_repeated: bool,
 }
 
@@ -93,7 +95,8 @@ impl Exporter {
         Self { heartbeat: None, entries: HashMap::new(), changed_at: Instant::now() }
     }
 
-    /// Returns the description that a heartbeat names; None if its entry is missing or unreadable.
+    /// Returns the description of a dataset that a heartbeat names; None if the entry of the dataset is missing or
+    /// unreadable.
     fn dataset(&self, named: &DatasetRef) -> Option<&Arc<CatalogDataset>> {
         self.entries.get(&entry_key(named))?.as_ref()
     }
@@ -137,13 +140,13 @@ impl State {
         exporter.completeness()
     }
 
-    /// Returns the description with this key and revision, if an exporter has already sent the description. Exporters
-    /// with equal entries then share one description.
+    /// Returns the description of a dataset with this key and revision. Returns None if no exporter has sent this
+    /// description yet. Exporters with equal entries share one description.
     pub(super) fn known_dataset(&self, key: &EntryKey) -> Option<Arc<CatalogDataset>> {
         self.exporters.values().find_map(|known| known.entries.get(key).cloned().flatten())
     }
 
-    /// Stores the entry of a dataset. None stands for an entry that can't be read. Such an entry counts as received,
+    /// Stores the entry of a dataset. If the entry can't be read, `dataset` is None. Such an entry counts as received,
     /// but its dataset is not offered.
     pub(super) fn put_dataset(
         &mut self,
@@ -213,7 +216,7 @@ impl State {
         offered
     }
 
-    /// Whether at least one dataset is offered.
+    /// Whether at least one exporter with a live heartbeat offers a dataset.
     pub(super) fn offers_any(&self) -> bool {
         let has_any = |(heartbeat, known): (&Arc<ExporterHeartbeat>, &Exporter)| {
             heartbeat.datasets.iter().any(|one| known.dataset(one).is_some())
@@ -229,7 +232,8 @@ impl State {
     }
 }
 
-/// A dataset that a live exporter offers.
+/// An offered dataset: its description, the reference in the heartbeat of its exporter (`named`), and the pool of the
+/// exporter.
 #[derive(Debug)]
 pub(super) struct Offered {
     pub(super) dataset: Arc<CatalogDataset>,

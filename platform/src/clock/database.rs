@@ -22,10 +22,11 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest difference between the machine's clock and the database's clock that is not reported as an error.
 const MAX_DIFFERENCE: TimeDelta = TimeDelta::seconds(5);
-/// The minimum change of the difference between two comparisons that shows that a clock was stepped.
+/// The minimum correction of [`DatabaseClock`] that is logged as a step of the database's clock.
 const STEP: TimeDelta = TimeDelta::seconds(1);
 
-/// The time of the database at its last answer to this process.
+/// The time of the database at its last answer to this process, and the moment of this time on the monotonic clock of
+/// this machine.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     time: DateTime<Utc>,
@@ -59,7 +60,7 @@ impl DatabaseClock {
     }
 
     /// Reads the time of the database, and corrects this clock if the difference exceeds the imprecision of the
-    /// reading.
+    /// reading. Also compares the clock of this machine with the time of the database.
     async fn compare(&self, db: &DatabaseConnection) {
         let before = Instant::now();
         let time = match timeout(TIMEOUT, read(db)).await {

@@ -107,7 +107,8 @@ impl Server {
     }
 
     /// Spawns the server as a task that may end before the process. After `stop` the server accepts no connections and
-    /// finishes running requests. Returns a token that is canceled after the last connection was accepted.
+    /// finishes running requests. After the soft stop of the process it accepts no connections either. Returns a token
+    /// that is canceled when the server accepts no more connections.
     pub fn spawn_temporary(self, stop: &CancellationToken, life: &Lifecycle) -> CancellationToken {
         let (tasks, stop, stopping) = (life.clone(), stop.clone(), life.soft().clone());
         let ended = CancellationToken::new();

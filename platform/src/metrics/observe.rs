@@ -27,8 +27,8 @@ pub struct Pool {
     pub db: DatabaseConnection,
 }
 
-/// Measures the process, these pools, the NATS connection of the service `client` and the disk of the file store, until
-/// `stop` is cancelled.
+/// Measures the process, these pools, the NATS connection, and the disk of the file store, until `stop` is cancelled.
+/// `client` is the label of the metrics of the NATS connection. Without a `store`, no disk is measured.
 pub async fn observe(
     client: &'static str,
     bus: Bus,

@@ -2,7 +2,8 @@
 //! the receiver's span.
 //!
 //! The first span of a request, job or message declares an empty field `trace_id`. The functions here fill the field,
-//! so that log lines within the span contain the id. Without telemetry, as in tests, messages contain the parent's ids.
+//! so that log lines within the span contain the id. Without telemetry, as in tests, messages keep the parent's trace
+//! id.
 
 use opentelemetry::{
     Context,
@@ -25,8 +26,8 @@ pub fn context(span: &Span) -> Option<TraceContext> {
     })
 }
 
-/// Makes a span the child of a span in another process, and returns the span's trace context. Call this function before
-/// the span is entered.
+/// Makes `span` the child of `parent`, a span in another process, and returns the trace context of `span`. Call this
+/// function before `span` is entered.
 pub fn follow(span: &Span, parent: TraceContext) -> TraceContext {
     if let Err(e) = span.set_parent(Context::new().with_remote_span_context(remote_span_context(parent))) {
         debug!(error = %e, "span is not recorded");
@@ -43,7 +44,8 @@ pub fn follow_text(span: &Span, traceparent: &str) -> TraceContext {
     }
 }
 
-/// Begins a trace with a span that has no parent in another process, and returns the span's trace context.
+/// Returns the trace context of a span that has no parent in another process. The span belongs to the trace of its
+/// parent in this process. Without a parent, the span begins a new trace.
 pub fn begin(span: &Span) -> TraceContext {
     record_trace_id(span, context(span).unwrap_or_else(TraceContext::generate))
 }

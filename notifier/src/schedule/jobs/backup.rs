@@ -125,8 +125,8 @@ impl Job for Backup {
 /// Creates a backup as a run of the scheduled job, and records the result and the next due time in the row of the job.
 ///
 /// # Errors
-/// [`BackupRunError::Busy`] when another backup is running. Fails also when the schedule is invalid, the backup fails,
-/// or its result can't be recorded.
+/// [`BackupRunError::Busy`] when another backup is running, and [`BackupRunError::LeaseLost`] when this process loses
+/// the lease. Fails also when the schedule is invalid, the backup fails, or its result can't be recorded.
 pub async fn run_backup_job(source: &Source) -> Result<Report, BackupRunError> {
     let recurrence = recurrence(&source.config)?;
     let (lease, holder) = acquire_lease(source).await?;
@@ -165,7 +165,8 @@ pub async fn run_backup_job(source: &Source) -> Result<Report, BackupRunError> {
 /// backup, but changes neither the row of the job nor its due time.
 ///
 /// # Errors
-/// [`BackupRunError::Busy`] when another backup is running. Fails also when the backup fails.
+/// [`BackupRunError::Busy`] when another backup is running, and [`BackupRunError::LeaseLost`] when this process loses
+/// the lease. Fails also when the backup or the database fails.
 pub async fn run_ad_hoc_backup(source: &Source) -> Result<Report, BackupRunError> {
     let (lease, _) = acquire_lease(source).await?;
     let created = lease.run_while_renewing(create(source)).await;
@@ -174,7 +175,7 @@ pub async fn run_ad_hoc_backup(source: &Source) -> Result<Report, BackupRunError
 }
 
 /// Acquires the lease of the scheduled job, and returns the lease with the name of its holder. If another process holds
-/// the lease, waits for it up to twice [`COMMAND_LEASE_DURATION`].
+/// the lease, waits for up to twice [`COMMAND_LEASE_DURATION`], then fails with [`BackupRunError::Busy`].
 async fn acquire_lease(source: &Source) -> Result<(HeldLease, String), BackupRunError> {
     let holder = format!("command, {}", uuid::Uuid::new_v4().simple());
     let (db, clock) = (source.db.clone(), source.clock.clone());

@@ -78,8 +78,8 @@ impl Job for Reconciler {
 }
 
 impl Reconciler {
-    /// Reads the next page of exports that ended within `orphan_scan_window`, and moves `scan` to the end of the page.
-    /// Returns no rows while no scan is due.
+    /// Reads the next page of exports that ended within `orphan_scan_window`, but not within the last [`SETTLE_GRACE`].
+    /// Moves `scan` to the end of the page. Returns no rows while no scan is due.
     async fn next_ended(
         &self,
         scan: &mut LateObjectScan,

@@ -29,7 +29,8 @@ use crate::{
     settle::commands,
 };
 
-/// Time since the last dispatch for a user after which the sweep deletes the row that records the dispatch.
+/// The database records the last dispatch for each user in each pool and lane. The sweep deletes a record whose
+/// dispatch is older than this.
 const DISPATCH_ORDER_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(in crate::schedule) struct Sweep {

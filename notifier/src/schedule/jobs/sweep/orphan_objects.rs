@@ -6,7 +6,8 @@
 //! operator may then restore a newer backup that contains the row.
 //!
 //! In a folder store, an interrupted write leaves a partial object. The sweep deletes partial objects by the same
-//! rules. A normal listing skips them, so each run lists all of them separately; there are few.
+//! rules. It also deletes every partial object of a completed export. A normal listing skips partial objects, so each
+//! run lists all of them separately; there are few.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -33,7 +34,7 @@ const PARTIAL_MARK: char = '#';
 /// Largest number of objects that the sweep checks with one database query and deletes with one call of the file store.
 const CHUNK: usize = 500;
 
-/// Scans the next objects of the file store, and deletes the orphans among them.
+/// Scans the next objects of the file store, deletes the orphans among them, and counts the deleted objects.
 ///
 /// # Errors
 /// When the store or the database fails, another notifier holds the lease, or shutdown has begun.
@@ -88,7 +89,7 @@ fn is_orphan(object: &ObjectInfo, retained: &HashMap<Uuid, RetainedFiles>, grace
     }
 }
 
-/// Parses the number of the attempt in the path of an object.
+/// Parses the number of the attempt in the path of an object. Returns `None` if the path names no attempt.
 fn attempt_of(path: &str) -> Option<u32> {
     path.strip_prefix(FOLDER)?.split('/').nth(2)?.parse().ok()
 }

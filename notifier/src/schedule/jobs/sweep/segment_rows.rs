@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-/// Deletes segment rows of exports that ended more than `resume_grace` ago: all rows of an export without a file, and
-/// the rows of superseded attempts of a completed export. The sweep visits only exports with segment rows, so its cost
-/// does not depend on the total number of exports.
+/// For exports that ended more than `resume_grace` ago, deletes and counts the segment rows that are no longer needed.
+/// These are all rows of an export without a file, and the rows of superseded attempts of a completed export. The sweep
+/// visits only exports with segment rows, so its cost does not depend on the total number of exports.
 ///
 /// # Errors
 /// When the database fails, another notifier holds the lease, or shutdown has begun.

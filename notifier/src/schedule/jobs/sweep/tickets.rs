@@ -13,8 +13,8 @@ use crate::{
     schedule::steps::{self, StepCount, time_before},
 };
 
-/// Deletes every ticket that is `ticket_retention` older than the newest one, used or unused, and returns the number of
-/// deleted entries. Compares times of the NATS server only, because its clock may differ from the clock of this
+/// Deletes every ticket, used or unused, that is older than the newest ticket by more than `ticket_retention`. Counts
+/// the deleted entries. Compares times of the NATS server only, because its clock may differ from the clock of this
 /// process.
 ///
 /// # Errors
@@ -44,8 +44,8 @@ pub(super) async fn delete(sweep: &Sweep) -> Result<StepCount, NotifierError> {
     Ok(StepCount { done: purged.purged, failed: 0 })
 }
 
-/// Returns the time at which NATS stored the first entry of the bucket with this sequence number or a higher one;
-/// `None` if there is no such entry.
+/// Returns the time at which NATS stored the first entry of the bucket whose sequence number is at least `sequence`.
+/// Returns `None` if there is no such entry.
 async fn stored_at(stream: &Stream, sequence: u64) -> Result<Option<DateTime<Utc>>, NotifierError> {
     let all = format!("$KV.{}.>", subject::BUCKET_TICKETS);
     match stream.get_first_raw_message_by_subject(&all, sequence).await {
