@@ -18,7 +18,8 @@ const PAUSES: Schedule = Schedule::new(Duration::from_millis(250), Duration::fro
 const NOTICE_AFTER: Duration = Duration::from_secs(3);
 
 impl Attempt<'_> {
-    /// Repeats a step while the step fails because of an outage of `part`, for at most `exporter.outage_timeout`.
+    /// Repeats a step while the step fails because of an outage of `part`, for at most
+    /// `exporter.export_outage_timeout`.
     ///
     /// # Errors
     /// Returns the error of the step, if the error is no outage of `part`, or if the outage lasted for too long.
@@ -26,7 +27,7 @@ impl Attempt<'_> {
     where
         F: Future<Output = Result<T, JobError>> + Send,
     {
-        self.repeat(part, Some(self.context.config.outage_timeout.get()), step).await
+        self.repeat(part, Some(self.context.config.export_outage_timeout.get()), step).await
     }
 
     /// Repeats a step while the step fails because of an outage of `part`. With a `limit`, the step must succeed within
