@@ -89,7 +89,7 @@ pub(super) struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     pub(super) fn begin(meter: &'a Meter, part: WaitingFor) -> Self {
         meter.set_waiting(part, true);
-        metrics::gauge!("sluice_exporter_waiting", "part" => part.as_str()).increment(1);
+        metrics::gauge!("sluice_exporter_jobs_stalled_by_outage", "part" => part.as_str()).increment(1);
         Self { meter, part }
     }
 }
@@ -97,6 +97,6 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.meter.set_waiting(self.part, false);
-        metrics::gauge!("sluice_exporter_waiting", "part" => self.part.as_str()).decrement(1);
+        metrics::gauge!("sluice_exporter_jobs_stalled_by_outage", "part" => self.part.as_str()).decrement(1);
     }
 }
