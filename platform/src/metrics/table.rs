@@ -138,7 +138,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_notifier_outcome_dead_letters_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of outcomes that became dead letters because they could not be settled." },
     Metric { name: "sluice_notifier_credit_notifications_without_outcome_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of users notified of a credit change that no outcome reports." },
     Metric { name: "sluice_notifier_gateway_requested_segment_bytes_total", kind: Counter, unit: Bytes, scope: Notifier, labels: &[], help: "Number of segment bytes that gateways requested." },
-    Metric { name: "sluice_notifier_segment_read_failures_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of segments whose transfer to a gateway the notifier aborted, because a read of the file store failed, timed out or returned too few bytes." },
+    Metric { name: "sluice_notifier_segment_read_failures_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of requests of gateways for a segment that the notifier refused or aborted, because opening or reading the object failed, timed out or showed a wrong size; a deleted object does not count." },
     Metric { name: "sluice_ops_export_requests_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("endpoint", Known(&["exports", "export", "cancel", "dead", "requeue"])), Label("result", Known(&["done", "refused"]))], help: "Number of requests of operators about exports and dead letters, over NATS." },
 
     // notifiers: JetStream
