@@ -25,8 +25,8 @@ pub struct BackupConfig {
     pub s3_access_key_id: String,
     /// Secret that belongs to the access key.
     pub s3_secret_access_key: Secret,
-    /// Cron expression of the times at which a backup is made, evaluated in the top-level `time_zone`. It has five
-    /// fields, or six fields that begin with the seconds.
+    /// Cron expression of the times at which a backup is made, evaluated in the top-level `schedule_time_zone`. It has
+    /// five fields, or six fields that begin with the seconds.
     pub schedule: String,
     /// Number of days whose last backup is kept. More days need more space at the destination.
     pub keep_daily: usize,
@@ -48,15 +48,16 @@ pub struct BackupConfig {
     pub pg_bin_dir: String,
     /// Longest time that one backup or one restore may take as a whole; a longer one is aborted. Raise it for large
     /// installations.
-    pub run_timeout: HumanDuration,
+    pub backup_or_restore_timeout: HumanDuration,
     /// Limits that operators can't set.
     #[serde(skip)]
     #[schemars(skip)]
     pub tuning: BackupTuning,
-    /// The time zone of `schedule`, and of the days, weeks and months of the retention; from the top-level `time_zone`.
+    /// The time zone of `schedule`, and of the days, weeks and months of the retention; from the top-level
+    /// `schedule_time_zone`.
     #[serde(skip)]
     #[schemars(skip)]
-    pub time_zone: Tz,
+    pub schedule_time_zone: Tz,
 }
 
 /// Limits that are constants in production.
@@ -92,9 +93,9 @@ impl Default for BackupConfig {
             passphrase_file: String::new(),
             include_files: true,
             pg_bin_dir: String::new(),
-            run_timeout: HumanDuration::from_secs(6 * 60 * 60),
+            backup_or_restore_timeout: HumanDuration::from_secs(6 * 60 * 60),
             tuning: BackupTuning::default(),
-            time_zone: Tz::UTC,
+            schedule_time_zone: Tz::UTC,
         }
     }
 }
@@ -105,8 +106,8 @@ impl BackupConfig {
     /// # Errors
     /// [`BackupError::Setting`] with the name of the first invalid setting.
     pub fn validate(&self) -> Result<(), BackupError> {
-        if self.run_timeout.get().is_zero() {
-            return Err(BackupError::setting("run_timeout", "must be longer than zero"));
+        if self.backup_or_restore_timeout.get().is_zero() {
+            return Err(BackupError::setting("backup_or_restore_timeout", "must be longer than zero"));
         }
         if self.keep_daily + self.keep_weekly + self.keep_monthly == 0 {
             return Err(BackupError::setting("keep_daily", "must be at least 1, or keep_weekly or keep_monthly"));
@@ -165,7 +166,10 @@ mod tests {
         let default = BackupConfig::default;
         default().validate().unwrap();
         for (config, name) in [
-            (BackupConfig { run_timeout: HumanDuration::from_secs(0), ..default() }, "backup.run_timeout"),
+            (
+                BackupConfig { backup_or_restore_timeout: HumanDuration::from_secs(0), ..default() },
+                "backup.backup_or_restore_timeout",
+            ),
             (BackupConfig { keep_daily: 0, keep_weekly: 0, keep_monthly: 0, ..default() }, "backup.keep_daily"),
             (BackupConfig { recipients: vec!["age1invalid".into()], ..default() }, "backup.recipients"),
         ] {

@@ -64,7 +64,7 @@ pub struct Report {
 pub async fn create(source: &Source) -> Result<Report, BackupError> {
     source.config.validate()?;
     let start = Instant::now();
-    let created = tokio::time::timeout(source.config.run_timeout.get(), create_parts(source)).await;
+    let created = tokio::time::timeout(source.config.backup_or_restore_timeout.get(), create_parts(source)).await;
     let mut report = created.map_err(|_| BackupError::Timeout("the backup"))??;
     report.duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let Report { manifest, contents, .. } = &report;

@@ -46,7 +46,7 @@ pub async fn prune(destination: &FileStore, config: &BackupConfig, now: DateTime
         daily: config.keep_daily,
         weekly: config.keep_weekly,
         monthly: config.keep_monthly,
-        time_zone: config.time_zone,
+        time_zone: config.schedule_time_zone,
     };
     let mut pruned = Pruned::default();
     let (complete, incomplete): (Vec<ListedBackup>, Vec<ListedBackup>) =

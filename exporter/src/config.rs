@@ -50,7 +50,7 @@ pub struct ExporterConfig {
     pub lease_duration: HumanDuration,
     /// The time for which an export waits for the file store, the database or its source while they are unavailable or
     /// full. Then the export fails. Raise it if your outages last longer; a waiting export keeps its slot.
-    pub outage_timeout: HumanDuration,
+    pub export_outage_timeout: HumanDuration,
     /// The maximum time for running exports to finish after the process begins to stop. When this time is over, other
     /// exporters take over the unfinished exports. The timeout must be shorter than `shutdown_grace`.
     pub shutdown_drain_timeout: HumanDuration,
@@ -130,7 +130,7 @@ impl Default for ExporterConfig {
             segment_size: ByteSize::mib(8),
             max_attempts: 5,
             lease_duration: HumanDuration::from_secs(8),
-            outage_timeout: HumanDuration::from_secs(15 * 60),
+            export_outage_timeout: HumanDuration::from_secs(15 * 60),
             shutdown_drain_timeout: HumanDuration::from_secs(5),
             spool_dir: PathBuf::new(),
             max_spool_size_per_export: ByteSize::gib(4),

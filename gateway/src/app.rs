@@ -139,7 +139,7 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
     let catalog = Catalog::default();
     let credits = Credits::new(credit_policy, db.clone(), clock.clone());
     let presenter = Presenter::new(QueueCache::new(db.clone(), catalog.clone()));
-    let sessions = Registry::new(config.ws.max_sessions_per_user);
+    let sessions = Registry::new(config.max_sessions_per_user);
     let open = async || Events::open(bus.clone(), sessions.clone(), &config).await;
     let events = startup::until_open("the event stream", open).await;
     let submit = Submit {

@@ -31,6 +31,9 @@ pub struct GatewayConfig {
     /// `X-Forwarded-Proto: https`. `0s` turns the header off, for a trial over HTTPS on a host that will serve plain
     /// HTTP again.
     pub hsts_max_age: HumanDuration,
+    /// The maximum number of sessions of one user on one gateway: WebSockets and event streams over HTTP together; each
+    /// `GET /v1/events` counts as one.
+    pub max_sessions_per_user: usize,
     /// The maximum number of unfinished exports of one user. Lower it to keep one user from filling the queue.
     pub max_unfinished_per_user: u64,
     /// The largest number of rows of a dataset whose exports take the interactive lane, the queue for small exports.
@@ -69,6 +72,7 @@ impl Default for GatewayConfig {
             max_connections: 10_000,
             allowed_origins: Vec::new(),
             hsts_max_age: HumanDuration::from_secs(365 * 24 * 60 * 60),
+            max_sessions_per_user: 20,
             max_unfinished_per_user: 20,
             interactive_max_dataset_rows: 100_000,
             shutdown_delay: HumanDuration::from_secs(2),
@@ -171,7 +175,7 @@ pub struct OidcConfig {
     pub csp_connect_src: Vec<String>,
     /// Parameters that the web page adds to the authorization and token requests, such as `audience` or `resource`.
     /// Every visitor of the web page can read these values.
-    pub extra_parameters: BTreeMap<String, String>,
+    pub extra_request_parameters: BTreeMap<String, String>,
 }
 
 impl Default for OidcConfig {
@@ -181,7 +185,7 @@ impl Default for OidcConfig {
             client_id: String::new(),
             scope: "openid profile".into(),
             csp_connect_src: Vec::new(),
-            extra_parameters: BTreeMap::new(),
+            extra_request_parameters: BTreeMap::new(),
         }
     }
 }
@@ -204,7 +208,7 @@ pub struct LocalIdentityConfig {
     /// The users that the sign-in page offers.
     pub sign_in_users: Vec<LocalUser>,
     /// The lifetime of a token from the sign-in page. Shorten it to see the page refresh its token.
-    pub token_ttl: HumanDuration,
+    pub sign_in_token_ttl: HumanDuration,
 }
 
 impl Default for LocalIdentityConfig {
@@ -214,7 +218,7 @@ impl Default for LocalIdentityConfig {
             sign_in: LocalSignIn::Off,
             loopback_check_address: String::new(),
             sign_in_users: Vec::new(),
-            token_ttl: HumanDuration::from_secs(60 * 60),
+            sign_in_token_ttl: HumanDuration::from_secs(60 * 60),
         }
     }
 }
@@ -254,8 +258,7 @@ pub struct LocalUser {
     pub tenant: String,
 }
 
-/// `[gateway.ws]`: limits of one session. `GET /v1/events` shares `heartbeat_interval`, `write_timeout` and
-/// `max_sessions_per_user`.
+/// `[gateway.ws]`: limits of one session. `GET /v1/events` shares `heartbeat_interval` and `write_timeout`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WsConfig {
@@ -266,12 +269,10 @@ pub struct WsConfig {
     pub max_message_size: ByteSize,
     /// The maximum number of open file streams of one session; each stream sends one file. Each stream holds one
     /// connection to a notifier or the file store while it transfers bytes.
-    pub max_streams: u32,
+    pub max_file_streams: u32,
     /// How long one write to a client may take. After that, the gateway closes the WebSocket session with the code
     /// 4408, or ends the event stream. Raise it for clients on very slow links.
     pub write_timeout: HumanDuration,
-    /// The maximum number of sessions of one user on one gateway; each `GET /v1/events` counts as one.
-    pub max_sessions_per_user: usize,
     /// The number of messages that a client may send per second on average; a `file.window` message, which permits
     /// further bytes of a file, counts as one twentieth of a message. A burst may contain the messages of five seconds.
     pub messages_per_second: u32,
@@ -282,9 +283,8 @@ impl Default for WsConfig {
         Self {
             heartbeat_interval: HumanDuration::from_secs(20),
             max_message_size: ByteSize::kib(256),
-            max_streams: 8,
+            max_file_streams: 8,
             write_timeout: HumanDuration::from_secs(30),
-            max_sessions_per_user: 20,
             messages_per_second: 100,
         }
     }

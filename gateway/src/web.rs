@@ -100,8 +100,8 @@ async fn get_config(State(app): State<AppState>) -> impl IntoResponse {
 fn page_config(config: &GatewayConfig) -> PageConfig {
     let (local, oidc) = (&config.identity.local, &config.identity.oidc);
     let identity = if oidc.is_enabled() {
-        let OidcConfig { authority, client_id, scope, extra_parameters, .. } = oidc.clone();
-        PageIdentity::Oidc { authority, client_id, scope, parameters: extra_parameters }
+        let OidcConfig { authority, client_id, scope, extra_request_parameters, .. } = oidc.clone();
+        PageIdentity::Oidc { authority, client_id, scope, parameters: extra_request_parameters }
     } else if local.has_sign_in() {
         PageIdentity::Local { link_required: local.sign_in == LocalSignIn::Link }
     } else {
@@ -184,7 +184,8 @@ mod tests {
         let with_audience = config(|c| {
             c.identity.oidc = oidc.identity.oidc.clone();
             c.identity.oidc.csp_connect_src = vec!["https://tokens.example.com".into()];
-            c.identity.oidc.extra_parameters = [("audience".into(), "https://exports.example.com".into())].into();
+            c.identity.oidc.extra_request_parameters =
+                [("audience".into(), "https://exports.example.com".into())].into();
         });
         let shown = shown(&with_audience);
         assert_eq!(shown["parameters"], serde_json::json!({"audience": "https://exports.example.com"}));

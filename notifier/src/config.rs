@@ -35,14 +35,15 @@ pub struct NotifierConfig {
     /// How long the signed URL of one segment stays valid. Shorter values limit the use of a leaked URL and cost
     /// gateways more requests.
     pub segment_url_ttl: HumanDuration,
-    /// Timeout of one run of a scheduled job. Backups have another timeout: twice `backup.run_timeout`. Raise it when a
-    /// sweep or an audit of a large installation times out.
+    /// Timeout of one run of a scheduled job. Backups have another timeout: twice `backup.backup_or_restore_timeout`.
+    /// Raise it when a sweep or an audit of a large installation times out.
     pub scheduled_job_timeout: HumanDuration,
-    /// Time between two runs of the reconciler, which publishes lost messages again and deletes objects that were
-    /// written after their export had ended. Shorter values repair sooner and cost database queries.
-    pub reconcile_interval: HumanDuration,
-    /// Cron expression of the sweep, evaluated in the top-level `time_zone`. The sweep deletes expired files, and
-    /// orphans: objects in the file store that no export needs.
+    /// Time between two runs in which the notifier publishes lost commands to cancel or delete again, and deletes
+    /// objects that were written late: after their export had ended. Shorter values repair sooner and cost database
+    /// queries.
+    pub command_reconcile_interval: HumanDuration,
+    /// Cron expression of the sweep, evaluated in the top-level `schedule_time_zone`. The sweep deletes expired files,
+    /// and orphans: objects in the file store that no export needs.
     pub sweep_schedule: String,
     /// Age from which the sweep deletes an object whose export has no row in the database. The row may be missing
     /// because an old backup was restored. Choose an age that leaves time to restore a newer backup with the row.
@@ -50,10 +51,10 @@ pub struct NotifierConfig {
     /// Time between two updates of the metrics that describe the queue and JetStream. Set it to at most the scrape
     /// interval of Prometheus.
     pub metrics_interval: HumanDuration,
-    /// The time zone of the cron expressions, from the top-level setting `time_zone`.
+    /// The time zone of the cron expressions, from the top-level setting `schedule_time_zone`.
     #[serde(skip)]
     #[schemars(skip)]
-    pub time_zone: Tz,
+    pub schedule_time_zone: Tz,
     /// Limits that operators can't set. Tests use smaller limits.
     #[serde(skip)]
     #[schemars(skip)]
@@ -71,11 +72,11 @@ impl Default for NotifierConfig {
             lease_duration: HumanDuration::from_secs(6),
             segment_url_ttl: HumanDuration::from_secs(60),
             scheduled_job_timeout: HumanDuration::from_secs(60 * 60),
-            reconcile_interval: HumanDuration::from_secs(30),
+            command_reconcile_interval: HumanDuration::from_secs(30),
             sweep_schedule: "0 * * * *".into(),
             orphan_object_grace: HumanDuration::from_secs(24 * 60 * 60),
             metrics_interval: HumanDuration::from_secs(15),
-            time_zone: Tz::UTC,
+            schedule_time_zone: Tz::UTC,
             tuning: NotifierTuning::default(),
         }
     }
@@ -104,7 +105,7 @@ pub struct NotifierTuning {
     /// the end; default 2 h.
     pub orphan_scan_window: HumanDuration,
     /// Cron expression of the credit audit, which compares all accounts with the ledger; default each day at 03:30 in
-    /// the top-level `time_zone`.
+    /// the top-level `schedule_time_zone`.
     pub audit_schedule: &'static str,
     /// Time between two polls in which the dispatcher looks for waiting exports; default 500 ms. A poll finds an export
     /// even if the message with which a gateway wakes the dispatcher was lost.
@@ -183,13 +184,13 @@ impl NotifierConfig {
             ("lease_duration", self.lease_duration),
             ("segment_url_ttl", self.segment_url_ttl),
             ("scheduled_job_timeout", self.scheduled_job_timeout),
-            ("reconcile_interval", self.reconcile_interval),
+            ("command_reconcile_interval", self.command_reconcile_interval),
             ("metrics_interval", self.metrics_interval),
         ];
         if let Some((name, _)) = durations.into_iter().find(|(_, value)| value.get().is_zero()) {
             return Err(NotifierError::Config(format!("notifier.{name} must be longer than 0s")));
         }
-        Recurrence::cron("notifier.sweep_schedule", &self.sweep_schedule, self.time_zone)?;
+        Recurrence::cron("notifier.sweep_schedule", &self.sweep_schedule, self.schedule_time_zone)?;
         let http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
         if !self.advertise_url.is_empty() && !http(&self.advertise_url) {
             return Err(NotifierError::Config("notifier.advertise_url must begin with http:// or https://".into()));
@@ -205,8 +206,9 @@ mod tests {
     #[test]
     fn an_invalid_setting_is_refused_by_its_key() {
         assert!(NotifierConfig::default().validate().is_ok());
-        let zero = NotifierConfig { reconcile_interval: HumanDuration::from_secs(0), ..NotifierConfig::default() };
-        assert!(zero.validate().unwrap_err().to_string().contains("notifier.reconcile_interval"));
+        let zero =
+            NotifierConfig { command_reconcile_interval: HumanDuration::from_secs(0), ..NotifierConfig::default() };
+        assert!(zero.validate().unwrap_err().to_string().contains("notifier.command_reconcile_interval"));
         let none = NotifierConfig { max_in_flight_per_user_pool_and_lane: 0, ..NotifierConfig::default() };
         assert!(none.validate().unwrap_err().to_string().contains("notifier.max_in_flight_per_user_pool_and_lane"));
         let cron = NotifierConfig { sweep_schedule: "hourly".into(), ..NotifierConfig::default() };

@@ -44,7 +44,7 @@ pub struct Settings {
     pub shutdown_grace: HumanDuration,
     /// IANA time zone of daily grants, scheduled jobs and backups, such as `Europe/Berlin`.
     #[schemars(with = "String")]
-    pub time_zone: Tz,
+    pub schedule_time_zone: Tz,
     /// The log on standard error.
     pub log: LogConfig,
     /// The connection to NATS.
@@ -69,7 +69,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             shutdown_grace: HumanDuration::from_secs(20),
-            time_zone: Tz::UTC,
+            schedule_time_zone: Tz::UTC,
             log: LogConfig::default(),
             nats: NatsConfig::default(),
             database: DatabaseConfig::default(),
@@ -89,7 +89,7 @@ impl Settings {
     /// # Errors
     /// When a `[credits]` setting is invalid.
     pub fn credit_policy(&self) -> Result<CreditPolicy, CreditPolicyError> {
-        CreditPolicy::new(&self.credits, self.time_zone.name())
+        CreditPolicy::new(&self.credits, self.schedule_time_zone.name())
     }
 
     /// Returns the longest time that a gateway takes to drain.
@@ -116,8 +116,8 @@ impl SettingsFiles {
         }
         let files: [Option<&Path>; 2] = [of_data_dir.as_deref(), self.config.as_deref()];
         let mut settings: Settings = load_layers(files.into_iter().flatten())?;
-        settings.notifier.time_zone = settings.time_zone;
-        settings.backup.time_zone = settings.time_zone;
+        settings.notifier.schedule_time_zone = settings.schedule_time_zone;
+        settings.backup.schedule_time_zone = settings.schedule_time_zone;
         Ok(settings)
     }
 }
@@ -156,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn the_time_zone_reaches_every_service_and_an_unknown_one_is_refused() {
-        let (_dir, known) = files(None, Some("time_zone = \"Europe/Berlin\""));
+    fn the_schedule_time_zone_reaches_every_service_and_an_unknown_one_is_refused() {
+        let (_dir, known) = files(None, Some("schedule_time_zone = \"Europe/Berlin\""));
         let settings = known.load().unwrap();
-        assert_eq!([settings.notifier.time_zone, settings.backup.time_zone], [Tz::Europe__Berlin; 2]);
+        assert_eq!([settings.notifier.schedule_time_zone, settings.backup.schedule_time_zone], [Tz::Europe__Berlin; 2]);
         assert_eq!(settings.credit_policy().unwrap().time_zone, Tz::Europe__Berlin);
-        let (_dir, unknown) = files(None, Some("time_zone = \"Mars/Olympus\""));
+        let (_dir, unknown) = files(None, Some("schedule_time_zone = \"Mars/Olympus\""));
         let error = unknown.load().unwrap_err().to_string();
-        assert!(error.contains("time_zone"), "{error}");
+        assert!(error.contains("schedule_time_zone"), "{error}");
     }
 
     #[test]

@@ -253,7 +253,7 @@ mod tests {
         let page = markdown();
         for row in [
             "| `shutdown_grace` | `\"20s\"` | duration |",
-            "| `time_zone` | `\"UTC\"` | text |",
+            "| `schedule_time_zone` | `\"UTC\"` | text |",
             "| `password` | `\"\"` | text, secret |",
             "| `max_message_size` | `\"256 KiB\"` | size |",
         ] {

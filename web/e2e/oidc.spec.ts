@@ -28,7 +28,7 @@ const test = testWithStack(async () => {
       SLUICE_GATEWAY__IDENTITY__JWKS_URL: `${url}/jwks`,
       SLUICE_GATEWAY__IDENTITY__OIDC__AUTHORITY: url,
       SLUICE_GATEWAY__IDENTITY__OIDC__CLIENT_ID: "sluice-page",
-      SLUICE_GATEWAY__IDENTITY__OIDC__EXTRA_PARAMETERS: '{audience = "https://exports.example.com"}',
+      SLUICE_GATEWAY__IDENTITY__OIDC__EXTRA_REQUEST_PARAMETERS: '{audience = "https://exports.example.com"}',
       SLUICE_GATEWAY__IDENTITY__OIDC__CSP_CONNECT_SRC: '["https://tokens.example.com"]',
     },
     issuer: url,

@@ -115,7 +115,7 @@ export class Stack {
       SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET: secret,
       SLUICE_GATEWAY__IDENTITY__LOCAL__SIGN_IN: "anyone",
       SLUICE_GATEWAY__IDENTITY__LOCAL__SIGN_IN_USERS: `[${users.join(", ")}]`,
-      SLUICE_TIME_ZONE: noonTimeZone(new Date()),
+      SLUICE_SCHEDULE_TIME_ZONE: noonTimeZone(new Date()),
       ...options.env,
     };
     const stack = new Stack(folder, port, env, secret, options.issuer ?? "sluice");

@@ -337,7 +337,7 @@ def catalogs(objects):
 def clocks(objects):
     """The CronJob and backup.schedule have the same times."""
     findings = []
-    wanted = {(v.get("backup", {}).get("schedule"), v.get("time_zone")) for _, v in settings(objects)}
+    wanted = {(v.get("backup", {}).get("schedule"), v.get("schedule_time_zone")) for _, v in settings(objects)}
     for o in kinds(objects, "CronJob"):
         if o["metadata"]["name"] == "backup" and {(o["spec"]["schedule"], o["spec"].get("timeZone"))} != wanted:
             findings.append(f"{name(o)}: runs at other times than [backup] in the settings says")

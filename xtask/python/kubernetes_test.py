@@ -20,7 +20,7 @@ kind: ConfigMap
 metadata: {name: settings}
 data:
   sluice.toml: |
-    time_zone = "Etc/UTC"
+    schedule_time_zone = "Etc/UTC"
     [exporter]
     catalog = "/etc/sluice/catalog.toml"
     [backup]

@@ -87,7 +87,8 @@ pub struct Restored {
 /// target have been checked.
 pub async fn restore(plan: &RestorePlan, target: &Target) -> Result<Restored, BackupError> {
     plan.config.validate()?;
-    let restored = tokio::time::timeout(plan.config.run_timeout.get(), check_and_restore(plan, target)).await;
+    let restored =
+        tokio::time::timeout(plan.config.backup_or_restore_timeout.get(), check_and_restore(plan, target)).await;
     restored.map_err(|_| BackupError::Timeout("the restore"))?
 }
 

@@ -34,7 +34,7 @@ fn settings() -> Vec<(&'static str, String)> {
     vec![
         ("SLUICE_CREDITS__INITIAL_BALANCE", "1000".to_owned()),
         // Lost messages are reconciled soon.
-        ("SLUICE_NOTIFIER__RECONCILE_INTERVAL", "1s".to_owned()),
+        ("SLUICE_NOTIFIER__COMMAND_RECONCILE_INTERVAL", "1s".to_owned()),
     ]
 }
 

@@ -73,7 +73,7 @@ impl Fixture {
         // PostgreSQL, because the limit would apply to an SQLite file too.
         let settings = vec![
             // an export waits for a full disk, and then fails
-            ("SLUICE_EXPORTER__OUTAGE_TIMEOUT", "1s".to_owned()),
+            ("SLUICE_EXPORTER__EXPORT_OUTAGE_TIMEOUT", "1s".to_owned()),
             ("SLUICE_EXPORTER__SPOOL_DIR", spool.display().to_string()),
             // larger than the free space
             ("SLUICE_EXPORTER__SEGMENT_SIZE", "4 MiB".to_owned()),

@@ -248,7 +248,7 @@ async fn assert_no_error_under(sessions: usize) {
             ("SLUICE_GATEWAY__SHUTDOWN_DELAY", millis(SHUTDOWN_DELAY)),
             ("SLUICE_GATEWAY__SESSION_CLOSE_SPREAD", millis(CLOSE_SPREAD)),
             ("SLUICE_GATEWAY__HTTP_DRAIN_TIMEOUT", "15s".to_owned()),
-            ("SLUICE_GATEWAY__WS__MAX_SESSIONS_PER_USER", "100".to_owned()),
+            ("SLUICE_GATEWAY__MAX_SESSIONS_PER_USER", "100".to_owned()),
         ],
         ..Plan::default()
     })

@@ -44,7 +44,7 @@ async fn open_sessions(fleet: &Fleet, count: usize, per_user: usize) -> Vec<Clie
 async fn heavy_slow_readers_of_a_running_export_hold_little_memory() {
     const READERS: usize = 1_000;
     let mut settings = ExportPause::settings();
-    settings.push(("SLUICE_GATEWAY__WS__MAX_SESSIONS_PER_USER", "2000".to_owned()));
+    settings.push(("SLUICE_GATEWAY__MAX_SESSIONS_PER_USER", "2000".to_owned()));
     let fleet = Fleet::start(Plan { postgres: true, settings, ..Plan::default() }).await;
     let pause = ExportPause::begin(&fleet).await;
     let mut quick = fleet.client().await;

@@ -60,7 +60,7 @@ impl Advertisement {
     /// Records the result of an attempt to advertise all datasets. `ttl` is the time for which the heartbeat of the
     /// attempt is valid.
     pub(super) fn record(&self, result: Result<(), &AdvertiseError>, ttl: Duration) {
-        metrics::gauge!("sluice_exporter_advertise_failed").set(if result.is_ok() { 0.0 } else { 1.0 });
+        metrics::gauge!("sluice_exporter_advertisement_incomplete").set(if result.is_ok() { 0.0 } else { 1.0 });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = match result {
             Ok(()) => State::Stored(Instant::now() + ttl),
             Err(e) => State::Failed(e.to_string()),

@@ -148,7 +148,7 @@ async fn a_waiting_export_can_be_canceled_and_handed_over() {
 #[tokio::test]
 async fn an_export_fails_when_an_outage_lasts_too_long() {
     let harness = Harness::new().await;
-    let config = ExporterConfig { outage_timeout: HumanDuration::from_millis(300), ..harness.config() };
+    let config = ExporterConfig { export_outage_timeout: HumanDuration::from_millis(300), ..harness.config() };
     let life = harness.exporter(config, Some(ControlledDataset::ticking(100_000, false))).await;
     let id = harness.submit("controlled", json!({})).await;
     harness.running(id, 1).await;

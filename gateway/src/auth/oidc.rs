@@ -6,7 +6,7 @@ use axum::http::Uri;
 use crate::config::OidcConfig;
 
 /// Parameters of the authorization code flow with PKCE (RFC 6749, RFC 7636, OpenID Connect Core 1.0) that are reserved
-/// for the sign-in. The setting `extra_parameters` must not contain them.
+/// for the sign-in. The setting `extra_request_parameters` must not contain them.
 const RESERVED_PARAMETERS: [&str; 15] = [
     "client_id",
     "client_secret",
@@ -40,9 +40,9 @@ pub enum OidcError {
     /// text.
     #[error("gateway.identity.oidc.csp_connect_src: `{0}` is not an origin such as https://oauth2.example.com")]
     ConnectSource(String),
-    /// The setting `extra_parameters` has a parameter without a name, or with a name that is reserved for the sign-in.
-    /// The value is this name.
-    #[error("gateway.identity.oidc.extra_parameters.{0}: reserved, because the sign-in sets it")]
+    /// The setting `extra_request_parameters` has a parameter without a name, or with a name that is reserved for the
+    /// sign-in. The value is this name.
+    #[error("gateway.identity.oidc.extra_request_parameters.{0}: reserved, because the sign-in sets it")]
     ReservedParameter(String),
 }
 
@@ -69,7 +69,10 @@ impl OidcConfig {
         if let Some(bad) = self.csp_connect_src.iter().find(|source| origin(source).as_ref() != Some(*source)) {
             return Err(OidcError::ConnectSource(bad.clone()));
         }
-        match self.extra_parameters.keys().find(|name| name.is_empty() || RESERVED_PARAMETERS.contains(&name.as_str()))
+        match self
+            .extra_request_parameters
+            .keys()
+            .find(|name| name.is_empty() || RESERVED_PARAMETERS.contains(&name.as_str()))
         {
             Some(name) => Err(OidcError::ReservedParameter(name.clone())),
             None => Ok(()),
@@ -113,7 +116,7 @@ mod tests {
         assert_eq!(OidcConfig::default().check(), Ok(()));
         let fine = oidc(|o| {
             o.csp_connect_src = vec!["https://oauth2.example.com".into(), "https://127.0.0.1:8443".into()];
-            o.extra_parameters = [("audience".into(), "https://exports.example.com".into())].into();
+            o.extra_request_parameters = [("audience".into(), "https://exports.example.com".into())].into();
         });
         assert_eq!(fine.check(), Ok(()));
         for authority in ["login.example.com", "/realms/a", "ftp://login.example.com", "https://a;b/"] {
@@ -128,7 +131,7 @@ mod tests {
             assert_eq!(error, Err(OidcError::ConnectSource(origin.into())));
         }
         for name in ["redirect_uri", "client_secret", "scope", ""] {
-            let error = oidc(|o| o.extra_parameters = [(name.into(), "x".into())].into()).check();
+            let error = oidc(|o| o.extra_request_parameters = [(name.into(), "x".into())].into()).check();
             assert_eq!(error, Err(OidcError::ReservedParameter(name.into())));
         }
     }

@@ -58,7 +58,7 @@ impl Downloads {
         }
         open.total += 1;
         *open.by_user.entry(owner.clone()).or_default() += 1;
-        metrics::gauge!("sluice_gateway_downloads").increment(1);
+        metrics::gauge!("sluice_gateway_http_downloads").increment(1);
         Ok(DownloadGuard { downloads: self.clone(), owner: owner.clone() })
     }
 
@@ -75,7 +75,7 @@ fn refusal(slug: Slug, detail: impl Into<String>) -> Refusal {
 
 impl Drop for DownloadGuard {
     fn drop(&mut self) {
-        metrics::gauge!("sluice_gateway_downloads").decrement(1);
+        metrics::gauge!("sluice_gateway_http_downloads").decrement(1);
         let mut open = self.downloads.lock();
         open.total -= 1;
         if let Some(downloads) = open.by_user.get_mut(&self.owner) {

@@ -355,7 +355,7 @@ impl Reader {
             return Err(Box::new(Problem::new(Slug::Unavailable, detail)));
         }
         debug!(export.id = %self.export, export.offset = self.offset, %error, "failed to read a file; retrying");
-        metrics::counter!("sluice_gateway_delivery_retries_total").increment(1);
+        metrics::counter!("sluice_gateway_file_read_retries_total").increment(1);
         tokio::time::sleep(self.backoff.next_pause()).await;
         Ok(())
     }

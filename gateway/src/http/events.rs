@@ -70,7 +70,7 @@ async fn follow(
     }
     let (id, owner) = (Uuid::now_v7(), caller.owner.clone());
     let (guard, mailbox) = app.sessions.register(&owner, id, Transport::Sse).ok_or_else(|| {
-        let max = app.config.ws.max_sessions_per_user;
+        let max = app.config.max_sessions_per_user;
         let detail = format!("You have {max} open sessions at this gateway, the most allowed; close one first.");
         Refusal::new(Slug::RateLimited, detail).with_header(header::RETRY_AFTER, 5)
     })?;

@@ -96,7 +96,7 @@ async fn sign_in(
     }
     let person = local.sign_in_users.iter().find(|p| p.id == request.person);
     let person = person.ok_or_else(|| invalid("/person", "no user has this id"))?;
-    let ttl = local.token_ttl.get();
+    let ttl = local.sign_in_token_ttl.get();
     let (tenant, sub) = (person.tenant.clone(), person.sub.clone());
     let (token, expires_at) = local::sign(&app.config.identity, &tenant, &sub, "export:*", ttl, app.clock.now())
         .map_err(|e| Refusal::new(Slug::Internal, e.to_string()))?;

@@ -35,7 +35,7 @@ pub(crate) fn session_ready(
         heartbeat_ms: u64::try_from(config.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
         limits: SessionLimits {
             message_bytes: config.max_message_size.bytes(),
-            streams: config.max_streams,
+            streams: config.max_file_streams,
             window_bytes: MAX_WINDOW.bytes(),
         },
         credits,

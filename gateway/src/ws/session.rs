@@ -66,7 +66,7 @@ impl Session {
     pub(super) fn new(caller: Caller, config: &WsConfig, start: Position, now: Instant) -> Self {
         Self {
             caller,
-            streams: Streams::new(config.max_streams),
+            streams: Streams::new(config.max_file_streams),
             requests: 0,
             rate: TokenBucket::new(config.messages_per_second, now),
             unanswered_pings: 0,

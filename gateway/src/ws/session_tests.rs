@@ -121,7 +121,7 @@ async fn too_many_messages_end_the_session() {
 
 #[tokio::test]
 async fn streams_that_are_being_opened_count_against_the_limit() {
-    let mut session = session(&WsConfig { max_streams: 2, ..WsConfig::default() });
+    let mut session = session(&WsConfig { max_file_streams: 2, ..WsConfig::default() });
     let first = open_one(&mut session);
     let open = format!(r#"{{"type":"file.open","export_id":"{}"}}"#, ExportId::generate());
     assert!(matches!(session.on_text(&open, Instant::now()).as_slice(), [Action::Request(..)]));
@@ -132,7 +132,7 @@ async fn streams_that_are_being_opened_count_against_the_limit() {
 
 #[tokio::test]
 async fn a_refused_request_releases_its_stream_reservation() {
-    let mut session = session(&WsConfig { max_streams: 2, ..WsConfig::default() });
+    let mut session = session(&WsConfig { max_file_streams: 2, ..WsConfig::default() });
     let cancel = format!(r#"{{"type":"export.cancel","export_id":"{}"}}"#, ExportId::generate());
     for _ in 1..MAX_REQUESTS {
         assert!(matches!(session.on_text(&cancel, Instant::now()).as_slice(), [Action::Request(..)]));

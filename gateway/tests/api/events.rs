@@ -278,7 +278,7 @@ async fn the_last_event_id_resumes_the_stream_at_another_gateway() {
 
 #[tokio::test]
 async fn an_event_stream_counts_as_a_session_and_ends_with_its_token() {
-    let gateway = Gateway::start_with(|config| config.ws.max_sessions_per_user = 1).await;
+    let gateway = Gateway::start_with(|config| config.max_sessions_per_user = 1).await;
     let short = gateway.local.token("alice", "acme").expires_in(TimeDelta::seconds(2)).sign();
     let rest = gateway.rest(&short);
     let answer = rest.send(rest.request(Method::GET, "/v1/events").header("accept", "application/json")).await;
@@ -319,7 +319,7 @@ async fn open_without_reading(url: &str, token: &str) -> TcpStream {
 #[tokio::test]
 async fn an_event_stream_whose_client_does_not_read_ends() {
     let gateway = Gateway::start_with(|config| {
-        config.ws.max_sessions_per_user = 1;
+        config.max_sessions_per_user = 1;
         config.ws.write_timeout = HumanDuration::from_millis(200);
     })
     .await;

@@ -68,7 +68,7 @@ async fn a_burst_within_the_limit_is_answered_and_a_longer_one_closes_with_4429(
 async fn a_client_that_answers_no_ping_loses_its_session() {
     let gateway = Gateway::start_with(|config| {
         config.ws.heartbeat_interval = HumanDuration::from_millis(100);
-        config.ws.max_sessions_per_user = 1;
+        config.max_sessions_per_user = 1;
     })
     .await;
     let token = gateway.token("alice", "acme");

@@ -95,15 +95,18 @@ async fn open_segment(port: &PortState, claims: &Claims, range: std::ops::Range<
         Ok(Ok(reading)) => reading,
         Ok(Err(e)) if e.is_not_found() => return Err(refuse(Slug::NotFound, "The segment was deleted.")),
         Ok(Err(e)) => {
+            segment_body::count_failure();
             warn!(object.path = path, error = %e, "failed to open a segment");
             return Err(refuse(Slug::Unavailable, "The file store can't be read at the moment."));
         }
         Err(_) => {
+            segment_body::count_failure();
             warn!(object.path = path, "timed out opening a segment");
             return Err(refuse(Slug::Unavailable, "The file store did not answer in time."));
         }
     };
     if reading.size != claims.size {
+        segment_body::count_failure();
         error!(
             object.path = path,
             object.size = reading.size,

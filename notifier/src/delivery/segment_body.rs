@@ -32,9 +32,14 @@ pub(super) fn body(reading: ObjectReader, path: String) -> Body {
         Ok(Some((chunk, (chunks, left - count))))
     });
     Body::from_stream(chunks.inspect_err(move |e| {
-        metrics::counter!("sluice_notifier_segment_read_failures_total").increment(1);
+        count_failure();
         warn!(object.path = path, error = %e, "truncated a segment; the gateway retries");
     }))
+}
+
+/// Counts a segment that could not be opened or read to its end.
+pub(super) fn count_failure() {
+    metrics::counter!("sluice_notifier_segment_read_failures_total").increment(1);
 }
 
 #[cfg(test)]

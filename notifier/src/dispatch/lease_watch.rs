@@ -123,7 +123,7 @@ impl LeaseWatch {
         let now = self.deps.clock.now();
         let Some(row) = in_flight::end_lease(&self.deps.db, id, found.renewals, now).await? else { return Ok(()) };
         warn!(export.id = %id, export.attempt = row.attempt, "an exporter no longer renews its lease; another takes over");
-        metrics::counter!("sluice_notifier_jobs_republished_total", "reason" => "lease").increment(1);
+        metrics::counter!("sluice_notifier_replacement_jobs_total", "reason" => "lease").increment(1);
         jobs::publish(&self.deps.bus, &row).await
     }
 
@@ -147,7 +147,7 @@ impl LeaseWatch {
         let now = self.deps.clock.now();
         let Some(row) = in_flight::end_lease(&self.deps.db, id, found.renewals, now).await? else { return Ok(()) };
         info!(export.id = %id, export.job = row.job_number, "publishing the lost job of an export again");
-        metrics::counter!("sluice_notifier_jobs_republished_total", "reason" => "lost").increment(1);
+        metrics::counter!("sluice_notifier_replacement_jobs_total", "reason" => "lost").increment(1);
         jobs::publish(&self.deps.bus, &row).await
     }
 

@@ -53,10 +53,10 @@ impl JetStreamGauges {
         self.known = found;
 
         let account = jetstream.query_account().await.map_err(NotifierError::jetstream("read the account"))?;
-        metrics::gauge!("sluice_jetstream_storage_bytes").set(account.storage as f64);
+        metrics::gauge!("sluice_jetstream_account_storage_bytes").set(account.storage as f64);
         let max = account.limits.max_storage.unwrap_or_default();
         let ratio = if max > 0 { account.storage as f64 / max as f64 } else { 0.0 };
-        metrics::gauge!("sluice_jetstream_storage_ratio").set(ratio);
+        metrics::gauge!("sluice_jetstream_account_storage_ratio").set(ratio);
         Ok(())
     }
 }

@@ -82,9 +82,9 @@ impl QueueGauges {
         let (waiting, states) = classify(&groups, self.limits);
         for ((lane, class), waiting) in waiting {
             let age = waiting.oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
-            metrics::gauge!("sluice_queue_waiting", "lane" => lane, "class" => class.as_str())
+            metrics::gauge!("sluice_queue_undispatched_exports", "lane" => lane, "class" => class.as_str())
                 .set(waiting.exports as f64);
-            metrics::gauge!("sluice_queue_oldest_age_seconds", "lane" => lane, "class" => class.as_str())
+            metrics::gauge!("sluice_queue_undispatched_oldest_age_seconds", "lane" => lane, "class" => class.as_str())
                 .set(age.as_secs_f64());
         }
         self.pools.extend(states.keys().map(|(pool, ..)| pool.clone()));

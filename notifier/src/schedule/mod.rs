@@ -48,7 +48,7 @@ fn all_jobs(
     settler: Arc<Settler>,
 ) -> Result<Vec<Arc<dyn Job>>, NotifierError> {
     let (deps, config) = (|| deps.clone(), || Arc::clone(config));
-    let cron = |setting: &str, line: &str| Recurrence::cron(setting, line, config().time_zone);
+    let cron = |setting: &str, line: &str| Recurrence::cron(setting, line, config().schedule_time_zone);
     let audit_schedule = cron("the schedule of the credit audit", config().tuning.audit_schedule)?;
     let sweep_schedule = cron("notifier.sweep_schedule", &config().sweep_schedule)?;
     let mut jobs: Vec<Arc<dyn Job>> = vec![

@@ -162,12 +162,28 @@ async fn expired_and_forged_grants_are_refused() {
 
 #[tokio::test]
 async fn an_object_without_its_recorded_size_is_not_served() {
+    let metrics = platform::telemetry::init_metrics().unwrap();
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
     h.write_segments(id, attempt, &[b"hello"]).await;
     let url = expect_grants(h.request_grants(grant_request(id, 0)).await).2.remove(0).url;
-    h.store.put(&delivery::segment_path(id, attempt, 0), &b"hell"[..]).await.unwrap();
+    let path = delivery::segment_path(id, attempt, 0);
+    h.store.put(&path, &b"hell"[..]).await.unwrap();
     assert_eq!(reqwest::get(&url).await.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let is_counted = |failures: u32| {
+        let wanted = format!("sluice_notifier_segment_read_failures_total {failures}");
+        metrics.render().lines().any(|line| line == wanted)
+    };
+    assert!(is_counted(1), "an object of a wrong size: {}", metrics.render());
+
+    let file = h.folder.path().join(path);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(reqwest::get(&url).await.unwrap().status(), StatusCode::NOT_FOUND);
+    assert!(is_counted(1), "a deleted object is no failure: {}", metrics.render());
+    // opening a link to itself fails
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    assert_eq!(reqwest::get(&url).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(is_counted(2), "an object that can't be opened: {}", metrics.render());
 }
 
 #[tokio::test]

@@ -31,12 +31,12 @@ async fn queue_gauges_are_updated(database: testkit::db::TestDatabase) {
     h.submit_for(Owner::new("globex", "bob")).await;
     h.advance_clock(90);
     let wanted = [
-        r#"sluice_queue_waiting{lane="bulk",class="tenant_limit"} 1"#,
-        r#"sluice_queue_waiting{lane="bulk",class="user_limit"} 2"#,
-        r#"sluice_queue_waiting{lane="bulk",class="capacity"} 1"#,
-        r#"sluice_queue_oldest_age_seconds{lane="bulk",class="tenant_limit"} 90"#,
-        r#"sluice_queue_oldest_age_seconds{lane="bulk",class="user_limit"} 90"#,
-        r#"sluice_queue_oldest_age_seconds{lane="bulk",class="capacity"} 90"#,
+        r#"sluice_queue_undispatched_exports{lane="bulk",class="tenant_limit"} 1"#,
+        r#"sluice_queue_undispatched_exports{lane="bulk",class="user_limit"} 2"#,
+        r#"sluice_queue_undispatched_exports{lane="bulk",class="capacity"} 1"#,
+        r#"sluice_queue_undispatched_oldest_age_seconds{lane="bulk",class="tenant_limit"} 90"#,
+        r#"sluice_queue_undispatched_oldest_age_seconds{lane="bulk",class="user_limit"} 90"#,
+        r#"sluice_queue_undispatched_oldest_age_seconds{lane="bulk",class="capacity"} 90"#,
         r#"sluice_unfinished_exports{pool="default",lane="bulk",state="waiting"} 4"#,
         r#"sluice_unfinished_exports{pool="default",lane="bulk",state="dispatched"} 3"#,
         r#"sluice_catalog_exporters{state="active"} 1"#,

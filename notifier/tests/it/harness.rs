@@ -79,7 +79,7 @@ impl Harness {
             clock: ManualClock::at(now()),
             life: Lifecycle::new(),
             config: NotifierConfig {
-                reconcile_interval: HumanDuration::from_secs(1),
+                command_reconcile_interval: HumanDuration::from_secs(1),
                 // a slow machine must not lose a lease
                 lease_duration: HumanDuration::from_secs(30),
                 tuning: NotifierTuning {

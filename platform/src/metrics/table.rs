@@ -75,7 +75,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_nats_messages_total", kind: Counter, unit: Count, scope: All, labels: &[CLIENT, Label("direction", Known(&["in", "out"]))], help: "Number of messages over the connection to NATS." },
     Metric { name: "sluice_nats_bytes_total", kind: Counter, unit: Bytes, scope: All, labels: &[CLIENT, Label("direction", Known(&["in", "out"]))], help: "Payload over the connection to NATS, in bytes." },
     Metric { name: "sluice_jetstream_write_failed", kind: Gauge, unit: Count, scope: All, labels: &[Label("stream", Known(&["SLUICE_JOBS", "SLUICE_OUTCOMES", "SLUICE_EVENTS", "SLUICE_DEAD", "KV_SLUICE_CATALOG"]))], help: "Whether a stream failed to store the last message of this process (1) or stored it (0); without a message there is no value." },
-    Metric { name: "sluice_otlp_spans_total", kind: Counter, unit: Count, scope: All, labels: &[Label("result", Known(&["sent", "failed"]))], help: "Number of spans sent to the trace collector." },
+    Metric { name: "sluice_otlp_spans_total", kind: Counter, unit: Count, scope: All, labels: &[Label("result", Known(&["sent", "failed"]))], help: "Number of spans handed to the trace collector, by result." },
 
     // services with a file store
     Metric { name: "sluice_store_response_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: Files, labels: &[Label("operation", Known(&["put", "get", "list", "delete", "copy"])), Label("result", Known(&["ok", "not_found", "error"]))], help: "Time until the file store responds, in seconds: `get` until the first byte, `list` until the first item (an empty list does not count), `delete` for each object, `put` and `copy` until the end." },
@@ -84,9 +84,9 @@ pub const TABLE: &[Metric] = &[
 
     // gateways
     Metric { name: "sluice_gateway_sessions", kind: Gauge, unit: Count, scope: Gateway, labels: &[Label("transport", Known(&["websocket", "sse"]))], help: "Number of open sessions: WebSockets, and Server-Sent Events over HTTP." },
-    Metric { name: "sluice_gateway_downloads", kind: Gauge, unit: Count, scope: Gateway, labels: &[], help: "Number of files that are being sent over HTTP." },
+    Metric { name: "sluice_gateway_http_downloads", kind: Gauge, unit: Count, scope: Gateway, labels: &[], help: "Number of files that are being sent over HTTP." },
     Metric { name: "sluice_gateway_sse_streams_ended_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("reason", Bounded("the reasons of the gateway"))], help: "Number of event streams over HTTP that ended." },
-    Metric { name: "sluice_gateway_resumes_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("recovered", Known(&["true", "false"]))], help: "Number of resumed sessions, by whether the client got all missed events." },
+    Metric { name: "sluice_gateway_resumes_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("recovered", Known(&["true", "false"]))], help: "Number of resumed sessions over WebSocket and SSE, by whether the client got all missed events." },
     Metric { name: "sluice_gateway_unauthorized_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of requests that were refused with 401, because the token or ticket is missing or not valid." },
     Metric { name: "sluice_gateway_responses_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("status", Bounded("the HTTP statuses of the gateway"))], help: "Number of HTTP responses." },
     Metric { name: "sluice_gateway_http_response_header_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: Gateway, labels: &[Label("route", Bounded("the routes of the gateway; unknown paths share one value")), Label("status", Known(&["1xx", "2xx", "3xx", "4xx", "5xx"]))], help: "Duration of HTTP requests until the response header, in seconds." },
@@ -94,7 +94,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_gateway_exports_accepted_total", kind: Counter, unit: Count, scope: Gateway, labels: &[LANE], help: "Number of accepted exports." },
     Metric { name: "sluice_gateway_exports_joined_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of requests that joined a running export." },
     Metric { name: "sluice_gateway_file_bytes_total", kind: Counter, unit: Bytes, scope: Gateway, labels: &[Label("over", Known(&["socket", "http"]))], help: "File bytes delivered to clients, in bytes." },
-    Metric { name: "sluice_gateway_delivery_retries_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of retries while the gateway reads file bytes." },
+    Metric { name: "sluice_gateway_file_read_retries_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of retries while the gateway reads file bytes." },
 
     // credits
     Metric { name: "sluice_credit_events_total", kind: Counter, unit: Count, scope: Credits, labels: &[Label("kind", Known(&["hold", "capture", "release", "grant"]))], help: "Number of ledger entries that the services committed: holds, captures, releases, and the grants that `sluice_credits_granted_total` counts." },
@@ -106,7 +106,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_exporter_slots", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of exports that this exporter runs at the same time (`exporter.slots`)." },
     Metric { name: "sluice_exporter_bulk_slots", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of slots, of those in `sluice_exporter_slots`, that exports of the bulk lane may use." },
     Metric { name: "sluice_exporter_operator_drain", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether an operator drains this exporter with `sluice ops drain` (1) or not (0); a stop of the process does not count." },
-    Metric { name: "sluice_exporter_waiting", kind: Gauge, unit: Count, scope: Exporter, labels: &[Label("part", Known(&["storage", "database", "messaging", "source"]))], help: "Number of running jobs that wait because a part of the installation is unavailable or full." },
+    Metric { name: "sluice_exporter_jobs_stalled_by_outage", kind: Gauge, unit: Count, scope: Exporter, labels: &[Label("part", Known(&["storage", "database", "messaging", "source"]))], help: "Number of running jobs that wait because a part of the installation is unavailable or full." },
     Metric { name: "sluice_exporter_attempts_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Bounded("`completed` or a failure label of the exporter"))], help: "Number of attempts at an export that ended." },
     Metric { name: "sluice_exporter_attempt_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Exporter, labels: &[Label("result", Bounded("as of sluice_exporter_attempts_total"))], help: "Duration of attempts, in seconds." },
     Metric { name: "sluice_exporter_isolated_attempts_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Known(&["ended", "crashed", "killed", "not_started"]))], help: "Number of attempts at exports in a process of their own, because an earlier attempt ended with the death of its process; with `not_started` the attempt ran in the exporter." },
@@ -116,17 +116,17 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_exporter_dead_letters_total", kind: Counter, unit: Count, scope: Exporter, labels: &[FAILURE], help: "Number of jobs that failed permanently." },
     Metric { name: "sluice_exporter_catalog_reloads_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Known(&["accepted", "rejected"]))], help: "Number of changes of the catalog file." },
     Metric { name: "sluice_exporter_catalog_reload_failed", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether the catalog file is invalid (1), so that the previous one stays in use, or valid (0)." },
-    Metric { name: "sluice_exporter_advertise_failed", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether the exporter failed to advertise one of its datasets (1), so that gateways may not offer it, or not (0)." },
+    Metric { name: "sluice_exporter_advertisement_incomplete", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "1 if the last round of advertising did not fully succeed: a dataset, the heartbeat or NATS failed, so that gateways may not offer every dataset; otherwise 0." },
     Metric { name: "sluice_exporter_datasets_unavailable", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of datasets of the catalog file whose source is unavailable." },
 
     // notifiers: the queue
     Metric { name: "sluice_unfinished_exports", kind: Gauge, unit: Count, scope: Notifier, labels: &[POOL, LANE, Label("state", Known(&["waiting", "dispatched", "running"]))], help: "Number of unfinished exports." },
-    Metric { name: "sluice_queue_waiting", kind: Gauge, unit: Count, scope: Notifier, labels: &[LANE, CLASS], help: "Number of exports that wait for dispatch: at the limit of their tenant (`tenant_limit`), at the limit of their user only (`user_limit`), or for an exporter (`capacity`)." },
-    Metric { name: "sluice_queue_oldest_age_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[LANE, CLASS], help: "Age of the oldest export that waits for dispatch, in seconds." },
+    Metric { name: "sluice_queue_undispatched_exports", kind: Gauge, unit: Count, scope: Notifier, labels: &[LANE, CLASS], help: "Number of exports that wait for dispatch: at the limit of their tenant (`tenant_limit`), at the limit of their user only (`user_limit`), or for an exporter (`capacity`)." },
+    Metric { name: "sluice_queue_undispatched_oldest_age_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[LANE, CLASS], help: "Age of the oldest export that waits for dispatch, in seconds." },
     Metric { name: "sluice_queue_dispatch_wait_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[LANE], help: "Time from the request of an export to its dispatch, in seconds." },
     Metric { name: "sluice_catalog_datasets", kind: Gauge, unit: Count, scope: Notifier, labels: &[], help: "Number of datasets that running exporters offer." },
     Metric { name: "sluice_catalog_exporters", kind: Gauge, unit: Count, scope: Notifier, labels: &[Label("state", Known(&["active", "draining"]))], help: "Number of exporters that advertise themselves." },
-    Metric { name: "sluice_notifier_jobs_republished_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("reason", Known(&["lease", "lost"]))], help: "Number of jobs that the leader published again: the exporter no longer renewed its lease (`lease`), or the job was lost (`lost`)." },
+    Metric { name: "sluice_notifier_replacement_jobs_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("reason", Known(&["lease", "lost"]))], help: "Number of replacement jobs that the leader published, because the exporter no longer renewed its lease (`lease`), or because the job was lost (`lost`)." },
     Metric { name: "sluice_notifier_dispatched_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of dispatched exports." },
 
     // notifiers: ended exports
@@ -138,7 +138,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_notifier_outcome_dead_letters_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of outcomes that became dead letters because they could not be settled." },
     Metric { name: "sluice_notifier_credit_notifications_without_outcome_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of users notified of a credit change that no outcome reports." },
     Metric { name: "sluice_notifier_gateway_requested_segment_bytes_total", kind: Counter, unit: Bytes, scope: Notifier, labels: &[], help: "Number of segment bytes that gateways requested." },
-    Metric { name: "sluice_notifier_segment_read_failures_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of segments whose transfer to a gateway the notifier aborted, because a read of the file store failed, timed out or returned too few bytes." },
+    Metric { name: "sluice_notifier_segment_read_failures_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of requests of gateways for a segment that the notifier refused or aborted, because opening or reading the object failed, timed out or showed a wrong size; a deleted object does not count." },
     Metric { name: "sluice_ops_export_requests_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("endpoint", Known(&["exports", "export", "cancel", "dead", "requeue"])), Label("result", Known(&["done", "refused"]))], help: "Number of requests of operators about exports and dead letters, over NATS." },
 
     // notifiers: JetStream
@@ -148,8 +148,8 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_jetstream_consumer_pending", kind: Gauge, unit: Count, scope: Notifier, labels: &[STREAM, CONSUMER], help: "Number of messages that a consumer has not delivered." },
     Metric { name: "sluice_jetstream_consumer_ack_pending", kind: Gauge, unit: Count, scope: Notifier, labels: &[STREAM, CONSUMER], help: "Number of delivered messages that are not acknowledged." },
     Metric { name: "sluice_jetstream_consumer_redelivered", kind: Gauge, unit: Count, scope: Notifier, labels: &[STREAM, CONSUMER], help: "Number of messages, not acknowledged, that were delivered more than once." },
-    Metric { name: "sluice_jetstream_storage_bytes", kind: Gauge, unit: Bytes, scope: Notifier, labels: &[], help: "Disk space that JetStream uses for this account, in bytes." },
-    Metric { name: "sluice_jetstream_storage_ratio", kind: Gauge, unit: Ratio, scope: Notifier, labels: &[], help: "Used part of the disk space that JetStream allows this account, from 0 to 1; 0 without a limit." },
+    Metric { name: "sluice_jetstream_account_storage_bytes", kind: Gauge, unit: Bytes, scope: Notifier, labels: &[], help: "Disk space that JetStream uses for this account, in bytes." },
+    Metric { name: "sluice_jetstream_account_storage_ratio", kind: Gauge, unit: Ratio, scope: Notifier, labels: &[], help: "Used part of the disk space that JetStream allows this account, from 0 to 1; 0 without a limit." },
     Metric { name: "sluice_notifier_metrics_polls_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["ok", "failed"]))], help: "Number of polls in which this notifier updated the metrics of the queue, the catalog and JetStream." },
 
     // notifiers: scheduled jobs

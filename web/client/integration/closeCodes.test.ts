@@ -13,7 +13,7 @@ beforeAll(async () => {
     name: "close code stack",
     withoutJitter: true,
     env: {
-      SLUICE_GATEWAY__WS__MAX_SESSIONS_PER_USER: "2",
+      SLUICE_GATEWAY__MAX_SESSIONS_PER_USER: "2",
       SLUICE_GATEWAY__WS__MAX_MESSAGE_SIZE: "4 KiB",
       // above the rate of the SDK's own pings at this heartbeat, and low enough to exhaust the burst of 20 messages
       SLUICE_GATEWAY__WS__MESSAGES_PER_SECOND: "4",

@@ -11,7 +11,7 @@ use anyhow::Result;
 use super::{Context, files, none};
 
 /// Identifiers, compared as whole words with their case, and what to write instead.
-const NAMES: [(&str, &str); 58] = [
+const NAMES: [(&str, &str); 70] = [
     ("look_away_ms", "shutdown_delay"),
     ("spread_ms", "session_close_spread"),
     ("requests_ms", "http_drain_timeout"),
@@ -23,9 +23,12 @@ const NAMES: [(&str, &str); 58] = [
     ("queue_notes_max", "max_queue_notifications"),
     ("dispatch_ahead", "prefetch"),
     ("patrol", "reconciler"),
-    ("patrol_s", "reconcile_interval"),
+    ("patrol_s", "command_reconcile_interval"),
     ("tidy_window_s", "orphan_scan_window"),
     ("stuck_after_s", "stale_after"),
+    ("outage_timeout", "export_outage_timeout"),
+    ("extra_parameters", "extra_request_parameters"),
+    ("reconcile_interval", "command_reconcile_interval"),
     ("catalog_ms", "advertise_interval"),
     ("seen_on", "last_active_on"),
     ("sluice_exporter_catalog_wrong", "sluice_exporter_catalog_reload_failed"),
@@ -34,6 +37,15 @@ const NAMES: [(&str, &str); 58] = [
     ("sluice_notifier_credit_news_total", "sluice_notifier_credit_notifications_without_outcome_total"),
     ("sluice_notifier_segments_cut_total", "sluice_notifier_segment_read_failures_total"),
     ("sluice_gateway_exports_taken_total", "sluice_gateway_exports_accepted_total"),
+    ("sluice_gateway_delivery_retries_total", "sluice_gateway_file_read_retries_total"),
+    ("sluice_gateway_downloads", "sluice_gateway_http_downloads"),
+    ("sluice_exporter_waiting", "sluice_exporter_jobs_stalled_by_outage"),
+    ("sluice_exporter_advertise_failed", "sluice_exporter_advertisement_incomplete"),
+    ("sluice_queue_waiting", "sluice_queue_undispatched_exports"),
+    ("sluice_queue_oldest_age_seconds", "sluice_queue_undispatched_oldest_age_seconds"),
+    ("sluice_notifier_jobs_republished_total", "sluice_notifier_replacement_jobs_total"),
+    ("sluice_jetstream_storage_bytes", "sluice_jetstream_account_storage_bytes"),
+    ("sluice_jetstream_storage_ratio", "sluice_jetstream_account_storage_ratio"),
     ("SluiceBlind", "SluiceQueueMetricsStale"),
     ("SluiceCatalogWrong", "SluiceCatalogReloadFailed"),
     ("wish", "command"),

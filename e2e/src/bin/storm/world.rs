@@ -95,7 +95,7 @@ impl World {
         let settings = vec![
             ("SLUICE_EXPORTER__SPOOL_DIR", folder("spool").display().to_string()),
             ("SLUICE_EXPORTER__ADVERTISE_INTERVAL", "1s".to_owned()),
-            ("SLUICE_NOTIFIER__RECONCILE_INTERVAL", "5s".to_owned()),
+            ("SLUICE_NOTIFIER__COMMAND_RECONCILE_INTERVAL", "5s".to_owned()),
         ];
         let plan = Plan {
             gateways: 0,

@@ -33,7 +33,7 @@ fn settings() -> Vec<Setting> {
     vec![
         ("SLUICE_EXPORTER__MAX_ATTEMPTS", ATTEMPTS.to_string()),
         // an export waits for an unavailable source, and then fails
-        ("SLUICE_EXPORTER__OUTAGE_TIMEOUT", "1s".to_owned()),
+        ("SLUICE_EXPORTER__EXPORT_OUTAGE_TIMEOUT", "1s".to_owned()),
         ("SLUICE_EXPORTER__SEGMENT_SIZE", "512 KiB".to_owned()),
     ]
 }

@@ -37,12 +37,12 @@ impl Attempt<'_> {
     /// the third one reports progress.
     ///
     /// While the database is unavailable, no exporter can take over the export. So the attempt continues beyond the
-    /// expiry of its lease, for `exporter.outage_timeout`. If another exporter takes over the export, the next renewal
-    /// finds the attempt replaced.
+    /// expiry of its lease, for `exporter.export_outage_timeout`. If another exporter takes over the export, the next
+    /// renewal finds the attempt replaced.
     pub(super) async fn keep_alive(&self, message: &Message, canceled: &CancellationToken) -> JobError {
         let config = &self.context.config;
         let lease = config.lease_duration.get();
-        let keeping = lease + config.outage_timeout.get();
+        let keeping = lease + config.export_outage_timeout.get();
         let mut ack_timer = delayed_interval(config.ack_wait() / 3);
         let mut renewal_timer = delayed_interval(config.heartbeat_interval());
         let mut report_timer = interval(config.tuning.progress_interval);

@@ -51,7 +51,7 @@ pub(super) struct Attempt<'a> {
     pub(super) failures: u32,
     /// The sum of the pauses that followed earlier attempts which an outage interrupted.
     waited: Duration,
-    /// Whether an outage lasted longer than `exporter.outage_timeout` during this attempt.
+    /// Whether an outage lasted longer than `exporter.export_outage_timeout` during this attempt.
     gave_up: AtomicBool,
     /// The W3C trace context of the attempt's span, which messages of the attempt carry.
     traceparent: String,
@@ -134,7 +134,7 @@ impl<'a> Attempt<'a> {
             Err(error) => error,
         };
         if let Some(part) = error.outage() {
-            let timeout = self.context.config.outage_timeout.get();
+            let timeout = self.context.config.export_outage_timeout.get();
             let is_over = self.gave_up.load(Ordering::Relaxed) || self.waited >= timeout;
             return match error.outage_problem(timeout).filter(|_| is_over) {
                 Some(problem) => self.failed(error, problem),

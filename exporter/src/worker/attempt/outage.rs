@@ -20,7 +20,8 @@ const PAUSES: Schedule = Schedule::new(Duration::from_millis(250), Duration::fro
 const NOTICE_AFTER: Duration = Duration::from_secs(3);
 
 impl Attempt<'_> {
-    /// Repeats a step while the step fails because of an outage of `part`, for at most `exporter.outage_timeout`.
+    /// Repeats a step while the step fails because of an outage of `part`, for at most
+    /// `exporter.export_outage_timeout`.
     ///
     /// # Errors
     /// Returns the error of the step, if the error is no outage of `part`, or if the outage lasted for too long.
@@ -28,7 +29,7 @@ impl Attempt<'_> {
     where
         F: Future<Output = Result<T, JobError>> + Send,
     {
-        self.repeat(part, Some(self.context.config.outage_timeout.get()), step).await
+        self.repeat(part, Some(self.context.config.export_outage_timeout.get()), step).await
     }
 
     /// Repeats a step while the step fails because of an outage of `part`. The step must succeed within `limit`; None
@@ -90,7 +91,7 @@ pub(super) struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     pub(super) fn begin(meter: &'a Meter, part: WaitingFor) -> Self {
         meter.set_waiting(part, true);
-        metrics::gauge!("sluice_exporter_waiting", "part" => part.as_str()).increment(1);
+        metrics::gauge!("sluice_exporter_jobs_stalled_by_outage", "part" => part.as_str()).increment(1);
         Self { meter, part }
     }
 }
@@ -98,6 +99,6 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.meter.set_waiting(self.part, false);
-        metrics::gauge!("sluice_exporter_waiting", "part" => self.part.as_str()).decrement(1);
+        metrics::gauge!("sluice_exporter_jobs_stalled_by_outage", "part" => self.part.as_str()).decrement(1);
     }
 }

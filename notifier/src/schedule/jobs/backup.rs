@@ -109,7 +109,7 @@ impl Job for Backup {
 
     fn timeout(&self) -> Option<Duration> {
         // longer than the timeout in `create`, whose error names the failed step
-        Some(self.source.config.run_timeout.get() * 2)
+        Some(self.source.config.backup_or_restore_timeout.get() * 2)
     }
 
     async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError> {
@@ -214,7 +214,7 @@ async fn record_end(source: &Source, lease: &HeldLease, finished: &FinishedRun) 
 
 /// Returns the rule for the due times of backups.
 fn recurrence(config: &BackupConfig) -> Result<Recurrence, NotifierError> {
-    Recurrence::cron("backup.schedule", &config.schedule, config.time_zone)
+    Recurrence::cron("backup.schedule", &config.schedule, config.schedule_time_zone)
 }
 
 /// Returns a one-line summary of a backup for operators.
