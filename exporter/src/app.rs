@@ -27,7 +27,8 @@ use crate::{
 /// A running exporter. Dropping this value does not stop the exporter, which runs until its [`Lifecycle`] ends.
 #[derive(Clone, Debug)]
 pub struct App {
-    /// The name of the process in the catalog, in leases and in NATS.
+    /// The name of this exporter in the catalog, in leases and in NATS. A process that runs one job for its parent
+    /// process has the name of the parent.
     pub instance: String,
 }
 
@@ -40,8 +41,8 @@ pub async fn start(config: ExporterConfig, deps: Deps, life: &Lifecycle) -> Resu
     start_with(config, Registry::built_in(), deps, life).await
 }
 
-/// Starts an exporter that offers the contents of `registry` and of the catalog file. `life` runs and stops all tasks
-/// of the exporter.
+/// Starts an exporter that offers the datasets, templates and formats of `registry`, and the datasets and templates of
+/// the catalog file. `life` runs and stops all tasks of the exporter.
 ///
 /// # Errors
 /// When a setting, the catalog file or a dataset of `registry` is invalid, or NATS is unavailable.
@@ -149,9 +150,9 @@ async fn start_one_job(
     Ok(App { instance })
 }
 
-/// Builds the first registry from `base` and, if one is configured, from the catalog file. A task then reloads the file
-/// after each change of the file, and replaces the registry. Returns a [`Current`], from which the caller gets the
-/// newest registry at any time.
+/// Builds the list of what the exporter offers, its [`Registry`], from `base` and, if one is configured, from the
+/// catalog file. A task then reloads the file after each change of the file, and replaces the registry. Returns a
+/// [`Current`], from which the caller gets the newest registry at any time.
 async fn start_catalog(
     config: &ExporterConfig,
     base: Registry,
@@ -196,8 +197,8 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Applies cancellations of exports that arrive over NATS, until the process stops and its last job has ended. Then
-/// stops `service`, the NATS service that answers requests to this exporter.
+/// Applies the cancellations of exports that arrive at `canceled`, until `soft` is canceled and the last job has ended.
+/// Then stops `service`, the NATS service that answers requests to this exporter.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {
         () = worker::listen(context.cancellations.clone(), canceled) => {}

@@ -40,7 +40,7 @@ impl Drain {
         *self.0.borrow()
     }
 
-    /// Waits for the end of the drain. Returns at once if the exporter is not draining.
+    /// Waits until an operator has revoked the drain. Returns at once if the exporter is not draining.
     pub(crate) async fn is_off(&self) {
         // `self` holds the sender, so that the channel stays open
         let _ = self.0.subscribe().wait_for(|on| !on).await;

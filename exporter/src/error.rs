@@ -36,7 +36,7 @@ pub enum ExporterError {
     /// NATS is unavailable or refused a request.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// This process should run one export for its parent, and received no job from the parent.
+    /// This process is the child of another exporter and must run one export, but received no job from its parent.
     #[error("this process received no export from its parent: {0}")]
     OwnProcess(std::io::Error),
 }
@@ -86,9 +86,8 @@ pub enum JobError {
     /// The exporter failed to serialize the metadata document or the manifest.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// This attempt did not run, because `exporter.max_attempts` earlier attempts had failed. This happens when an
-    /// exporter dies during the last allowed attempt, or can't report that this attempt failed. The number counts the
-    /// failed attempts.
+    /// This attempt did not run, because `exporter.max_attempts` earlier attempts had failed. The number counts these
+    /// attempts. The last one of them did not end the export, for example because its exporter died.
     #[error("{0} attempts at the export ended without a file")]
     Exhausted(u32),
     /// Too many attempts at the export ended without an outcome, because their process died or their lease expired. The

@@ -3,8 +3,8 @@
 //! The modules, in the order in which an export uses them:
 //! - `worker`: takes a job when a slot is free, runs an attempt at its export, renews the lease of the export and
 //!   reports the outcome.
-//! - `plan`: resolves a request to a dataset, a layout and a format, and applies the dataset's access rules to the
-//!   export's owner.
+//! - `plan`: resolves a request to a dataset, a layout and a format, and hides the rows and values of the dataset that
+//!   the owner of the export must not see.
 //! - [`registry`]: the offered datasets, templates and formats. [`catalog`] loads datasets and templates from a file,
 //!   and advertises the registry to gateways.
 //! - [`dataset`]: reads rows from files and databases, as a stream of polars frames.

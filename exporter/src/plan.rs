@@ -1,5 +1,5 @@
-//! Resolves a request to a dataset, a layout, a format and a compression, and applies the dataset's access rules to the
-//! export's owner.
+//! Resolves a request to a dataset, a layout, a format and a compression. Hides the rows and values of the dataset that
+//! the user must not see.
 
 use std::sync::Arc;
 
@@ -56,9 +56,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Finds the dataset, template, format and compression of a request, and applies the row policy and the column
-    /// masks. Repeats the gateway's checks, because the catalog may have changed since the gateway accepted the
-    /// request.
+    /// Finds the dataset, template, format and compression of a request. Applies the dataset's row policy and column
+    /// masks, with the claims of the user. Repeats the gateway's checks of the request, because the catalog may have
+    /// changed since these checks.
     ///
     /// # Errors
     /// When the registry lacks the dataset, template or format, or when the format lacks the compression. Also when the

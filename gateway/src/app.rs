@@ -32,8 +32,9 @@ use crate::{
 
 /// The maximum number of open connections on the internal listener, which serves `/metrics` and `/healthz`.
 const INTERNAL_CONNECTIONS: usize = 64;
-/// The gateway closes a connection on which no byte moves for this time, such as the connection of a paused download.
-/// If three heartbeat intervals are longer, [`start`] uses them instead, so that pings keep a session open.
+/// The gateway closes a connection after this time without a byte in either direction. An example is the connection of
+/// a paused download. If three heartbeat intervals are longer than this time, [`start`] uses them instead, so that
+/// pings keep a session open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// How long a request on the internal listener may continue after the drain (the graceful stop of the gateway) has
 /// ended.
@@ -74,16 +75,16 @@ pub enum StartError {
     /// The address of the internal listener cannot be bound.
     #[error("gateway.internal_listen {address}: {source}")]
     Listen {
-        /// The address from the settings.
+        /// The address from the setting `gateway.internal_listen`.
         address: String,
         /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// Starts a gateway that accepts clients on the bound listener `listener`, and returns as soon as the gateway runs.
-/// When the soft stop of `life` begins, the gateway closes its sessions and lets requests finish for a limited time
-/// (see the module `drain`). Then the gateway ends.
+/// Starts a gateway that accepts clients on `listener`, and returns as soon as the gateway runs. When the process
+/// begins to stop (the soft stop of `life`), the gateway closes its sessions and lets requests finish for a limited
+/// time (see the module `drain`). Then the gateway ends.
 ///
 /// # Errors
 /// When a setting is invalid, the TLS setup of an HTTP client fails, or the internal listener can't be bound. While

@@ -47,8 +47,9 @@ impl Credits {
         self.policy.next_midnight(self.clock.now())
     }
 
-    /// Returns the credits of the owner's account. First opens the account if the owner is new, adds the daily credits
-    /// that the account has not received yet, and records that the owner was active today.
+    /// Returns the balance and the held credits of the owner's account. Before reading them, opens the account if the
+    /// owner is new, adds the daily credits that the account has not received yet, and records that the owner was
+    /// active today.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -66,7 +67,8 @@ impl Credits {
         Ok(accrued.balance)
     }
 
-    /// Reads the account for the message `session.ready`, the first message of every session.
+    /// Returns the owner's balance and the time of the next daily credits, for the message `session.ready`. This
+    /// message is the first one of every session.
     ///
     /// # Errors
     /// `unavailable` when the database fails.

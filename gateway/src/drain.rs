@@ -24,9 +24,9 @@ use uuid::Uuid;
 
 use crate::config::GatewayConfig;
 
-/// The extra time that a stopping gateway waits for the closing handshakes of its last sessions. In total, the gateway
-/// waits for open sessions and requests for the longer of `http_drain_timeout` and `session_close_spread`, plus this
-/// time.
+/// The extra time that a stopping gateway waits for the closing handshakes of its last sessions. From the time at which
+/// sessions begin to close, the gateway waits at most for the longer of `http_drain_timeout` and
+/// `session_close_spread`, plus this extra time.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The graceful stop of one gateway. Clones share the state.
@@ -100,8 +100,9 @@ impl Drain {
         self.timeout
     }
 
-    /// Waits until the gateway stops and the session with the id `session` must close. Create only one future for each
-    /// session, and poll it until it completes. A second future would start the delay of the session again.
+    /// Waits until the token [`Drain::closing`] is cancelled, and then for the delay after which the session with the
+    /// id `session` must close. Create only one future for each session, and poll it until it completes, because each
+    /// new future waits for the whole delay again.
     pub(crate) async fn session_close(&self, session: Uuid) {
         self.closing.cancelled().await;
         tokio::time::sleep(close_delay(self.spread, session)).await;

@@ -47,7 +47,8 @@ const PAGE_CSP: [&str; 12] = [
 /// reaches the gateway. With `index.html` as the answer, the browser would save the web page as the file.
 const PREFIXES_WITHOUT_INDEX: [&str; 3] = ["/assets/", "/saving/", "/local/"];
 
-/// Serves the built web page from `gateway.web_dir`. Without a built page every path answers `not-found`.
+/// Serves the built web page from the directory in the setting `gateway.web_dir`. If the directory has no `index.html`,
+/// every path answers with the problem `not-found`.
 pub(crate) fn service(config: &GatewayConfig) -> Router {
     let folder = Path::new(&config.web_dir);
     if config.web_dir.is_empty() || !folder.join("index.html").is_file() {
@@ -81,7 +82,7 @@ enum PageIdentity {
         authority: String,
         client_id: String,
         scope: String,
-        /// Extra parameters of the authorization and token requests.
+        /// Parameters that the web page adds to the authorization and token requests, such as `audience`.
         parameters: BTreeMap<String, String>,
     },
     /// The user pastes a token.

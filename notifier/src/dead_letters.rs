@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use crate::error::NotifierError;
 
-/// The `<reason>` of every dead-lettered outcome in the NATS subject `sluice.v1.dead.<reason>.<export id>`.
-/// Dead-lettered jobs have other reasons.
+/// The part `<reason>` of the NATS subject `sluice.v1.dead.<reason>.<export id>`, if the dead letter is an outcome. The
+/// dead letters of jobs have other reasons.
 const OUTCOME_REASON: &str = "outcome";
 /// The header that holds the original subject of a dead-lettered outcome.
 const SUBJECT_HEADER: &str = "Sluice-Subject";
@@ -150,8 +150,8 @@ impl DeadLetterStream {
         }
     }
 
-    /// Deletes up to [`MAX_DEAD_LETTERS_PER_EXPORT`] dead letters of an export, one by one. To delete all of them at
-    /// once, a notifier would need the NATS permission to purge, which covers the whole stream.
+    /// Deletes up to [`MAX_DEAD_LETTERS_PER_EXPORT`] dead letters of an export, one by one. One purge request could
+    /// delete all of them, but the NATS permission to purge would let a notifier empty the whole stream.
     ///
     /// # Errors
     /// When NATS does not answer.

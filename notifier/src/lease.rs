@@ -23,8 +23,9 @@ pub(crate) struct LeaseCandidate {
     name: String,
     holder: String,
     duration: Duration,
-    /// The state of the lease when this candidate last found another holder, and the time at which the candidate first
-    /// read this state. If the state does not change for a whole lease duration, the holder has stopped.
+    /// The last state of the lease that this candidate read while another process held the lease, and the time at which
+    /// the candidate first read this state. `None` before the first such read, and after this candidate has acquired
+    /// the lease. If the state does not change for a whole lease duration, the holder has stopped.
     observed: Option<(ObservedLease, Instant)>,
 }
 
@@ -34,7 +35,8 @@ impl LeaseCandidate {
         Self::with_database(deps.db.clone(), deps.clock.clone(), name, holder, duration)
     }
 
-    /// Creates a candidate from a database and a clock, for commands that run without a notifier.
+    /// Creates a candidate as [`Self::new`] does, for the backup command, which runs without a notifier and its
+    /// [`Deps`].
     pub(crate) fn with_database(
         db: DatabaseConnection,
         clock: SharedClock,

@@ -189,13 +189,13 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Settles an outcome and deletes the leftover objects of its export. If the deletion fails, the settlement fails
-    /// too, and NATS redelivers the outcome. From the delivery with the number `max_attempts` on, a failed deletion is
-    /// only logged, and the sweep deletes the objects.
+    /// Settles an outcome and deletes the leftover objects of its export. If the deletion fails, this method fails, and
+    /// NATS redelivers the outcome. Once NATS has delivered the outcome `max_attempts` times, a failed deletion is only
+    /// logged, and the sweep deletes the objects.
     ///
-    /// A failed deletion never turns an outcome into a dead letter, because the user events of the export are already
-    /// published. If an operator requeued such a dead letter after the deduplication window, the event log would store
-    /// the user events twice.
+    /// So a failed deletion never makes the outcome a dead letter. The user events of the export are already published
+    /// at this point. If the outcome became a dead letter and an operator requeued it after the deduplication window,
+    /// the event log would store the user events twice.
     async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
         let id = outcome.export_id;
         let work = async {

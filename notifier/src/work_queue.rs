@@ -17,8 +17,9 @@ pub(crate) enum Queued {
     /// No process has received the message yet.
     Undelivered,
     /// A process received the message and has not acknowledged it. NATS redelivers the message if the process dies.
-    /// While an older message is unacknowledged, an acknowledged message that the stream failed to delete has this
-    /// state too.
+    ///
+    /// This state may be wrong if the stream failed to delete an acknowledged message: the message has this state while
+    /// the consumer has not acknowledged an older message of the stream.
     Delivered,
 }
 

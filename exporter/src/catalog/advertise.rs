@@ -23,10 +23,10 @@ const TTL_INTERVALS: u32 = 3;
 /// The minimum time for which a heartbeat is valid. On a busy machine the next heartbeat may be late. With this
 /// minimum, gateways keep the exporter even if the advertising interval is short.
 const MIN_TTL: Duration = Duration::from_secs(10);
-/// The number of advertising intervals after which the exporter estimates the rows of all datasets again.
+/// The number of advertising intervals after which the exporter estimates the row counts of all datasets again.
 const ESTIMATE_INTERVALS: u32 = 3;
-/// The maximum time for which the first advertisement of a new registry waits for estimates of the row counts. After
-/// this time, the exporter advertises the registry with the estimates that it has.
+/// The maximum time for which the first advertisement after a start, or after a reload of the catalog file, waits for
+/// estimates of the row counts. After this time, the exporter advertises the datasets with the estimates that it has.
 const FIRST_ESTIMATES: Duration = Duration::from_millis(1_500);
 /// The maximum time that a stopping exporter spends on deleting its entries.
 const WITHDRAWAL: Duration = Duration::from_secs(2);
@@ -96,9 +96,9 @@ impl Advertiser {
         Ok(())
     }
 
-    /// Writes the changed entries, and then the heartbeat that names all written entries. If NATS refuses an entry, the
-    /// heartbeat is still written, so that gateways offer the other datasets. After the heartbeat, deletes the entries
-    /// of datasets that the registry no longer has.
+    /// Writes the entries that are new, changed or old, and then the heartbeat that names all datasets whose current
+    /// entries are in the bucket. If NATS refuses an entry, the heartbeat is still written, so that gateways offer the
+    /// other datasets. After the heartbeat, deletes the entries of datasets that the exporter no longer offers.
     async fn advertise(&self, entries: &mut Entries, estimates: &Estimates) -> Result<(), AdvertiseError> {
         let bucket = self.bus.catalog().await?;
         let written = entries.write(&bucket).await;
@@ -127,9 +127,9 @@ impl Advertiser {
         written
     }
 
-    /// Reports the result of an attempt to advertise in `/readyz` and in a metric, and a failure also in a log line. A
-    /// dataset that `entries` has refused is a failure too. `advertised` is None if the exporter stopped during the
-    /// attempt; then nothing is reported.
+    /// Reports the result of an attempt to advertise in `/readyz` and in a metric, and a failure also in a log line.
+    /// `advertised` is the result of the writes to NATS. It is None if the exporter stopped during the attempt; then
+    /// nothing is reported. A dataset in `entries` that exceeds a limit of the catalog is a failure too.
     fn report(&self, advertised: Option<Result<(), AdvertiseError>>, entries: &Entries) {
         let Some(advertised) = advertised else { return };
         let result = match (&advertised, entries.refused()) {

@@ -105,7 +105,8 @@ pub(crate) enum Excess {
     Entry { size: usize, max: usize, columns: usize },
     /// The size of the entry before compression exceeds the limit for one dataset.
     Description { size: usize, columns: usize },
-    /// Before compression, the total size of this entry and of all earlier entries exceeds the limit for one exporter.
+    /// The total size of the entry of this dataset and of the entries that were accepted before it exceeds the limit
+    /// for one exporter. The sizes are those before compression.
     Catalog { size: usize },
     /// The exporter already offers the maximum number of datasets.
     Datasets,

@@ -30,8 +30,8 @@ pub(super) fn check_tenant_columns<'a>(
     }
 }
 
-/// Checks the columns of a SQLite query. `found` are their names, as `query_columns` returns them; for a table, `found`
-/// is empty.
+/// Checks the columns of a SQLite query. `found` has their names in the order of the query; a name that occurs again
+/// has a suffix such as `:1`. For a table, `found` is empty.
 ///
 /// Returns a fault if two columns have the same name, because only the first of them could be read. Also returns a
 /// fault if the catalog file declares no columns, because SQLite does not know the types of a query's columns.
@@ -58,9 +58,9 @@ pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String
 /// Returns a refusal if a value of the source could change when it is converted to the declared type of its column.
 /// `found` are the columns of the source, with their types in the source.
 ///
-/// `is_file` is true for Parquet and Arrow IPC files. In these files, a column keeps its own type, so every other
-/// declared type is refused. The key `local` is refused for their timestamps with a time zone. In a database, any
-/// column may be declared as text, and a column of whole numbers as decimals.
+/// `is_file` is true for Parquet and Arrow IPC files, and false for PostgreSQL. In files, a column keeps its own type,
+/// so every other declared type is refused. Also in files, `local` is refused for timestamps with a time zone. In
+/// PostgreSQL, any column may be declared as text, and a column of whole numbers as decimals.
 pub(super) fn check_declared_types(spec: &DatasetSpec, found: &[Column], is_file: bool) -> Result<(), Refusal> {
     for declared in &spec.columns {
         let (at, declared) = (declared.span().start, declared.get_ref());
@@ -144,8 +144,8 @@ pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Resu
     }
 }
 
-/// Returns the fault text for a dataset with `split_by` whose query uses the SQL feature `reason`. With this feature,
-/// each read of the source may return different rows, so the rows can't be split into ranges.
+/// Returns the fault text for a dataset with `split_by` whose query uses a SQL keyword, function or feature, which
+/// `reason` names. With it, each read of the source may return different rows, so the rows can't be split into ranges.
 pub(super) fn differing_rows(reason: &str) -> String {
     format!(
         "`split_by` reads it once for each range of the key, and `{reason}` gives other rows each time: leave out one of \

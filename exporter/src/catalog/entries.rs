@@ -21,22 +21,21 @@ const CONCURRENCY: usize = 16;
 /// An unchanged entry is written again when it is older than the bucket's maximum age divided by this number.
 const RENEWALS: u32 = 3;
 
-/// The entries of one exporter. These are the entries of its current registry, and the entries that the exporter has
-/// written to the bucket.
+/// The entries of the datasets that one exporter offers, and a record of the entries that it has written to the bucket.
 pub(super) struct Entries {
     instance: String,
     current: Vec<Current>,
     /// The errors of the datasets that are not advertised, for example because a dataset exceeds a size limit.
     refused: Vec<AdvertiseError>,
-    /// The entries that the exporter has written to the bucket, by their keys. The value is None if NATS has not
-    /// confirmed the write of a new or changed entry.
+    /// The entries that the exporter has tried to write to the bucket, by their keys in the bucket. The value is None
+    /// if NATS has not confirmed the last write of a new or changed entry; the content of the entry is then unknown.
     written: HashMap<String, Option<Written>>,
     /// The time at which the bucket was created, in nanoseconds since 1970-01-01; None before the first write. A
     /// different time at a later write means that NATS has lost the bucket's data.
     bucket_created_at: Option<i128>,
 }
 
-/// A dataset of the current registry, with its encoded entry.
+/// A dataset that the exporter offers now, with its encoded entry.
 struct Current {
     name: String,
     key: String,
@@ -51,13 +50,14 @@ struct Written {
 }
 
 impl Entries {
-    /// Returns the state of an exporter that has not written any entry yet.
+    /// Creates the entries of an exporter that offers no dataset and has not written any entry yet. `instance` is the
+    /// name of the exporter.
     pub(super) fn new(instance: String) -> Self {
         Self { instance, current: vec![], refused: vec![], written: HashMap::new(), bucket_created_at: None }
     }
 
-    /// Replaces the datasets by the datasets of `registry`. A dataset that exceeds a limit is refused, for example if
-    /// its compressed entry has more than `max_entry_size` bytes.
+    /// Replaces the datasets that the exporter offers by those of `registry`. A dataset that exceeds a limit is
+    /// refused, for example if its compressed entry has more than `max_entry_size` bytes.
     pub(super) fn replace(&mut self, registry: &Registry, max_entry_size: usize) {
         let mut room = Room::new(max_entry_size);
         self.current.clear();
@@ -134,7 +134,7 @@ impl Entries {
         named.collect()
     }
 
-    /// Deletes the entries of datasets that the current registry does not have. The next call repeats a failed
+    /// Deletes the written entries of datasets that the exporter no longer offers. The next call repeats a failed
     /// deletion. The bucket also deletes old entries itself.
     pub(super) async fn delete_gone(&mut self, bucket: &kv::Store) {
         let current: HashSet<_> = self.current.iter().map(|one| &one.key).collect();

@@ -1,5 +1,5 @@
-//! Estimates the rows of all datasets in the background, so that a slow source does not delay the advertisement of the
-//! catalog.
+//! Estimates the row counts of all datasets in the background, so that a slow source does not delay the advertisement
+//! of the catalog.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,31 +12,33 @@ use crate::{
     dataset::{Dataset, estimate_rows},
 };
 
-/// The maximum time for the estimate of one dataset.
+/// The maximum time for the estimate of one dataset's row count.
 const TIMEOUT: Duration = Duration::from_millis(1_000);
-/// The maximum number of datasets whose rows are estimated at once.
+/// The maximum number of datasets whose row counts are estimated at once.
 const CONCURRENCY: usize = 8;
 
-/// The estimated number of rows of each dataset, by name; None if the source has no estimate.
+/// The names of datasets, each with its estimated row count. The count is None if the source has no estimate.
 type Answers = Vec<(String, Option<u64>)>;
 
-/// The last estimate of each dataset, and the task that computes new estimates.
+/// The last estimated row count of each dataset, and the task that computes new estimates.
 pub(super) struct Estimates {
     known: HashMap<String, u64>,
     running: Option<AbortOnDropHandle<Answers>>,
-    /// Whether the running task computes the first estimates of the current registry.
+    /// Whether the running task is the first one that estimates the row counts after a start of the exporter or a
+    /// reload of its catalog. False if the task only refreshes the estimates.
     is_first: bool,
 }
 
 impl Estimates {
-    /// Returns an empty set of estimates, and starts to estimate all datasets of a registry.
+    /// Returns an empty set of estimates, and starts to estimate the row counts of all datasets of `registry`.
     pub(super) fn of(registry: Arc<Registry>) -> Self {
         let mut estimates = Self { known: HashMap::new(), running: None, is_first: true };
         estimates.start(registry);
         estimates
     }
 
-    /// Starts to estimate all datasets of a new registry, and stops the task for the old one.
+    /// Starts to estimate the row counts of all datasets of `registry`, which has replaced an earlier registry. Stops
+    /// the task for the earlier registry, and keeps the estimates of datasets that `registry` has too.
     pub(super) fn start(&mut self, registry: Arc<Registry>) {
         self.is_first = true;
         self.known.retain(|name, _| registry.dataset(name).is_some());
@@ -45,7 +47,7 @@ impl Estimates {
         self.running = Some(AbortOnDropHandle::new(tokio::spawn(answers)));
     }
 
-    /// Starts to estimate all datasets again, unless the last estimation is still running.
+    /// Starts to estimate the row counts of all datasets of `registry` again, unless a task is already running.
     pub(super) fn refresh(&mut self, registry: Arc<Registry>) {
         if self.running.is_none() {
             self.start(registry);
@@ -53,8 +55,9 @@ impl Estimates {
         }
     }
 
-    /// Waits until the running task ends, and keeps its estimates. Never returns if no task is running. Returns whether
-    /// the task computed the first estimates of the current registry.
+    /// Waits until the running task ends, and keeps its estimates. Never returns if no task is running. Returns true if
+    /// the task was the first one after a start of the exporter or a reload of its catalog, and false if the task
+    /// refreshed the estimates.
     pub(super) async fn finished(&mut self) -> bool {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let answers = running.await;
@@ -73,15 +76,15 @@ impl Estimates {
         self.is_first
     }
 
-    /// Returns the last estimate of a dataset's number of rows; None if there is no estimate.
+    /// Returns the last estimated row count of a dataset; None if there is no estimate.
     pub(super) fn rows(&self, name: &str) -> Option<u64> {
         self.known.get(name).copied()
     }
 }
 
-/// Estimates the rows of one dataset. Returns the name of the dataset and the estimate; the estimate is None if the
-/// source has none. If the source does not answer within [`TIMEOUT`], returns None, and the previous estimate stays in
-/// use.
+/// Estimates the row count of one dataset. Returns the name of the dataset and the estimate; the estimate is None if
+/// the source has none. If the source does not answer within [`TIMEOUT`], returns None, and the previous estimate stays
+/// in use.
 async fn estimate(dataset: Arc<dyn Dataset>) -> Option<(String, Option<u64>)> {
     let name = dataset.info().name.clone();
     match tokio::time::timeout(TIMEOUT, estimate_rows(dataset.as_ref())).await {

@@ -23,13 +23,16 @@ use crate::{Registry, dataset::Dataset, template};
 /// The maximum number of sources to open at once, and of datasets to create at once.
 const CONCURRENCY: usize = 8;
 
-/// Loads a catalog file, and reads the schemas of its sources. The templates of the file may use the datasets of the
-/// file and those of `base`, the registry to which the caller adds the result. If the declaration of a dataset differs
-/// from its source, `load` still succeeds, but the dataset is unavailable in the result. A caller that must refuse such
-/// a file calls [`Loaded::as_written`].
+/// Loads a catalog file, and reads the schemas of its sources. `base` has the built-in templates and formats, and the
+/// datasets and templates in Rust code. The caller adds the result to it. The templates of the file may use the
+/// datasets of the file and those of `base`.
+///
+/// If the declaration of a dataset differs from its source, or its catalog entry is too large, `load` still succeeds,
+/// but the dataset is unavailable in the result. A caller that must refuse such a file calls [`Loaded::as_written`].
 ///
 /// # Errors
-/// Returns all faults of the file.
+/// Returns all faults of the file. If the file is not valid TOML or has the wrong structure, returns only the first
+/// fault.
 pub async fn load(path: &Path, context: &LoadContext, base: &Registry) -> Result<Loaded, CatalogFaults> {
     let unreadable = |detail: String| {
         let fault = CatalogFault { line: None, what: "file".into(), detail };
@@ -100,8 +103,9 @@ impl Loader<'_> {
         loaded
     }
 
-    /// Makes a dataset unavailable if its entry in the advertised catalog exceeds a size limit. This can happen long
-    /// after the catalog file was written, when columns are added to the source.
+    /// Makes each dataset unavailable whose entry in the advertised catalog exceeds a limit. This can happen long after
+    /// the catalog file was written, when columns are added to the source. `specs` are the `[[dataset]]` tables of the
+    /// file.
     fn check_sizes(&self, specs: &[Spanned<DatasetSpec>], loaded: &mut Loaded) {
         let mut registry = self.base.clone();
         registry.replace_templates(loaded.templates.clone());

@@ -21,8 +21,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Refuses a file that differs from its sources. Call this method only after an operator has written or changed the
-    /// file.
+    /// Returns an error if the file differs from its sources, or if one of its datasets exceeds a size limit of the
+    /// catalog. Call this method only after an operator has written or changed the file.
     ///
     /// A source may change while the file stays the same. The file then stays valid, and only the datasets that differ
     /// from their source become unavailable.

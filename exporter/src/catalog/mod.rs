@@ -36,7 +36,8 @@ pub use self::{
 };
 use crate::Registry;
 
-/// The current registry. A reload replaces the registry; a running export keeps the registry with which it started.
+/// The current registry, which has the datasets, templates and formats that the exporter offers. A reload of the
+/// catalog file replaces the registry; a running export keeps the registry with which it started.
 #[derive(Clone)]
 pub(crate) struct Current(watch::Receiver<Arc<Registry>>);
 

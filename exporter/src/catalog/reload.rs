@@ -1,4 +1,5 @@
-//! Polls the catalog file, and replaces the registry when the file changes.
+//! Polls the catalog file. When the file changes, replaces the [`Registry`], which has the datasets, templates and
+//! formats that the exporter offers.
 //!
 //! The exporter polls the file because file system notifications miss changes on mounts and behind symbolic links. If
 //! the file is invalid, the exporter keeps the last valid registry, and reports the fault in a log line and a metric.
@@ -19,11 +20,12 @@ use crate::Registry;
 /// The number of polls of the catalog file between two retries of unavailable datasets.
 const RETRY_POLLS: u32 = 5;
 
-/// Reloads the registry when the catalog file changes.
+/// Reloads the catalog file when it changes, and replaces the registry by the result.
 pub(crate) struct Reloader {
     pub(crate) path: PathBuf,
     pub(crate) context: LoadContext,
-    /// The registry to which the datasets and templates of the catalog file are added.
+    /// The built-in templates and formats, and the datasets and templates in Rust code. A load adds the datasets and
+    /// templates of the catalog file to a copy.
     pub(crate) base: Registry,
     pub(crate) replace: Replace,
     pub(crate) interval: Duration,
@@ -68,8 +70,10 @@ impl Reloader {
     }
 
     /// Loads the catalog file, and returns whether the exporter accepted it. `changed` is true if the file has changed
-    /// since the last load. If a dataset differs from its source, the file is refused if `strict` is true. If `strict`
-    /// is false, only the dataset becomes unavailable.
+    /// since the last load.
+    ///
+    /// `strict` decides what happens if the declaration of a dataset differs from its source, or its catalog entry is
+    /// too large. If `strict` is true, the whole file is refused. If it is false, only the dataset becomes unavailable.
     pub(super) async fn reload(&mut self, changed: bool, strict: bool) -> bool {
         let loaded = load(&self.path, &self.context, &self.base).await;
         let loaded = match loaded.and_then(|loaded| if strict { loaded.as_written(&self.path) } else { Ok(loaded) }) {
@@ -103,8 +107,8 @@ fn refuse(reason: &str) -> bool {
     false
 }
 
-/// Reports the number of unavailable datasets in a metric. `unavailable` has the name of each, and the reason. If the
-/// catalog file has `changed`, also logs each of these datasets.
+/// Reports the number of unavailable datasets in a metric. `unavailable` has the name of each, and the reason.
+/// `changed` is true if the catalog file has changed since the last load; then each of these datasets is also logged.
 pub(crate) fn report_unavailable(unavailable: &[(String, String)], changed: bool) {
     metrics::gauge!("sluice_exporter_datasets_unavailable").set(unavailable.len() as f64);
     if !changed {

@@ -86,7 +86,8 @@ fn always_tests(policy: &Value, tenant: &str) -> bool {
     })
 }
 
-/// Whether the tests of one column compare the column with a claim, or with a list that has only claims.
+/// Whether `tests`, the comparisons that a policy makes with one column, include one that requires the value of a
+/// claim. The column must equal a claim, or be in a claim or in a list that has only claims.
 fn tests_a_claim(tests: &Map<String, Value>) -> bool {
     let is_claim = |value: &Value| value.get("claim").is_some();
     tests.iter().any(|(operator, value)| match (operator.as_str(), value) {

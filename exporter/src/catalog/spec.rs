@@ -258,7 +258,7 @@ pub(crate) struct ParamEntry {
     pub(crate) description: String,
     /// The value of a request that leaves the parameter out; without a default the parameter is required.
     pub(crate) default: Option<serde_json::Value>,
-    /// The maximum number of values of a list; 1,000 by default.
+    /// The maximum number of values that a caller may give for a list parameter; 1,000 by default.
     pub(crate) max_items: Option<usize>,
 }
 
@@ -378,8 +378,8 @@ impl DatasetSpec {
         Ok(FileKind::Csv(dialect))
     }
 
-    /// Returns the declared columns. The type of a column without a declared type is preliminary: it is text until the
-    /// exporter has read the source.
+    /// Returns the declared columns. A column without a declared type gets the type text at first. When the exporter
+    /// has read the source, it replaces this type by the type in the source.
     pub(crate) fn columns(&self) -> Vec<Column> {
         let columns = self.columns.iter().map(Spanned::get_ref).map(|spec| Column {
             label: spec.label.clone(),

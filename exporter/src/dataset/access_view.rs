@@ -43,7 +43,8 @@ pub enum AccessError {
 pub struct AccessView {
     inner: Arc<dyn Dataset>,
     info: DatasetInfo,
-    /// The row policy with the caller's values in place of the claims; None if the dataset has no policy.
+    /// The row policy, in which the values of the caller's claims replace the names of the claims. None if the dataset
+    /// has no policy.
     policy: Option<Filter>,
     masks: Vec<(String, ColumnMask)>,
 }

@@ -57,11 +57,11 @@ pub enum DatasetError {
         row: u64,
         /// The kind of the stored value, such as `a BLOB`. The text does not repeat the value.
         found: &'static str,
-        /// A description of the column by its type, such as `a column of whole numbers`.
+        /// The type of the column in words, such as `a column of whole numbers`.
         expected: &'static str,
     },
-    /// The database did not return the rows in the order of the values of the column of this name. The column stores
-    /// values in several spellings, and the database sorts by the spellings.
+    /// The database sorted the rows by the spellings of the values in the column of this name, and not by the values.
+    /// For example, a column of SQLite may have timestamps with a `T` between date and time, and others with a space.
     #[error(
         "column `{0}` has values in spellings that its database sorts in another order than their values: write them in one \
          spelling, or leave the column out of `order`"
@@ -160,7 +160,8 @@ pub enum DatasetError {
          the type when the catalog was loaded: write the column with one type in all files"
     )]
     DoesNotFit(String),
-    /// The files that caused the dataset to leave out a column have changed since the catalog was loaded.
+    /// The dataset left out a column because of some of its files, and one of these files has changed since the catalog
+    /// was loaded. The column may now be usable.
     #[error("its files have changed since the catalog was loaded, and the catalog is loaded again")]
     Repaired,
     /// A database table no longer has the column of this name, or has the column with another type than when the
@@ -225,7 +226,7 @@ const FILE_UNREADABLE: &str = "its file can't be read";
 
 impl DatasetError {
     /// Adds the name of the file in which this error occurred. `file` is the path, key or URL of the file. The error
-    /// keeps only its last part.
+    /// keeps only the last part of the path, without the query of a URL.
     pub(crate) fn in_file(self, file: &str) -> Self {
         // the text shows neither the folder nor the query of a URL
         let path = file.split('?').next().unwrap_or(file);
@@ -298,8 +299,8 @@ impl DatasetError {
         words.to_owned()
     }
 
-    /// Whether the error shows that a file of the dataset is newer than the loaded catalog, and does not fit this
-    /// catalog.
+    /// Whether the error shows that the files of the dataset have changed since the catalog was loaded, so that the
+    /// loaded catalog no longer fits them.
     pub(super) fn is_newer(&self) -> bool {
         match self {
             Self::InFile { source, .. } | Self::AtLine { source, .. } | Self::InColumn { source, .. } => {

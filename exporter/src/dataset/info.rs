@@ -59,8 +59,8 @@ pub struct DatasetInfo {
     /// The price of one export, in credits; 1 by default.
     pub credits: u32,
     /// Whether estimates come from statistics of all rows, not only of the rows that pass the filter. Such an estimate
-    /// reveals how many rows a row policy hides. An [`AccessView`](super::AccessView) with a row policy therefore asks
-    /// for an exact count instead of an estimate when a query has a filter of its own.
+    /// reveals how many rows a row policy hides. If a caller adds a filter to the row policy, an
+    /// [`AccessView`](super::AccessView) therefore asks for an exact count instead of an estimate.
     pub estimates_from_all_rows: bool,
     /// Sentences about parts of the source that are not offered, or that are offered under another name. The exporter
     /// logs these sentences when it loads the catalog file, and writes them to the metadata document of each export.

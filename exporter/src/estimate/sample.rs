@@ -39,8 +39,7 @@ pub(super) struct Sample {
     complete: bool,
 }
 
-/// The encoded size of a sample, and its preview. `rows` and `bytes` are the row count and the size of the sample's
-/// encoded file.
+/// The preview of a sample, and the row count (`rows`) and size (`bytes`) of the file that contains only the sample.
 pub(super) struct EncodedSample {
     rows: u64,
     bytes: u64,
@@ -110,9 +109,8 @@ impl Sample {
 }
 
 impl EncodedSample {
-    /// Estimates the size of a file with `count` rows, in bytes, from the mean size of the sample's rows. If the sample
-    /// has no rows, returns the size of a file without rows if `count` is an exact 0. For any other `count`, returns
-    /// None.
+    /// Estimates the size of a file with `count` rows, in bytes, from the mean size of the sample's rows. A sample
+    /// without rows gives a size only for an exact `count` of 0, and otherwise None.
     pub(super) fn bytes_of(&self, count: RowCount) -> Option<u64> {
         if self.rows == 0 {
             return (count == RowCount::exact(0)).then_some(self.bytes);

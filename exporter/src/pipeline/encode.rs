@@ -1,5 +1,5 @@
-//! The encoding stage: converts data frames to chunks of bytes, in order. An encoder runs on several threads, and a
-//! writer on one thread.
+//! The encoding stage: converts data frames to chunks of bytes, in order. Some formats have an [`Encoder`], which runs
+//! on several threads. The others have a [`Writer`](crate::format::Writer), which runs on one thread.
 
 use std::{
     io::{self, Write},
@@ -34,8 +34,9 @@ const CHUNK_SIZE: u64 = 1 << 20;
 /// The initial capacity of a chunk's buffer, in bytes. The capacity is an eighth more than the intended size, so that
 /// the buffer rarely grows.
 const CHUNK_CAPACITY: usize = (CHUNK_SIZE + CHUNK_SIZE / 8) as usize;
-/// The maximum number of rows of a chunk while the mean size of a row is unknown. For a writer, this maximum applies to
-/// each data frame that the writer receives. The number is small, so that clients receive the first bytes early.
+/// The maximum number of rows of a chunk while the mean size of a row is unknown. The number is small, so that clients
+/// receive the first bytes early. If the format has a writer, this is the maximum for every data frame that the writer
+/// receives.
 const FIRST_ROWS: u64 = 1024;
 /// The maximum size of the text values in one chunk, in bytes. A single row may exceed this size. The limit keeps a
 /// chunk small when large rows follow many small rows.
@@ -54,8 +55,9 @@ pub(super) struct Encode {
 }
 
 impl Encode {
-    /// Encodes `frames`, and sends the bytes of the file in order to the next stage. Returns the completion time. If
-    /// the next stage has ended, this stage ends too, without an error.
+    /// Encodes `frames`, and sends the bytes of the file in order to the next stage. Returns the time at which the file
+    /// was completed. If the next stage has ended, this stage ends too, without an error, and the returned time has no
+    /// meaning.
     pub(super) async fn run(self, frames: Frames, sender: mpsc::Sender<Chunk>) -> Result<Timestamp, JobError> {
         let Self { layout, encoding, requested_at, meter, limits, clock } = self;
         let frames =
@@ -128,7 +130,8 @@ async fn encode_in_parallel(
 }
 
 /// Passes the data frames in order to a [`Writer`](crate::format::Writer). The writer runs on its own thread, which
-/// blocks while the next stage is busy. Returns the completion time.
+/// blocks while the next stage is busy. Returns the time at which the file was completed. If the next stage has ended,
+/// the returned time has no meaning.
 async fn write_in_order(
     frames: Rows,
     open: OpenWriter,
@@ -180,8 +183,8 @@ struct ChunkWriter {
     bytes: Vec<u8>,
     /// The number of rows passed to the writer since the last chunk.
     rows: u64,
-    /// Whether the next stage has ended, or the source has ended before the last row. If true, the file stays
-    /// incomplete.
+    /// Whether the file stays incomplete, because the next stage has ended, or because the source stopped before its
+    /// last row.
     disconnected: bool,
 }
 

@@ -29,7 +29,7 @@ pub struct Pipeline<'a> {
     pub frames: Frames,
     /// The columns of the file, their order and their styles.
     pub layout: Arc<Layout>,
-    /// The encoder or writer of the file, from its format.
+    /// The part of the format that produces the bytes: an encoder for several threads, or a writer for one thread.
     pub encoding: Encoding,
     /// The compression of the whole file.
     pub compression: Compression,

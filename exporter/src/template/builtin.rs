@@ -10,8 +10,9 @@ use crate::{
     layout::{Layout, LayoutColumn, Style, TemplateVersion, Timestamps},
 };
 
-/// The template `default`. The file has the requested columns, or all columns, with their names as titles. The file
-/// states the request and completion times outside the table.
+/// The template `default`. The file has the requested columns, or all columns, with their names as titles. CSV and TSV
+/// state the request and completion times in comment lines, and a workbook states them on a separate sheet. For other
+/// formats, only the metadata document states these times.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Enveloped;
 
@@ -51,9 +52,9 @@ impl Template for Plain {
     }
 }
 
-/// The template `spreadsheet`. The file has the requested columns, or all columns, with their labels as titles, in the
-/// profile `spreadsheet`. Two rows above the header state the request and completion times. A workbook states these
-/// times in a separate sheet.
+/// The template `spreadsheet`. The file has the requested columns, or all columns. The title of a column is its label,
+/// or its name if it has no label. Values have the style of [`Style::spreadsheet`]. Two rows above the header state the
+/// request and completion times. A workbook states these times on a separate sheet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spreadsheet;
 

@@ -52,8 +52,8 @@ pub(super) struct ResolvedColumn {
     expr: Expr,
     /// The dataset's columns that the expression names; empty for a constant.
     pub(super) reads: Vec<String>,
-    /// The dataset's columns that the pipeline must read. A constant reads one column too, because polars takes the
-    /// number of rows from that column.
+    /// The dataset's columns that the pipeline must read: `reads`, or the first column for a constant, because polars
+    /// takes the number of rows from a column.
     inputs: Vec<String>,
     /// Whether the column is a column of the dataset; false for a calculated column.
     plain: bool,
@@ -124,7 +124,7 @@ impl Faults {
     }
 }
 
-/// Resolves the template `spec` against the columns of a dataset. The caller may see the `visible` columns, but not the
+/// Resolves the template `spec` against the columns of a dataset. The user may see the `visible` columns, but not the
 /// `hidden` ones. The result omits columns and sort keys that read a hidden column, because even the order of the rows
 /// would reveal hidden values. The omitted columns and keys are still checked for faults.
 ///
@@ -204,7 +204,7 @@ fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Sty
 }
 
 /// Resolves the columns that the template `spec` lists. If it lists no columns, resolves all `visible` columns, which
-/// are those that the caller may see. `dataset` has the visible and the hidden columns of the dataset.
+/// are those that the user may see. `dataset` has the visible and the hidden columns of the dataset.
 fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: &mut Faults) -> Vec<ResolvedColumn> {
     if spec.columns.is_empty() {
         let plain = |column: &Column| ColumnSpec { source: Some(column.name.clone()), ..ColumnSpec::default() };

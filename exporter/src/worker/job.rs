@@ -23,8 +23,8 @@ use crate::error::{JobError, Verdict};
 
 /// The pauses before NATS redelivers a job after a failure. They grow with each delivery, from about 0.5 s to 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
-/// The pause before NATS redelivers the job of an export that another exporter runs, in addition to the duration of
-/// that exporter's lease.
+/// The slack for the job of an export that another exporter runs. NATS redelivers this job after the duration of the
+/// other exporter's lease plus this slack.
 const LEASE_SLACK: Duration = Duration::from_millis(250);
 
 /// Handles one delivery of a job. Sends a positive or negative acknowledgement, unless a child process has sent one or
@@ -137,9 +137,9 @@ async fn process_claim(
     }
 }
 
-/// Returns the acknowledgement for a job whose lease this process could not take. The acknowledgement is positive if
-/// the export has ended, or if a newer job exists. Otherwise the acknowledgement is negative, with a pause before NATS
-/// redelivers the job.
+/// Returns the acknowledgement for a job if this process could not take the lease of its export. The acknowledgement is
+/// positive if the export needs no further attempt, or if a newer job of the export exists. Otherwise, the
+/// acknowledgement is negative, and NATS redelivers the job after a pause.
 fn without_lease(message: &Message, claim: Result<transition::Claim, StoreError>) -> AckKind {
     match claim {
         Ok(transition::Claim::Ended | transition::Claim::Superseded) => AckKind::Ack,

@@ -41,8 +41,8 @@ pub(crate) fn start(context: &Arc<WorkerContext>, life: &Lifecycle) {
     }
 }
 
-/// Waits until the process begins to stop, and then for the end of its running jobs, at most for the drain timeout.
-/// After the timeout, hands the unfinished jobs over to other exporters.
+/// Waits until the process begins to stop, which cancels `soft`. Then waits for the end of the running jobs, at most
+/// for `exporter.shutdown_drain_timeout`. After this time, hands the unfinished jobs over to other exporters.
 pub(crate) async fn drain(context: &WorkerContext, soft: &CancellationToken) {
     soft.cancelled().await;
     context.jobs.close();
@@ -91,8 +91,8 @@ impl Puller {
         Ok(())
     }
 
-    /// Waits for the end of a drain if the exporter is draining, and then for a free slot. Returns None if the slots
-    /// are closed, which never happens.
+    /// If the exporter is draining, waits until an operator has revoked the drain. Then waits for a free slot. Returns
+    /// None if the semaphores of the slots are closed, which never happens.
     async fn slot(&self) -> Option<Slot> {
         self.context.drain.is_off().await;
         self.slots.acquire(self.lane).await

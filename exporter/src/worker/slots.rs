@@ -8,8 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::ExporterConfig;
 
-/// The slots of both lanes. A bulk export needs a permit of both semaphores. `bulk` has one permit fewer than `all`, so
-/// that bulk exports never use all slots.
+/// The slots of both lanes. Every export needs a permit of `all`, and a bulk export also needs a permit of `bulk`.
+/// `bulk` has one permit fewer than `all`, so that bulk exports never use all slots.
 #[derive(Clone)]
 pub(super) struct Slots {
     all: Arc<Semaphore>,

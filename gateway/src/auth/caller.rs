@@ -15,8 +15,9 @@ pub(crate) struct Caller {
     pub(crate) owner: Owner,
     /// The scopes in the token's `scope` claim, such as `export:*`.
     pub(crate) scopes: Vec<String>,
-    /// All claims of the token, always with `tenant` and `sub`. The row policy of a dataset (a filter that applies to
-    /// every export) may use these claims.
+    /// All claims of the token. The claim `tenant` always contains the caller's tenant, even if the token names the
+    /// tenant in another claim. The row policy of a dataset (a filter that applies to every export of the dataset) may
+    /// use these claims.
     pub(crate) claims: Map<String, Value>,
     /// The expiry time of the token, its `exp` claim.
     pub(crate) expires_at: DateTime<Utc>,

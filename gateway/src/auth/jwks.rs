@@ -123,8 +123,8 @@ impl Jwks {
 enum FetchError {
     #[error(transparent)]
     Http(#[from] reqwest::Error),
-    /// The issuer's answer has a status that is neither a success nor an error. An example is a redirect to another
-    /// origin, because the client does not follow such a redirect.
+    /// The issuer answered with this status, which is neither a success (2xx) nor an error (4xx or 5xx). An example is
+    /// a redirect to another origin, which the client does not follow.
     #[error("the issuer answered {0}: jwks_url must be the address of the key set itself")]
     Status(reqwest::StatusCode),
     #[error("the key set has more than {MAX_BYTES} bytes")]

@@ -20,12 +20,12 @@ pub enum SignError {
     Sign(#[from] jsonwebtoken::errors::Error),
 }
 
-/// Refuses settings that offer sign-in without a password on an address that other machines can reach. A check of each
-/// request's `Host` header is not enough, because a client can forge the header.
+/// Refuses settings with which a client on another machine could sign in without a password. A check of each request's
+/// `Host` header is not enough, because a client can forge the header.
 ///
 /// # Errors
-/// When `sign_in` is on, a secret is set, and the public address is not a loopback address. The public
-/// address is `loopback_check_address`, or `listen` if `loopback_check_address` is empty.
+/// [`IdentityError::PublicSignIn`] when the setting `sign_in` is on, a secret is set, and the checked address is not a
+/// loopback address. The checked address is the setting `loopback_check_address`, or `listen` if that setting is empty.
 pub(crate) fn check(config: &LocalIdentityConfig, listen: &str) -> Result<(), IdentityError> {
     let address = if config.loopback_check_address.is_empty() { listen } else { &config.loopback_check_address };
     if config.has_sign_in() && !origin::is_loopback_address(address) {
@@ -34,8 +34,9 @@ pub(crate) fn check(config: &LocalIdentityConfig, listen: &str) -> Result<(), Id
     Ok(())
 }
 
-/// Signs a token for the user `sub` of this tenant with the secret of this installation. `scope` becomes its `scope`
-/// claim. The token is valid for `ttl` from `now` on. Returns the token and its expiry time.
+/// Signs a token with the secret of this installation. The token names the user `sub` of the tenant `tenant`, and has
+/// the claim `scope`. The token is valid for the duration `ttl`, which begins at `now`. Returns the token and its
+/// expiry time.
 ///
 /// # Errors
 /// When `gateway.identity.local.secret` is empty, or signing fails.

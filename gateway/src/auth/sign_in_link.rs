@@ -2,8 +2,11 @@
 //! the loopback address, but only the user who runs `sluice up` sees the printed link.
 //!
 //! A link contains a code that is signed with the secret of this installation. The web page exchanges the code once for
-//! a browser key, and sends the key with each sign-in. A gateway refuses codes and keys from before its start. So a
-//! program that later listens on the same port cannot use the codes and keys that browsers send to it.
+//! a browser key, and sends the key with each sign-in.
+//!
+//! A gateway refuses codes and keys that were created before the start of the gateway. After a gateway has stopped,
+//! another user's program may listen on the same port and receive codes and keys from browsers. The program cannot use
+//! them, because the next gateway refuses them.
 
 use std::{
     collections::HashMap,
@@ -27,7 +30,7 @@ const ID_BYTES: usize = 16;
 /// hash).
 const SIGNATURE_BYTES: usize = 16;
 
-/// The purpose of a signed text, which is either the code of a link or a browser key. A text that is signed for one
+/// The purpose for which a text is signed: as the code of a link, or as a browser key. A text that is signed for one
 /// purpose is not valid for the other.
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
@@ -46,8 +49,8 @@ impl Purpose {
     }
 }
 
-/// Creates the code of a one-time sign-in link for the gateway with these settings. A gateway that starts later refuses
-/// the code.
+/// Creates the code of a one-time sign-in link, signed with the secret from these settings. A gateway with the same
+/// secret accepts the code once. A gateway that starts after `now` refuses the code.
 ///
 /// # Errors
 /// When `gateway.identity.local.secret` is empty.
@@ -96,8 +99,8 @@ impl SignInLinks {
         self.verify(Purpose::Browser, key).is_some()
     }
 
-    /// Checks that a text (a link's code or a browser key) is signed for this purpose and was created after the start
-    /// of this gateway. Returns the id in the text and the creation time of the text. Returns None if a check fails.
+    /// Checks `text`, which is a link's code or a browser key. Returns the id and the creation time that it contains.
+    /// Returns None if the text is not signed for this purpose, or was created before the start of this gateway.
     fn verify(&self, purpose: Purpose, text: &str) -> Option<(Uuid, DateTime<Utc>)> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (id, signature) = bytes.split_at_checked(ID_BYTES)?;
@@ -115,8 +118,9 @@ fn key(config: &LocalIdentityConfig) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, config.secret.expose().as_bytes())
 }
 
-/// Creates a link's code or a browser key, which is a signed text in Base64. The text contains a new id with the time
-/// `now`, and the truncated signature of the id.
+/// Creates a link's code or a browser key, depending on `purpose`. The result is the Base64 text of two parts. The
+/// first part is a new id, a UUID that contains the creation time `now`. The second part is the truncated signature of
+/// the purpose and the id.
 fn sign(key: &hmac::Key, purpose: Purpose, now: DateTime<Utc>) -> String {
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
     let id = Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos())).into_bytes();

@@ -34,8 +34,9 @@ pub enum IdentityError {
     /// The local secret has fewer than 32 bytes.
     #[error("gateway.identity.local.secret must have at least {MIN_SECRET_BYTES} bytes")]
     ShortSecret,
-    /// The setting `sign_in` is on, and the gateway listens on an address that other machines can reach. The value is
-    /// the checked address: `loopback_check_address`, or `listen` if that setting is empty.
+    /// The setting `sign_in` is on, but the checked address is not a loopback address. So clients on other machines
+    /// could sign in without a password. The value is the checked address: the setting `loopback_check_address`, or
+    /// `gateway.listen` if that setting is empty.
     #[error(
         "gateway.identity.local.sign_in: clients that reach {0} could sign in without a password; use a loopback address \
          (gateway.listen, or gateway.identity.local.loopback_check_address for a published port)"

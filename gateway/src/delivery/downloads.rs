@@ -27,7 +27,8 @@ struct Open {
     by_user: HashMap<Owner, usize>,
 }
 
-/// A download in progress. The download counts against both limits until this guard is dropped.
+/// A download in progress. Until this guard is dropped, the download counts against the limit for one user and the
+/// limit for the gateway.
 #[derive(Debug)]
 pub(crate) struct DownloadGuard {
     downloads: Downloads,

@@ -37,7 +37,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// within this interval, the reader asks the notifier for new segments.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The result of [`Reader::ready`].
+/// What [`Reader::ready`] found: the next byte can be read, the file has no more bytes, or a problem prevents reading.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ReadStatus {
     /// The next byte of the file can be read.
@@ -49,9 +49,10 @@ pub(crate) enum ReadStatus {
     Ended(Box<Problem>),
 }
 
-/// A grant (the short-lived URL of a segment), and the time at which the reader stops using it. The reader counts the
-/// grant's lifetime from its arrival, because the clocks of gateway and notifier may differ. If the notifier or the
-/// file store refuses a grant that arrived late, the reader requests a new grant.
+/// A grant (the short-lived URL of a segment), and the time at which the reader stops using the grant. This time is the
+/// arrival time of the grant plus its lifetime, because the clocks of gateway and notifier may differ. A grant that
+/// arrived late expires earlier at the notifier or the file store. If the URL is then refused, the reader requests a
+/// new grant.
 struct HeldGrant {
     grant: Grant,
     expires_at: Instant,
@@ -91,9 +92,9 @@ pub(crate) struct Reader {
     /// The number of the attempt whose bytes the reader reads. An attempt is one try of an exporter at the export,
     /// numbered from 1.
     ///
-    /// Each grant (the short-lived URL of a segment) sets this to the attempt that wrote the segment. Until the first
-    /// grant, this is the attempt that the client named. Until then, this is None in two cases: the client named no
-    /// attempt, or the reader started at offset 0, where the bytes of any attempt are acceptable.
+    /// Before the first grant (the short-lived URL of a segment), this is the attempt that the client named, or None if
+    /// the client named no attempt. Before the first grant, it is also None if the reader started at offset 0, where
+    /// the bytes of any attempt are acceptable. Each grant sets this to the attempt that wrote the segment.
     attempt: Option<u32>,
     grants: VecDeque<HeldGrant>,
     fetch: Option<Fetch>,
@@ -148,8 +149,8 @@ impl Reader {
     /// Returns the number of the attempt whose bytes the reader reads. An attempt is one try of an exporter at the
     /// export, numbered from 1.
     ///
-    /// Until the first grant (the short-lived URL of a segment), returns the attempt that the client named. Until then,
-    /// returns None in two cases: the client named no attempt, or the reader started at offset 0.
+    /// Before the first grant (the short-lived URL of a segment), returns the attempt that the client named. In that
+    /// time, returns None if the client named no attempt, or if the reader started at offset 0.
     #[must_use]
     pub(crate) fn attempt(&self) -> Option<u32> {
         self.attempt
@@ -254,8 +255,8 @@ impl Reader {
     }
 
     /// Requests grants (the short-lived URLs of segments) from the notifier. The first grant is for the segment with
-    /// the next byte to read; further grants are for the segments after it. Returns None when the caller must check
-    /// again whether the next byte can be read. Returns a problem when the reader must give up.
+    /// the next byte to read; further grants are for the segments after it. Returns a problem if the reader must give
+    /// up. Otherwise returns None; the caller then checks again whether the next byte can be read.
     ///
     /// Waits before it returns None in two cases. If the file does not have the next byte yet, waits until the notifier
     /// announces new bytes, see [`Reader::await_announcement`]. After a temporary failure, waits before the retry, see
@@ -293,10 +294,12 @@ impl Reader {
         }
     }
 
-    /// Waits for the first of three events: the notifier announces a segment that reaches past the reader's offset, the
-    /// export ends, or [`POLL_INTERVAL`] passes. An announcement carries a grant (the short-lived URL of the segment).
-    /// The reader keeps the grant if the segment contains the next byte, and if the segment belongs to the attempt
-    /// whose bytes the reader reads. The caller must hold no other grants.
+    /// Waits for the first of three events: the notifier announces a segment that ends after the reader's offset, the
+    /// export ends, or [`POLL_INTERVAL`] passes. Call this method only while the reader holds no grants.
+    ///
+    /// An announcement carries a grant (the short-lived URL of the segment). The reader keeps the grant if the segment
+    /// contains the next byte and belongs to the attempt whose bytes the reader reads. If this attempt is None, the
+    /// reader keeps the grant only at offset 0.
     async fn await_announcement(&mut self) {
         let deadline = Instant::now() + POLL_INTERVAL;
         loop {
@@ -335,8 +338,8 @@ impl Reader {
         self.backoff.reset();
     }
 
-    /// Calls [`Reader::back_off`] inside the tracing span of the delivery. After the pause, returns empty bytes. With
-    /// this result, [`Reader::read`] reports that the read failed and that a retry may succeed.
+    /// Pauses after a failed read by calling [`Reader::back_off`] inside the tracing span of the delivery. Then returns
+    /// empty bytes, which [`Reader::read`] returns to say that a retry may succeed. `error` is the text of the failure.
     async fn back_off_in_span(&mut self, error: &str) -> Result<Bytes, Box<Problem>> {
         let span = self.span.clone();
         self.back_off(error).instrument(span).await.map(|()| Bytes::new())

@@ -85,8 +85,8 @@ impl Events {
         })
     }
 
-    /// The position of the newest event that this gateway has read. A session that registered before this call receives
-    /// every later event in its mailbox (its queue of events).
+    /// The position of the newest event that this gateway has read. If a session was registered (added to the list of
+    /// open sessions) before this call, its mailbox (its queue of events) receives every event after this position.
     #[must_use]
     pub(crate) fn position(&self) -> Position {
         self.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -164,8 +164,9 @@ impl Events {
     }
 
     /// Records the epoch (the identity of the event stream). If the epoch has changed, closes all sessions. Sequence
-    /// numbers start again in a new epoch, so the positions of clients are invalid. The clients reconnect and request
-    /// the events after their old positions. The gateway then answers `recovered: false`.
+    /// numbers start again in a new epoch, so the positions of clients are invalid. When a client reconnects and
+    /// requests the events after its old position, the gateway answers `recovered: false`. The client must then fetch
+    /// its state by REST.
     fn enter_epoch(&self, epoch: &Arc<str>) {
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
-//! The join key of an export. Two requests of one user with the same join key ask for the same file. While the export
-//! of the first request is unfinished and its cancellation was not requested, a second request returns that export and
-//! costs no credits.
+//! The join key of an export. Two requests of one user with the same join key would produce the same file. So a later
+//! request joins the earlier request's export: the gateway returns that export, and the later request costs no credits.
+//! A request joins only an unfinished export whose cancellation was not requested.
 
 use aws_lc_rs::digest;
 use protocol::{access::TOKEN_CLAIMS, export::ExportRequest, problem::Slug};
@@ -13,12 +13,13 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// Returns the join key of a request. The key is a hash of the caller's claims and of the request with its defaults
-/// filled in.
+/// Returns the join key of a request. Two requests of one user with the same key would produce the same file, so the
+/// later request gets the unfinished export of the earlier request. The key is a hash of the caller's claims and of the
+/// request with its defaults filled in.
 ///
-/// The hash omits [`TOKEN_CLAIMS`], because these claims differ between two tokens of one user. The hash includes every
-/// claim that a row policy (a filter on rows) or a column rule (a limit on who sees a column) may use. So a request
-/// never returns an export that was requested with other rights.
+/// The hash omits [`TOKEN_CLAIMS`], because these claims may differ between two tokens of one user. The hash includes
+/// every claim that a row policy (a filter on rows) or a column rule (a limit on who sees a column) may use. So a
+/// request never gets an export that was requested with other rights.
 ///
 /// # Errors
 /// `internal` when the values cannot be serialised as JSON. This never happens, because the values were parsed from

@@ -31,8 +31,8 @@ use crate::{
     events::Events,
 };
 
-/// A request that waits for the end of an export reads the export's row at this interval. The request also waits for
-/// the user event about the end, but this event may arrive late.
+/// While [`Exports::wait`] waits for the end of an export, it reads the export's row at this interval. It also reads
+/// the row when the user event about the end arrives, but this event may arrive late.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reads, cancels and deletes exports, and waits for their end. Each method with an export id also takes the owner of
@@ -161,10 +161,10 @@ impl Exports {
         self.cancel(owner, id).await
     }
 
-    /// Publishes a command to the notifier, such as the command to cancel an export. `result` is the command. `command`
-    /// is its name in the message id: `cancel` or `delete`. The export's row already records the caller's request. If
-    /// the message is lost, the reconciler (a scheduled job of the notifier) finds the row and publishes the command
-    /// again.
+    /// Publishes a command to the notifier: to cancel this export, or to delete its file. `result` is the command, and
+    /// `command` is its name in the message id: `cancel` or `delete`. Record the user's request in the export's row
+    /// before this call. If the message is lost, the reconciler (a scheduled job of the notifier) finds the row and
+    /// publishes the command again.
     async fn publish_command(&self, row: &export::Model, result: OutcomeResult, command: &str) {
         let id = row.export_id();
         let message_id = format!("{id}:{command}");

@@ -38,7 +38,7 @@ use crate::{
 /// The maximum length of an idempotency key, in bytes.
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
-/// Submits exports for callers.
+/// Validates export requests. Stores each request as a new export, or returns an existing export.
 #[derive(Clone, Debug)]
 pub(crate) struct Submit {
     pub(crate) db: DatabaseConnection,
@@ -55,8 +55,8 @@ pub(crate) struct Submit {
 
 impl Submit {
     /// Creates the tracing span around one call of [`Submit::submit`]. `kind` is the OpenTelemetry span kind:
-    /// `internal` inside the span of an HTTP request, `server` for a message on a socket. The span contains neither
-    /// user nor filter.
+    /// `internal` for an HTTP request, which already has a span, and `server` for a message on a WebSocket. The span
+    /// names neither the user nor the filter.
     #[must_use]
     pub(crate) fn span(kind: &str) -> Span {
         info_span!(
@@ -79,7 +79,8 @@ impl Submit {
     /// or the user has an unfinished export that produces the same file.
     ///
     /// # Errors
-    /// The refusal for the caller. After a refusal the database has no new export and no new hold on credits.
+    /// The problem for the caller, such as `credits-exhausted`. After a refusal the database has no new export and no
+    /// new hold on credits.
     pub(crate) async fn submit(
         &self,
         caller: &Caller,

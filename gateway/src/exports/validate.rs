@@ -158,8 +158,9 @@ fn time_zone(name: Option<&str>) -> Result<Tz, FieldError> {
     })
 }
 
-/// Returns the names of the columns that a request may select, and the word `template` or `dataset`, which says what
-/// defines these columns. The text of a fault uses this word. `template` is None if the request's template is invalid.
+/// Returns the names of the columns that a request may select, and the word `template` or `dataset`. The word names
+/// what defines these columns, and is used in the text of a fault. `template` is the name of the chosen template, or
+/// None if the request's template is invalid.
 fn selectable_columns<'a>(info: &'a DatasetInfo, template: Option<&str>) -> (Vec<&'a str>, &'static str) {
     let template = info.templates.iter().find(|known| template == Some(known.name.as_str()));
     match template.and_then(|template| template.columns.as_ref()) {

@@ -17,7 +17,7 @@ use crate::{
     state::AppState,
 };
 
-/// The value of `Retry-After` in the refusal of an estimate that no exporter answers, in seconds.
+/// The value of `Retry-After` in seconds, for a request that the gateway refuses because no exporter answers.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
 pub(super) fn endpoints() -> [Endpoint; 1] {

@@ -159,12 +159,13 @@ impl EventStream {
     ///
     /// - `session_close`: the gateway stops. Ends the stream.
     /// - `out.closed()`: the client has disconnected. Ends the stream.
-    /// - `mailbox`: the next event from the session's queue of events, which the stream must send. The queue is closed
-    ///   after an overflow, and when the event stream in NATS is recreated. A closed queue ends the stream, so that the
-    ///   client reconnects and requests the events that it missed.
-    /// - `progress`: a progress report about an export of the owner. The stream may drop a report.
-    /// - `heartbeat`: the time of the next comment, which keeps proxies from closing the connection.
-    /// - `expiry`: the token may have expired. An expired token ends the stream.
+    /// - `mailbox`: the next event from the session's mailbox (its queue of events). The stream never drops an event.
+    ///   The mailbox is closed after an overflow, and when the event stream in NATS is recreated. A closed mailbox ends
+    ///   the stream, so that the client reconnects and requests the events that it missed.
+    /// - `progress`: a progress report about an export of the owner. The stream drops the report if a frame waits in
+    ///   the frame queue, or if it has just sent another report about the same export.
+    /// - `heartbeat`: the time of the next SSE comment, which keeps proxies from closing an idle connection.
+    /// - `expiry`: the end of the sleep until the token expires. If the token has expired, ends the stream.
     async fn send_until_end(&mut self, first: Vec<Bytes>) -> &'static str {
         for frame in first {
             if let Err(reason) = self.send(frame).await {

@@ -74,7 +74,7 @@ pub(super) fn endpoints() -> [Endpoint; 4] {
     ]
 }
 
-/// The example of a request body in the OpenAPI document, with a dataset of the demo.
+/// The example of a request body in the OpenAPI document. It names a dataset of the demo catalog in `ops/demo`.
 pub(super) fn example_request() -> Value {
     json!({"dataset": "flights", "columns": ["date", "delay"], "filter": {"origin": {"eq": "SEA"}}})
 }

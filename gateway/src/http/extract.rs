@@ -96,7 +96,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
     }
 }
 
-/// Creates the refusal of a request with one invalid member. `pointer` is the JSON pointer of the member.
+/// Creates the refusal `invalid-request` of a request with one invalid member. `pointer` is the JSON pointer of the
+/// member, and `detail` says what is wrong with it.
 #[must_use]
 pub(super) fn invalid(pointer: &str, detail: &str) -> Refusal {
     Problem::invalid(Slug::InvalidRequest, vec![FieldError::new(pointer, detail)]).into()

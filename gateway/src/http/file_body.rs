@@ -9,7 +9,8 @@ use tracing::warn;
 
 use crate::delivery::{self, CHUNK_BYTES, DownloadGuard, ReadStatus, Reader};
 
-/// The maximum number of chunks, each of at most [`CHUNK_BYTES`], that wait for the connection.
+/// The maximum number of chunks that wait until they are written to the client's connection. A chunk has at most
+/// [`CHUNK_BYTES`].
 const MAX_CHUNKS: usize = 1;
 
 /// A chunk of the file, or the failure that ends the download.
@@ -17,7 +18,8 @@ type Chunk = io::Result<Bytes>;
 
 /// Creates a response body with the bytes from the reader's offset up to `end`, and the task that reads these bytes.
 /// The caller must spawn the task. If the task cannot read the file, it resets the connection, so that the client does
-/// not take a partial file for a complete one. `guard` counts the download until the task ends.
+/// not take a partial file for a complete one. The task holds `guard`, so the download counts against the download
+/// limits until the task ends.
 pub(super) fn file_body(reader: Reader, end: u64, guard: DownloadGuard) -> (Body, impl Future<Output = ()> + Send) {
     let (chunks, queue) = mpsc::channel(MAX_CHUNKS);
     let body = Body::from_stream(stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue))));

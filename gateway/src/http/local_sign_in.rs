@@ -23,7 +23,8 @@ use crate::{
     state::AppState,
 };
 
-/// The request header in which the page sends its browser key.
+/// The request header in which the web page sends the browser key: the secret that the browser got for the code of a
+/// sign-in link.
 const BROWSER_KEY: HeaderName = HeaderName::from_static("sluice-browser-key");
 
 pub(super) fn endpoints() -> [Endpoint; 3] {

@@ -21,8 +21,8 @@ pub(super) fn endpoints() -> [Endpoint; 1] {
     [Endpoint::get("/problems/{slug}", page)]
 }
 
-/// Middleware that creates the request's tracing span, and writes the body of an error response. For this middleware, a
-/// [`Refusal`] puts its problem into the extensions of the response.
+/// Middleware that creates the request's tracing span, and writes the problem into the body of an error response. The
+/// middleware finds the problem in the extensions of the response, into which a [`Refusal`] has put it.
 pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     let span = span(&request);
     let trace = match extract::traceparent(request.headers()) {

@@ -35,8 +35,9 @@ pub(super) fn message(position: Option<&Position>, message: &ServerMessage) -> B
     frame(position.map(|position| (&*position.epoch, position.seq)), message.kind(), &message.to_text())
 }
 
-/// Formats one SSE frame with one `data` line. One line is enough, because serialised JSON has no line breaks. `id`
-/// holds the epoch and the sequence number for the `id` field; with None, the frame has no `id`.
+/// Formats one SSE frame. `id` holds the epoch and the sequence number for the `id` field; with None, the frame has no
+/// `id`. `kind` is the value of the `event` field. `data` is the JSON text of the message. It fits on one `data` line,
+/// because serialised JSON has no line breaks.
 fn frame(id: Option<(&str, u64)>, kind: &str, data: &str) -> Bytes {
     let id = id.map(|(epoch, seq)| format!("id: {epoch}:{seq}\n")).unwrap_or_default();
     format!("{id}event: {kind}\ndata: {data}\n\n").into()

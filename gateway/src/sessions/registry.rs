@@ -60,7 +60,7 @@ impl Transport {
     }
 }
 
-/// A registered session; dropping the guard removes the session from the registry.
+/// Keeps a session in the registry. Dropping the guard removes the session.
 #[derive(Debug)]
 pub(crate) struct SessionGuard {
     registry: Registry,

@@ -134,23 +134,23 @@ impl Driver {
     /// - `session_close`: the gateway stops, and the client must reconnect to another gateway. Each session closes at
     ///   its own random time.
     /// - `write_failure`: the writer task failed to write, or a write exceeded the write timeout.
-    /// - `stream`: a frame of the client, or the end of the connection. The driver reads a frame only while the outbox,
-    ///   the queue of outgoing messages, has room for the answers. So a client that sends a burst of messages does not
-    ///   count as slow.
-    /// - `mailbox`: the next event of this owner. Events wait in the session's mailbox until the driver sends them.
-    ///   After a `session.resume` of the client, the driver reads the mailbox only when it has sent all events that the
-    ///   client missed. The mailbox is closed when it overflows, and when the event stream in NATS is recreated.
+    /// - `stream`: a frame of the client, or the end of the connection. The driver reads a frame only while the outbox
+    ///   (the queue of outgoing messages) has room for the answers. So the answers to a burst of messages cannot
+    ///   overflow the outbox, which would close the session.
+    /// - `mailbox`: the next event from the session's mailbox (its queue of events). During a `session.resume`, events
+    ///   wait in the mailbox until the driver has sent all events that the client missed. The mailbox is closed when it
+    ///   overflows, and when the event stream in NATS is recreated. A closed mailbox ends the session.
     /// - `missed`: the events that the client missed before it reconnected. The driver sends them only as fast as the
-    ///   client reads, so that a client with many missed events does not count as slow.
-    /// - `progress`: progress reports of exporters and notifiers about this owner's exports. The driver limits their
-    ///   rate.
+    ///   client reads, so that many missed events cannot overflow the outbox.
+    /// - `progress`: a progress report about an export of this owner. The driver limits the rate of these reports, and
+    ///   may drop a report.
     /// - `requests`: the reply to a request. Requests run as tasks, so that a slow request delays neither pings nor
     ///   other requests.
     /// - `pumps`: the end of a file stream. A [pump](super::pump) is the task that sends the bytes of one file stream
     ///   to the outbox.
     /// - `heartbeat`: the time of the next ping. Pings detect a dead client sooner than TCP does.
-    /// - `expiry`: the token may have expired. The driver compares the expiry with the wall clock, because the clock
-    ///   may be set during the sleep.
+    /// - `expiry`: the end of the sleep until the token expires. The driver then compares the expiry with the wall
+    ///   clock, because the clock may be set during the sleep. An expired token ends the session.
     async fn drive<S>(
         &mut self,
         stream: &mut SplitStream<WebSocketStream<S>>,

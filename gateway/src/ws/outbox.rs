@@ -73,7 +73,8 @@ pub(super) struct Outbox {
     frames: mpsc::Sender<OutgoingMessage>,
 }
 
-/// The client reads more slowly than the session sends. The session must close with the close code 4408.
+/// The outbox can't take a message, because the client reads more slowly than the session sends, or because the writer
+/// has ended. The session must close with the close code 4408.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooSlow;
 
@@ -153,9 +154,11 @@ pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
 }
 
 impl Writer {
-    /// Writes queued messages until `closing` delivers the close code. Then sends the close frame and returns the sink.
-    /// If a write fails or takes longer than the timeout, sends a close code to `failed`, writes no further message,
-    /// and waits for `closing`.
+    /// Writes queued messages until the session sends its close code over `closing`. Then writes the close frame and
+    /// returns the sink.
+    ///
+    /// After a write that fails or takes longer than the timeout, writes no further message. Tells the session over
+    /// `failed` with which code it must close, and waits for `closing`.
     pub(super) async fn run<S>(
         mut self,
         mut sink: S,

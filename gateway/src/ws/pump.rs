@@ -27,17 +27,16 @@ use crate::delivery::{self, CHUNK_BYTES, ReadStatus, Reader, ReaderRequest, Sour
 const DISCONNECT_AFTER: Duration = Duration::from_secs(1);
 /// If the client permits no further bytes for this time, the gateway ends the file stream (protocol.md, WebSocket).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// While the client permits no further bytes, the gateway checks at this interval whether the export has ended. The
-/// notifier also sends a message at the end, but this message may be lost.
+/// While the client permits no further bytes, the pump asks at this interval whether the export has ended. The notifier
+/// also announces the end of an export, but an announcement may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Opens the reader of a new stream. Spawns the stream's pump (the task that sends the file's bytes) in `pumps`. The
-/// task returns the number of the stream, and the argument `is_answered` for
-/// [`Session::on_stream_end`](super::session::Session::on_stream_end).
+/// Opens the reader of a new stream, and spawns the stream's pump (the task that sends the file's bytes) in `pumps`.
 ///
-/// `is_answered` is true if the session must send no answer to a `file.close` of the client, because the pump has sent
-/// the answer or the session ends. `is_answered` is false if the stream ended before the pump received a `file.close`.
-/// If the client has sent a `file.close` in the meantime, the session must answer.
+/// The task returns the number of the stream and a bool. The bool is true if the pump has answered a `file.close` of
+/// the client, or if the session ends and needs no answer. The bool is false if the stream ended before the pump
+/// learned of a `file.close`. In that case [`Session::on_stream_end`](super::session::Session::on_stream_end) answers a
+/// `file.close` that the client has sent in the meantime.
 pub(super) async fn spawn(
     pumps: &mut JoinSet<(u32, bool)>,
     source: Source,
@@ -76,10 +75,11 @@ struct Pump {
     reader: Reader,
     window: Arc<Window>,
     out: mpsc::Sender<OutgoingMessage>,
-    /// Some if the pump must still send the message `file.opened` before the first byte. The inner value is the `ref`
-    /// of the client's request, and None if the request had no `ref`.
+    /// The `file.opened` message that the pump must still send before the first byte:
     ///
-    /// The outer value is None if the pump has sent `file.opened`, or if the session sends this message itself.
+    /// - `None`: no message, because the pump has sent it, or the session sends it itself.
+    /// - `Some(None)`: a message without a `ref`, because the client's request had none.
+    /// - `Some(Some(_))`: a message with this `ref`, the string with which the client marked its request.
     unsent_opened: Option<Option<String>>,
     /// The session's trace id. The problems of the stream contain this id, so that operators find the session in the
     /// logs.
@@ -150,9 +150,9 @@ impl Pump {
         }
     }
 
-    /// Closes the reader's connection. Then waits until the client permits further bytes, the export ends, or
-    /// [`POLL_INTERVAL`] has passed. If the client has already permitted no further bytes for [`IDLE_TIMEOUT`], returns
-    /// [`WindowWait::TimedOut`] at once.
+    /// Closes the reader's connection. If the client has already permitted no further bytes for [`IDLE_TIMEOUT`],
+    /// returns [`WindowWait::TimedOut`] at once. Otherwise waits until the client permits further bytes, the export
+    /// ends, or [`POLL_INTERVAL`] or the rest of [`IDLE_TIMEOUT`] has passed. Then returns [`WindowWait::Continue`].
     async fn wait_for_window(&mut self) -> WindowWait {
         self.reader.disconnect();
         let since = *self.empty_since.get_or_insert_with(Instant::now);
@@ -174,9 +174,11 @@ impl Pump {
         self.send(&ServerMessage::FileOpened { reference, stream, export_id, offset, size, attempt }).await
     }
 
-    /// Ends the stream and sends the problem to the client. Sends nothing if the client has not received `file.opened`
-    /// and the export has failed or was canceled. In that case the client learns of the end from the event
-    /// `export.failed` or `export.canceled`.
+    /// Tells the client with which problem the stream ends. If the pump must still send `file.opened`, it sends the
+    /// message `error` instead; otherwise it sends `file.closed`.
+    ///
+    /// Sends nothing if the pump must still send `file.opened` and the problem is that the export has failed or was
+    /// canceled. The event `export.failed` or `export.canceled` tells the client of this end.
     async fn end(&mut self, problem: Problem) -> Result<(), SessionEnded> {
         let problem = Box::new(problem.with_request(&Links::for_export(self.export).file, &self.trace_id));
         match self.unsent_opened.take() {

@@ -31,8 +31,8 @@ const MAX_UNANSWERED_PINGS: u8 = 2;
 #[derive(Debug)]
 pub(super) enum Action {
     Send(ServerMessage),
-    /// Perform the request. The first value is the `ref` of the client's message, and None if the message has no `ref`.
-    /// Pass this value to [`Session::on_reply`] together with the reply.
+    /// Perform the request. The first value is the `ref` of the client's message: an optional string that the answer
+    /// repeats. Pass this value to [`Session::on_reply`] together with the reply.
     Request(Option<String>, Request),
     /// Start the [pump](super::pump) (the task that sends the bytes of the file) of this new file stream.
     Stream(NewStream),
@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// Handles the reply to a request of this session, and returns the actions that answer the client. `reference` is
-    /// the `ref` of the client's message, and None if the message had no `ref`.
+    /// the `ref` of the client's message: an optional string that the answer repeats.
     pub(super) fn on_reply(&mut self, reference: Option<String>, reply: Reply) -> Vec<Action> {
         self.requests -= 1;
         match reply {
@@ -241,7 +241,8 @@ impl Session {
     }
 
     /// Handles the end of the [pump](super::pump) (the task that sends the file's bytes) of the stream with the number
-    /// `stream`. If `is_answered` is false and the client has sent `file.close`, returns the answer `file.closed`.
+    /// `stream`. `is_answered` is true if the pump has answered the client's `file.close`, or if the session ends and
+    /// needs no answer. If it is false and the client has sent `file.close`, returns the answer `file.closed`.
     pub(super) fn on_stream_end(&mut self, stream: u32, is_answered: bool) -> Vec<Action> {
         let unanswered = self.streams.remove(stream, is_answered);
         let closed = |reference| Action::Send(ServerMessage::FileClosed { reference, stream, problem: None });

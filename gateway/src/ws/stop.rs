@@ -26,9 +26,11 @@ impl StopSignal {
         self.token.cancel();
     }
 
-    /// Waits until the pump must stop. Returns None if the session ends, because the pump must then send no answer.
-    /// Otherwise returns Some with the `ref` of the client's `file.close`. The inner value is None if the client sent
-    /// no `ref`.
+    /// Waits until the pump must stop, and returns the reason:
+    ///
+    /// - `None`: the session ends. The pump must send no answer.
+    /// - `Some(None)`: the client has sent a `file.close` without a `ref`. The pump must answer.
+    /// - `Some(Some(_))`: the client has sent a `file.close` with this `ref`, which the answer must repeat.
     pub(super) async fn stopped(&self) -> Option<Option<String>> {
         self.token.cancelled().await;
         self.reference.get().cloned()

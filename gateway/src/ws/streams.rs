@@ -29,10 +29,11 @@ pub(super) struct NewStream {
     pub(super) stop: StopSignal,
     /// Whether the export is unfinished. If so, its file still grows.
     pub(super) is_unfinished: bool,
-    /// Some if the pump (the task that sends the file's bytes) must send the message `file.opened` before the first
-    /// byte. The inner value is the `ref` of the client's request, and None if the request had no `ref`.
+    /// The `file.opened` message that the pump (the task that sends the file's bytes) must send before the first byte:
     ///
-    /// The outer value is None if the session sends `file.opened` itself.
+    /// - `None`: no message, because the session sends it itself.
+    /// - `Some(None)`: a message without a `ref`, because the client's request had none.
+    /// - `Some(Some(_))`: a message with this `ref`, the string with which the client marked its request.
     pub(super) unsent_opened: Option<Option<String>>,
 }
 
@@ -45,10 +46,11 @@ pub(super) struct OpenStream {
 /// The result of a client's `file.close`, which says who sends the answer `file.closed`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CloseResult {
-    /// The stream is still open. Its [pump](super::pump) (the task that sends the file's bytes) sends `file.closed`
-    /// after its last frame of the file.
+    /// The stream was open. Its [pump](super::pump) (the task that sends the file's bytes) sends `file.closed` after
+    /// its last frame of the file. If the pump ends without this answer, the session sends `file.closed` at the pump's
+    /// end.
     PumpAnswers,
-    /// The stream has already ended, so the session itself sends `file.closed`.
+    /// The stream has already ended, or the client has already closed it. The session sends `file.closed` now.
     SessionAnswers,
 }
 
@@ -59,8 +61,8 @@ pub(super) struct Streams {
     max: u32,
     open: HashMap<u32, OpenStream>,
     /// The streams that the client has closed and whose [pumps](super::pump) (the tasks that send the bytes of the
-    /// files) still run, by stream number. The value is the `ref` of the client's `file.close`, and None if the client
-    /// sent no `ref`.
+    /// files) still run, by stream number. The value is the `ref` of the client's `file.close`: an optional string that
+    /// the answer `file.closed` repeats.
     closing: HashMap<u32, Option<String>>,
     /// The number of streams that are reserved for `file.open` and `export.create` requests in progress. Reserved
     /// streams count against the limit `max`.
@@ -94,8 +96,11 @@ impl Streams {
         self.reserved -= 1;
     }
 
-    /// Opens a file stream for this export, and returns what the stream's pump needs. The streams of a session have the
-    /// numbers 1, 2, 3 and so on. `unsent_opened` is the value of [`NewStream::unsent_opened`].
+    /// Opens a file stream for this export, and returns the values with which the driver starts the stream's pump (the
+    /// task that sends the file's bytes). The streams of a session have the numbers 1, 2, 3 and so on.
+    ///
+    /// `unsent_opened` is None if the session sends the message `file.opened` itself. Otherwise the pump sends it, with
+    /// the inner value as its `ref`.
     pub(super) fn open(
         &mut self,
         export: &Export,
@@ -149,10 +154,13 @@ impl Streams {
         Ok(CloseResult::PumpAnswers)
     }
 
-    /// Removes a stream whose [pump](super::pump) (the task that sends the file's bytes) has ended. Returns Some if the
-    /// session must send the answer `file.closed`, because the client has sent `file.close` and `is_answered` is false.
-    /// The inner value is the `ref` of the client's `file.close`, and None if the client sent no `ref`. Returns None if
-    /// no answer is needed.
+    /// Removes the stream with this number, whose [pump](super::pump) (the task that sends the file's bytes) has ended.
+    /// `is_answered` is true if the pump has answered the client's `file.close`, or if the session ends and needs no
+    /// answer. Returns the `file.closed` message that the session must send:
+    ///
+    /// - `None`: no message, because `is_answered` is true or the client has sent no `file.close`.
+    /// - `Some(None)`: a message without a `ref`, because the client's `file.close` had none.
+    /// - `Some(Some(_))`: a message with this `ref`, which the client's `file.close` had.
     pub(super) fn remove(&mut self, stream: u32, is_answered: bool) -> Option<Option<String>> {
         self.open.remove(&stream);
         self.closing.remove(&stream).filter(|_| !is_answered)

@@ -1,8 +1,9 @@
-//! Announces each new segment to the gateways that stream the file of the export. The announcement contains a grant: a
-//! short-lived URL of the segment.
+//! Announces each new segment of an export's file to the gateways that stream the file. The announcement contains a
+//! grant: a short-lived URL of the segment.
 //!
-//! A gateway that misses an announcement requests a grant. A notifier needs no database query for an announcement, so
-//! clients receive the first bytes early. A gateway that streams one attempt ignores announcements of other attempts.
+//! A notifier needs no database query for an announcement, so clients receive the first bytes early. A gateway that
+//! misses an announcement requests a grant of the segment. A gateway that streams the segments of one attempt ignores
+//! the announcements of other attempts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +25,8 @@ use crate::error::NotifierError;
 /// use.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Announces the segments that exporters report on `written`, until shutdown begins.
+/// Announces segments until shutdown begins. The subscription `written` receives a message from an exporter for each
+/// segment that the exporter has stored.
 ///
 /// # Errors
 /// When the subscription ends, which happens only when the NATS client is closed.

@@ -11,8 +11,8 @@ pub(super) enum Continuation {
     /// The new attempt has so far written only a part of the bytes that the client received, with the same content. The
     /// stream waits.
     Behind,
-    /// The new attempt has other bytes than the client received, or the segments can't prove that the bytes are equal.
-    /// The stream restarts at the first byte.
+    /// The bytes of the new attempt differ from the bytes that the client received, or the digests of the segments
+    /// can't prove that they are equal. The stream restarts at the first byte.
     Differs,
 }
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{deps::Deps, error::NotifierError, requests::Handler};
 
-/// Answers each [`GrantRequest`] with at most `max` grants.
+/// Answers each [`GrantRequest`]. A reply contains at most `max` grants, or fewer if the request has a lower limit.
 pub(crate) struct GrantHandler {
     deps: Deps,
     minter: Arc<Minter>,

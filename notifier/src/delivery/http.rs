@@ -78,8 +78,9 @@ async fn serve_segment(
     Ok(response)
 }
 
-/// Returns the range of bytes that the header `Range` requests. The whole segment is returned for a method other than
-/// GET, and if `If-Range` names an entity tag other than `tag` (RFC 9110, sections 14.2 and 13.1.5).
+/// Returns the range of the segment's bytes that the header `Range` requests. `tag` is the entity tag of the segment.
+/// Ignores `Range` and returns the whole segment in two cases: the method is not GET, or the header `If-Range` has a
+/// value other than `tag` (RFC 9110, sections 14.2 and 13.1.5).
 fn requested_range(claims: &Claims, method: &Method, headers: &HeaderMap, tag: &HeaderValue) -> RequestedRange {
     if method != Method::GET || headers.get(header::IF_RANGE).is_some_and(|if_range| if_range != tag) {
         return RequestedRange::Whole;

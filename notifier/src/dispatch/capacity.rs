@@ -36,10 +36,12 @@ pub(super) struct Capacity<'a> {
 }
 
 impl<'a> Capacity<'a> {
-    /// Computes the capacity of each lane: its free slots plus the prefetch. `slots` returns the number of jobs of a
-    /// lane that the exporters of a pool can run at the same time. The slots of the interactive lane include those of
-    /// the bulk lane, so bulk jobs in flight count against both lanes. A pool without exporters has no slots, so each
-    /// of its lanes can have only the prefetch in flight.
+    /// Computes the capacity of each lane: its slots plus the prefetch, minus its exports in flight. `slots` returns
+    /// the number of jobs of a lane that the exporters of a pool can run at the same time.
+    ///
+    /// Interactive exports may use all slots of a pool, and bulk exports only some of them. So bulk exports in flight
+    /// also reduce the capacity of the interactive lane, by at most the number of bulk slots. A pool without exporters
+    /// has no slots, so each of its lanes can have only the prefetch in flight.
     pub(super) fn new(snapshot: &'a QueueSnapshot, limits: Limits, slots: impl Fn(&str, Lane) -> u64) -> Self {
         let in_flight = |pool: &str, lane: &str| {
             let load = snapshot.lane(pool, lane);

@@ -13,10 +13,12 @@ use crate::{
     work_queue::{self, Queued},
 };
 
-/// Publishes the newest job of an export. The job number is `row.job_number`, which is 0 for the first job. The message
-/// id is the export id, followed by the job number unless it is 0. So the stream drops the job if it is published twice
-/// within the deduplication window. After the window, the stream may store the same job twice. This is harmless,
-/// because only one exporter at a time can claim an export.
+/// Publishes the job of an export with the number `row.job_number`. The first job of an export has the number 0. The
+/// lease watch increases the number when the export needs another job.
+///
+/// The message id is the export id for job 0, and `<export id>:<job number>` for later jobs. So the stream drops a job
+/// that is published twice within the deduplication window. After the window, the stream may store the same job twice.
+/// This is harmless, because only one exporter at a time can claim an export.
 ///
 /// # Errors
 /// When the stream does not confirm the job.
@@ -47,8 +49,8 @@ pub(super) async fn publish(bus: &Bus, row: &export::Model) -> Result<(), Notifi
     Ok(sent?)
 }
 
-/// Returns whether the newest job of an export still waits in the stream of jobs, and whether an exporter has received
-/// it.
+/// Returns whether the last published job of an export still waits in the stream of jobs, and whether an exporter has
+/// received this job.
 ///
 /// # Errors
 /// When the stream or its consumer does not answer.

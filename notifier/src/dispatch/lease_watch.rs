@@ -8,8 +8,9 @@
 //! durations with its own monotonic clock, so no wall clock ends a lease.
 //!
 //! An export that no exporter holds needs a job in the stream. The leader publishes the next job if the stream has lost
-//! the job, or if an exporter received the job and has not claimed the export for `unclaimed_timeout`. The leader
-//! publishes an outcome again if a notifier received the outcome and has not settled it for `unclaimed_timeout`.
+//! the job, or if an exporter has received the job and no exporter has claimed the export for `unclaimed_timeout`. The
+//! leader publishes an outcome again if a notifier has received but not settled the outcome, and the lease of the
+//! export has not changed for `unclaimed_timeout`.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -48,15 +49,16 @@ pub(super) struct LeaseWatch {
     read_at: Option<Instant>,
 }
 
-/// The last observed number of renewals of an export's lease, and the time for which this number has not changed.
+/// The last observed number of renewals of an export's lease (`renewals`), and the time for which this number has not
+/// changed (`unchanged`).
 #[derive(Clone, Copy, Debug)]
 struct Observation {
     renewals: i64,
     unchanged: Duration,
-    /// The value of `unchanged` at which the watch next checks the job of the export, if no exporter holds the export.
+    /// If no exporter holds the export, the watch checks the job of the export when `unchanged` reaches this value.
     next_check: Duration,
-    /// The value of `unchanged` at which the watch republishes an outcome that a notifier received and has not settled.
-    /// The value doubles with each publication.
+    /// If a notifier received an outcome of the export and has not settled it, the watch publishes the outcome again
+    /// when `unchanged` reaches this value. The value then doubles.
     next_outcome: Duration,
 }
 
@@ -67,8 +69,8 @@ impl Observation {
 }
 
 impl LeaseWatch {
-    /// Creates a watch without observations. If an exporter has received the job of an export, and the watch then
-    /// observes the export unclaimed and unchanged for `unclaimed_timeout`, the job counts as lost.
+    /// Creates a watch without observations. The job of an export counts as lost if an exporter has received the job,
+    /// but the watch has observed for `unclaimed_timeout` that no exporter claimed the export.
     pub(super) fn new(deps: Deps, unclaimed_timeout: Duration) -> Self {
         Self { deps, unclaimed_timeout, observed: HashMap::new(), read_at: None }
     }
@@ -154,9 +156,9 @@ impl LeaseWatch {
     /// Whether the outcomes stream has an unsettled outcome of the export. Such an outcome may complete the export
     /// without another attempt.
     ///
-    /// Also republishes an outcome that a notifier received long ago and has not settled, because NATS redelivers an
-    /// outcome by the wall clock of the server, which may be wrong. The time between two publications doubles. Settling
-    /// an outcome twice is harmless.
+    /// If a notifier received the outcome and [`Observation::next_outcome`] is reached, this method also publishes the
+    /// outcome again. NATS may redeliver the outcome too late, because the NATS server redelivers by its wall clock,
+    /// which may be wrong. Settling an outcome twice is harmless.
     async fn has_outcome(&mut self, id: Uuid) -> Result<bool, NotifierError> {
         let (bus, subject) = (&self.deps.bus, subject::outcome(ExportId(id)));
         let found = work_queue::find_message(bus, subject::STREAM_OUTCOMES, GROUP, &subject).await?;

@@ -163,10 +163,14 @@ impl Dispatcher {
         }
     }
 
-    /// Dispatches every waiting export that the exporters have capacity for, and then publishes queue positions if they
-    /// are due. Exports with a pending cancel are not dispatched, because the queue snapshot omits them. After a failed
-    /// dispatch the round continues with the next export, unless the lease is lost or the stream of jobs does not
-    /// answer. Returns the error of the last failed dispatch, if a dispatch failed.
+    /// Dispatches every waiting export that the exporters have capacity for, and then publishes queue positions if a
+    /// round of `positions` is due. The waiting exports come from [`QueueSnapshot`], which omits an export whose
+    /// cancellation was requested.
+    ///
+    /// # Errors
+    /// When the queue can't be read or a dispatch failed. After a failed dispatch, the round continues with the next
+    /// export and later returns the error. The round ends at once if the lease is lost or the stream of jobs does not
+    /// answer.
     async fn dispatch_round(
         &self,
         lease: &HeldLease,

@@ -19,7 +19,8 @@ use tracing::debug;
 
 use crate::config::NotifierConfig;
 
-/// A change of the remaining time is published if it exceeds the last published remaining time divided by this number.
+/// A change of an export's remaining time is large enough to be published if it exceeds the last published remaining
+/// time divided by this number.
 const ETA_CHANGE_DIVISOR: u64 = 5;
 
 /// Publishes queue positions in rounds, and stores the last published position of each waiting export.

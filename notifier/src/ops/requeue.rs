@@ -135,7 +135,8 @@ impl RequeueHandler {
         Ok(enveloped(RequeueReply::Requeued { export: Box::new(summary::summarize(&new)?), failed_export_id: of }))
     }
 
-    /// Returns the export that an earlier requeue of this failed export returned; `None` if there was no such requeue.
+    /// Returns the export that an earlier requeue of the failed export created or found; `None` if there was no earlier
+    /// requeue.
     async fn find_existing(
         &self,
         db: &impl ConnectionTrait,

@@ -59,8 +59,8 @@ impl Run<'_> {
     }
 
     /// Fails unless this run still holds the lease. Call this method in each transaction of the run, so that a run that
-    /// has lost its lease commits nothing. The method writes, so a transaction can begin with this call on SQLite,
-    /// where a transaction that begins with a read can't safely write later.
+    /// has lost its lease commits nothing. On SQLite, a transaction that begins with a read can't safely write later.
+    /// This method writes to the database, so it can be the first call of a transaction.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when another notifier holds the lease, or the error of the database.

@@ -24,8 +24,9 @@ use super::{
 };
 use crate::{deps::Deps, error::NotifierError};
 
-/// The largest tolerated clock difference between two machines. A due time in a row is wrong if it is later than the
-/// job's first regular due time after `now + MAX_CLOCK_SKEW`. A machine with a wrong clock wrote it.
+/// The largest tolerated clock difference between two machines. If the due time in the row of a job is later than the
+/// first due time that its rule yields after `now + MAX_CLOCK_SKEW`, a machine with a wrong clock wrote the row. The
+/// poller then brings the due time forward.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 /// The shortest and the longest pause of the exponential backoff after failed polls.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));

@@ -68,7 +68,8 @@ impl Recurrence {
         }
     }
 
-    /// Returns the due time of a scheduled job that has never run.
+    /// Returns the due time of a scheduled job that has never run: `now` for [`Self::Every`], and the first due time
+    /// after `now` for the other rules.
     pub(crate) fn first(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::Every(_) => now,
@@ -89,9 +90,10 @@ impl Recurrence {
 
 /// Returns the first time later than `after` that a cron expression matches.
 ///
-/// The crate `croner` searches in local time. It ignores fractions of a second, and skips the hour that repeats when
-/// clocks go back. An expression for every hour must match the repeated hour too, so a second search uses the current
-/// UTC offset.
+/// The crate `croner` ignores fractions of a second, so this function removes them from `after`. The search of `croner`
+/// in local time skips the hour that repeats when clocks go back. An expression without a fixed time of day, such as
+/// one for every hour, must match the repeated hour too. So for such an expression, a second search uses the UTC offset
+/// at `after`, and the earlier result counts. If no search finds a time, returns `after` plus [`FALLBACK_INTERVAL`].
 fn next_cron_time(cron: &Cron, time_zone: Tz, after: DateTime<Utc>) -> DateTime<Utc> {
     let after = after.trunc_subsecs(0);
     let local = after.with_timezone(&time_zone);

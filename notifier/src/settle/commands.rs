@@ -17,20 +17,20 @@ use crate::{
     work_queue::{self, Queued},
 };
 
-/// If a request to cancel an export or to delete its file is older than this, a message of the export that a notifier
-/// received but has not settled counts as lost.
+/// If a cancel request, a delete request or the expiry of a file is at least this long ago, the command is published
+/// even if a notifier has received an earlier message of the export and not settled it.
 const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Publishes the command to cancel an export, and returns `true`. Returns `false` and publishes nothing in two cases:
 /// the row records no request to cancel, or an outcome or a command of the export still waits in the outcomes stream.
 ///
-/// Once the request is older than [`STUCK_AFTER`], a message that a notifier received no longer counts as waiting. NATS
-/// may redeliver such a message late, because the NATS server redelivers by its wall clock, which may have been set
-/// back.
+/// A message that a notifier has received and not settled counts as waiting only while the request is younger than
+/// [`STUCK_AFTER`]. NATS may redeliver such a message too late, because the NATS server redelivers by its wall clock,
+/// which may have been set back.
 ///
-/// The message id contains the time of the request and the number of [`STUCK_AFTER`] periods that have passed since
-/// then. So the stream drops a command that is repeated in the same period, within its deduplication window. A second
-/// command is harmless.
+/// The message id contains the time of the request, and the age of the request as a number of whole [`STUCK_AFTER`]
+/// periods. So the message id stays the same within a period, and the stream drops a repeated command within its
+/// deduplication window. A second command is harmless.
 ///
 /// # Errors
 /// When the stream does not answer, or does not confirm the command.

@@ -79,12 +79,13 @@ pub(crate) async fn account_changed(deps: &Deps, notification: &PendingNotificat
     publish_balance(deps, owner, "", &id, reason).await
 }
 
-/// Publishes the balance of an account, then reads the balance again. If the balance has changed, repeats with the new
-/// balance. Without the repetition, two concurrent publishers could publish an older balance last. `reason` is the
-/// cause of the first change, such as `capture`.
+/// Publishes the balance and the held credits of an account, then reads both again. If they have changed, publishes the
+/// new values, up to [`MAX_BALANCE_ROUNDS`] times in total. Without the second read, of two concurrent publishers, the
+/// one with the older balance could publish last.
 ///
-/// The message id consists of `id`, the number of the repetition, the balance and the held credits. So the event log
-/// drops a repeated event, but stores a balance that returned to an earlier value.
+/// `id` identifies the change of the account that caused the call, and `reason` is the cause of this change, such as
+/// `capture`. The message id consists of `id`, the number of the round, the balance and the held credits. So the event
+/// log drops a repeated event, but stores a balance that returned to an earlier value.
 async fn publish_balance(
     deps: &Deps,
     owner: &Owner,

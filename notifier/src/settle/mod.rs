@@ -220,8 +220,8 @@ impl Settler {
     /// whether the credits of the export were captured or released.
     ///
     /// Returns `false` and publishes nothing if the export does not have the status `status`, or if its attempt number
-    /// is not `attempt`. If `attempt` is `None`, any attempt number matches. After `false`, the settlement of the
-    /// outcome that ends the export publishes the events.
+    /// is not `attempt`. If `attempt` is `None`, any attempt number matches. `false` loses no event: another outcome or
+    /// command ends the export, and the notifier publishes the events when it settles that message.
     async fn publish_end_events(
         &self,
         id: ExportId,

@@ -61,8 +61,8 @@ fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     Ok((BufReader::with_capacity(1 << 20, file), is_file))
 }
 
-/// Replaces each extension type in `schema` by its storage type, and decimals of 256 bits by bytes. polars made
-/// `schema` from `stored`, the schema in the file.
+/// Returns `schema` with the storage type in place of each extension type, and with bytes in place of 256-bit decimals.
+/// `schema` is the result of reading `stored`, the schema in the file, with polars.
 ///
 /// # Errors
 /// When two columns have the same name, because polars keeps only one of them in `schema`.

@@ -118,9 +118,9 @@ impl Batches {
         Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
     }
 
-    /// Returns the size of a record batch in memory, in bytes. If `columns` is None, the size includes all buffers of
-    /// the batch. Otherwise, the size includes only the buffers of the wanted columns. `body` is the file offset at
-    /// which the buffers of the batch begin.
+    /// Returns the size of a batch in memory, in bytes. For a record batch, `columns` are its columns, and the size
+    /// includes only the buffers of the columns to read. For a dictionary batch, `columns` is None, and the size
+    /// includes all buffers. `body` is the file offset at which the buffers of the batch begin.
     fn bytes(&self, batch: RecordBatchRef<'_>, body: u64, columns: Option<&[Column]>) -> Result<u64, DatasetError> {
         let mut buffers = batch.buffers().map_err(|_| BROKEN)?.ok_or(BROKEN)?.iter();
         let packed = batch.compression().map_err(|_| BROKEN)?.is_some();
@@ -169,9 +169,10 @@ impl Batches {
 /// Returns the index of the first buffer after the buffers of a column of type `dtype`. `at` is the index of the
 /// column's first buffer.
 ///
-/// A column of the type Utf8View or BinaryView has two buffers, and as many further buffers for its values as the next
-/// item of `variadic` says. Adds the indexes of these further buffers to `of_views`. Returns None if `variadic` has no
-/// next item, or if that number is negative or too large.
+/// A column of the type Utf8View or BinaryView has two buffers, and then any number of buffers for its values.
+/// `variadic` has this number for each such column of the batch that is still to come. The function takes the next
+/// number from `variadic`, and adds the indexes of the buffers for values to `of_views`. Returns None if `variadic` has
+/// no next number, or if the number is negative or too large.
 fn buffers_of(
     dtype: &ArrowDataType,
     variadic: &mut impl Iterator<Item = i64>,

@@ -44,8 +44,8 @@ pub struct Files {
     /// first file, widened to hold the numbers and timestamps of all local files. For text files, these are the
     /// declared types, or the types guessed from all files.
     schema: SchemaRef,
-    /// The form of the text into which values are converted, such as JSON, by the name of the column. A column whose
-    /// values are not converted to text is not in the map. Empty for text files.
+    /// The form of text, such as JSON, to which the values of a column are converted, by the name of the column. The
+    /// map has only the columns whose values need such a conversion. Empty for text files.
     text_forms: Arc<BTreeMap<String, TextForm>>,
     /// The names of the columns that some of the files lack. None unless the files are text files without declared
     /// columns.
@@ -152,8 +152,8 @@ impl Files {
         })
     }
 
-    /// Replaces the [`DatasetInfo`] of the dataset by `info`, but keeps the earlier notes. The columns of `info` must
-    /// be columns of the files.
+    /// Replaces the [`DatasetInfo`] of the dataset by `info`, except for the notes about its files, which
+    /// [`Self::open`] has added. The columns of `info` must be columns of the files.
     #[must_use]
     pub(crate) fn described(self, info: DatasetInfo) -> Self {
         let notes = self.info.notes;
@@ -291,9 +291,11 @@ impl Files {
         Ok(frame)
     }
 
-    /// Returns an error if a file has a column that is newer than the loaded catalog, or lacks a needed column. Also
-    /// returns an error if a needed column of the file is converted to another form of text than `text_forms` states,
-    /// for example bytes in a column of texts. The export would otherwise mix the two forms in one column.
+    /// Returns an error if a file has a column that is newer than the loaded catalog, or lacks a column in `needed`.
+    ///
+    /// Also returns an error if the values of a column in `needed` are converted to another form of text than
+    /// `text_forms` states. For example, the column may have bytes in this file and text in others. The export would
+    /// otherwise mix the two forms in one column.
     fn check_forms(&self, file: &TypeMapping, needed: &[String]) -> Result<(), DatasetError> {
         if let Some(known) = &self.known
             && let Some(new) = file.schema.iter_names().find(|name| !known.contains(name.as_str()))

@@ -138,8 +138,8 @@ fn with_zones(
 }
 
 impl FirstFile {
-    /// Creates the value for a text file that has the columns `names`. Columns that are not declared have the type
-    /// text, and the dataset does not offer them.
+    /// Returns the columns of a text file, whose row count is unknown. `names` are the names of all columns in the
+    /// file. The dataset offers only the columns in `declared`; the others get the type text.
     fn of_text(names: Vec<String>, declared: Vec<Column>, notes: Vec<String>) -> Self {
         let mut schema: Schema =
             declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();

@@ -125,8 +125,8 @@ pub(super) fn fits_json(column: &Column, value: &[u8]) -> bool {
     !candidates.is_text()
 }
 
-/// Returns the bits of the numeric types that preserve the text of a number. Tests for a float only if `candidates` has
-/// the bit for floats, because the test is slow.
+/// Returns the bits of the numeric types in which an export writes the number `text` as the same text; 0 if there is no
+/// such type. Tests for a float only if `candidates` has the bit for floats, because the test is slow.
 fn number(text: &[u8], candidates: u8) -> u8 {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let whole = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -101,8 +101,8 @@ pub enum Location {
 }
 
 impl Location {
-    /// Returns the location of local files. `files` is a path or a pattern, either relative to `folder` or absolute.
-    /// Wildcards in the names of folders that exist have no special meaning.
+    /// Returns the location of local files. `files` is a path or a pattern, either relative to `folder` or absolute. In
+    /// the name of a folder that exists, `*`, `?` and `[` are ordinary characters, and not wildcards.
     #[must_use]
     pub fn local(folder: &std::path::Path, files: &str) -> Self {
         // `join` keeps an absolute path

@@ -60,8 +60,7 @@ fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Re
 /// Parses a 64-bit float. Returns None if the text is not a number, or if the number is too large or has more digits
 /// than a float can hold. Words such as `inf` and `nan` are valid.
 fn float(text: &str) -> Option<f64> {
-    /// A float keeps all digits of a number that has at most this many digits, and an absolute value of at least
-    /// [`SMALLEST`].
+    /// The number of decimal digits that a float always keeps, if its absolute value is at least [`SMALLEST`].
     const SURE_DIGITS: usize = 15;
     const SMALLEST: f64 = 1e-300;
     let float: f64 = text.parse().ok()?;
@@ -116,7 +115,7 @@ fn local_datetime(text: &str) -> Result<i64, &'static str> {
     })
 }
 
-/// Collects whether the first values of a declared timestamp column have a time zone.
+/// Checks whether the first values of a column that the catalog declares as timestamps have no time zone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ZoneSample {
     has_naive: bool,

@@ -191,9 +191,9 @@ fn nanos_of_day(time: NaiveTime) -> i64 {
     i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond() % 1_000_000_000)
 }
 
-/// Returns the largest value of a `decimal(precision, scale)` column that is not above the decimal `text`, multiplied
-/// by 10^`scale`. Returns None if every value of the column is above `text`. Also returns whether the value equals
-/// `text`.
+/// Returns the largest number that a `decimal(precision, scale)` column can hold and that is not above the decimal
+/// `text`. The number is returned as a whole number, multiplied by 10^`scale`. It is None if every number that the
+/// column can hold is above `text`. The bool is true if the number, before the multiplication, equals `text`.
 fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
     let most = (0..precision).fold(0_i128, |most, _| most.saturating_mul(10).saturating_add(9));
     if text.ends_with(|last: char| last.is_ascii_alphabetic()) {

@@ -130,9 +130,9 @@ fn known_zone(zone: &PlSmallStr) -> PlSmallStr {
     if is_known { zone.clone() } else { PlSmallStr::from_static("UTC") }
 }
 
-/// Whether a type contains, at any depth, a dictionary whose values would need a conversion by [`convert`], such as
-/// times of day. The caller must refuse a column of such a type. [`convert`] can't convert dictionaries, because polars
-/// decodes them itself, and polars changes values that its own types can't hold.
+/// Whether a type contains, at any depth, a dictionary whose values need a conversion by [`convert`], such as times of
+/// day. The caller must refuse a column of such a type, because [`convert`] can't convert dictionaries. polars decodes
+/// them later, and changes values that its own types can't hold.
 pub(super) fn has_convertible_dictionary(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as Type;
     match dtype {

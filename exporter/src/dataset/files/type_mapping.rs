@@ -136,7 +136,7 @@ impl TypeMapping {
 }
 
 /// Returns the field with every extension type replaced by its storage type, at any depth. A field of the extension
-/// type `arrow.uuid` gets the mark of [`readable::with_uuids`].
+/// type `arrow.uuid` gets a mark in its metadata, so that its values are read as UUIDs.
 pub(super) fn without_extension(field: &ArrowField) -> ArrowField {
     let storage = ArrowField { dtype: storage_type(&field.dtype), ..field.clone() };
     let is_uuid = matches!(&field.dtype, ArrowDataType::Extension(extension) if extension.name == "arrow.uuid");

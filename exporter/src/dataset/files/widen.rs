@@ -26,8 +26,8 @@ const MAX_DIGITS: usize = 38;
 /// The maximum number of columns that a note names.
 const MAX_NAMES: usize = 8;
 
-/// Returns the type that holds all values of both types. Returns None if the types are of different kinds, or no type
-/// of a frame holds the values of both.
+/// Returns the type that holds all values of both types. Returns None if the types are of different kinds, such as
+/// integer and float, or if they are decimals that together need more than [`MAX_DIGITS`] digits.
 fn widened(left: &DataType, right: &DataType) -> Option<DataType> {
     if left == right {
         return Some(left.clone());
@@ -92,7 +92,7 @@ pub(super) struct Widened {
     /// The columns of the first file that the dataset can't offer, because a later file lacks the column or has it in
     /// an incompatible type. The key is the name of the column, and the value is the reason for the operator.
     pub(super) differing: BTreeMap<String, String>,
-    /// The files because of which [`Self::differing`] has its columns, with the versions of the files.
+    /// The later files that added an entry to [`Self::differing`], with their versions.
     pub(super) withheld_by: Vec<(PathBuf, FileVersion)>,
 }
 

@@ -63,7 +63,8 @@ pub(super) struct Described {
 }
 
 impl Described {
-    /// Returns the column as a catalog offers it. Every column is treated as nullable.
+    /// Returns the column that a dataset offers: its name, and the column type of its PostgreSQL type. The column is
+    /// always nullable.
     pub(super) fn column(&self) -> Column {
         let kind = kind(self.oid);
         Column::new(&self.name, kind).typed(kind, self.oid == oid::TIMESTAMP)
@@ -84,8 +85,8 @@ fn kind(oid: u32) -> ColumnType {
     }
 }
 
-/// Returns the columns of a source. If the source is a query of the catalog, its parameters have the values in `query`,
-/// or NULL without `query`. Locks keep the columns unchanged until the end of the transaction.
+/// Returns the columns of a source. If the source is a query of the catalog, its parameters have the values in `query`;
+/// if `query` is None, they are NULL. Locks keep the columns unchanged until the end of the transaction.
 pub(super) async fn describe(
     server: &PostgresServer,
     conn: &mut PgConnection,

@@ -74,9 +74,9 @@ impl Key {
         Ok(Ok(Self { name: name.to_owned(), kind }))
     }
 
-    /// Returns the SQL condition of each range of the key, in the order of the key. Each condition is `Some`. Returns
-    /// an empty list if one range is enough for the `expected` number of rows, or if the key has too few different
-    /// values.
+    /// Returns the SQL condition of each range of the key, in the order of the key. No condition is None, because None
+    /// would mean all rows. Returns an empty list if one range is enough for the `expected` number of rows, or if the
+    /// key has too few different values.
     pub(super) async fn ranges(
         &self,
         server: &PostgresServer,

@@ -52,7 +52,7 @@ const SESSION_FUNCTIONS: &str = "^(now|statement_timestamp|transaction_timestamp
 const SUSPECT_WORDS: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
                        statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|limit|pg_backend_pid)\\M";
 
-/// Values of [`Doubt::reason`] for plan nodes that the planner may add even if the statement does not ask for them.
+/// Values of [`Doubt::reason`] for plan nodes that the planner may use even if the statement does not ask for them.
 const LIMIT: &str = "limit";
 const DISTINCT_ON: &str = "distinct on";
 const CUSTOM: &str = "a scan of an extension";
@@ -119,8 +119,9 @@ impl Plan {
 pub(crate) struct Doubt {
     /// The SQL keyword, function or feature that may cause the difference.
     pub(crate) reason: String,
-    /// Whether the statement certainly contains the reason. If false, the planner may have added the reason for the
-    /// current data, and the plan of a later export may lack it.
+    /// Whether the reason is certainly a part of the statement, or of a view or function in it. False if the planner
+    /// may have added the reason for the current data, so that the plan of a later export may lack it. False also for
+    /// an operator or cast, which may only have the same name as a volatile one.
     pub(crate) is_written: bool,
 }
 
@@ -129,8 +130,9 @@ impl Doubt {
         Self { reason, is_written: true }
     }
 
-    /// Sets `is_written` to true if the reason is [`LIMIT`] or [`DISTINCT_ON`], and the statement has SQL keywords for
-    /// this reason. Otherwise, `is_written` stays as it is.
+    /// Sets `is_written` to true if the text of the statement has keywords of the reason, so that the statement
+    /// certainly contains the reason. The keywords of [`LIMIT`] are `limit`, `fetch` and `offset`, and those of
+    /// [`DISTINCT_ON`] are `distinct on`. Without such keywords, `is_written` stays as it is.
     fn in_statement(self, statement: &str) -> Self {
         let bare = without_texts(statement).to_lowercase();
         let words: Vec<_> =
@@ -267,8 +269,9 @@ fn unproven(leading: &str) -> String {
     )
 }
 
-/// Returns the reason why the statement can't be split; None if this plan node gives no reason. A node gives a reason
-/// if its result may depend on more than the rows of the snapshot.
+/// Returns the reason why the statement of this plan node can't be split; None if the node gives no reason. A node
+/// gives a reason if its result may depend on more than the rows of the snapshot. `is_generic` is true if the plan was
+/// made without the values of parameters.
 fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     let reason = match node["Node Type"].as_str()? {
         "Limit" if !is_min_or_max(node) => LIMIT,
@@ -301,9 +304,9 @@ fn is_min_or_max(limit: &Value) -> bool {
     condition.is_some_and(|condition| scans.into_iter().flatten().any(|text| text.contains(&condition)))
 }
 
-/// Recognizes a `Limit` node that only takes the first value of a column from a scan of an index. Returns the schema
-/// and the name of the index, and the column; None for any other node. PostgreSQL 17 and later find the minimum of a
-/// column without NULL in this way, and each session finds the same value.
+/// Recognizes a `Limit` node that only takes the first value of a column from a scan of an index. PostgreSQL 17 and
+/// later find the minimum or maximum of a NOT NULL column in this way, and each session finds the same value. Returns
+/// the schema and the name of the index, and the column; None for any other node.
 fn leading(node: &Value) -> Option<(String, String, String)> {
     let (Some([value]), Some([inner])) =
         (node["Output"].as_array().map(Vec::as_slice), node["Plans"].as_array().map(Vec::as_slice))

@@ -120,8 +120,8 @@ async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<
     Ok(micros.parse().ok().and_then(DateTime::from_timestamp_micros))
 }
 
-/// Splits a table of `pages` pages into ranges of [`PAGES`] pages. Returns the SQL condition of each range. The
-/// conditions are never None, because None would mean all rows.
+/// Splits a table of `pages` pages into ranges of [`PAGES`] pages. Returns the SQL condition of each range. No
+/// condition is None, because None would mean all rows.
 pub(super) fn of_pages(pages: u64) -> Vec<Option<Expr>> {
     let count = pages.div_ceil(PAGES).max(1);
     (0..count).map(|at| Some(range(at, count))).collect()

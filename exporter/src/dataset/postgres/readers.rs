@@ -47,9 +47,9 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads a range of rows with `statement`. With a `turn`, begins and ends a transaction for this range. Without a
-    /// `turn`, uses the open transaction of the connection, which has the shared snapshot. Returns false if the
-    /// receiver of the frames is dropped.
+    /// Reads a range of rows with `statement`. If `turn` is Some, waits until the preceding range has begun its
+    /// transaction, and reads in a new transaction. If it is None, reads in the open transaction of the connection,
+    /// which has the shared snapshot. Returns false if the receiver of the frames is dropped.
     async fn read(
         &mut self,
         server: &PostgresServer,

@@ -34,7 +34,8 @@ pub struct PostgresSettings {
     pub connections_per_export: usize,
     /// The number of connections that an export must leave free when it opens a second or later connection; 0 by
     /// default. These connections are reserved for the first connections of other exports. A number above half of
-    /// `connections` is reduced to half. For the sources of a catalog, this is the number of slots of the exporter.
+    /// `connections` is reduced to half. For the sources of a catalog, this is the number of exports that the exporter
+    /// runs at once.
     pub reserved: usize,
     /// If the planner expects at most this number of rows to pass a filter, one statement reads the table, and the
     /// table is not split into ranges of pages; 100,000 by default.
@@ -154,7 +155,7 @@ impl PostgresServer {
         permits.ok().and_then(|mut permits| permits.split(1))
     }
 
-    /// Opens the further connection of an export for a permit of [`Self::reserve_another`].
+    /// Opens a second or later connection of an export. `permit` comes from [`Self::reserve_another`].
     pub(super) async fn connect_another(&self, permit: OwnedSemaphorePermit) -> Result<Session, DatasetError> {
         self.session(permit, Purpose::Export).await
     }

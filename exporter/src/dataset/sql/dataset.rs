@@ -36,8 +36,8 @@ pub struct SqlRows {
     pub(super) source: Source,
     pub(super) info: DatasetInfo,
     pub(super) order: Vec<OrderBy>,
-    /// The columns that the table had when the catalog was loaded. Each export checks them. None for a query, because
-    /// the catalog file declares its columns.
+    /// The columns that the SQLite table had when the catalog was loaded. Each export compares them with the table's
+    /// current columns. None for a query, because the catalog file declares its columns.
     pub(super) known: Option<KnownColumns>,
 }
 

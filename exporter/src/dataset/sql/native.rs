@@ -28,7 +28,7 @@ pub(in crate::dataset) enum Native {
 pub(in crate::dataset) struct Natives(HashMap<String, Native>);
 
 impl Natives {
-    /// Returns the native type of a column; None if the type is unknown, or is none of [`Native`].
+    /// Returns the native type of a column; None if the type is unknown, or does not change the SQL of a filter.
     pub(in crate::dataset) fn of(&self, column: &str) -> Option<Native> {
         self.0.get(column).copied()
     }
@@ -49,11 +49,11 @@ impl FromIterator<(String, Native)> for Natives {
 }
 
 /// Returns the texts of a filter as SQL values that can be compared by `=` with a column of this native type, without a
-/// cast of the column. For a uuid column, omits every text that is not the canonical form of a uuid, because such a
-/// text equals no value.
+/// cast of the column. For a uuid column, omits every text that is not the canonical form of a uuid, because no value
+/// of the column equals such a text.
 ///
-/// Returns None if the column must be compared in another way, because its native type is unknown or `real`. Returns
-/// None also if no value is left.
+/// Returns None if the native type is unknown or `real`, or if all texts were omitted. The caller must then compare the
+/// column in another way.
 pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a str>) -> Option<Vec<Expr>> {
     let values: Vec<_> = match native? {
         Native::Text => texts.map(Expr::val).collect(),

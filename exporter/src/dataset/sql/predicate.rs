@@ -86,9 +86,10 @@ impl Predicate<'_> {
         }
     }
 
-    /// Returns the literals of a filter as values that can be compared by `=` with the column itself. Such a comparison
-    /// can use an index. Returns None if the native type of the column is not known to be text or uuid, or if no
-    /// literal can equal a value of the column. The caller then compares the texts byte by byte, without an index.
+    /// Returns the literals of a filter as values that can be compared by `=` with the column, without a cast of the
+    /// column. Such a comparison can use an index. Returns None if the native type of the column is not known to be
+    /// text or uuid, or if no literal can equal a value of the column. The caller then compares the texts byte by byte,
+    /// without an index.
     fn plain(&self, column: &Column, values: &[Literal]) -> Option<Vec<Expr>> {
         if column.kind != ColumnType::String {
             return None;
@@ -129,7 +130,8 @@ impl Predicate<'_> {
         if exact.is_empty() { none_of(col(&column.name)) } else { col(&column.name).is_in(exact) }
     }
 
-    /// Returns the column as an expression that can be compared with literals of the column's type.
+    /// Returns the expression of the column that is compared with literals. On PostgreSQL, this is the text under the
+    /// collation `C` for a text column. Otherwise, it is the column itself.
     fn comparable(&self, column: &Column) -> Expr {
         sortable(column, self.backend, self.natives.of(&column.name))
     }

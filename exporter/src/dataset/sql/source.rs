@@ -22,9 +22,9 @@ impl Source {
         Self::Table(name.split('.').map(str::to_owned).collect())
     }
 
-    /// Returns the query with its text and number parameters written as PostgreSQL constants, without their declared
-    /// types. None for a table, for a query of SQLite, for a query without such parameters, and for a query that
-    /// already has constants.
+    /// Returns the query with its text and number parameters written as PostgreSQL constants, which do not have the
+    /// declared types of the parameters. PostgreSQL then infers the type of a text from the context. None for a table,
+    /// for a query of SQLite, for a query without such parameters, and for a query that already has constants.
     pub(in crate::dataset) fn with_constants(&self) -> Option<Self> {
         match self {
             Self::Table(_) => None,

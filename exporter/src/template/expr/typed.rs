@@ -16,7 +16,7 @@ pub(super) struct Typed {
     pub(super) expr: Expr,
     /// The type of the values; None for an expression that is always NULL.
     pub(super) kind: Option<ColumnType>,
-    /// Whether the values are local times, that is, timestamps without a time zone. False for all other types.
+    /// Whether the values are timestamps without a time zone. False for values of any other type.
     pub(super) local: bool,
 }
 
@@ -37,7 +37,8 @@ impl Typed {
     }
 }
 
-/// Returns the error for an operand whose type is `got`. `rule` is the text that names the required type.
+/// Returns the error for an operand of the wrong type `got`, which is None for NULL. `rule` is the text that names the
+/// required type. `at` is the byte offset of the error in the expression.
 pub(super) fn mismatch(at: usize, rule: &str, got: Option<ColumnType>) -> ExprError {
     ExprError::at(at, format!("{rule}, not {}", got.map_or("null", type_name)))
 }

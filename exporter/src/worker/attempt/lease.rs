@@ -20,9 +20,8 @@ use crate::error::JobError;
 /// The timeout of one call to NATS or the database. During such a call, the loop of `keep_alive` can't react to
 /// cancellations or timers.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-/// The time for which the exporter keeps the job after the lease has expired without a renewal. Then the exporter stops
-/// sending progress acknowledgements, and NATS offers the job to another exporter, which may be able to reach the
-/// database.
+/// The time for which the exporter still sends progress acknowledgements after its lease has expired without a renewal.
+/// After this time, NATS redelivers the job to another exporter, which may be able to reach the database.
 const JOB_KEEPING: Duration = Duration::from_secs(60);
 /// The interval at which an attempt repeats its progress report while it waits, for example for the database. A report
 /// may be lost.

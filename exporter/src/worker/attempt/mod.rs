@@ -49,9 +49,9 @@ pub(super) struct Attempt<'a> {
     pub(super) number: u32,
     /// The number of earlier attempts at the export that failed or whose lease expired.
     pub(super) failures: u32,
-    /// The sum of the pauses that followed earlier attempts which an outage interrupted.
+    /// The sum of the pauses after earlier attempts that were interrupted by an outage.
     waited: Duration,
-    /// Whether an outage lasted longer than `exporter.export_outage_timeout` during this attempt.
+    /// Whether this attempt stopped because an outage lasted longer than `exporter.export_outage_timeout`.
     gave_up: AtomicBool,
     /// The W3C trace context of the attempt's span, which messages of the attempt carry.
     traceparent: String,

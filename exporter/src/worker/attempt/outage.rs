@@ -32,8 +32,8 @@ impl Attempt<'_> {
         self.repeat(part, Some(self.context.config.export_outage_timeout.get()), step).await
     }
 
-    /// Repeats a step while the step fails because of an outage of `part`. The step must succeed within `limit`; None
-    /// sets no limit.
+    /// Repeats a step while the step fails because of an outage of `part`. Stops repeating after `limit`; None means no
+    /// limit.
     ///
     /// # Errors
     /// The same as for [`Self::outlast`].

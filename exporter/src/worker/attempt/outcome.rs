@@ -41,7 +41,8 @@ impl Attempt<'_> {
     /// attempt could then store the dead letter.
     ///
     /// # Errors
-    /// The reason why the attempt must stop before NATS has confirmed the report.
+    /// When the attempt must stop before NATS has confirmed the report, for example because the export was canceled.
+    /// The error is the reason.
     pub(in crate::worker) async fn report_failure(
         &self,
         message: &Message,

@@ -68,8 +68,8 @@ impl Attempt<'_> {
     }
 
     /// Runs the pipeline, which stores the segments. Concurrently asks the source for the total number of rows, for
-    /// progress reports. Returns the stored file and the time of its snapshot. If the source does not report the time
-    /// of the snapshot, returns the time at which the exporter opened the dataset.
+    /// progress reports. Returns the stored file, and the time of the source's data that the file shows. If the source
+    /// does not report this time, returns the time at which the exporter began to open the dataset.
     async fn write_segments(&self, requested_at: Timestamp, plan: &Plan) -> Result<(SealedFile, Timestamp), JobError> {
         let limits = PipelineLimits::from(&self.context.config);
         let encoding = plan.format.encoding(&plan.layout, &limits.format)?;

@@ -1,5 +1,5 @@
-//! Runs an export in a separate child process after the process of an earlier attempt ended without an outcome
-//! ([`entity::transition::Claim::SetApart`]).
+//! Runs an export in a separate child process after an earlier attempt ended without an outcome, because its process
+//! died or its lease expired. For such an export, [`entity::transition::claim_shared`] returns `SetApart`.
 //!
 //! The exporter starts its own program again as a child process ([`parent`]), and passes the job to the child
 //! ([`child`]). The death of the child harms no other export. After [`parent::MAX_CRASHES`] children have died, the

@@ -23,8 +23,8 @@ use super::{
 /// The number of dead child processes after which an export fails. After the first death, another child tries again,
 /// because the export may not be the cause of the death.
 pub(super) const MAX_CRASHES: u32 = 2;
-/// The number of expired leases after which an export fails, if `exporter.max_attempts` is smaller than this number. A
-/// lease also expires when a whole machine fails, and the export may not be the cause.
+/// The minimum number of expired leases after which an export fails. A larger `exporter.max_attempts` replaces this
+/// number. A lease also expires when a whole machine fails, so the export may not be the cause of the first expiries.
 const MIN_ABANDONED: u32 = 3;
 /// The maximum time for writing a job to the standard input of a child.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);

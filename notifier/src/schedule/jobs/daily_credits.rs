@@ -1,8 +1,9 @@
-//! The scheduled job `daily-credits`: writes the daily grants of recently active accounts.
+//! The scheduled job `daily-credits`: writes the daily grants of recently active accounts to the database.
 //!
-//! A read of an account computes the missing daily grants from the calendar. This job writes them to the database, so
-//! that owners of active accounts are notified at midnight. The job updates accounts in batches, each in one short
-//! transaction. It skips accounts that were inactive for longer than the setting `defer_grants_after_unused_days`.
+//! A balance is correct without this job, because each read of an account adds the daily grants since the last written
+//! one. The job writes the grants at midnight, so that the owners of active accounts are notified of them. It updates
+//! accounts in batches, each in one short transaction. It skips accounts that were inactive for longer than the setting
+//! `defer_grants_after_unused_days`.
 
 use async_trait::async_trait;
 use entity::ledger::{self, AccruedBatch};

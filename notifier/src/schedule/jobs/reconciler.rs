@@ -79,7 +79,8 @@ impl Job for Reconciler {
 
 impl Reconciler {
     /// Reads the next page of exports that ended within `orphan_scan_window`, but not within the last [`SETTLE_GRACE`].
-    /// Moves `scan` to the end of the page. Returns no rows while no scan is due.
+    /// Records the end of the page in `scan`, so that the next call continues there. Returns no rows if no scan is in
+    /// progress and no new scan is due.
     async fn next_ended(
         &self,
         scan: &mut LateObjectScan,
@@ -115,11 +116,12 @@ struct LateObjectScan {
 }
 
 impl LateObjectScan {
-    /// Returns the end time and id of the last scanned export, after which the scan continues. Returns `None` if no
-    /// scan is in progress and no new scan is due.
+    /// Returns the position after which the next page begins, as an end time and an export id:
+    /// - For a scan in progress, those of the last scanned export.
+    /// - For a new scan, `oldest` and the nil id. This call starts the new scan.
+    /// - `None` if no scan is in progress and no new scan is due.
     ///
-    /// A new scan is due `interval` after the start of the previous one. The new scan begins with the exports that
-    /// ended after `oldest`, so this method returns `oldest` and the nil id. If the saved start time is in the future,
+    /// A new scan is due `interval` after the start of the previous one. If the saved start time is in the future,
     /// because a clock was wrong, a new scan is due at once.
     fn next(
         &mut self,

@@ -30,8 +30,8 @@ pub(super) fn header(file: File, dialect: CsvDialect) -> Result<Header, DatasetE
     Ok(Records::of(file, dialect)?.header)
 }
 
-/// Finds the columns of a file. For each column, also finds the types that preserve the text of each of its values. A
-/// column that can only be text is not tested any further, but all rows are read, because each text must be UTF-8.
+/// Finds the columns of a file. For each column, also finds the types in which an export writes each value exactly as
+/// in the file. Once only text remains for a column, its values are only checked to be UTF-8. All rows are read.
 /// Returns the error [`DatasetError::Scanning`] once the signal `stop` is given.
 pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut records = Records::of(file, dialect)?;

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 pub(super) struct QuoteCheck {
     delimiter: u8,
     state: State,
-    /// The file offset of the next byte.
+    /// The file offset of the next byte to search.
     seen: u64,
     fault: Option<u64>,
     /// Whether the file has ended within a quoted field.
@@ -94,7 +94,8 @@ impl QuoteCheck {
         self.seen += bytes.len() as u64;
     }
 
-    /// Ends the current field. `end` is the byte after the field: the delimiter, or the first byte of a line end.
+    /// Ends the current field. `state` is the position of the search before `end`, the byte after the field. This byte
+    /// is the delimiter or the first byte of a line end.
     fn end_field(&mut self, state: State, end: u8) {
         if state == State::Quote && std::mem::take(&mut self.is_empty) {
             self.empty.push_back((self.opened, self.field));
@@ -111,7 +112,8 @@ impl QuoteCheck {
         }
     }
 
-    /// Ends the search at the end of the file. The last line may have no line end.
+    /// Finishes the last field, which may have no line end after it, and sets [`Self::is_open_at_end`]. The caller must
+    /// call this method at the end of the file.
     pub(super) fn end(&mut self) {
         self.is_open_at_end = self.state == State::Quoted;
         self.end_field(self.state, b'\n');

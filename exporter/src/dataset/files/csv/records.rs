@@ -165,7 +165,8 @@ impl Records {
         self.reader.get_ref().quotes.as_ref().is_some_and(|quotes| quotes.is_open_at_end)
     }
 
-    /// Returns the field of the current record at this index; None if the field is empty.
+    /// Returns the content of the field of the current record at this index; None if the field is empty, with or
+    /// without quotes.
     pub(super) fn field(&self, index: usize) -> Option<&[u8]> {
         self.record.get(index).filter(|field| !field.is_empty())
     }

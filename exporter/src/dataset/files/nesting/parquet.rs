@@ -22,8 +22,9 @@ const TAIL: u64 = 8;
 
 /// The value of `SchemaElement.repetition_type` for a field that may occur any number of times.
 const REPEATED: i32 = 2;
-/// A list or a map in the schema. Its repeated child is not counted as a further level of nesting, with one exception:
-/// the repeated child of a list is counted as a record if it has several children.
+/// A group of the schema that is a list or a map. Its repeated child stands for the entries, and is not counted as a
+/// further level of nesting. There is one exception: if the repeated child of a list has several children, each entry
+/// is counted as a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Collection {
     List,
@@ -53,8 +54,9 @@ impl Collection {
     }
 }
 
-/// Reads the footer of a Parquet file, and checks how deeply the columns are nested. Returns the bytes of a file that
-/// has this footer and no rows: [`MAGIC`], the footer, its length and [`MAGIC`].
+/// Reads the footer of a Parquet file, and checks how deeply the columns are nested. Returns these bytes: [`MAGIC`],
+/// the footer, its length and [`MAGIC`]. They are a Parquet file with the same footer, but without the bytes of the
+/// rows.
 ///
 /// Returns None if the file does not end like a Parquet file. The library that reads the file afterwards reports the
 /// damage.

@@ -96,9 +96,9 @@ impl Windows {
         if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
     }
 
-    /// Decodes a range of rows of a column from the pages in `runs`. Each leaf column has one item in `runs`. If
-    /// `whole` is true, the range has all rows of the row group. If `repack` is true, first rewrites the pages in a
-    /// form that polars reads (see [`repack::repacked`]).
+    /// Decodes the rows `rows` of a column from the pages in `runs`, which has one item for each leaf column. If
+    /// `whole` is true, these are all rows of the row group. If `repack` is true, first rewrites the pages without
+    /// compression and in encodings that polars reads.
     fn arrays(
         &self,
         field: &ArrowField,
@@ -140,8 +140,9 @@ impl Windows {
         leaves.map(Iterator::collect).ok_or(DatasetError::Garbled("a group of rows lacks a column"))
     }
 
-    /// Returns the pages of a leaf column in a row group. If `keep` is true, also finds the rows of each page, and
-    /// caches the pages.
+    /// Returns the pages of a leaf column in a row group, from the cache if they are there. If `keep` is true, finds
+    /// the rows of each page, and adds the pages to the cache. If `keep` is false, the rows of the pages may be wrong
+    /// for a list column.
     pub(super) fn pages(
         &self,
         group: usize,
@@ -199,8 +200,9 @@ impl Windows {
         Ok(())
     }
 
-    /// Copies these ranges of the file, and returns a reader of the copied pages, which have `values` values in total.
-    /// Rewrites the pages if `repack` is true, or if a page has NULLs that its header does not count.
+    /// Copies the byte ranges `ranges` of the file, and returns a reader of the copied pages. `values` is the number of
+    /// values in these pages. Rewrites the pages in a form that polars reads if `repack` is true, or if a page has
+    /// NULLs although its header states that it has none.
     fn reader(
         &self,
         leaf: &ColumnChunkMetadata,

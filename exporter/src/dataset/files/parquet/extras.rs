@@ -1,4 +1,5 @@
-//! Removes the parts of a Parquet footer that some writers encode against the specification.
+//! Removes sorting columns, the positions of Bloom filters, and dictionary page offsets of zero from a Parquet footer.
+//! Some writers encode these parts against the specification, and Sluice does not need them.
 
 use std::cell::Cell;
 
@@ -18,8 +19,8 @@ const DICTIONARY_PAGE_OFFSET: i16 = 11;
 /// The numbers of the fields `ColumnMetaData.bloom_filter_offset` and `bloom_filter_length`.
 const BLOOM_FILTER: [i16; 2] = [14, 15];
 
-/// Returns the metadata of a footer without the parts that [`without_extras`](super::footer::without_extras) removes;
-/// None if the metadata has no such parts.
+/// Returns the metadata of a footer without sorting columns, the positions of Bloom filters, and dictionary page
+/// offsets of zero. Returns None if the metadata has none of these parts.
 pub(super) fn lean(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
     let (mut input, read) = input(metadata);
     input.read_struct_begin()?;
@@ -56,7 +57,7 @@ impl Level {
         }
     }
 
-    /// Whether the copy of a struct of this level omits the field with this number and encoded value.
+    /// Whether [`copy`] omits the field with the number `id` and the encoded value `value` from a struct of this level.
     fn leaves_out(self, id: i16, value: &[u8]) -> bool {
         match self {
             Self::RowGroup => id == SORTING_COLUMNS,
@@ -66,9 +67,9 @@ impl Level {
     }
 }
 
-/// Copies the next struct of `input` to `out`, including the structs within it. `levels` has the level of this struct,
-/// and then the deeper levels. Omits the fields for which [`Level::leaves_out`] is true. `read` is the number of bytes
-/// of `metadata` that `input` has read.
+/// Copies the next struct of `input` to `out`, including the structs within it. Omits the fields for which
+/// [`Level::leaves_out`] is true. `input` reads from `metadata`, and `read` is the number of bytes that it has read.
+/// The first item of `levels` is the level of this struct. The other items are the deeper levels, in order.
 fn copy(
     input: &mut Input<'_>,
     metadata: &[u8],

@@ -59,7 +59,7 @@ pub(super) fn without_extras(footer: &[u8]) -> Option<Vec<u8>> {
     Some([magic, &metadata, &length.to_le_bytes(), magic].concat())
 }
 
-/// Returns the name of the first group of the schema that has no columns. polars refuses a schema with such a group.
+/// Returns the name of the schema's first group without columns, because polars refuses a schema with such a group.
 /// Returns None if there is no such group, or if the footer can't be decoded. `footer` has the same form as in
 /// [`with_known_types`].
 pub(super) fn empty_group(footer: &[u8]) -> Option<String> {

@@ -22,8 +22,8 @@ use super::super::{
 ///   outside of lists and records also gets the type of 16-bit floats.
 /// - Times of day in milliseconds get this unit, even if the stored Arrow schema states another unit.
 /// - Decimals of more than 38 digits get the type of 256 bits.
-/// - Decimals of variable length (BYTE_ARRAY) get the type bytes and a mark, because polars does not distinguish a
-///   decimal of zero bytes from NULL.
+/// - Decimals of variable length (BYTE_ARRAY) get the type of bytes and a mark in the field's metadata, because polars
+///   does not distinguish a decimal of zero bytes from NULL.
 pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSchema {
     let annotate = |field: ArrowField| {
         let name = field.name.clone();

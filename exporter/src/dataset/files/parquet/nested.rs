@@ -54,9 +54,9 @@ pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), Datase
     Ok((begun, first.is_some_and(|level| level > 0)))
 }
 
-/// Adjusts the nullability of lists and of their items in `fields`, so that polars expects the definition and
-/// repetition levels that the file has. If no nullability fits a column, marks the column as unsupported in `mapping`,
-/// because polars would assign its values to the wrong rows.
+/// Changes whether the lists in `fields` and their items may be NULL, so that polars expects the definition and
+/// repetition levels that the file has. If polars would still expect other levels for a column, marks the column as
+/// unsupported in `mapping`, because polars would assign its values to the wrong rows.
 pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaDescriptor) -> ArrowSchema {
     let fit = |field: ArrowField| {
         let leaves = file.columns().iter().filter(|leaf| leaf.path_in_schema.first() == Some(&field.name));
@@ -145,8 +145,9 @@ pub(super) fn with_one_leaf(field: &ArrowField, mut leaf: usize) -> ArrowField {
     ArrowField { dtype, ..field.clone() }
 }
 
-/// Joins the leaf columns of a nested column into one array of the type `dtype`. Each array in `parts` is a leaf column
-/// that was decoded separately, within the lists and records around it.
+/// Joins the leaf columns of a nested column into one array of the type `dtype`. `parts` has one array for each leaf
+/// column, each decoded separately. Each array has the lists and records around its leaf column, but no other leaf
+/// column.
 pub(super) fn join(dtype: &ArrowDataType, mut parts: Vec<Box<dyn Array>>) -> Result<Box<dyn Array>, DatasetError> {
     Ok(match dtype {
         ArrowDataType::Struct(fields) if !fields.is_empty() => {

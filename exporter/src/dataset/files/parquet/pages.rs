@@ -40,7 +40,7 @@ pub(super) struct Page {
     /// The size of the page in bytes: its decompressed size or its decoded size, whichever is larger.
     pub(super) bytes: usize,
     /// The byte range of the page's definition levels in the file, if the page header (version 2) states that the page
-    /// has no NULLs. The reader checks this statement against the levels. None for any other page, and for a page
+    /// has no NULLs. The reader checks whether this is true of the levels. None for any other page, and for a page
     /// without definition levels.
     pub(super) levels: Option<Range<u64>>,
 }

@@ -99,8 +99,8 @@ fn tasks() -> MutexGuard<'static, Tasks> {
 }
 
 /// Returns the task with this key in [`TASKS`]. If there is no such task, starts one with `start` and adds it to the
-/// map. If the map is full, the new task is not added. The function then also returns an [`AbortOnDrop`], which ends
-/// the task when it is dropped; otherwise, it returns None in that place.
+/// map. If the map is full, does not add the new task, and also returns an [`AbortOnDrop`], which ends the task when it
+/// is dropped. In all other cases, the [`AbortOnDrop`] is None.
 fn shared_task(key: &Key, start: impl FnOnce() -> Task) -> (Task, Option<AbortOnDrop>) {
     let mut tasks = tasks();
     if let Some(task) = tasks.get(key) {

@@ -43,7 +43,8 @@ pub(super) fn parts(text: &str, params: &[ParamSpec], dialect: SqlDialect) -> Re
     Ok(finder.parts)
 }
 
-/// Returns the tokens of the only statement, without a semicolon at its end.
+/// Returns the tokens of the only statement, without the semicolons at its end. Returns an error if there is another
+/// statement, or if the statement does not begin with one of [`STATEMENTS`].
 fn statement<'t, 'a>(all: &'t [Token<'a>]) -> Result<&'t [Token<'a>], QueryTextError> {
     let end = all.iter().position(|token| token.kind == Kind::Semicolon).unwrap_or(all.len());
     let (kept, rest) = all.split_at(end);
@@ -191,8 +192,8 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Returns the role of a token, which decides the meaning of the next tokens. The caller has already added an
-    /// opening bracket to `open`.
+    /// Returns the role of a token, which decides the meaning of the next colon or bracket. If the token is an opening
+    /// bracket, it must be the last item of `open`.
     fn role(&self, token: &Token<'_>) -> Last {
         match token.kind {
             Kind::Word | Kind::Name | Kind::Number | Kind::Text | Kind::PrefixedText | Kind::Close => Last::Operand,

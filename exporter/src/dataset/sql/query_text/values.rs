@@ -45,7 +45,8 @@ impl Typing {
     }
 }
 
-/// Whether the SQL text of a value of this type depends on [`Typing`].
+/// Whether [`Typing::Declared`] and [`Typing::Constant`] give different SQL for a parameter of this type. This is so
+/// for texts and numbers.
 pub(super) const fn depends_on_typing(kind: ParamType) -> bool {
     matches!(kind, ParamType::String | ParamType::Strings | ParamType::Int | ParamType::Float)
 }

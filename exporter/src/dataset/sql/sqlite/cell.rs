@@ -78,7 +78,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Returns the value of a filter's literal.
+    /// Converts a literal of a filter to the value that is compared with the values of rows.
     pub(super) fn of_literal(literal: &Literal) -> Cell<'static> {
         match literal {
             Literal::String(text) => Cell::Text(text.clone().into()),
@@ -180,8 +180,9 @@ const fn infinite(is_negative: bool) -> Ordering {
     if is_negative { Ordering::Less } else { Ordering::Greater }
 }
 
-/// Returns the exact text of a value. The text of a number has all its digits. The text of a BLOB is `\x` and
-/// hexadecimal digits.
+/// Returns the text that a stored value has in a column of type `string`. A double becomes the shortest text that
+/// parses back to this double. A BLOB becomes `\x` and hexadecimal digits. The caller must handle NULL and broken
+/// texts.
 fn text(stored: Stored<'_>) -> Cow<'_, str> {
     match stored {
         Stored::Text(text) => text.into(),

@@ -23,8 +23,9 @@ pub struct SqliteFile {
     opened: Mutex<Option<(Identity, DatabaseConnection)>>,
 }
 
-/// The identity of the file at a path. A file that is renamed over the path has another identity, because the open
-/// connections keep the inode of the old file in use.
+/// The device and the inode of a file. They tell whether the path still names the file that the open connections read.
+/// While these connections are open, no new file can get this inode. So a file that was renamed over the path has
+/// another inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -46,8 +47,8 @@ impl Identity {
 }
 
 impl SqliteFile {
-    /// Returns the file at `path`, without opening it. A statement waits at most `lock_timeout` for another program
-    /// that writes to the file and holds its lock.
+    /// Returns the file at `path`, without opening it. If another program writes to the file and holds its lock, a
+    /// statement waits at most `lock_timeout` for the lock.
     #[must_use]
     pub fn new(path: &Path, lock_timeout: Duration) -> Self {
         Self { path: path.to_owned(), lock_timeout, opened: Mutex::new(None) }

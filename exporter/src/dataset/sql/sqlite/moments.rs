@@ -12,7 +12,7 @@ const MICROS: i64 = 1_000_000;
 /// Microseconds in a day.
 const DAY_MICROS: i64 = 86_400 * MICROS;
 /// The largest accepted absolute value of a count of seconds since 1970. The accepted counts are in the years 1653 to
-/// 2286. A count of milliseconds of the last decades is larger.
+/// 2286. A count of milliseconds is larger for any time after April 1970, so it is refused.
 const MAX_SECONDS: i64 = 10_000_000_000;
 /// The Julian day at which SQLite's calendar ends, after the year 9999. SQLite's modifier `auto` reads every positive
 /// number below this day as a Julian day.
@@ -22,10 +22,11 @@ pub(super) const JULIAN_START: f64 = 1_721_059.5;
 /// The Julian day of 1970-01-01T00:00:00Z, in milliseconds.
 const JULIAN_EPOCH_MS: i64 = 210_866_760_000_000;
 
-/// The SQL condition that is true for a number, and for a timestamp with a time zone as [`has_zone`] defines it. The
-/// condition is NULL for NULL. Each `?` stands for the column. The condition searches for the time zone after the first
-/// 16 characters, which are `YYYY-MM-DD HH:MM`. The condition may also be true for a text that is no timestamp, but
-/// every export refuses such a text.
+/// An SQL condition on a column of timestamps: whether the value has a time zone. Each `?` stands for the column.
+///
+/// The condition is true for every number, and for every timestamp for which [`has_zone`] is true. It is NULL for NULL.
+/// It searches for the time zone after the first 16 characters, which are `YYYY-MM-DD HH:MM`. So it may also be true
+/// for a text that is no timestamp, but every export of the column refuses such a text.
 pub(in super::super) const HAS_ZONE: &str = "(typeof(?) IN ('integer', 'real') OR substr(?, 17) GLOB '*[Zz]' \
                                              OR substr(?, 17) GLOB '*UTC' OR substr(?, 17) GLOB '*[+-][0-9][0-9]' \
                                              OR substr(?, 17) GLOB '*[+-][0-9][0-9]:[0-9][0-9]' \
@@ -54,8 +55,8 @@ pub(super) fn moment(text: &str) -> Result<i64, &'static str> {
     Ok(midnight + micros - offset_seconds(zone).ok_or(NO_MOMENT)? * MICROS)
 }
 
-/// Whether the text is a timestamp with a time zone, which is an offset, `Z` or `UTC`. [`HAS_ZONE`] is the same test in
-/// SQL.
+/// Whether the text is a timestamp that ends with a time zone: an offset, `Z` or `UTC`. [`HAS_ZONE`] gives the same
+/// result in SQL for every timestamp that is stored as text.
 pub(super) fn has_zone(text: &str) -> bool {
     let clock = leading_date(text).and_then(|(_, rest)| rest.strip_prefix([' ', 'T', 't']));
     let zone = clock.and_then(|clock| leading_time(clock, NO_MOMENT).ok()).map(|(_, zone)| zone);

@@ -1,8 +1,8 @@
 //! Builds the SQL condition that narrows the rows of a statement to those that may pass a filter.
 //!
 //! The condition is true for every row that passes, and for few other rows. [`super::row_test`] then tests each row.
-//! The form of the condition lets SQLite use an index. If a column may store values in unusual spellings, the condition
-//! is also true for rows with such values.
+//! The form of the condition lets SQLite use an index. If a column may store its values in another form, such as
+//! numbers as texts, the condition is also true for rows with values in this form.
 
 use chrono::NaiveDate;
 use protocol::{
@@ -139,10 +139,10 @@ impl Prefilter<'_> {
         }
     }
 
-    /// Extends `within`, a condition on the numbers of a column, to texts that may stand for numbers. The result is
-    /// also true for texts if the column may store numbers as text, or if `has_special_texts` is true because texts
-    /// such as `inf` may pass. Returns None if the column stores all numbers as text, because SQLite then compares
-    /// texts.
+    /// Extends `within`, a condition on the numbers of the column `name`, to numbers that are stored as texts. The
+    /// result is true for every text in two cases. In the first case, the column may store numbers as texts. In the
+    /// second case, `has_special_texts` is true, because texts such as `inf` may pass the filter. Returns None if the
+    /// column stores all numbers as texts, because SQLite would then compare texts.
     fn numbers(&self, name: &str, within: Expr, has_special_texts: bool) -> Option<Expr> {
         match self.affinities.get(name) {
             Affinity::Number if !has_special_texts => Some(within),
@@ -170,8 +170,8 @@ fn contains(name: &str, text: &str) -> Expr {
     Expr::from(position).gt(0).or(type_of(name).ne("text"))
 }
 
-/// Returns all stored values (texts, numbers and BLOBs) that an export writes as this text if the column has the type
-/// string.
+/// Returns the values (texts, numbers and BLOBs) that a column of type `string` may store for the text `literal`. Other
+/// stored values have another text in an export. The result is empty for a literal that is no text.
 fn text_candidates(literal: &Literal) -> Vec<Expr> {
     let Literal::String(text) = literal else { return Vec::new() };
     let mut candidates = vec![Expr::val(text.as_str())];
@@ -192,10 +192,10 @@ fn text_candidates(literal: &Literal) -> Vec<Expr> {
     candidates
 }
 
-/// Returns a number as a value for SQLite. A float or decimal becomes a double, and a decimal may be rounded. If
-/// `widen` is 1 or -1, the result is the next larger or the next smaller double, so that a range with this end includes
-/// the exact number. If `widen` is 0, the result is the double itself. None for NaN, and for a literal that is no
-/// number.
+/// Converts a number to a value for SQLite. A whole number stays exact. A float or decimal becomes a double, and a
+/// decimal may be rounded. So for the upper end of a range, the caller passes 1 as `widen`, and gets the next larger
+/// double. For the lower end, it passes -1, and gets the next smaller double. The range then includes the exact number.
+/// With 0, `widen` has no effect. Returns None for NaN, and for a literal that is no number.
 fn number(literal: &Literal, widen: i8) -> Option<Expr> {
     let real = match literal {
         Literal::Int(number) => return Some(Expr::val(*number)),
@@ -221,7 +221,7 @@ fn is_finite(literal: &Literal) -> bool {
     }
 }
 
-/// Returns the day of a date or timestamp; None for any other literal.
+/// Returns the day of a date, or the day in UTC of a timestamp; None for any other literal.
 fn day(literal: &Literal) -> Option<NaiveDate> {
     match literal {
         Literal::Date(day) => Some(*day),

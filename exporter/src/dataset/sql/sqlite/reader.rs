@@ -89,9 +89,11 @@ pub(in crate::dataset::sql) async fn open(rows: &SqlRows, query: &Query) -> Resu
     Ok(frame_channel::frames(receiver, task).into())
 }
 
-/// Counts the rows of a query of the SQLite dataset `rows`. With a filter, an estimate selects the rows that may pass,
-/// tests the first [`ESTIMATE_ROWS`] of them, and assumes that the same share of the others passes. If fewer rows may
-/// pass, the number is exact. Without a filter, an estimate stops counting at [`ESTIMATE_LIMIT`] rows.
+/// Counts the rows of a query of the SQLite dataset `rows`.
+///
+/// An estimate counts at most [`ESTIMATE_LIMIT`] rows. With a filter, it counts the rows that may pass. It tests only
+/// the first [`ESTIMATE_ROWS`] of them, and assumes that the same share of the others passes. If fewer rows may pass,
+/// the estimate is exact.
 pub(in crate::dataset::sql) async fn count(
     rows: &SqlRows,
     query: &Query,
@@ -190,7 +192,8 @@ impl Reader {
         }
     }
 
-    /// Returns a select of the rows that may pass the filter. The caller adds the selected expressions.
+    /// Returns a SELECT statement for the rows of `rows` that may pass the filter of `query`. The caller adds the
+    /// selected expressions.
     fn select(&self, rows: &SqlRows, query: &Query, affinities: &Affinities) -> SelectStatement {
         let mut select = from_source(&rows.source);
         if let Some(condition) = (Prefilter { columns: &self.columns, affinities }).condition(&query.filter) {
@@ -233,7 +236,7 @@ struct Cells<'a> {
     row: &'a SqliteRow,
     columns: &'a [Column],
     dataset: &'a str,
-    /// The number of rows that passed the filter before this row.
+    /// The number of earlier rows that passed the filter, for the row number in errors.
     passed: u64,
 }
 

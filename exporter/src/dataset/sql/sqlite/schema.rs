@@ -120,7 +120,8 @@ impl SchemaColumn {
     }
 }
 
-/// Returns the columns of a table or view. The list is empty if there is no such table.
+/// Returns the columns of a table or view. `parts` has its name, or the names of its schema and of the table. The list
+/// is empty if there is no such table or view.
 async fn xinfo(db: &DatabaseConnection, parts: &[String]) -> Result<Vec<SchemaColumn>, DatasetError> {
     // `hidden` is 1 for the hidden columns of a virtual table, and 2 and 3 for generated columns
     const COLUMNS: &str = "SELECT name, type, \"notnull\" = 0 FROM pragma_table_xinfo";

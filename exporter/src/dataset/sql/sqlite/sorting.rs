@@ -1,7 +1,8 @@
 //! Sorts rows by the values that files show, and checks the order.
 //!
-//! SQLite sorts stored values. The sort expression normalizes the spellings of a column as far as SQL can. The check
-//! fails the export if the rows are still not sorted by the values that files show.
+//! SQLite sorts stored values, and one column may store them in several forms, such as numbers and texts. [`sort_keys`]
+//! converts them to one form as far as SQL can. [`OrderCheck`] fails the export if the rows are still not sorted by the
+//! values that files show.
 
 use std::cmp::Ordering;
 
@@ -15,7 +16,8 @@ use super::{
     schema::{Affinities, Affinity},
 };
 
-/// Returns the SQL expressions by which SQLite sorts the rows by a column. The first expression has priority.
+/// Returns the SQL expressions for the ORDER BY clause that sorts the rows by one column. A later expression decides
+/// only between rows that are equal in the earlier ones.
 pub(super) fn sort_keys(column: &Column, affinities: &Affinities) -> Vec<Expr> {
     let name = quoted(&column.name);
     let affinity = affinities.get(&column.name);
@@ -60,11 +62,10 @@ impl OrderCheck {
         Self { keys, previous: Vec::new() }
     }
 
-    /// Checks that the next row does not belong before the previous row. `cell` returns the value of the next row at a
-    /// position.
+    /// Checks the order of the next row and the previous row. `cell` returns the value of the next row at a position.
     ///
     /// # Errors
-    /// Returns the error of `cell`, or [`DatasetError::Unsorted`] if the next row belongs before the previous row.
+    /// Returns the error of `cell`, or [`DatasetError::Unsorted`] if the next row sorts before the previous row.
     pub(super) fn check<'a>(
         &mut self,
         mut cell: impl FnMut(usize) -> Result<Cell<'a>, DatasetError>,
@@ -87,7 +88,7 @@ impl OrderCheck {
     }
 }
 
-/// Compares two values by their place in the sort order. NULL comes last.
+/// Compares two values by their place in the sort order. NULL comes last, also in a descending order.
 fn placed(left: &Cell<'_>, right: &Cell<'_>, descending: bool) -> Ordering {
     match (left.is_null(), right.is_null()) {
         (false, false) => {

@@ -39,8 +39,8 @@ impl<'a> Stored<'a> {
 }
 
 impl Stored<'_> {
-    /// Whether a value is a timestamp with a time zone. This is so for a text with an offset, `Z` or `UTC`. This is
-    /// also so for a number, because a number counts from an instant in UTC.
+    /// Whether the value of a timestamp column has a time zone. A text has a time zone if it is a timestamp with an
+    /// offset, `Z` or `UTC`. A number always has one, because it counts from an instant in UTC.
     pub(super) fn has_zone(self) -> bool {
         match self {
             Self::Integer(_) | Self::Real(_) => true,

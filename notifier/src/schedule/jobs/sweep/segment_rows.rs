@@ -14,9 +14,10 @@ use crate::{
     },
 };
 
-/// For exports that ended more than `resume_grace` ago, deletes and counts the segment rows that are no longer needed.
-/// These are all rows of an export without a file, and the rows of superseded attempts of a completed export. The sweep
-/// visits only exports with segment rows, so its cost does not depend on the total number of exports.
+/// Deletes the segment rows that no client can read, of exports that ended more than `resume_grace` ago. Returns the
+/// number of deleted rows. For a failed, canceled or expired export, deletes all segment rows. For a completed export,
+/// deletes the segment rows of superseded attempts. The sweep visits only exports with segment rows, so its cost does
+/// not depend on the total number of exports.
 ///
 /// # Errors
 /// When the database fails, another notifier holds the lease, or shutdown has begun.

@@ -1,4 +1,5 @@
-//! Deletes stale tickets from their NATS key-value bucket.
+//! Deletes stale tickets from their NATS key-value bucket. A ticket is a single-use secret with which a browser opens a
+//! WebSocket session.
 //!
 //! If Sluice created the bucket, NATS deletes each entry after one minute. This step also deletes old tickets from a
 //! bucket that an operator created without an expiry.
