@@ -201,9 +201,9 @@ pub struct LocalIdentityConfig {
     /// opened a one-time link of `sluice up` or `sluice sign-in-link`. `anyone`: also the other users of the machine. For
     /// a trial on one machine only.
     pub sign_in: LocalSignIn,
-    /// A safety check: with `sign_in`, the gateway starts only if this is a loopback address. Empty: only if
-    /// `gateway.listen` is a loopback address. For a gateway in a container, which listens on `0.0.0.0`, set it to the
-    /// address of the published port. The gateway does not listen on this address.
+    /// The address that a safety check compares; the gateway does not listen on it. Unless `sign_in` is `off`, the gateway
+    /// starts only if this is a loopback address. If it is empty, `gateway.listen` is checked instead. For a gateway in a
+    /// container, which listens on `0.0.0.0`, set it to the address of the published port.
     pub loopback_check_address: String,
     /// The users that the sign-in page offers.
     pub sign_in_users: Vec<LocalUser>,

@@ -133,8 +133,8 @@ pub struct NotifierTuning {
     /// Time after the end of an export during which a client may resume a file stream of an older attempt; default
     /// 10 min. A later client starts again at the first byte.
     pub resume_grace: HumanDuration,
-    /// Age, measured from the newest ticket, from which the sweep deletes a ticket; default 10 min. A ticket is valid
-    /// for 30 seconds.
+    /// The sweep deletes a ticket that is this much older than the newest ticket of all users; default 10 min. A ticket is
+    /// valid for 30 seconds.
     pub ticket_retention: HumanDuration,
     /// Largest number of accounts that receive their daily grant in one transaction; default 1000.
     pub daily_grant_batch: u64,

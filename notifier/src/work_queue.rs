@@ -18,8 +18,8 @@ pub(crate) enum Queued {
     Undelivered,
     /// A process received the message and has not acknowledged it. NATS redelivers the message if the process dies.
     ///
-    /// This state may be wrong if the stream failed to delete an acknowledged message: the message has this state while
-    /// the consumer has not acknowledged an older message of the stream.
+    /// A message that was acknowledged may also have this state. That happens if the stream failed to delete it, and
+    /// lasts until the consumer has acknowledged every older message of the stream.
     Delivered,
 }
 

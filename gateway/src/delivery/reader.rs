@@ -149,8 +149,8 @@ impl Reader {
     /// Returns the number of the attempt whose bytes the reader reads. An attempt is one try of an exporter at the
     /// export, numbered from 1.
     ///
-    /// Before the first grant (the short-lived URL of a segment), returns the attempt that the client named. In that
-    /// time, returns None if the client named no attempt, or if the reader started at offset 0.
+    /// The first grant (the short-lived URL of a segment) decides the attempt. Before it, returns the attempt that the
+    /// client named, which counts only for an offset above 0; otherwise None.
     #[must_use]
     pub(crate) fn attempt(&self) -> Option<u32> {
         self.attempt

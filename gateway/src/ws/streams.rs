@@ -99,8 +99,8 @@ impl Streams {
     /// Opens a file stream for this export, and returns the values with which the driver starts the stream's pump (the
     /// task that sends the file's bytes). The streams of a session have the numbers 1, 2, 3 and so on.
     ///
-    /// `unsent_opened` is None if the session sends the message `file.opened` itself. Otherwise the pump sends it, with
-    /// the inner value as its `ref`.
+    /// `unsent_opened` says who sends the message `file.opened`. None: the session. `Some(reference)`: the pump;
+    /// `reference` is the `ref` of the client's request, if it had one.
     pub(super) fn open(
         &mut self,
         export: &Export,

@@ -37,16 +37,16 @@ use crate::{credit_counters::count_grants, deps::Deps, error::NotifierError};
 /// The objects of an export that a notifier may delete from the file store after it has settled an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leftovers {
-    /// No object.
+    /// Delete no object.
     Nothing,
-    /// The objects of all attempts except this one: this attempt wrote the file of the completed export.
+    /// Delete the objects of all attempts except this one. This attempt wrote the file of the completed export.
     OtherAttempts(u32),
-    /// The objects of all attempts.
+    /// Delete the objects of all attempts.
     Everything,
 }
 
-/// Settles outcomes and commands: records the end of an export and its credits in one transaction, then notifies the
-/// owner.
+/// Settles outcomes and commands. One transaction records that an export has ended, and charges or releases the credit
+/// that it holds. Then the owner is notified.
 pub(crate) struct Settler {
     deps: Deps,
 }

@@ -32,10 +32,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
 
-/// Runs the job of an export that must run in a child process. Starts a child process if possible, and otherwise
-/// runs the job in this process. If too many attempts at the export have ended without an outcome, fails the export
-/// instead. Returns the acknowledgement for the job; None if the child has acknowledged the job, or if another attempt
-/// needs the job.
+/// Runs the job of an export whose earlier attempts died, so that it should run in a child process. Runs the job in this
+/// process only if no child can be started. If too many attempts at the export have ended without an outcome, fails the
+/// export instead. Returns the acknowledgement for the job. Returns None if the child has acknowledged the job, or if
+/// another attempt now runs the export and acknowledges it.
 pub(in crate::worker) async fn handle(
     context: &WorkerContext,
     message: &Message,
