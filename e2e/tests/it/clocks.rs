@@ -68,8 +68,11 @@ async fn export_flights(fleet: &Fleet) {
 async fn assert_told(metrics: &Rest, readyz: &Rest, seconds: i64) {
     let line = async || {
         let text = metrics.get("/metrics").await.text();
-        let value =
-            text.lines().find_map(|line| line.strip_prefix("sluice_clock_ahead_seconds "))?.parse::<f64>().ok()?;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix("sluice_clock_ahead_of_database_seconds "))?
+            .parse::<f64>()
+            .ok()?;
         ((value - seconds as f64).abs() < 30.0).then_some(())
     };
     eventually("the metric shows the difference", line).await;

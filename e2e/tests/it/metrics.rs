@@ -248,7 +248,7 @@ async fn services_expose_every_metric_of_alerts_and_panels() {
     }
     // Metrics of scheduled jobs and dead letters appear with the first event.
     let rare = [
-        "sluice_schedule_runs_total",
+        "sluice_scheduled_job_runs_total",
         "sluice_notifier_schedule_last_duration_seconds",
         "sluice_exporter_dead_letters_total",
     ];

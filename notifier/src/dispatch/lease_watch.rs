@@ -92,9 +92,9 @@ impl LeaseWatch {
         Ok(())
     }
 
-    /// Updates the observations from `rows`, the exports in flight at the time `now`. Returns two kinds of exports:
-    /// those whose exporter did not renew its lease for the duration of the lease, and those without an exporter whose
-    /// job must be checked.
+    /// Updates the observations from `rows`, the exports in flight at the time `now`. Returns two kinds of exports. The
+    /// first has an exporter, which did not renew its lease for the duration of the lease. The second has no exporter, and
+    /// none has taken its job for so long that the job may be lost.
     fn observe(&mut self, rows: &[InFlight], now: Instant) -> Vec<InFlight> {
         let step = self.read_at.map_or(Duration::ZERO, |last| (now - last).min(MAX_STEP));
         self.read_at = Some(now);

@@ -228,7 +228,7 @@ impl Dispatcher {
         // records the dispatch even if an exporter has already claimed the job and the row has not changed
         dispatch_queue::record_dispatch(&tx, &row.pool, &row.lane, &row.owner(), now).await?;
         tx.commit().await?;
-        metrics::counter!("sluice_notifier_dispatched_total").increment(u64::from(updated));
+        metrics::counter!("sluice_notifier_dispatched_exports_total").increment(u64::from(updated));
         let waited = (now - row.requested_at).to_std().unwrap_or_default();
         metrics::histogram!("sluice_queue_dispatch_wait_seconds", "lane" => row.lane).record(waited.as_secs_f64());
         debug!(export.id = %id, export.updated = updated, "dispatched an export");

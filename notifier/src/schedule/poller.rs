@@ -115,12 +115,13 @@ impl SchedulePoller {
 fn set_gauges(row: &scheduled_job::Model) {
     let seconds = |at: DateTime<Utc>| at.timestamp_millis() as f64 / 1000.0;
     let job = || row.name.clone();
-    metrics::gauge!("sluice_schedule_next_due_timestamp_seconds", "scheduled_job" => job()).set(seconds(row.due_at));
+    metrics::gauge!("sluice_scheduled_job_next_due_timestamp_seconds", "scheduled_job" => job())
+        .set(seconds(row.due_at));
     if let Some(ended) = row.ended_at {
-        metrics::gauge!("sluice_schedule_last_completion_timestamp_seconds", "scheduled_job" => job())
+        metrics::gauge!("sluice_scheduled_job_last_completion_timestamp_seconds", "scheduled_job" => job())
             .set(seconds(ended));
         if row.result.as_deref() == Some("ok") {
-            metrics::gauge!("sluice_schedule_last_success_timestamp_seconds", "scheduled_job" => job())
+            metrics::gauge!("sluice_scheduled_job_last_success_timestamp_seconds", "scheduled_job" => job())
                 .set(seconds(ended));
         }
     }

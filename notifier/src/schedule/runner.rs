@@ -124,7 +124,7 @@ impl Runner {
         }
         let (ended, took) = (self.deps.clock.now(), clock.elapsed());
         let outcome = if result.is_ok() { "ok" } else { "failed" };
-        metrics::counter!("sluice_schedule_runs_total", "scheduled_job" => name, "result" => outcome).increment(1);
+        metrics::counter!("sluice_scheduled_job_runs_total", "scheduled_job" => name, "result" => outcome).increment(1);
         metrics::gauge!("sluice_notifier_schedule_last_duration_seconds", "scheduled_job" => name)
             .set(took.as_secs_f64());
         let finished = FinishedRun {

@@ -248,16 +248,16 @@ async fn the_metrics_show_the_schedule() {
     testkit::eventually("the gauges are updated", || async {
         let text = metrics.render();
         let has = |line: &str| text.lines().any(|found| found == line);
-        (has(&format!(r#"sluice_schedule_next_due_timestamp_seconds{{scheduled_job="sweep"}} {due}"#))
+        (has(&format!(r#"sluice_scheduled_job_next_due_timestamp_seconds{{scheduled_job="sweep"}} {due}"#))
             && has(&format!(
-                r#"sluice_schedule_last_completion_timestamp_seconds{{scheduled_job="sweep"}} {}"#,
+                r#"sluice_scheduled_job_last_completion_timestamp_seconds{{scheduled_job="sweep"}} {}"#,
                 due - 3600
             ))
             && has(&format!(
-                r#"sluice_schedule_last_success_timestamp_seconds{{scheduled_job="sweep"}} {}"#,
+                r#"sluice_scheduled_job_last_success_timestamp_seconds{{scheduled_job="sweep"}} {}"#,
                 due - 3600
             ))
-            && has(r#"sluice_schedule_runs_total{scheduled_job="sweep",result="ok"} 1"#)
+            && has(r#"sluice_scheduled_job_runs_total{scheduled_job="sweep",result="ok"} 1"#)
             && text.contains(r#"sluice_notifier_schedule_last_duration_seconds{scheduled_job="sweep"} "#))
         .then_some(())
     })
@@ -276,7 +276,7 @@ async fn a_notifier_without_backups_publishes_the_due_time_of_the_backup() {
     h.start().await;
     testkit::eventually("the gauge is published", || async {
         let line =
-            format!(r#"sluice_schedule_next_due_timestamp_seconds{{scheduled_job="backup"}} {}"#, due.timestamp());
+            format!(r#"sluice_scheduled_job_next_due_timestamp_seconds{{scheduled_job="backup"}} {}"#, due.timestamp());
         metrics.render().lines().any(|found| found == line).then_some(())
     })
     .await;

@@ -88,7 +88,7 @@ impl DatabaseClock {
     }
 
     fn compare_machine(&self, ahead: TimeDelta) {
-        metrics::gauge!("sluice_clock_ahead_seconds").set(ahead.as_seconds_f64());
+        metrics::gauge!("sluice_clock_ahead_of_database_seconds").set(ahead.as_seconds_f64());
         let last = self.ahead.write().unwrap_or_else(PoisonError::into_inner).replace(ahead);
         let (was, is) = (last.is_some_and(differs), differs(ahead));
         if is && !was {

@@ -64,7 +64,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "process_threads", kind: Gauge, unit: Count, scope: All, labels: &[], help: "Number of threads of the process." },
     Metric { name: "process_cpu_seconds_total", kind: Counter, unit: Seconds, scope: All, labels: &[], help: "User and system CPU time of the process, in whole seconds." },
     Metric { name: "process_start_time_seconds", kind: Gauge, unit: Seconds, scope: All, labels: &[], help: "Start time of the process, in seconds since 1970." },
-    Metric { name: "sluice_clock_ahead_seconds", kind: Gauge, unit: Seconds, scope: All, labels: &[], help: "How far the clock of the machine is ahead of the database's, in seconds; negative if it is behind." },
+    Metric { name: "sluice_clock_ahead_of_database_seconds", kind: Gauge, unit: Seconds, scope: All, labels: &[], help: "How far the clock of the machine is ahead of the database's, in seconds; negative if it is behind." },
     Metric { name: "sluice_database_connections", kind: Gauge, unit: Count, scope: All, labels: &[DATABASE, Label("state", Known(&["idle", "used"]))], help: "Number of connections in a database pool." },
     Metric { name: "sluice_database_connections_max", kind: Gauge, unit: Count, scope: All, labels: &[DATABASE], help: "Maximum number of connections in a database pool." },
     Metric { name: "sluice_database_probe_acquire_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: All, labels: &[DATABASE], help: "Time that a probe every 5 seconds waits for a connection from a database pool, in seconds." },
@@ -127,7 +127,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_catalog_datasets", kind: Gauge, unit: Count, scope: Notifier, labels: &[], help: "Number of datasets that running exporters offer." },
     Metric { name: "sluice_catalog_exporters", kind: Gauge, unit: Count, scope: Notifier, labels: &[Label("state", Known(&["active", "draining"]))], help: "Number of exporters that advertise themselves." },
     Metric { name: "sluice_notifier_replacement_jobs_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("reason", Known(&["lease", "lost"]))], help: "Number of replacement jobs that the leader published, because the exporter no longer renewed its lease (`lease`), or because the job was lost (`lost`)." },
-    Metric { name: "sluice_notifier_dispatched_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of dispatched exports." },
+    Metric { name: "sluice_notifier_dispatched_exports_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of dispatched exports." },
 
     // notifiers: ended exports
     Metric { name: "sluice_export_turnaround_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[FORMAT, LANE, Label("result", Known(&["completed", "failed", "canceled"]))], help: "Time from the request of an export to its end, in seconds." },
@@ -153,10 +153,10 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_notifier_metrics_polls_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["ok", "failed"]))], help: "Number of polls in which this notifier updated the metrics of the queue, the catalog and JetStream." },
 
     // notifiers: scheduled jobs
-    Metric { name: "sluice_schedule_runs_total", kind: Counter, unit: Count, scope: Notifier, labels: &[SCHEDULED_JOB, Label("result", Known(&["ok", "failed"]))], help: "Number of runs of a scheduled job on this notifier." },
+    Metric { name: "sluice_scheduled_job_runs_total", kind: Counter, unit: Count, scope: Notifier, labels: &[SCHEDULED_JOB, Label("result", Known(&["ok", "failed"]))], help: "Number of runs of a scheduled job on this notifier." },
     Metric { name: "sluice_notifier_schedule_last_duration_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "Duration of the last run of a scheduled job on this notifier, in seconds." },
-    Metric { name: "sluice_schedule_next_due_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "Due time of a scheduled job, in seconds since 1970; in the past while the run is missing." },
-    Metric { name: "sluice_schedule_last_completion_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "End of the last run of a scheduled job on any notifier, successful or not, in seconds since 1970." },
-    Metric { name: "sluice_schedule_last_success_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "End of the last successful run of a scheduled job, in seconds since 1970." },
+    Metric { name: "sluice_scheduled_job_next_due_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "Due time of a scheduled job, in seconds since 1970; in the past while the run is missing." },
+    Metric { name: "sluice_scheduled_job_last_completion_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "End of the last run of a scheduled job on any notifier, successful or not, in seconds since 1970." },
+    Metric { name: "sluice_scheduled_job_last_success_timestamp_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[SCHEDULED_JOB], help: "End of the last successful run of a scheduled job, in seconds since 1970." },
     Metric { name: "sluice_notifier_maintenance_items_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("step", Bounded("the cleanup steps of the notifier"))], help: "Number of rows, objects and messages that a step of the sweep or of the reconciler changed." },
 ];

@@ -11,7 +11,7 @@ use anyhow::Result;
 use super::{Context, files, none};
 
 /// Identifiers, compared as whole words with their case, and what to write instead.
-const NAMES: [(&str, &str); 70] = [
+const NAMES: [(&str, &str); 76] = [
     ("look_away_ms", "shutdown_delay"),
     ("spread_ms", "session_close_spread"),
     ("requests_ms", "http_drain_timeout"),
@@ -31,6 +31,12 @@ const NAMES: [(&str, &str); 70] = [
     ("reconcile_interval", "command_reconcile_interval"),
     ("catalog_ms", "advertise_interval"),
     ("seen_on", "last_active_on"),
+    ("sluice_schedule_runs_total", "sluice_scheduled_job_runs_total"),
+    ("sluice_schedule_next_due_timestamp_seconds", "sluice_scheduled_job_next_due_timestamp_seconds"),
+    ("sluice_schedule_last_completion_timestamp_seconds", "sluice_scheduled_job_last_completion_timestamp_seconds"),
+    ("sluice_schedule_last_success_timestamp_seconds", "sluice_scheduled_job_last_success_timestamp_seconds"),
+    ("sluice_clock_ahead_seconds", "sluice_clock_ahead_of_database_seconds"),
+    ("sluice_notifier_dispatched_total", "sluice_notifier_dispatched_exports_total"),
     ("sluice_exporter_catalog_wrong", "sluice_exporter_catalog_reload_failed"),
     ("sluice_exporter_datasets_away", "sluice_exporter_datasets_unavailable"),
     ("sluice_jetstream_looks_total", "sluice_notifier_metrics_polls_total"),
