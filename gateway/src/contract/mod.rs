@@ -1,7 +1,7 @@
 //! Generates the API descriptions: OpenAPI for REST from the declarations of the endpoints, and AsyncAPI for sessions
 //! from the message types of the crate `protocol`.
 //!
-//! `docs/openapi.json` and `docs/asyncapi.json` are copies of these documents. `tests/contract.rs` fails when a copy is
+//! `docs/openapi.json` and `docs/asyncapi.json` are copies of these documents. `tests/api/contract.rs` fails when a copy is
 //! out of date.
 
 mod asyncapi;

@@ -1,7 +1,5 @@
 //! The scheduled job `backup`, and backups by command, with a real nats-server.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{sync::Arc, time::Duration};
 
 use backup::{BackupConfig, SettingsText, Source};

@@ -1,5 +1,4 @@
 //! `sluice up` runs as a user runs it: with the binary, a data folder and Ctrl-C.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
     fs,

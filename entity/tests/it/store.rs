@@ -1,7 +1,5 @@
 //! The state transitions of exports and the ledger entries of exports, on SQLite.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};

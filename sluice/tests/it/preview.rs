@@ -1,5 +1,4 @@
 //! `sluice catalog preview` prints the rows of a dataset as an export would write them.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{fs, path::Path};
 

@@ -1,7 +1,5 @@
 //! The rules of the credit ledger, on SQLite and on PostgreSQL.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
     account,

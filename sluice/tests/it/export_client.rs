@@ -1,5 +1,4 @@
 //! The export client works with a scripted gateway, and recovers from its failures.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{future::Future, path::PathBuf, time::Duration};
 

@@ -1,0 +1,6 @@
+//! Tests of the database's models, on SQLite and PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod ledger;
+mod store;
