@@ -252,12 +252,9 @@ fn resolved_column(
         (None, None, _) => return faults.record(at("source"), Err("a column has a `source` or a `value`")),
     };
     let style = column_style(spec, &source, &at, faults);
-    let default_title = || match template.profile {
-        Profile::Spreadsheet => source.label.clone().unwrap_or_else(|| source.name.clone()),
-        Profile::Machine => source.name.clone(),
-    };
-    let title = spec.label.clone().unwrap_or_else(default_title);
     let name = spec.name.clone().unwrap_or_else(|| source.name.clone());
+    let source_label = source.label.clone().filter(|_| template.profile == Profile::Spreadsheet);
+    let title = spec.label.clone().or(source_label).unwrap_or_else(|| name.clone());
     let plain = computed.is_none();
     let Computed { expr, columns, .. } = computed.unwrap_or_else(|| Computed {
         expr: col(source.name.as_str()),

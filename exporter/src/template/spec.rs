@@ -61,9 +61,8 @@ pub struct ColumnSpec {
     /// The expression of a calculated column, such as `round(price * quantity, 2)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// The title of the column in the file. By default, the profile `machine` uses the name of the dataset's column,
-    /// and the profile `spreadsheet` uses the label of that column, if there is one. A calculated column has its `name`
-    /// as the default title.
+    /// The title of the column in the file. By default it is `name`, or the name of the dataset's column if there is no
+    /// `name`. In the profile `spreadsheet` it is the label of the dataset's column, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// The number of digits after the decimal mark, 0 to 20; values are rounded half away from zero.

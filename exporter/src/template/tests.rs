@@ -98,6 +98,15 @@ fn titles(layout: &Layout) -> Vec<&str> {
 }
 
 #[test]
+fn a_column_without_a_label_is_titled_by_its_own_name_and_in_spreadsheets_by_the_label_of_the_dataset() {
+    let columns = "[[column]]\nsource = \"id\"\nname = \"number\"\n[[column]]\nsource = \"paid\"\nname = \"settled\"\n";
+    for (profile, expected) in [("machine", ["number", "settled"]), ("spreadsheet", ["Order", "settled"])] {
+        let template = DeclaredTemplate::new(spec(&format!("name = \"t\"\nprofile = \"{profile}\"\n{columns}")));
+        assert_eq!(titles(&template.layout(&orders(), &[]).unwrap()), expected, "{profile}");
+    }
+}
+
+#[test]
 fn a_layout_follows_the_description_of_its_template() {
     let template = DeclaredTemplate::new(spec(FINANCE));
     assert!(template.columns(&orders()).is_ok());
