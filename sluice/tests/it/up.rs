@@ -6,6 +6,7 @@ use std::{
 };
 
 use protocol::{catalog::DatasetList, credits::CreditsView, export::Export};
+use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 use testkit::{
     eventually,
@@ -128,6 +129,25 @@ async fn after_a_kill_the_next_start_continues_with_the_same_data() {
     eventually("the first nats-server has exited", async || (!exists(nats)).then_some(())).await;
     let shown = run(&["credits", "show", "--sub", "bob", "--tenant", "acme", "--json"], &data).await;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap()["balance"], 7);
+    process.terminate();
+    assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
+}
+
+#[tokio::test]
+async fn a_database_that_a_newer_release_has_migrated_is_used_as_it_is() {
+    let (_dir, data) = data_dir();
+    let (mut process, _) = up(&data, &[]).await;
+    process.terminate();
+    assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
+
+    let url = format!("sqlite://{}", data.join("sluice.db").display());
+    let database = sea_orm::Database::connect(url).await.unwrap();
+    let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_later', 0)";
+    assert_eq!(database.execute_unprepared(newer).await.unwrap().rows_affected(), 1);
+    database.close().await.unwrap();
+
+    let (mut process, _) = up(&data, &[]).await;
+    run(&["credits", "show", "--sub", "bob", "--tenant", "acme"], &data).await;
     process.terminate();
     assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
 }
