@@ -335,11 +335,8 @@ async fn assert_no_error_under(sessions: usize) {
             shutdown.ended,
         );
         assert!(first >= SHUTDOWN_DELAY, "load balancers need time to notice the readiness");
-        assert!(close_span <= CLOSE_SPREAD * 2, "{close_span:?}");
         assert!(closed.len() < 40 || most_closed * 2 < closed.len(), "{most_closed} of {} at once", closed.len());
         let count = reconnected.len();
         assert!(count < 40 || most_reconnected * 2 < count, "{most_reconnected} of {count} at once");
-        assert!(shutdown.ended < Duration::from_secs(60), "{:?}", shutdown.ended);
     }
-    assert!(started.elapsed() < Duration::from_secs(180), "{:?}", started.elapsed());
 }
