@@ -228,7 +228,7 @@ async fn an_export_writes_a_complete_file_or_one_line_with_the_cause() {
 }
 
 #[tokio::test]
-async fn an_export_over_a_connection_that_breaks_twice_is_complete() {
+async fn slow_an_export_over_a_connection_that_breaks_twice_is_complete() {
     let work_dir = WorkDir::new().await;
     let up = work_dir.up().await;
     // Each of two proxies in a row cuts the connection once.

@@ -234,7 +234,7 @@ fn as_names(dataset: &str, text: &str) -> Vec<(Value, String)> {
 }
 
 #[tokio::test]
-async fn the_gateway_refuses_hostile_names_over_rest() {
+async fn slow_the_gateway_refuses_hostile_names_over_rest() {
     let fixture = Fixture::start().await;
     let before = fixture.contents().await;
     let rest = fixture.fleet.rest();

@@ -18,7 +18,7 @@ async fn offered_datasets(fleet: &Fleet) -> usize {
 }
 
 #[tokio::test]
-async fn datasets_are_offered_and_exported_again_after_nats_lost_all_data() {
+async fn slow_datasets_are_offered_and_exported_again_after_nats_lost_all_data() {
     let settings = vec![("SLUICE_EXPORTER__ADVERTISE_INTERVAL", "500ms".to_owned())];
     let mut fleet = Fleet::start(Plan { nats_users: true, settings, ..Plan::default() }).await;
     let before = offered_datasets(&fleet).await;

@@ -83,7 +83,7 @@ async fn an_operator_lists_every_export_and_an_impossible_command_fails_with_one
 }
 
 #[tokio::test]
-async fn a_draining_exporter_takes_no_job_until_the_drain_ends() {
+async fn slow_a_draining_exporter_takes_no_job_until_the_drain_ends() {
     let mut fleet = Fleet::small().await;
     let rest = fleet.rest();
     rest.ended(rest.create(&flights("SEA")).await.id).await;

@@ -20,7 +20,10 @@ use serde_json::json;
 use super::{written_values_tests::filters_compare_what_is_written, *};
 
 const ROWS: usize = 200;
-const FILTERS: usize = 250;
+/// The number of random filters in a quick test.
+const FEW_FILTERS: usize = 50;
+/// The number of random filters in a slow test.
+const MANY_FILTERS: usize = 250;
 
 /// A pseudorandom generator with a fixed seed (xorshift64).
 struct Dice(u64);
@@ -275,11 +278,11 @@ async fn fill(db: &DatabaseConnection, rows: &[Sample]) {
     }
 }
 
-/// Checks that all sources give the same rows for random filters.
-async fn agree(sources: &[(&'static str, Arc<dyn Dataset>)]) {
+/// Checks that all sources give the same rows for this number of random filters.
+async fn agree(sources: &[(&'static str, Arc<dyn Dataset>)], filters: usize) {
     let mut dice = Dice(0xD1B5_4A32_D192_ED03);
     let mut selective = 0;
-    for _ in 0..FILTERS {
+    for _ in 0..filters {
         let filter = random_filter(&mut dice, 3);
         let expected = ids(sources[0].1.as_ref(), &filter).await;
         for (name, source) in &sources[1..] {
@@ -287,7 +290,7 @@ async fn agree(sources: &[(&'static str, Arc<dyn Dataset>)]) {
         }
         selective += usize::from(!expected.is_empty() && expected.len() < ROWS);
     }
-    assert!(selective > FILTERS / 2, "only {selective} filters pass some of the rows");
+    assert!(selective > filters / 2, "only {selective} filters pass some of the rows");
     for (name, source) in sources {
         let selective = filters_compare_what_is_written(name, source.as_ref(), 3).await;
         assert!(selective > 40, "{name}: only {selective} filters return some of the rows");
@@ -296,6 +299,15 @@ async fn agree(sources: &[(&'static str, Arc<dyn Dataset>)]) {
 
 #[tokio::test]
 async fn files_and_sqlite_agree_on_random_filters() {
+    files_and_sqlite_agree(FEW_FILTERS).await;
+}
+
+#[tokio::test]
+async fn slow_files_and_sqlite_agree_on_many_random_filters() {
+    files_and_sqlite_agree(MANY_FILTERS).await;
+}
+
+async fn files_and_sqlite_agree(filters: usize) {
     let (rows, dir, database) = (samples(false), tempfile::tempdir().unwrap(), testkit::db::sqlite().await);
     fill(&database.db, &rows).await;
     let mut sources = files(dir.path(), &rows).await;
@@ -306,7 +318,7 @@ async fn files_and_sqlite_agree_on_random_filters() {
                 .ordered_by(vec![sql::OrderBy::ascending("id")]),
         ),
     ));
-    agree(&sources).await;
+    agree(&sources, filters).await;
 }
 
 #[tokio::test]
@@ -326,5 +338,5 @@ async fn slow_files_and_postgres_agree_on_random_filters() {
     let server = PostgresServer::new(&PostgresSettings::at(Secret::new(database.url()))).unwrap();
     let copied = PostgresRows::new(Arc::new(server), sql::Source::table("public.t"), DatasetInfo::new("t", columns()));
     sources.push(("copy", Arc::new(copied)));
-    agree(&sources).await;
+    agree(&sources, MANY_FILTERS).await;
 }

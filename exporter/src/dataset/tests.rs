@@ -243,7 +243,7 @@ async fn sqlite_answers_every_filter_like_parquet() {
 }
 
 #[tokio::test]
-async fn postgres_answers_every_filter_like_parquet() {
+async fn slow_postgres_answers_every_filter_like_parquet() {
     all(&testkit::db::Postgres::start().await.database().await.db).await;
 }
 

@@ -332,7 +332,7 @@ async fn sequential_formats_do_not_depend_on_the_frames() {
     let frame = rows();
     for format in [&Parquet as &dyn Format, &Xlsx, &XlsxZip, &CsvZip] {
         let mut first: Option<Vec<u8>> = None;
-        for seed in [1, 2, 3] {
+        for seed in [1, 2] {
             let run =
                 run_format(format, split(&frame, seed), layout(Timestamps::Sidecar), small_parts()).await.unwrap();
             assert_eq!(run.file.seal.rows, 40_000);

@@ -332,7 +332,7 @@ async fn slow_an_export_of_a_changed_table_has_the_new_columns_and_one_of_a_miss
 }
 
 #[tokio::test]
-async fn an_export_fails_when_its_database_stays_unavailable() {
+async fn slow_an_export_fails_when_its_database_stays_unavailable() {
     let fixture = Fixture::start(ROWS).await;
     let lost = "the connection to its database was lost";
     // The server refuses every new connection.

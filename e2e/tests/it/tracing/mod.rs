@@ -148,7 +148,7 @@ async fn one_export_is_one_trace_through_all_services() {
 }
 
 #[tokio::test]
-async fn an_export_continues_the_trace_of_its_request() {
+async fn slow_an_export_continues_the_trace_of_its_request() {
     let collector = Collector::start().await;
     let fleet = fleet(collector.url(), &[]).await;
     let rest = fleet.rest();
@@ -195,7 +195,7 @@ async fn an_export_continues_the_trace_of_its_request() {
 }
 
 #[tokio::test]
-async fn all_exports_of_a_session_continue_the_trace_of_its_handshake() {
+async fn slow_all_exports_of_a_session_continue_the_trace_of_its_handshake() {
     let collector = Collector::start().await;
     let fleet = fleet(collector.url(), &[]).await;
     let token = fleet.token("alice", "acme");

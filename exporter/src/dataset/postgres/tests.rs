@@ -362,6 +362,17 @@ const NASTY: [&str; 16] = [
 
 #[tokio::test]
 async fn no_text_of_a_request_becomes_sql() {
+    nasty_and_random_texts_find_their_rows(20).await;
+}
+
+#[tokio::test]
+async fn slow_no_random_text_of_a_request_becomes_sql() {
+    nasty_and_random_texts_find_their_rows(200).await;
+}
+
+/// Checks that [`NASTY`] and `random_texts` texts in filters and parameters find the rows that have them, and that the
+/// table stays as it is.
+async fn nasty_and_random_texts_find_their_rows(random_texts: usize) {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
@@ -374,7 +385,7 @@ async fn no_text_of_a_request_becomes_sql() {
     };
     let alphabet: Vec<char> = "'\\\"$:;-/*%_eExXuU0 \n\t\u{1}é日😀\u{202e}".chars().collect();
     let mut texts: Vec<String> = NASTY.map(str::to_owned).to_vec();
-    for _ in 0..200 {
+    for _ in 0..random_texts {
         let length = 1 + random() % 12;
         texts.push((0..length).map(|_| alphabet[random() as usize % alphabet.len()]).collect());
     }

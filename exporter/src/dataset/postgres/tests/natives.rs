@@ -105,7 +105,7 @@ async fn ranges_without_a_snapshot_do_not_rely_on_native_types() {
 }
 
 #[tokio::test]
-async fn reals_at_the_limits_pass_the_same_filters_as_in_a_file() {
+async fn slow_reals_at_the_limits_pass_the_same_filters_as_in_a_file() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;

@@ -59,6 +59,17 @@ const COLUMNS: [(&str, ColumnType, &str); 26] = [
 
 #[tokio::test]
 async fn sqlite_filters_compare_what_is_written() {
+    filters_of_all_spellings(4, false).await;
+}
+
+#[tokio::test]
+async fn slow_sqlite_filters_compare_all_that_is_written() {
+    filters_of_all_spellings(usize::MAX, true).await;
+}
+
+/// Checks filters on columns with values in all spellings: on `most` values of each column, and again on 4 values with an
+/// index on each column if `with_indexes` is true.
+async fn filters_of_all_spellings(most: usize, with_indexes: bool) {
     let declared: Vec<_> = COLUMNS.iter().enumerate().map(|(at, (declared, ..))| format!("c{at} {declared}")).collect();
     let table = format!("CREATE TABLE t (id INTEGER PRIMARY KEY, {})", declared.join(", "));
     let mut statements = vec![table];
@@ -81,8 +92,11 @@ async fn sqlite_filters_compare_what_is_written() {
     let kinds = names.iter().zip(&COLUMNS).map(|(name, (_, kind, _))| (name.as_str(), *kind));
     let columns: Vec<_> = std::iter::once(("id", ColumnType::Int)).chain(kinds).collect();
     let t = fixture.table(&columns).ordered_by(vec![OrderBy::ascending("id")]);
-    let selective = filters_compare_what_is_written("sqlite", &t, usize::MAX).await;
-    assert!(selective > 500, "only {selective} filters return some of the rows");
+    let selective = filters_compare_what_is_written("sqlite", &t, most).await;
+    assert!(selective > 250, "only {selective} filters return some of the rows");
+    if !with_indexes {
+        return;
+    }
     // indexes change the plan of a statement, and never its rows
     for at in 0..COLUMNS.len() {
         fixture.db.execute_unprepared(&format!("CREATE INDEX i{at} ON t (c{at})")).await.unwrap();
