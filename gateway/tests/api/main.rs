@@ -5,6 +5,7 @@
 mod conformance;
 mod credits;
 mod dataset_access;
+mod embed;
 mod events;
 mod frames;
 mod identity;

@@ -100,7 +100,9 @@ export class ExportRun {
       item ??= (await client.exports.create(request)).export;
       stop.signal.throwIfAborted();
       this.#set(stop, withExport(this.#state, item));
-      const file = await this.#saveFile(client, item.id, stop);
+      const saving = this.#saveFile(client, item.id, stop);
+      // a canceled download may wait for an answer of the server, and the export must not
+      const file = await Promise.race([saving, rejectOnAbort(stop.signal)]);
       last = { ...this.#state, phase: "saved", file, interrupted: false };
     } catch (cause) {
       const error = SluiceError.from(cause, "sink");
@@ -194,6 +196,13 @@ export class ExportRun {
       this.#changes.emit(state);
     }
   }
+}
+
+/** Rejects when the signal is aborted, and never resolves. */
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
 }
 
 /** Cancels the export, unless it has ended: canceling a completed export would delete its file. */
