@@ -12,7 +12,13 @@ export default defineConfig({
     // the test of a 1 GB file needs its own dataset, which only `cargo xtask test --full` creates
     ...(process.env.SLUICE_HEAVY_DATASETS ? [] : ["largeFile.spec.ts"]),
     ...(process.env.SLUICE_QUICK === "1"
-      ? ["exportLifecycle.spec.ts", "failures.spec.ts", "problems.spec.ts", "restart.spec.ts"]
+      ? [
+          "embedding.spec.ts",
+          "exportLifecycle.spec.ts",
+          "failures.spec.ts",
+          "problems.spec.ts",
+          "restart.spec.ts",
+        ]
       : []),
   ],
   testMatch: process.env.SLUICE_SCREENSHOTS === "1" ? ["*.spec.ts", "screenshots.ts"] : ["*.spec.ts"],
