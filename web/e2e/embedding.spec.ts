@@ -23,6 +23,7 @@ const test = base.extend<{ gatewayProxy: ThrottledProxy }, { products: Products;
       const env = {
         SLUICE_GATEWAY__ALLOWED_ORIGINS: `["${products.origin}"]`,
         SLUICE_CREDITS__INITIAL_BALANCE: "1000",
+        SLUICE_NOTIFIER__MAX_IN_FLIGHT_PER_TENANT_POOL_AND_LANE: "1", // so that a second export waits
       };
       const stack = await Stack.start({ name: "embedding stack", env });
       await use(stack);
@@ -190,14 +191,22 @@ test("the place in the queue shows, and a canceled export stops", async ({ page,
   const events = await recordEvents(page);
   await stack.pause("exporter");
   try {
+    const first = await stack.rest("POST", "/v1/exports", { dataset: "flights" }, stack.token("bob"));
+    expect(first.status).toBe(202);
     await mainButton(page).click();
     await expectPhase(page, "queued");
+    await expect(mainButton(page)).toContainText(/Next in the queue|1 export ahead/);
+    await expect(element(page).getByRole("progressbar")).toHaveAttribute("aria-valuetext", /queue|ahead/);
     await expectAccessible(page, "in the queue");
+    const fill = element(page).locator("[part=progress-fill]");
+    await expect(fill).toHaveCSS("animation-name", "slide");
+    await page.emulateMedia({ reducedMotion: "reduce" });
+    await expect(fill).toHaveCSS("animation-name", "none");
     await mainButton(page).click({ force: true }); // a second press changes nothing
     await element(page).locator("[part=cancel]").click();
     await expectPhase(page, "failed");
     await expect(element(page).locator("[part=message]")).toHaveText("The export was canceled.");
-    await expect(mainButton(page)).toHaveText("Try again");
+    await expect(mainButton(page)).toHaveAccessibleName("Try again");
     await expectAccessible(page, "after a failure");
     expect(await events()).toEqual(["started", "progress", "failed"]);
   } finally {
@@ -292,6 +301,10 @@ for (const colorScheme of ["light", "dark"] as const) {
     await addCondition(dialog, "delay", "gte", "x");
     await expect(dialog.getByRole("textbox")).toHaveAttribute("aria-invalid", "true");
     await expect(dialog.getByRole("textbox")).toBeFocused();
+    await dialog.locator("[part=submit]").press("Enter");
+    await expectPhase(page, "failed");
+    await expect(dialog.locator("[part=submit]")).toHaveText("Exportieren");
+    await expect(dialog.getByRole("textbox")).toHaveAttribute("aria-invalid", "true");
     await dialog.getByRole("textbox").fill("300");
     await expect(dialog.locator("[part=estimate]")).toContainText("Zeile");
     await expectAccessible(page, "the filled dialog");
@@ -312,7 +325,7 @@ for (const colorScheme of ["light", "dark"] as const) {
 test("React has the ready button and a hook for its own", async ({ page, products, stack }) => {
   await products.buildReact();
   const faults = await open(page, "/react");
-  await expect(mainButton(page)).toContainText("Flights from Seattle");
+  await expect(mainButton(page)).toHaveAccessibleName("Flights from Seattle");
   await expectAccessible(page, "the React product");
   const ready = page.waitForEvent("download");
   await mainButton(page).click();

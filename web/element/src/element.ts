@@ -181,7 +181,7 @@ export class SluiceExportElement extends Base {
   connectedCallback(): void {
     this.#upgradeProperties();
     if (!this.#view) {
-      const root = this.attachShadow({ mode: "open", delegatesFocus: true });
+      const root = this.attachShadow({ mode: "open" });
       adoptStyles(root);
       this.#view = new ButtonView({ onPress: () => this.#press(), onCancel: () => this.cancel() });
       root.append(this.#view.root);
@@ -195,6 +195,11 @@ export class SluiceExportElement extends Base {
     } else {
       this.#render();
     }
+  }
+
+  /** Moves the focus to the button. */
+  override focus(options?: FocusOptions): void {
+    this.#view?.focus(options);
   }
 
   /** Starts the export without the dialog. Resolves with the last state; never rejects. */
@@ -234,13 +239,20 @@ export class SluiceExportElement extends Base {
   }
 
   #press(): void {
-    if (this.#state.phase === "failed" && this.#run && this.#setupError === undefined) {
-      void this.#run.retry();
-    } else if (this.dialog) {
+    if (this.#opensDialog()) {
+      this.#run?.reset();
       this.showDialog();
+    } else if (this.#state.phase === "failed" && this.#run) {
+      void this.#run.retry();
     } else {
       void this.start();
     }
+  }
+
+  /** Returns whether the next press opens the dialog: also after a refusal, but not to repeat an accepted export. */
+  #opensDialog(): boolean {
+    const { phase, export: item } = this.#state;
+    return this.dialog && !(phase === "failed" && item);
   }
 
   async #start(requestOf: () => ExportRequest): Promise<RunState> {
@@ -333,7 +345,7 @@ export class SluiceExportElement extends Base {
       state: this.#state,
       texts: this.#texts,
       disabled: this.disabled,
-      opensDialog: this.dialog,
+      opensDialog: this.#opensDialog(),
       setupError: this.#setupError,
     });
   }

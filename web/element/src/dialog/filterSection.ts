@@ -156,7 +156,15 @@ export class FilterSection {
         setAttribute(control, "aria-describedby", text === undefined ? undefined : error.id);
       }
     });
-    return h("div", { class: "row", part: "condition" }, columnSelect, operatorSelect, values, remove, error);
+    return h(
+      "div",
+      { class: "row", part: "condition", "data-wide": type === "datetime" && !isYesOrNo(type, row.operator) },
+      columnSelect,
+      operatorSelect,
+      values,
+      remove,
+      error,
+    );
   }
 
   #values(row: FilterRow, type: string, local: boolean): HTMLElement {

@@ -33,9 +33,12 @@ textarea { min-block-size: 4.2em; resize: vertical; }
 [aria-invalid="true"] { border-color: var(--_danger); }
 .conditions { display: grid; gap: .6rem; }
 .conditions:empty { display: none; }
-.section-head > select { inline-size: auto; }
+.section-head > select { inline-size: auto; min-block-size: 2.2em; padding-block: .2em; font-size: .875rem; }
 .row { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1.4fr) auto; gap: .5rem; align-items: start; }
-.row .values { display: grid; gap: .4rem; }
+.row .values { display: grid; grid-template-columns: minmax(0, 1fr); gap: .4rem; }
+.row .ghost { min-block-size: 2.4em; }
+.row[data-wide] { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) auto; }
+.row[data-wide] .values { grid-row: 2; grid-column: 1 / 3; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }
 .row .error { grid-column: 1 / -1; }
 .error { margin: 0; color: var(--_danger); font-size: .85rem; overflow-wrap: anywhere; }
 .columns {
@@ -60,8 +63,8 @@ input[type="checkbox"] { accent-color: var(--_accent); inline-size: 1.1em; block
 .submit:hover { background: color-mix(in srgb, var(--_accent) 88%, var(--_text)); }
 .submit[aria-disabled="true"] { opacity: .55; cursor: default; }
 @media (max-width: 34rem) {
-  .row { grid-template-columns: minmax(0, 1fr) auto; }
-  .row > :nth-child(2), .row > .values { grid-column: 1; }
+  .row, .row[data-wide] { grid-template-columns: minmax(0, 1fr) auto; }
+  .row > :nth-child(2), .row > .values, .row[data-wide] .values { grid-column: 1; grid-row: auto; }
   .row > :nth-child(4) { grid-column: 2; grid-row: 1; }
 }
 `;

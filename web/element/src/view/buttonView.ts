@@ -65,7 +65,7 @@ export class ButtonView {
     const { state, texts, disabled, opensDialog, setupError } = model;
     const busy = isBusy(state);
     const { main, detail } = statusText(state, texts);
-    setAttribute(this.root, "data-phase", setupError === undefined ? state.phase : "failed");
+    setAttribute(this.root, "data-phase", state.phase);
     setAttribute(this.root, "data-interrupted", state.interrupted);
     setText(this.#label, texts.get("export"));
     setText(this.#status, main ?? "");
@@ -74,11 +74,7 @@ export class ButtonView {
     setAttribute(this.#button, "aria-disabled", busy || state.phase === "saved" ? "true" : undefined);
     // a name that changes with every percent would be read aloud while the button has the focus
     setAttribute(this.#button, "aria-label", busy ? texts.get("exporting") : undefined);
-    setAttribute(
-      this.#button,
-      "aria-haspopup",
-      opensDialog && state.phase !== "failed" ? "dialog" : undefined,
-    );
+    setAttribute(this.#button, "aria-haspopup", opensDialog ? "dialog" : undefined);
     this.#button.disabled = disabled && !busy;
     this.#renderBar(state, texts, busy);
     this.#renderCancel(texts, busy);
