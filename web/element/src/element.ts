@@ -12,7 +12,7 @@ import { eventsOf } from "./events.js";
 import { InvalidAttribute, toRequest } from "./request.js";
 import { scriptBase } from "./scriptBase.js";
 import type { StringOverrides } from "./strings/strings.js";
-import { Texts } from "./strings/texts.js";
+import { onRegister, Texts } from "./strings/texts.js";
 import { adoptStyles } from "./styles/sheets.js";
 import { tokenOf } from "./token.js";
 import { ButtonView } from "./view/buttonView.js";
@@ -50,6 +50,7 @@ export class SluiceExportElement extends Base {
   #run: ExportRun | undefined;
   #state: RunState = IDLE;
   #setupError: string | undefined;
+  #stopListening: (() => void) | undefined;
   #savedTimer: ReturnType<typeof setTimeout> | undefined;
 
   /** The map of `data-*` attributes, as of every element. A text sets the attribute `dataset`, as frameworks do. */
@@ -186,7 +187,13 @@ export class SluiceExportElement extends Base {
       this.#view = new ButtonView({ onPress: () => this.#press(), onCancel: () => this.cancel() });
       root.append(this.#view.root);
     }
+    this.#stopListening ??= onRegister(() => this.#updateTexts());
     this.#updateTexts();
+  }
+
+  disconnectedCallback(): void {
+    this.#stopListening?.();
+    this.#stopListening = undefined;
   }
 
   attributeChangedCallback(name: string): void {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { de } from "../src/strings/de.js";
 import { en } from "../src/strings/en.js";
 import type { Strings, Text } from "../src/strings/strings.js";
-import { registerStrings, Texts } from "../src/strings/texts.js";
+import { onRegister, registerStrings, Texts } from "../src/strings/texts.js";
 
 /** Returns every text of a language by its path, with all its forms. */
 function flat(strings: Strings): Map<string, string[]> {
@@ -48,10 +48,19 @@ describe("the page's own texts", () => {
     expect(texts.fill(texts.strings.problems.expired)).toBe(en.problems.expired);
   });
 
-  it("add a language with its plural forms", () => {
+  it("add a language with its plural forms, also in elements that exist", () => {
+    let calls = 0;
+    const stop = onRegister(() => {
+      calls += 1;
+    });
     registerStrings("pl", {
       rows: { one: "{count} wiersz", few: "{count} wiersze", other: "{count} wierszy" },
     });
+    stop();
+    registerStrings("pl", {
+      rows: { few: "{count} wiersze", other: "{count} wierszy", one: "{count} wiersz" },
+    });
+    expect(calls).toBe(1);
     const texts = new Texts("pl");
     expect([1, 3, 5].map((count) => texts.get("rows", { count }))).toEqual([
       "1 wiersz",

@@ -14,10 +14,23 @@ const languages = new Map<string, StringOverrides>([
   ["de", de],
 ]);
 
-/** Adds a language, or replaces some texts of a shipped one, for all elements of the page that are created later. */
+const listeners = new Set<() => void>();
+
+/** Calls the listener after each {@link registerStrings}. Returns a function that removes it. */
+export function onRegister(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => {
+    listeners.delete(listener);
+  };
+}
+
+/** Adds a language, or replaces some texts of a shipped one, in all elements of the page. */
 export function registerStrings(language: string, strings: StringOverrides): void {
   const code = language.toLowerCase();
   languages.set(code, merge(languages.get(code) ?? {}, strings));
+  for (const listener of listeners) {
+    listener();
+  }
 }
 
 /** The texts of one language, with the page's own, and the formats of its numbers. */
