@@ -186,6 +186,29 @@ test("an export resumes at the same byte after the gateway's restart, and is sav
   expect(faults).toEqual([]);
 });
 
+test("a file of an earlier page load is removed at the next large export", async ({ page }) => {
+  const privateFiles = () =>
+    page.evaluate(async () => {
+      const root = await navigator.storage.getDirectory();
+      const folder = await root.getDirectoryHandle("sluice-exports", { create: true });
+      const names: string[] = [];
+      for await (const name of folder.keys()) {
+        names.push(name);
+      }
+      return names;
+    });
+  const saved: string[][] = [];
+  for (let load = 0; load < 2; load += 1) {
+    await open(page, "/plain");
+    const downloading = page.waitForEvent("download");
+    await mainButton(page).click();
+    expect(await (await downloading).failure()).toBeNull();
+    saved.push(await privateFiles());
+  }
+  expect(saved.map((names) => names.length)).toEqual([1, 1]);
+  expect(saved[1]).not.toEqual(saved[0]);
+});
+
 test("the place in the queue shows, and a canceled export stops", async ({ page, stack }) => {
   await open(page, "/plain");
   const events = await recordEvents(page);

@@ -209,7 +209,7 @@ export class SluiceExportElement extends Base {
     this.#view?.focus(options);
   }
 
-  /** Starts the export without the dialog. Resolves with the last state; never rejects. */
+  /** Starts the export without the dialog. Resolves with the last state, also of a failure. */
   start(): Promise<RunState> {
     return this.#start(() => this.#request());
   }

@@ -16,7 +16,7 @@ export interface UseExportOptions {
 export interface ExportControls extends RunState {
   /** Whether an export runs or its file is being saved. */
   busy: boolean;
-  /** Starts an export and saves its file. Resolves with the last state; never rejects. */
+  /** Starts an export and saves its file. Resolves with the last state, also of a failure. */
   start(request: ExportRequest): Promise<RunState>;
   /** Repeats what failed; a file that exists is fetched again, free of charge. */
   retry(): Promise<RunState>;

@@ -46,8 +46,8 @@ export class ExportRun {
   subscribe = (listener: (state: RunState) => void): Unsubscribe => this.#changes.on(listener);
 
   /**
-   * Starts an export and saves its file. Resolves with the last state, `saved` or `failed`; never rejects. While an
-   * export runs, a further call changes nothing.
+   * Starts an export and saves its file. Resolves with the last state, `saved` or `failed`, and rejects only
+   * when `baseUrl` is no address. While an export runs, a further call changes nothing.
    */
   async start(request: ExportRequest): Promise<RunState> {
     if (isBusy(this.#state)) {

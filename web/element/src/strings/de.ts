@@ -36,7 +36,8 @@ export const de: Strings = {
       "Diese Daten lassen sich gerade nicht exportieren. Versuchen Sie es in einer Minute erneut.",
     "unknown-template": "Dieses Layout gibt es nicht.",
     "invalid-filter": "Der Filter ist ungültig.",
-    "credits-exhausted": "Ihr Guthaben ist aufgebraucht. Um Mitternacht kommt neues hinzu.",
+    "credits-exhausted":
+      "Ihr Guthaben ist aufgebraucht. Bitten Sie um mehr, oder versuchen Sie es morgen erneut.",
     "too-many-exports": "Zu viele Ihrer Exporte laufen. Warten Sie, bis einer beendet ist.",
     "idempotency-conflict": "Derselbe Export wird gerade gestartet. Versuchen Sie es gleich noch einmal.",
     restarted: "Der Export musste neu beginnen. Versuchen Sie es erneut.",

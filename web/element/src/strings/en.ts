@@ -34,7 +34,7 @@ export const en: Strings = {
     "unknown-dataset": "This data can't be exported right now. Try again in a minute.",
     "unknown-template": "This layout does not exist.",
     "invalid-filter": "The filter is not valid.",
-    "credits-exhausted": "You have no credits left. New ones come every midnight.",
+    "credits-exhausted": "You have no credits left. Ask for more, or try again tomorrow.",
     "too-many-exports": "Too many of your exports are running. Wait until one has ended.",
     "idempotency-conflict": "The same export is being started. Try again in a moment.",
     restarted: "The export had to start again. Try again.",
