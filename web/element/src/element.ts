@@ -1,17 +1,10 @@
-import {
-  type ExportRequest,
-  type Filter,
-  SluiceClient,
-  SluiceError,
-  type TokenProvider,
-} from "@sluice/client";
+import { type ExportRequest, SluiceClient, SluiceError, type TokenProvider } from "@sluice/client";
 import { ExportRun, IDLE, isBusy, type RunState } from "@sluice/client/browser";
 import { ExportDialog } from "./dialog/exportDialog.js";
-import { setAttribute } from "./dom.js";
 import { eventsOf } from "./events.js";
 import { InvalidAttribute, toRequest } from "./request.js";
 import { scriptBase } from "./scriptBase.js";
-import type { StringOverrides } from "./strings/strings.js";
+import { ExportSettings } from "./settings.js";
 import { onRegister, Texts } from "./strings/texts.js";
 import { adoptStyles } from "./styles/sheets.js";
 import { tokenOf } from "./token.js";
@@ -20,30 +13,13 @@ import { ButtonView } from "./view/buttonView.js";
 /** How long the button says that the file is saved, in milliseconds. */
 const SAVED_MS = 6_000;
 
-/** The properties that a page may set before the script has run. */
-const PROPERTIES = [
-  ...["dataset", "filter", "columns", "params", "format", "template", "compression", "timeZone"],
-  ...["baseUrl", "tokenUrl", "token", "tokenProvider", "strings", "disabled", "dialog"],
-] as const;
-
-/** `HTMLElement`, or an empty class on a server, so that modules with the element can be imported there. */
-const Base: typeof HTMLElement =
-  typeof HTMLElement === "undefined" ? (class {} as unknown as typeof HTMLElement) : HTMLElement;
-
 /**
  * `<sluice-export>`: a button that exports a dataset and saves the file. `docs/embedding.md` lists its attributes,
  * properties, events, parts and custom properties. A running export continues when the element leaves the document.
  */
-export class SluiceExportElement extends Base {
+export class SluiceExportElement extends ExportSettings {
   static readonly observedAttributes: readonly string[] = ["lang", "disabled", "dialog"];
 
-  // private fields, because a public field would overwrite what the page set before the upgrade
-  #tokenProvider: TokenProvider | undefined;
-  #token: string | undefined;
-  #filter: string | Filter | null | undefined;
-  #columns: string | readonly string[] | null | undefined;
-  #params: string | Record<string, unknown> | null | undefined;
-  #strings: StringOverrides = {};
   #texts = new Texts("en");
   #view: ButtonView | undefined;
   #dialog: ExportDialog | undefined;
@@ -53,142 +29,21 @@ export class SluiceExportElement extends Base {
   #stopListening: (() => void) | undefined;
   #savedTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /** The map of `data-*` attributes, as of every element. A text sets the attribute `dataset`, as frameworks do. */
-  override get dataset(): DOMStringMap {
-    return super.dataset;
-  }
-  override set dataset(name: string) {
-    this.setAttribute("dataset", name);
-  }
-
-  /** The filter: an object, or JSON. */
-  get filter(): string | Filter | null {
-    return this.#filter === undefined ? this.getAttribute("filter") : this.#filter;
-  }
-  set filter(value: string | Filter | null | undefined) {
-    this.#filter = value;
-  }
-
-  /** The columns, in the order of the file: names, or a text as in the attribute. */
-  get columns(): string | readonly string[] | null {
-    return this.#columns === undefined ? this.getAttribute("columns") : this.#columns;
-  }
-  set columns(value: string | readonly string[] | null | undefined) {
-    this.#columns = value;
-  }
-
-  /** The parameters of the dataset: an object, or JSON. */
-  get params(): string | Record<string, unknown> | null {
-    return this.#params === undefined ? this.getAttribute("params") : this.#params;
-  }
-  set params(value: string | Record<string, unknown> | null | undefined) {
-    this.#params = value;
-  }
-
-  /** The format of the file, such as `xlsx`. */
-  get format(): string | null {
-    return this.getAttribute("format");
-  }
-  set format(value: string | null | undefined) {
-    setAttribute(this, "format", value ?? undefined);
-  }
-
-  /** The template of the dataset. */
-  get template(): string | null {
-    return this.getAttribute("template");
-  }
-  set template(value: string | null | undefined) {
-    setAttribute(this, "template", value ?? undefined);
-  }
-
-  /** The compression of the file, such as `gzip`. */
-  get compression(): string | null {
-    return this.getAttribute("compression");
-  }
-  set compression(value: string | null | undefined) {
-    setAttribute(this, "compression", value ?? undefined);
-  }
-
-  /** The time zone of moments relative to now, such as `Europe/Berlin`. */
-  get timeZone(): string | null {
-    return this.getAttribute("time-zone");
-  }
-  set timeZone(value: string | null | undefined) {
-    setAttribute(this, "time-zone", value ?? undefined);
-  }
-
-  /** The address of the gateway. Default: the gateway that served the script. */
-  get baseUrl(): string {
-    return this.getAttribute("base-url") ?? scriptBase() ?? "";
-  }
-  set baseUrl(value: string | null | undefined) {
-    setAttribute(this, "base-url", value ?? undefined);
-  }
-
-  /** Address of the page's own server that answers a POST with `{"token": "…"}` for the signed-in user. */
-  get tokenUrl(): string | null {
-    return this.getAttribute("token-url");
-  }
-  set tokenUrl(value: string | null | undefined) {
-    setAttribute(this, "token-url", value ?? undefined);
-  }
-
-  /** Returns the token of the current user. Comes before {@link token}. */
-  get tokenProvider(): TokenProvider | undefined {
-    return this.#tokenProvider;
-  }
-  set tokenProvider(value: TokenProvider | null | undefined) {
-    this.#tokenProvider = value ?? undefined;
-  }
-
-  /** The token of the current user. It has no attribute, because attributes end up in logs and snapshots. */
-  get token(): string | undefined {
-    return this.#token;
-  }
-  set token(value: string | null | undefined) {
-    this.#token = value ?? undefined;
-  }
-
-  /** Whether pressing the button opens a dialog with filter, columns, format and estimate. */
-  get dialog(): boolean {
-    return this.hasAttribute("dialog");
-  }
-  set dialog(value: boolean) {
-    this.toggleAttribute("dialog", Boolean(value));
-  }
-
-  /** Whether the button can't be pressed. */
-  get disabled(): boolean {
-    return this.hasAttribute("disabled");
-  }
-  set disabled(value: boolean) {
-    this.toggleAttribute("disabled", Boolean(value));
-  }
-
-  /** The page's own texts, which replace the shipped ones. */
-  get strings(): StringOverrides {
-    return this.#strings;
-  }
-  set strings(value: StringOverrides | null | undefined) {
-    this.#strings = value ?? {};
-    this.#updateTexts();
-  }
-
   /** The state of the export. */
   get state(): RunState {
     return this.#state;
   }
 
   connectedCallback(): void {
-    this.#upgradeProperties();
+    this.upgradeProperties();
     if (!this.#view) {
       const root = this.attachShadow({ mode: "open" });
       adoptStyles(root);
       this.#view = new ButtonView({ onPress: () => this.#press(), onCancel: () => this.cancel() });
       root.append(this.#view.root);
     }
-    this.#stopListening ??= onRegister(() => this.#updateTexts());
-    this.#updateTexts();
+    this.#stopListening ??= onRegister(() => this.updateTexts());
+    this.updateTexts();
   }
 
   disconnectedCallback(): void {
@@ -198,7 +53,7 @@ export class SluiceExportElement extends Base {
 
   attributeChangedCallback(name: string): void {
     if (name === "lang") {
-      this.#updateTexts();
+      this.updateTexts();
     } else {
       this.#render();
     }
@@ -341,9 +196,9 @@ export class SluiceExportElement extends Base {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
   }
 
-  #updateTexts(): void {
+  protected override updateTexts(): void {
     const language = this.closest("[lang]")?.getAttribute("lang") || "en";
-    this.#texts = new Texts(language, this.#strings);
+    this.#texts = new Texts(language, this.strings);
     this.#render();
   }
 
@@ -355,17 +210,5 @@ export class SluiceExportElement extends Base {
       opensDialog: this.#opensDialog(),
       setupError: this.#setupError,
     });
-  }
-
-  /** Sets the properties again that the page set before this class was known, so that the setters see them. */
-  #upgradeProperties(): void {
-    const own = this as unknown as Record<string, unknown>;
-    for (const name of PROPERTIES) {
-      if (Object.hasOwn(own, name)) {
-        const value = own[name];
-        delete own[name];
-        own[name] = value;
-      }
-    }
   }
 }

@@ -92,7 +92,10 @@ describe("an export run", () => {
   });
 
   it("shows the refusal of the server, and starts again on retry", async () => {
-    server.route("POST /v1/exports", (_request, response) => problem(response, 429, "credits-exhausted"));
+    const connected = server.accept(); // so that the retry's connection is the second one
+    server.route("POST /v1/exports", (_request, response) => {
+      void connected.then(() => problem(response, 429, "credits-exhausted"));
+    });
     const { run } = newRun();
     expect(await run.start({ dataset: "flights" })).toMatchObject({
       phase: "failed",
@@ -100,7 +103,6 @@ describe("an export run", () => {
     });
     server.route("POST /v1/exports", (_request, response) => json(response, 202, queued));
     const ended = run.retry();
-    await server.accept(); // the connection of the refused start
     await serve();
     expect((await ended).phase).toBe("saved");
   });
