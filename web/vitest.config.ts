@@ -2,7 +2,11 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["client/test/**/*.test.ts", "app/test/**/*.test.ts", "e2e/**/*.test.ts", "stack/**/*.test.ts"],
+    include: [
+      ...["client", "element", "react", "app"].map((name) => `${name}/test/**/*.test.ts`),
+      "e2e/**/*.test.ts",
+      "stack/**/*.test.ts",
+    ],
     environment: "node",
     // fixes the locale of the texts in the tests on every machine
     env: { LC_ALL: "en_GB.UTF-8" },

@@ -23,6 +23,7 @@ use crate::{
     credits::Credits,
     delivery::{Downloads, Source},
     drain::Drain,
+    embed::EmbedScript,
     events::Events,
     exports::{Exports, Presenter, QueueCache, Submit},
     router,
@@ -164,6 +165,7 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
     let source = source.map_err(StartError::SegmentHttp)?;
     let downloads = Downloads::new(config.tuning.max_downloads, config.tuning.max_downloads_per_user);
     let drain = Drain::spawn(&config, life);
+    let embed = EmbedScript::load(&config.web_dir);
     Ok(AppState::new(Shared {
         config,
         life: life.clone(),
@@ -183,5 +185,6 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         source,
         downloads,
         drain,
+        embed,
     }))
 }

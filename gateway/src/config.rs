@@ -25,7 +25,8 @@ pub struct GatewayConfig {
     /// Raise the maximum together with the process's limit of open files.
     pub max_connections: usize,
     /// Further origins whose web pages may call the API and open sockets, such as `https://app.example.com`. Web pages
-    /// of the gateway's own origin always may. Add an origin when another host serves the web page.
+    /// of the gateway's own origin always may. Add the origin of each product that has an export button, and of another
+    /// host that serves the web page.
     pub allowed_origins: Vec<String>,
     /// The `max-age` of the header `Strict-Transport-Security` (RFC 6797), which the gateway sends when the proxy sets
     /// `X-Forwarded-Proto: https`. `0s` turns the header off, for a trial over HTTPS on a host that will serve plain

@@ -13,6 +13,7 @@ mod contract;
 mod credits;
 mod delivery;
 mod drain;
+mod embed;
 mod error;
 mod events;
 mod exports;

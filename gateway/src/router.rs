@@ -18,7 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     auth::Caller,
-    contract,
+    contract, embed,
     error::Refusal,
     http::{
         self,
@@ -64,6 +64,7 @@ pub(crate) fn public_router(app: AppState) -> Router {
         .layer(middleware::from_fn(problems::finish))
         .layer(middleware::from_fn(unread_body::drain))
         .layer(cors::layer(&app.config.allowed_origins))
+        .merge(embed::router())
         .layer(middleware::from_fn_with_state(
             security_headers::Hsts::new(app.config.hsts_max_age.get()),
             security_headers::set,

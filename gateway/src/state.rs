@@ -11,6 +11,7 @@ use crate::{
     credits::Credits,
     delivery::{Downloads, Source},
     drain::Drain,
+    embed::EmbedScript,
     events::Events,
     exports::{Exports, Presenter, Submit},
     sessions::Registry,
@@ -57,4 +58,6 @@ pub(crate) struct Shared {
     pub(crate) source: Source,
     pub(crate) downloads: Downloads,
     pub(crate) drain: Drain,
+    /// The script for pages of other products; None when the web page was built without it.
+    pub(crate) embed: Option<EmbedScript>,
 }

@@ -18,6 +18,7 @@ use tower_http::services::{ServeDir, ServeFile};
 
 use crate::{
     config::{GatewayConfig, LocalSignIn, OidcConfig},
+    embed::{EmbedInfo, EmbedScript},
     error::Refusal,
     http::Endpoint,
     state::AppState,
@@ -45,7 +46,7 @@ const PAGE_CSP: [&str; 12] = [
 /// Path prefixes below which the gateway answers a missing file with `404` instead of `index.html`. In the browser, a
 /// service worker answers requests below `/saving/` with the bytes of a file. Without a service worker, such a request
 /// reaches the gateway. With `index.html` as the answer, the browser would save the web page as the file.
-const PREFIXES_WITHOUT_INDEX: [&str; 3] = ["/assets/", "/saving/", "/local/"];
+const PREFIXES_WITHOUT_INDEX: [&str; 4] = ["/assets/", "/embed/", "/saving/", "/local/"];
 
 /// Serves the built web page from the directory in the setting `gateway.web_dir`. If the directory has no `index.html`,
 /// every path answers with the problem `not-found`.
@@ -62,10 +63,14 @@ pub(crate) fn service(config: &GatewayConfig) -> Router {
         .layer(middleware::from_fn(move |request, next| set_headers(csp.clone(), request, next)))
 }
 
-/// The configuration that the web page reads before sign-in. It contains no secrets.
+/// The configuration that the web page reads before sign-in, and that other products read to load the script of the
+/// export button. It contains no secrets.
 #[derive(Debug, PartialEq, Serialize)]
 struct PageConfig {
     identity: PageIdentity,
+    /// The script of the export button; absent when the web page was built without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embed: Option<EmbedInfo>,
 }
 
 /// The method by which users of the web page sign in.
@@ -95,10 +100,10 @@ pub(crate) fn config_endpoint() -> Endpoint {
 }
 
 async fn get_config(State(app): State<AppState>) -> impl IntoResponse {
-    ([(header::CACHE_CONTROL, "no-store")], Json(page_config(&app.config)))
+    ([(header::CACHE_CONTROL, "no-store")], Json(page_config(&app.config, app.embed.as_ref())))
 }
 
-fn page_config(config: &GatewayConfig) -> PageConfig {
+fn page_config(config: &GatewayConfig, embed: Option<&EmbedScript>) -> PageConfig {
     let (local, oidc) = (&config.identity.local, &config.identity.oidc);
     let identity = if oidc.is_enabled() {
         let OidcConfig { authority, client_id, scope, extra_request_parameters, .. } = oidc.clone();
@@ -108,7 +113,7 @@ fn page_config(config: &GatewayConfig) -> PageConfig {
     } else {
         PageIdentity::Token
     };
-    PageConfig { identity }
+    PageConfig { identity, embed: embed.map(EmbedScript::info) }
 }
 
 /// Builds the Content-Security-Policy of the web page. `connect-src` allows the gateway and the configured origins of
@@ -168,7 +173,8 @@ mod tests {
 
     #[test]
     fn the_page_config_names_the_kind_of_sign_in() {
-        let shown = |config: &GatewayConfig| serde_json::to_value(page_config(config)).unwrap()["identity"].clone();
+        let shown =
+            |config: &GatewayConfig| serde_json::to_value(page_config(config, None)).unwrap()["identity"].clone();
         assert_eq!(shown(&GatewayConfig::default()), serde_json::json!({"kind": "token"}));
         let local = config(|c| {
             c.identity.local.sign_in = LocalSignIn::Link;

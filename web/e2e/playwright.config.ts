@@ -13,6 +13,7 @@ export default defineConfig({
     ...(process.env.SLUICE_HEAVY_DATASETS ? [] : ["largeFile.spec.ts"]),
     ...(process.env.SLUICE_QUICK === "1"
       ? [
+          "embedding.spec.ts",
           "exportLifecycle.spec.ts",
           "failures.spec.ts",
           "problems.spec.ts",

@@ -10,7 +10,8 @@ use crate::stamp::{self, Stamp};
 use crate::tools::node;
 
 /// The inputs of the page's build, under `web/`.
-const SOURCES: [&str; 6] = ["client", "app", "package.json", "package-lock.json", "tsconfig.base.json", ".npmrc"];
+const SOURCES: [&str; 8] =
+    ["client", "app", "element", "react", "package.json", "package-lock.json", "tsconfig.base.json", ".npmrc"];
 
 /// Installs the packages that `package-lock.json` names. Returns whether it did anything.
 pub(crate) fn install(layout: &Layout) -> Result<bool> {

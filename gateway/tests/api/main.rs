@@ -6,6 +6,7 @@ mod conformance;
 mod contract;
 mod credits;
 mod dataset_access;
+mod embed;
 mod events;
 mod frames;
 mod identity;

@@ -1,4 +1,6 @@
-const integer = new Intl.NumberFormat(undefined);
+import { formatters } from "@sluice/client/form";
+
+const userLocale = formatters(undefined);
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const shortDateTime = new Intl.DateTimeFormat(undefined, {
@@ -10,46 +12,19 @@ const shortDateTime = new Intl.DateTimeFormat(undefined, {
 
 const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
 const signed = new Intl.NumberFormat(undefined, { signDisplay: "exceptZero" });
-const percent = new Intl.NumberFormat(undefined, { style: "percent" });
-
-const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;
 
 /** Formats a whole number in the user's locale. */
-export function formatCount(value: number): string {
-  return integer.format(value);
-}
+export const formatCount = userLocale.count;
+
+/** Formats a size in the user's locale, such as `12.7 MB`. */
+export const formatBytes = userLocale.bytes;
+
+/** Formats a duration, rounded up to whole seconds, minutes or hours. */
+export const formatDuration = userLocale.duration;
 
 /** Formats a large number in few characters, such as `3M`. */
 export function formatCompact(value: number): string {
   return compact.format(value);
-}
-
-/** Formats a size in the user's locale, such as `12.7 MB`. */
-export function formatBytes(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1000 && unit < BYTE_UNITS.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return new Intl.NumberFormat(undefined, {
-    style: "unit",
-    unit: BYTE_UNITS[unit] ?? "byte",
-    unitDisplay: unit === 0 ? "long" : "short",
-    maximumFractionDigits: value < 100 && unit > 0 ? 1 : 0,
-  }).format(value);
-}
-
-/** Formats a duration, rounded up to whole seconds, minutes or hours. */
-export function formatDuration(ms: number): string {
-  const seconds = Math.max(1, Math.ceil(ms / 1000));
-  const [value, unit] =
-    seconds < 90
-      ? [seconds, "second"]
-      : seconds < 90 * 60
-        ? [Math.ceil(seconds / 60), "minute"]
-        : [Math.ceil(seconds / 3600), "hour"];
-  return new Intl.NumberFormat(undefined, { style: "unit", unit, unitDisplay: "short" }).format(value);
 }
 
 /** Formats date and time to the second. */
@@ -78,6 +53,4 @@ export function formatSigned(value: number): string {
 }
 
 /** Formats a fraction from 0 to 1 as a percentage. */
-export function formatPercent(value: number): string {
-  return percent.format(value);
-}
+export const formatPercent = userLocale.percent;

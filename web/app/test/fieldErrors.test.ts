@@ -1,7 +1,7 @@
 import type { Column, Dataset } from "@sluice/client";
+import { type FilterRow, filterRowAt, type Match, type Operator, toFilter } from "@sluice/client/form";
 import { describe, expect, it } from "vitest";
-import { fieldLabel, filterRowAt } from "../src/form/fieldErrors.js";
-import { type FilterRow, type Match, type Operator, toFilter } from "../src/form/filter.js";
+import { fieldLabel } from "../src/form/fieldErrors.js";
 
 const columns = [
   { name: "delay", label: "Delay", type: "int" },

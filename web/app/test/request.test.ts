@@ -1,6 +1,7 @@
 import type { Dataset, Export } from "@sluice/client";
+import { compressionsOf } from "@sluice/client/form";
 import { describe, expect, it } from "vitest";
-import { compressionsOf, emptyDraft, requestOf, withFormat } from "../src/form/request.js";
+import { emptyDraft, requestOf, withFormat } from "../src/form/request.js";
 
 it("an export is repeated with the same request", () => {
   const item = {

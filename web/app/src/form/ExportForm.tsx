@@ -1,5 +1,6 @@
 import { Box, Button, NativeSelect, SimpleGrid, Stack, Tabs, Text } from "@mantine/core";
 import { type Dataset, SluiceError } from "@sluice/client";
+import { compressionsOf, type FilterRow, filterRowAt } from "@sluice/client/form";
 import { IconColumns3, IconDownload, IconEye } from "@tabler/icons-react";
 import { type FormEvent, useState } from "react";
 import { useStartExport } from "../exports/useStartExport.js";
@@ -11,12 +12,11 @@ import { ColumnTable } from "./ColumnTable.js";
 import { EstimateBar } from "./EstimateBar.js";
 import classes from "./ExportForm.module.css";
 import { FilterBuilder } from "./FilterBuilder.js";
-import { fieldLabel, filterRowAt } from "./fieldErrors.js";
-import type { FilterRow } from "./filter.js";
+import { fieldLabel } from "./fieldErrors.js";
 import { ParamsFields } from "./ParamsFields.js";
 import { Preview } from "./Preview.js";
 import { paramsOf } from "./params.js";
-import { compressionsOf, type Draft, emptyDraft, toRequest, withFormat } from "./request.js";
+import { type Draft, emptyDraft, toRequest, withFormat } from "./request.js";
 import { useEstimate } from "./useEstimate.js";
 
 /** The form of one export of a dataset, with preview, estimate and button. */

@@ -11,10 +11,6 @@ import {
   TextInput,
 } from "@mantine/core";
 import type { Column } from "@sluice/client";
-import { IconPlus, IconTrash } from "@tabler/icons-react";
-import { useRef } from "react";
-import { strings } from "../strings.js";
-import classes from "./FilterBuilder.module.css";
 import {
   emptyValues,
   type FilterRow,
@@ -23,7 +19,11 @@ import {
   type Match,
   type Operator,
   operatorsOf,
-} from "./filter.js";
+} from "@sluice/client/form";
+import { IconPlus, IconTrash } from "@tabler/icons-react";
+import { useRef } from "react";
+import { strings } from "../strings.js";
+import classes from "./FilterBuilder.module.css";
 
 interface Props {
   columns: Column[];

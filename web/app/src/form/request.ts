@@ -1,5 +1,5 @@
 import type { Dataset, Export, ExportRequest } from "@sluice/client";
-import { type FilterRow, isIncomplete, type Match, toFilter } from "./filter.js";
+import { compressionsOf, type FilterRow, isIncomplete, type Match, toFilter } from "@sluice/client/form";
 import { paramsOf, toParams } from "./params.js";
 
 /** The values that the user has entered in the form. */
@@ -24,12 +24,6 @@ export function emptyDraft(dataset: Dataset): Draft {
     rows: [],
     match: "all",
   };
-}
-
-/** Returns the compressions of a format, the default first. */
-export function compressionsOf(dataset: Dataset, format: string): string[] {
-  const info = dataset.formats_info?.find(({ name }) => name === format);
-  return info?.compressions ?? dataset.compressions;
 }
 
 /** Returns the draft with another format, and with a compression that the format supports. */

@@ -1,7 +1,7 @@
 import { Alert, Button, Group, List, Text } from "@mantine/core";
 import { type FieldError, type Slug, SluiceError } from "@sluice/client";
+import { pointerParts } from "@sluice/client/form";
 import { IconAlertTriangle } from "@tabler/icons-react";
-import { pointerParts } from "../form/fieldErrors.js";
 import { SaveError } from "../saving/saveError.js";
 import { problemTexts, saveErrorTexts, strings } from "../strings.js";
 

@@ -1,12 +1,13 @@
 import { type Export, type SluiceClient, SluiceError, type TransferState } from "@sluice/client";
+import { MEMORY_LIMIT, saveToDownloads } from "@sluice/client/browser";
 import { detectBrowserSupport } from "./browserSupport.js";
 import { removeFilesOf, removeOrphanFiles } from "./fileCleanup.js";
 import { isShownByExport, isUnrecoverable } from "./finalErrors.js";
 import { Journal } from "./journal.js";
 import { privateFile, removePrivateFile } from "./privateFiles.js";
 import { SaveError } from "./saveError.js";
-import { hasWritePermission, saveToDownloads } from "./saveLocation.js";
-import { type BrowserSupport, downloadMethod, MEMORY_LIMIT, type SaveMethod } from "./saveMethod.js";
+import { hasWritePermission } from "./saveLocation.js";
+import { type BrowserSupport, downloadMethod, type SaveMethod } from "./saveMethod.js";
 import { deserializeError, serializeError } from "./serializedError.js";
 import { type ServiceWorkerDownload, startServiceWorkerDownload } from "./serviceWorkerDownload.js";
 import type { FromWorker, SaveTask, ToWorker } from "./workerMessages.js";

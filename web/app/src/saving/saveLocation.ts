@@ -1,8 +1,5 @@
 import type { SaveLocation } from "./fileSaver.js";
 
-/** Lifetime of an object URL after the click, in milliseconds; far longer than a browser needs to start the copy. */
-const URL_LIFETIME_MS = 60_000;
-
 /** Save location: the browser's downloads, or a file that the user chooses each time. */
 export type SaveLocationKind = "downloads" | "file";
 
@@ -55,16 +52,4 @@ export async function hasWritePermission(
     return state === "granted";
   }
   return (await handle.requestPermission?.(ask)) === "granted";
-}
-
-/** Saves a file to the browser's downloads. */
-export function saveToDownloads(name: string, file: File): void {
-  const url = URL.createObjectURL(file);
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(url), URL_LIFETIME_MS);
 }

@@ -21,9 +21,6 @@ export interface BrowserSupport {
   freeSpace: number | undefined;
 }
 
-/** Maximum size of a file that is collected in memory, in bytes. */
-export const MEMORY_LIMIT = 256 * 1024 * 1024;
-
 /** Fraction of the free space that one file may take: the browser copies it once, and other files need space too. */
 const MAX_SPACE_FRACTION = 0.4;
 

@@ -1,18 +1,7 @@
-import { type Hasher, newHasher, type Sink, SluiceError } from "@sluice/client";
+import { type Hasher, newHasher, SluiceError } from "@sluice/client";
+import { type FileSink, noRoomError, throwNoRoom } from "@sluice/client/browser";
 import { retryWhileLocked } from "../retryWhileLocked.js";
 import { SaveError } from "../saveError.js";
-import { MEMORY_LIMIT } from "../saveMethod.js";
-
-/** The sink of the worker for one file. */
-export interface FileSink extends Sink {
-  /** Position and hash of the bytes that the sink already has. */
-  readonly offset: number;
-  readonly hasher: Hasher | undefined;
-  /** Completes the file after its verification. Returns the file, unless the sink has saved it. */
-  finish(): Promise<Blob | undefined>;
-  /** Releases the sink. With `keep` the written bytes stay for a later resume. */
-  release(keep: boolean): Promise<void>;
-}
 
 /** Size of one read for hashing, in bytes. */
 const READ_BYTES = 1024 * 1024;
@@ -283,59 +272,4 @@ export class ServiceWorkerSink implements FileSink {
   async release(): Promise<void> {
     this.#port.postMessage("abort"); // ignored after the end
   }
-}
-
-/** Number of bytes on the heap that become one Blob part. */
-const PART_BYTES = 4 * 1024 * 1024;
-
-/** Collects a file of at most {@link MEMORY_LIMIT} bytes in memory, for browsers without a better method. */
-export class MemorySink implements FileSink {
-  readonly offset = 0;
-  readonly hasher = undefined;
-  #parts: Blob[] = [];
-  #pending: Uint8Array<ArrayBuffer>[] = [];
-  #pendingBytes = 0;
-  #bytes = 0;
-
-  write(chunk: Uint8Array): void {
-    this.#bytes += chunk.byteLength;
-    if (this.#bytes > MEMORY_LIMIT) {
-      throw new SluiceError({ slug: "too-large", title: "This browser can't save a file of this size" });
-    }
-    this.#pending.push(chunk as Uint8Array<ArrayBuffer>);
-    this.#pendingBytes += chunk.byteLength;
-    if (this.#pendingBytes >= PART_BYTES) {
-      this.#flush();
-    }
-  }
-
-  reset(): void {
-    this.#parts = [];
-    this.#pending = [];
-    this.#pendingBytes = 0;
-    this.#bytes = 0;
-  }
-
-  async finish(): Promise<Blob> {
-    this.#flush();
-    return new Blob(this.#parts);
-  }
-
-  async release(): Promise<void> {
-    this.reset();
-  }
-
-  #flush(): void {
-    this.#parts.push(new Blob(this.#pending));
-    this.#pending = [];
-    this.#pendingBytes = 0;
-  }
-}
-
-function noRoomError(): SluiceError {
-  return new SluiceError({ slug: "no-room", title: "There is no room left on this device" });
-}
-
-function throwNoRoom(cause: unknown): never {
-  throw cause instanceof DOMException && cause.name === "QuotaExceededError" ? noRoomError() : cause;
 }

@@ -1,11 +1,11 @@
 /** Downloads files in a worker: sockets, hashing and writing run here, so that the page stays responsive. */
 import { SluiceClient, SluiceError } from "@sluice/client";
+import { type FileSink, MemorySink, ProgressThrottle } from "@sluice/client/browser";
 import { isUnrecoverable } from "../finalErrors.js";
 import { privateFile } from "../privateFiles.js";
 import { deserializeError, serializeError } from "../serializedError.js";
 import type { FromWorker, SaveTask, ToWorker } from "../workerMessages.js";
-import { ProgressThrottle } from "./progressThrottle.js";
-import { ChosenFileSink, type FileSink, MemorySink, PrivateFileSink, ServiceWorkerSink } from "./sinks.js";
+import { ChosenFileSink, PrivateFileSink, ServiceWorkerSink } from "./sinks.js";
 
 /** Maximum number of parallel downloads; later ones wait for a free slot. */
 const MAX_ACTIVE = 4;

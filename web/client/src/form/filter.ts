@@ -1,4 +1,4 @@
-import type { Column, Filter } from "@sluice/client";
+import type { Column, Filter } from "../protocol.js";
 
 /**
  * Operators of the form. `not_in` and `not_contains` become a `not` around the plain operator; `is_blank` compares with

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { ProgressThrottle } from "../../src/saving/worker/progressThrottle.js";
+import { ProgressThrottle } from "../../src/browser/progressThrottle.js";
 
 beforeEach(() => {
   vi.useFakeTimers();

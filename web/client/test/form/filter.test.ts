@@ -1,4 +1,3 @@
-import type { Column } from "@sluice/client";
 import { describe, expect, it } from "vitest";
 import {
   type FilterRow,
@@ -7,7 +6,8 @@ import {
   type Operator,
   operatorsOf,
   toFilter,
-} from "../src/form/filter.js";
+} from "../../src/form/filter.js";
+import type { Column } from "../../src/protocol.js";
 
 const columns: Column[] = [
   { name: "origin", type: "string", nullable: false },

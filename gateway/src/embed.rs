@@ -1,0 +1,204 @@
+//! Serves `/embed/sluice.js`, the script of the export button that pages of other products load.
+//!
+//! Such pages have other origins and may pin the script by its hash (Subresource Integrity), so this one response is
+//! open to every origin. The script contains no data. Which origins may call the API is a setting.
+
+use std::{fs, path::Path, sync::Arc};
+
+use aws_lc_rs::digest;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use protocol::problem::{Problem, Slug};
+use serde::Serialize;
+
+use crate::{error::Refusal, http::problems, state::AppState};
+
+/// The path of the script, and its place below `gateway.web_dir`.
+const PATH: &str = "/embed/sluice.js";
+
+/// The script as it was when the gateway started, so that its hash stays right when the files change meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct EmbedScript(Arc<Files>);
+
+#[derive(Debug)]
+struct Files {
+    /// The encodings that exist, best first; the last one is the script itself.
+    encodings: Vec<Encoding>,
+    integrity: String,
+}
+
+/// The bytes of the script in one content encoding.
+#[derive(Debug)]
+struct Encoding {
+    /// The value of `Content-Encoding`; None for the script itself.
+    name: Option<&'static str>,
+    bytes: Bytes,
+    etag: String,
+}
+
+/// What a page needs to load the script, for `/config.json`.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct EmbedInfo {
+    path: &'static str,
+    /// The value of the attribute `integrity`: the hash of the script.
+    integrity: String,
+}
+
+impl EmbedScript {
+    /// Reads the script below `gateway.web_dir`. Returns None when the web page was built without it.
+    pub(crate) fn load(web_dir: &str) -> Option<Self> {
+        if web_dir.is_empty() {
+            return None;
+        }
+        let path = Path::new(web_dir).join(PATH.trim_start_matches('/'));
+        let script = Bytes::from(fs::read(&path).ok()?);
+        let integrity = format!("sha384-{}", STANDARD.encode(digest::digest(&digest::SHA384, &script)));
+        let mut encodings = Vec::new();
+        for (name, extension) in [("br", "js.br"), ("gzip", "js.gz")] {
+            if let Ok(bytes) = fs::read(path.with_extension(extension)) {
+                encodings.push(Encoding::new(Some(name), bytes.into()));
+            }
+        }
+        encodings.push(Encoding::new(None, script));
+        Some(Self(Arc::new(Files { encodings, integrity })))
+    }
+
+    pub(crate) fn info(&self) -> EmbedInfo {
+        EmbedInfo { path: PATH, integrity: self.0.integrity.clone() }
+    }
+
+    /// Answers a request for the script in the best encoding that the client accepts.
+    fn respond(&self, request: &HeaderMap) -> Response {
+        let accepted = self.0.encodings.iter().find(|encoding| encoding.is_accepted(request));
+        let Some(Encoding { name, bytes, etag }) = accepted.or(self.0.encodings.last()) else {
+            return not_found();
+        };
+        let mut response = if is_known(request, etag) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], bytes.clone()).into_response()
+        };
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (header::CACHE_CONTROL, "public, no-cache"),
+            (header::VARY, "accept-encoding"),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if let Ok(etag) = HeaderValue::try_from(etag) {
+            headers.insert(header::ETAG, etag);
+        }
+        if let (Some(name), StatusCode::OK) = (*name, response.status()) {
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+        }
+        response
+    }
+}
+
+impl Encoding {
+    fn new(name: Option<&'static str>, bytes: Bytes) -> Self {
+        let digest = digest::digest(&digest::SHA256, &bytes);
+        let etag = format!("\"{}\"", hex::encode(&digest.as_ref()[..16]));
+        Self { name, bytes, etag }
+    }
+
+    /// Whether `Accept-Encoding` names this encoding with a weight above 0 (RFC 9110, section 12.5.3).
+    fn is_accepted(&self, request: &HeaderMap) -> bool {
+        let Some(name) = self.name else { return true };
+        let lists = request.get_all(header::ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
+        lists.flat_map(|list| list.split(',')).any(|item| {
+            let (coding, weight) = item.split_once(';').unwrap_or((item, ""));
+            let weight = weight.trim().trim_start_matches("q=").parse::<f32>().unwrap_or(1.0);
+            coding.trim().eq_ignore_ascii_case(name) && weight > 0.0
+        })
+    }
+}
+
+/// Whether the client already has the bytes with this tag (`If-None-Match`).
+fn is_known(request: &HeaderMap, etag: &str) -> bool {
+    let lists = request.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
+    lists
+        .flat_map(|list| list.split(','))
+        .any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag)
+}
+
+/// Builds the route of the script. The CORS layer of the API must not apply to it, because that layer would replace its
+/// `Access-Control-Allow-Origin`.
+pub(crate) fn router() -> Router<AppState> {
+    let script = get(async |State(app): State<AppState>, headers: HeaderMap| match &app.embed {
+        Some(script) => script.respond(&headers),
+        None => not_found(),
+    });
+    Router::new()
+        .route(
+            PATH,
+            script.fallback(async |method: Method| {
+                let detail = format!("This path does not support {method}.");
+                Refusal::from(Problem::new(Slug::InvalidRequest, detail).with_status(405))
+            }),
+        )
+        .layer(axum::middleware::from_fn(problems::finish))
+}
+
+fn not_found() -> Response {
+    Refusal::new(Slug::NotFound, "This gateway has no script for other pages.").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(HeaderName, &str)]) -> HeaderMap {
+        list.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_gateway_without_a_built_script_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(EmbedScript::load("").is_none());
+        assert!(EmbedScript::load(&folder.path().display().to_string()).is_none());
+    }
+
+    #[test]
+    fn the_best_accepted_encoding_is_sent_and_each_has_its_own_tag() {
+        let folder = tempfile::tempdir().unwrap();
+        let embed = folder.path().join("embed");
+        fs::create_dir(&embed).unwrap();
+        for (name, bytes) in [("sluice.js", "script"), ("sluice.js.gz", "zipped"), ("sluice.js.br", "brotli")] {
+            fs::write(embed.join(name), bytes).unwrap();
+        }
+        let script = EmbedScript::load(&folder.path().display().to_string()).unwrap();
+        fs::write(embed.join("sluice.js"), "a newer build").unwrap();
+        let mut tags = Vec::new();
+        for (accepted, encoding, length) in [
+            ("gzip, deflate, br;q=0.5", Some("br"), 6),
+            ("gzip;q=1, br;q=0", Some("gzip"), 6),
+            ("zstd", None, 6),
+            ("", None, 6),
+        ] {
+            let response = script.respond(&headers(&[(header::ACCEPT_ENCODING, accepted)]));
+            assert_eq!(response.status(), 200);
+            let of = |name: HeaderName| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(of(header::CONTENT_ENCODING).as_deref(), encoding, "{accepted}");
+            assert_eq!(axum::body::HttpBody::size_hint(response.body()).exact(), Some(length));
+            tags.push(of(header::ETAG).unwrap());
+        }
+        assert_ne!(tags[0], tags[1]);
+        assert_eq!(tags[2], tags[3]);
+        let known =
+            headers(&[(header::ACCEPT_ENCODING, "br"), (header::IF_NONE_MATCH, &format!("\"x\", W/{}", tags[0]))]);
+        let unchanged = script.respond(&known);
+        assert_eq!(unchanged.status(), 304);
+        assert_eq!(unchanged.headers()[header::ETAG], tags[0]);
+        assert_eq!(unchanged.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+    }
+}

@@ -1,0 +1,15 @@
+/** The logic of an export form, for pages that build their own: filters, errors of fields, and numbers for people. */
+export { compressionsOf } from "./compressions.js";
+export {
+  emptyValues,
+  type FilterRow,
+  isIncomplete,
+  isYesOrNo,
+  literal,
+  type Match,
+  type Operator,
+  operatorsOf,
+  toFilter,
+} from "./filter.js";
+export { type Formatters, formatters } from "./formatters.js";
+export { filterRowAt, pointerParts } from "./pointers.js";

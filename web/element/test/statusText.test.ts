@@ -1,0 +1,104 @@
+import { type Export, SluiceError } from "@sluice/client";
+import { IDLE, type RunState } from "@sluice/client/browser";
+import { describe, expect, it } from "vitest";
+import { eventsOf } from "../src/events.js";
+import { Texts } from "../src/strings/texts.js";
+import { Announcer } from "../src/view/announcer.js";
+import { failureText, statusText } from "../src/view/statusText.js";
+
+const texts = new Texts("en");
+const progress = { rows: 0, rows_total: null, bytes: 0, queue_position: null, eta_ms: null };
+const file = { name: "orders.xlsx", size: 2_000_000, rows: 9, sha256: "", media_type: "" };
+const item = (changes: object) => ({ id: "e", status: "running", progress, ...changes }) as unknown as Export;
+const state = (phase: RunState["phase"], changes: Partial<RunState> = {}): RunState => ({
+  ...IDLE,
+  phase,
+  ...changes,
+});
+const ahead = (count: number) => item({ status: "queued", progress: { ...progress, queue_position: count } });
+const rows = (done: number, total: number | null, more: object = {}) =>
+  item({ progress: { ...progress, rows: done, rows_total: total, ...more } });
+
+describe("the button says", () => {
+  it.each([
+    [state("idle"), undefined, ""],
+    [state("starting"), "Starting…", ""],
+    [state("queued", { export: ahead(0) }), "Next in the queue", ""],
+    [state("queued", { export: ahead(1) }), "1 export ahead", ""],
+    [state("running", { export: rows(299, 1_000) }), "29%", "299 of 1,000 rows"],
+    [
+      state("running", { export: rows(999, 1_000, { eta_ms: 4_000 }) }),
+      "99%",
+      "999 of 1,000 rows · 4 sec left",
+    ],
+    [state("running", { export: rows(5, null) }), "Exporting…", "5 rows"],
+    [
+      state("running", { export: rows(5, null, { waiting_for: "storage" }) }),
+      "Exporting…",
+      "Waiting for storage",
+    ],
+    [state("saving", { export: item({ file }), received: 500_000 }), "Saving…", "500 kB of 2 MB"],
+    [
+      state("running", { export: rows(1, 2), interrupted: true }),
+      "50%",
+      "Connection lost. Continues by itself.",
+    ],
+    [state("saved", { file }), "Saved", "orders.xlsx"],
+  ])("the right thing in state %#", (given, main, detail) => {
+    expect(statusText(given, texts)).toEqual({ main, detail });
+  });
+
+  it("what failed, and what to do", () => {
+    const failed = (error: SluiceError) => failureText(state("failed", { error }), texts);
+    expect(failed(new SluiceError({ slug: "forbidden", title: "x" }))).toBe(texts.strings.problems.forbidden);
+    expect(failed(new SluiceError({ slug: "unauthorized", title: "No token" }))).toContain(
+      "not signed in here",
+    );
+    expect(failed(new SluiceError({ slug: "unauthorized", title: "x", status: 401 }))).toContain("any more");
+    expect(failureText(state("saved"), texts)).toBeUndefined();
+  });
+});
+
+it("a screen reader hears each phase and each quarter once", () => {
+  const announcer = new Announcer();
+  const states = [
+    state("starting"),
+    state("queued", { export: ahead(2) }),
+    state("queued", { export: ahead(2) }),
+    state("running", { export: rows(1, 100) }),
+    state("running", { export: rows(20, 100) }),
+    state("running", { export: rows(26, 100) }),
+    state("running", { export: rows(49, 100), interrupted: true }),
+    state("saving", { export: item({ file }), received: 10 }),
+    state("saving", { export: item({ file }), received: 20 }),
+    state("saved", { file }),
+  ];
+  const heard = states.map((one) => announcer.next(one, texts)).filter((text) => text !== undefined);
+  expect(heard).toEqual([
+    "Starting…",
+    "2 exports ahead",
+    "Exporting…",
+    "25%",
+    "Connection lost. Continues by itself.",
+    "Saving…",
+    "Saved: orders.xlsx",
+  ]);
+});
+
+it("events report the start once, the progress, and one end", () => {
+  const names = (before: RunState, after: RunState) => eventsOf(before, after).map(({ name }) => name);
+  const running = state("running", { export: rows(1, 2) });
+  expect(names(state("idle"), state("starting"))).toEqual([]);
+  expect(names(state("starting"), running)).toEqual(["sluice-started", "sluice-progress"]);
+  expect(names(running, running)).toEqual(["sluice-progress"]);
+  const saved = { ...running, phase: "saved" as const, file };
+  expect(names(running, saved)).toEqual(["sluice-completed"]);
+  const failed = {
+    ...running,
+    phase: "failed" as const,
+    error: new SluiceError({ slug: "canceled", title: "x" }),
+  };
+  expect(names(running, failed)).toEqual(["sluice-failed"]);
+  expect(names(failed, failed)).toEqual([]);
+  expect(names(failed, running), "a retry").toEqual(["sluice-started", "sluice-progress"]);
+});
