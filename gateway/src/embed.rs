@@ -3,7 +3,7 @@
 //! Such pages have other origins and may pin the script by its hash (Subresource Integrity), so this one response is
 //! open to every origin. The script contains no data. Which origins may call the API is a setting.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 use aws_lc_rs::digest;
 use axum::{
@@ -17,6 +17,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use protocol::problem::{Problem, Slug};
 use serde::Serialize;
+use tracing::warn;
 
 use crate::{error::Refusal, http::problems, state::AppState};
 
@@ -58,7 +59,15 @@ impl EmbedScript {
             return None;
         }
         let path = Path::new(web_dir).join(PATH.trim_start_matches('/'));
-        let script = Bytes::from(fs::read(&path).ok()?);
+        let script = match fs::read(&path) {
+            Ok(script) => Bytes::from(script),
+            Err(e) => {
+                if e.kind() != io::ErrorKind::NotFound {
+                    warn!(error = %e, path = %path.display(), "the script of the export button can't be read; it is not served");
+                }
+                return None;
+            }
+        };
         let integrity = format!("sha384-{}", STANDARD.encode(digest::digest(&digest::SHA384, &script)));
         let mut encodings = Vec::new();
         for (name, extension) in [("br", "js.br"), ("gzip", "js.gz")] {
