@@ -231,7 +231,7 @@ async fn a_request_with_prefer_wait_returns_the_completed_export() {
     let fleet = Fleet::small().await;
     let rest = fleet.rest();
     let request =
-        rest.request(Method::POST, "/v1/exports").header("Prefer", "wait=20").json(&json!({"dataset": "menus"}));
+        rest.request(Method::POST, "/v1/exports").header("Prefer", "wait=60").json(&json!({"dataset": "menus"}));
     let answer = rest.send(request).await;
     assert_eq!((answer.status, answer.header("preference-applied")), (StatusCode::OK, Some("wait")));
     let export: Value = answer.json();

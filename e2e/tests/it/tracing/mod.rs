@@ -156,13 +156,13 @@ async fn slow_an_export_continues_the_trace_of_its_request() {
     let submit = |dataset: &str| {
         let body = ExportRequest { dataset: dataset.into(), ..Default::default() };
         let request = rest.request(Method::POST, "/v1/exports").header("traceparent", format!("00-{TRACE}-{SPAN}-00"));
-        rest.send(request.header("prefer", "wait=30").json(&body))
+        rest.send(request.json(&body))
     };
     let refused = submit("nothing").await;
     assert_eq!(refused.problem().trace_id.as_deref(), Some(TRACE));
     let answer = submit("flights").await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    let export: protocol::export::Export = answer.json();
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+    let export = rest.ended(answer.json::<protocol::export::Export>().id).await;
     assert_eq!(export.status, Status::Completed);
 
     let names = ["POST /v1/exports", "export.submit", "dispatch", "job.process", "outcome.settle", "event.publish"];
@@ -180,7 +180,7 @@ async fn slow_an_export_continues_the_trace_of_its_request() {
     let attribute = |name: &str| requests().map(|span| span.attributes[name].as_str()).collect::<BTreeSet<_>>();
     assert_eq!(attribute("http.request.method"), BTreeSet::from(["POST"]));
     assert_eq!(attribute("http.route"), BTreeSet::from(["/v1/exports"]));
-    assert_eq!(attribute("http.response.status_code"), BTreeSet::from([refused.status.as_str(), "200"]));
+    assert_eq!(attribute("http.response.status_code"), BTreeSet::from([refused.status.as_str(), "202"]));
 
     // A download starts a new trace with a link to the trace of the export.
     let file = rest.get(&export.links.file).await;
@@ -282,8 +282,8 @@ async fn all_services_log_the_same_ids_without_a_collector() {
     let rest = fleet.rest();
     let request = rest.request(Method::POST, "/v1/exports").header("traceparent", format!("00-{TRACE}-{SPAN}-01"));
     let body = ExportRequest { dataset: "flights".into(), ..Default::default() };
-    let answer = rest.send(request.header("prefer", "wait=30").json(&body)).await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let answer = rest.send(request.json(&body)).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
     for process in [&fleet.gateways[0], &fleet.exporters[0], &fleet.notifiers[0]] {
         eventually("a line with both ids", async || {
             log_lines(process, TRACE).iter().any(|line| line["export.id"].is_string()).then_some(())
