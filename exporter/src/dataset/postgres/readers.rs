@@ -9,7 +9,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use futures::{FutureExt, TryStreamExt, future::join_all};
@@ -34,9 +33,6 @@ use super::{
 
 /// The capacity of the channel of one range, in frames.
 const READ_AHEAD: usize = 8;
-/// The maximum time that an export waits for its further connections before it sends the first frames. A connection
-/// that opens later reads later ranges.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection that reads ranges, one at a time.
 struct Reader {
@@ -180,7 +176,7 @@ impl<S: Ranged> Readers<S> {
         let mut next = 1;
         // wait for the further connections, so that each of them reads some ranges; the timeout limits the wait for a
         // pooler
-        drop(tokio::time::timeout(JOIN_TIMEOUT, join_all(&mut joining)).await);
+        drop(tokio::time::timeout(self.server.join_timeout, join_all(&mut joining)).await);
         joining.retain(|opening| !opening.is_finished());
         while next < self.ranges.len() || !running.is_empty() {
             let may_start = next < self.ranges.len() && running.len() < most;

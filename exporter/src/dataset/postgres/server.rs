@@ -43,6 +43,9 @@ pub struct PostgresSettings {
     /// The maximum wait until the server accepts a connection, and until a count gets a free connection; 10 s by
     /// default.
     pub connect_timeout: Duration,
+    /// The maximum time that an export waits for its further connections before it sends the first frames; 2 s by
+    /// default. A connection that opens later reads later ranges.
+    pub join_timeout: Duration,
     /// The maximum wait for the server to answer a statement, or to send the next rows; 10 minutes by default.
     pub read_timeout: Duration,
 }
@@ -58,6 +61,7 @@ impl PostgresSettings {
             reserved: 0,
             few_rows: 100_000,
             connect_timeout: Duration::from_secs(10),
+            join_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(600),
         }
     }
@@ -76,6 +80,7 @@ pub struct PostgresServer {
     pub(super) per_export: usize,
     pub(super) few_rows: u64,
     pub(super) connect_timeout: Duration,
+    pub(super) join_timeout: Duration,
     pub(super) read_timeout: Duration,
     /// Whether transactions ask the server to check if the client is still connected. False after the server has
     /// reported that its operating system can't check this.
@@ -122,6 +127,7 @@ impl PostgresServer {
             few_rows: settings.few_rows,
             per_export: settings.connections_per_export.clamp(1, connections),
             connect_timeout: settings.connect_timeout,
+            join_timeout: settings.join_timeout,
             read_timeout: settings.read_timeout,
             checks_client: AtomicBool::new(true),
         })

@@ -162,7 +162,12 @@ async fn an_export_gives_back_a_connection_when_another_waits_for_its_first() {
     let database = postgres.database().await;
     accounts(&database).await;
     run(&database.db, "CREATE TABLE few AS SELECT n::bigint AS n FROM generate_series(1, 10) AS n").await;
-    let settings = PostgresSettings { connections: 2, ..PostgresSettings::at(Secret::new(database.url())) };
+    let settings = PostgresSettings {
+        connections: 2,
+        // the second connection reads from the start on, on a busy machine too
+        join_timeout: std::time::Duration::from_secs(60),
+        ..PostgresSettings::at(Secret::new(database.url()))
+    };
     let server = Arc::new(PostgresServer::new(&settings).unwrap());
     let rows = described(&server, Source::table("accounts"), vec![]).await;
     let few = described(&server, Source::table("few"), vec![]).await;
