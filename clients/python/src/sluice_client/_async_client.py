@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-import anyio.to_thread
 import httpx
 
 from . import _readers
@@ -19,6 +18,7 @@ from ._progress import ProgressOption
 from ._rest import RestClient
 from ._session import Session, resync_error
 from ._state_file import SaveState
+from ._threads import in_thread
 from ._tokens import TokenProvider, TokenSource
 from ._transfers import SavedFile, Transfers, frame_file, new_key
 from ._typing import Self, Unpack
@@ -283,7 +283,7 @@ class AsyncSluice:
             await self._transfers.save(
                 path, wanted, overwrite=True, progress=progress, timeout=timeout
             )
-            return await anyio.to_thread.run_sync(reader, path)
+            return await in_thread(reader, path)
 
 
 def _is_event(message: dict[str, Any]) -> bool:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 import anyio
-import anyio.to_thread
 
 from . import _readers
 from ._backoff import Backoff
@@ -17,6 +16,7 @@ from ._download import MAX_FAILURES
 from ._progress import ProgressOption
 from ._rest import LONG_POLL_SECONDS
 from ._state_file import SaveState
+from ._threads import in_thread
 from ._transfers import SavedFile, Transfers, deadline, temporary_file
 from .errors import SluiceError, export_error, is_transient
 from .models import ExportState, Progress
@@ -187,7 +187,7 @@ class AsyncExport:
             )
         async with temporary_file() as path:
             await self.save(path, progress=progress, timeout=timeout)
-            return await anyio.to_thread.run_sync(reader, path)
+            return await in_thread(reader, path)
 
     def _concerns(self, message: dict[str, object]) -> bool:
         export = message.get("export")

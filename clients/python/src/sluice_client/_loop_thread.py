@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
@@ -18,24 +19,25 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self.closed = False
+        """Whether no more coroutines are accepted."""
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="sluice-client", daemon=True
         )
         self._thread.start()
 
-    @property
-    def closed(self) -> bool:
-        """Whether the loop has stopped."""
-        return self._loop.is_closed()
-
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine. An interrupt such as Ctrl-C cancels it."""
-        if self.closed:
-            work.close()
-            raise RuntimeError("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._lock:
+            if self.closed:
+                work.close()
+                raise RuntimeError("the client is closed")
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except concurrent.futures.CancelledError as error:
+            raise RuntimeError("the client was closed during the call") from error
         except BaseException:
             future.cancel()
             raise
@@ -54,9 +56,12 @@ class LoopThread:
                 self.call(close())
 
     def close(self) -> None:
-        """Stop the loop and its thread."""
-        if self.closed:
-            return
+        """Cancel what still runs, and stop the loop and its thread."""
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -64,3 +69,11 @@ class LoopThread:
 
 async def _next(items: AsyncIterator[T]) -> T:
     return await anext(items)
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()

@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Protocol
 
-import anyio.to_thread
-
 from ._streams import Seal
+from ._threads import in_thread
 from .errors import DigestError, ProtocolError
 
 
@@ -49,7 +48,7 @@ class Receiver:
         """Accept the next bytes."""
         if offset != self.position:
             raise ProtocolError(f"bytes at {offset} follow byte {self.position}")
-        await anyio.to_thread.run_sync(self._write, data)
+        await in_thread(self._write, data)
         self.position += len(data)
         if self._on_bytes:
             self._on_bytes(self.position)
@@ -58,11 +57,11 @@ class Receiver:
         """Record the attempt of the bytes that follow."""
         if attempt is not None and attempt != self.attempt:
             self.attempt = attempt
-            await anyio.to_thread.run_sync(self._sink.set_attempt, attempt)
+            await in_thread(self._sink.set_attempt, attempt)
 
     async def restart(self) -> None:
         """Discard the received bytes, and begin at 0."""
-        await anyio.to_thread.run_sync(self._sink.reset)
+        await in_thread(self._sink.reset)
         self._digest = hashlib.sha256()
         self.position = 0
         self.attempt = None

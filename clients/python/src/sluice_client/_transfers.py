@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
 from ._backoff import Backoff
 from ._download import SOCKET_SECONDS, Announced, Download
@@ -24,10 +23,14 @@ from ._rest import RestClient
 from ._session import Session
 from ._sinks import Receiver
 from ._state_file import SaveState
+from ._threads import in_thread
 from ._window import MIN_WINDOW
 from .errors import (
     DeadlineError,
     DigestError,
+    ExportCanceledError,
+    ExportFailedError,
+    FileExpiredError,
     NotFoundError,
     ProblemError,
     SluiceError,
@@ -119,30 +122,38 @@ class Transfers:
     ) -> SavedFile:
         """Save the file of a new export, or of the one that the part at the path belongs to."""
         check_progress(progress)
-        part = await anyio.to_thread.run_sync(lambda: PartFile(path, overwrite=overwrite))
+        part = await in_thread(lambda: PartFile(path, overwrite=overwrite))
         try:
             with deadline(timeout, f"{path} is not complete; run it again to continue"):
                 return await self._save(part, wanted, progress)
-        except DigestError:
-            part.discard()
+        except (DigestError, ExportFailedError, ExportCanceledError, FileExpiredError):
+            part.discard()  # it can't become the file
             raise
         finally:
             if not part.closed:
                 part.close_unused()
 
     async def _save(self, part: PartFile, wanted: SaveState, progress: ProgressOption) -> SavedFile:
-        announced = None
-        await anyio.to_thread.run_sync(part.resume, wanted)
-        state = part.known_state()
-        if wanted.request is not None:
-            if state.export_id and not await self._is_usable(state.export_id):
-                state = wanted
-                await anyio.to_thread.run_sync(part.begin, state)
-            if not state.export_id:
-                export, announced = await self.create_streaming(wanted.request, state.key)
-                await anyio.to_thread.run_sync(part.set_export, export.id)
+        await in_thread(part.resume, wanted)
+        earlier = part.known_state().export_id
+        if wanted.request is None or earlier is None:
+            return await self._transfer(part, wanted, progress)
+        if await self._is_usable(earlier):
+            with suppress(FileExpiredError, NotFoundError):  # its file is deleted just now
+                return await self._transfer(part, wanted, progress)
+        await in_thread(part.begin, wanted)
+        return await self._transfer(part, wanted, progress)
+
+    async def _transfer(
+        self, part: PartFile, wanted: SaveState, progress: ProgressOption
+    ) -> SavedFile:
+        """Receive the rest of the part, and give it its name."""
+        state, announced = part.known_state(), None
+        if state.export_id is None:
+            export, announced = await self.create_streaming(wanted.request or {}, state.key)
+            await in_thread(part.set_export, export.id)
         export_id = part.known_state().export_id or ""
-        offset, digest = await anyio.to_thread.run_sync(part.rehash)
+        offset, digest = await in_thread(part.rehash)
         with reporting(progress, part.target.name) as report:
             receiver = Receiver(
                 part,
@@ -162,7 +173,7 @@ class Transfers:
                 report=report,
             )
             seal = await download.run()
-        await anyio.to_thread.run_sync(part.finish)
+        await in_thread(part.finish)
         return SavedFile(
             path=part.target,
             export_id=export_id,
@@ -198,18 +209,18 @@ async def frame_file(
     name = f"sluice-{hashlib.sha256(text.encode()).hexdigest()[:16]}.parquet"
     path = Path(resume_dir) / name
     yield path
-    await anyio.to_thread.run_sync(path.unlink)
+    await in_thread(path.unlink)
 
 
 @asynccontextmanager
 async def temporary_file() -> AsyncIterator[Path]:
     """Give the path of a file in a new folder, which is deleted afterwards."""
-    folder = await anyio.to_thread.run_sync(lambda: TemporaryDirectory(prefix="sluice-"))
+    folder = await in_thread(lambda: TemporaryDirectory(prefix="sluice-"))
     try:
         yield Path(folder.name) / "export.parquet"
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(folder.cleanup)
+            await in_thread(folder.cleanup)
 
 
 @contextmanager
