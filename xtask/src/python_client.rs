@@ -11,7 +11,7 @@ use crate::test::no_proxy;
 use crate::tools::python::{self, Interpreter, Packages};
 
 /// Names the interpreters to test with, separated as in PATH; without it, those of PATH and of pyenv.
-const NAMED_BY: &str = "SLUICE_CLIENT_PYTHONS";
+const NAMED_BY: &str = "PYTHON_CLIENT_INTERPRETERS";
 /// The second number of the oldest Python 3 that the client supports.
 const OLDEST: u32 = 10;
 
@@ -101,7 +101,7 @@ impl Client<'_> {
         self.module(python, "pytest")
             .args(["-p", "no:cacheprovider", "--basetemp"])
             .arg(self.work.join(format!("tests-{version}")))
-            .env("SLUICE_CLIENT_INSTALLED", "1")
+            .env("PYTHON_CLIENT_INSTALLED", "1")
             .env("SLUICE_BIN", self.layout.sluice(false))
             .env("SLUICE_NATS_SERVER", self.nats)
             .env("SLUICE_FLIGHTS", self.layout.packaged_flights())

@@ -13,8 +13,8 @@ import sluice_client
 
 @pytest.fixture
 def distribution() -> metadata.Distribution:
-    if not os.environ.get("SLUICE_CLIENT_INSTALLED"):
-        pytest.skip("SLUICE_CLIENT_INSTALLED is not set: the tests run from the sources")
+    if not os.environ.get("PYTHON_CLIENT_INSTALLED"):
+        pytest.skip("PYTHON_CLIENT_INSTALLED is not set: the tests run from the sources")
     return metadata.distribution("sluice-client")
 
 

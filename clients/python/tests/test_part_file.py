@@ -142,3 +142,19 @@ def test_a_discarded_part_leaves_nothing(tmp_path: Path) -> None:
     begun(tmp_path / "f")
     PartFile(tmp_path / "f", overwrite=False).discard()
     assert names(tmp_path) == []
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "f").symlink_to(tmp_path / "real" / "g")
+    part = PartFile(tmp_path / "f", overwrite=False)
+    part.begin(wanted())
+    part.write(b"x")
+    part.finish()
+    assert (tmp_path / "f").is_symlink()
+    assert (tmp_path / "real" / "g").read_bytes() == b"x"
+
+
+def test_a_folder_is_never_replaced(tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError, match="regular"):
+        PartFile(tmp_path, overwrite=True)

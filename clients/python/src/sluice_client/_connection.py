@@ -88,7 +88,8 @@ class Connection:
                     raise
         except InvalidStatus as error:
             raise _refused(error) from error
-        except (OSError, EOFError, WebSocketException) as error:
+        except (OSError, EOFError, ImportError, WebSocketException) as error:
+            # ImportError: a SOCKS proxy needs another package
             raise ConnectionLostError(f"no WebSocket to {url}: {type(error).__name__}") from error
         except ValueError as error:
             raise ProtocolError("the first message of the session is no JSON") from error

@@ -35,8 +35,8 @@ SOCKET_SECONDS = 5.0
 """How long a download waits for a WebSocket before it uses HTTP."""
 
 _STREAM_SECONDS = 15.0
-_RETRY_SLUGS = frozenset({"not-ready", "idempotency-conflict"})
 _RESTARTED = "restarted"
+_NOT_READY = "not-ready"
 _OK = 200
 _RANGE_BEYOND_FILE = 416
 
@@ -109,6 +109,7 @@ class Download:
             finally:
                 work.cancel()
                 watch.cancel()
+                self._forget_announced()
                 with anyio.CancelScope(shield=True):
                     await asyncio.wait({work, watch})
 
@@ -142,7 +143,7 @@ class Download:
                     restarts += 1
                     await self._restart(restarts, error)
                     continue
-                if error.slug not in _RETRY_SLUGS and not is_transient(error):
+                if error.slug != _NOT_READY and not is_transient(error):
                     raise
                 delay: float | None = error.retry_after
                 cause: SluiceError = error
@@ -150,7 +151,10 @@ class Download:
                 if not is_transient(error):
                     raise
                 delay, cause = None, error
-            failures = 0 if self._receiver.position > before else failures + 1
+            is_progress = self._receiver.position > before or (
+                isinstance(cause, ProblemError) and cause.slug == _NOT_READY
+            )
+            failures = 0 if is_progress else failures + 1
             if failures >= MAX_FAILURES:
                 raise cause
             if failures == 0:

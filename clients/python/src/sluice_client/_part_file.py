@@ -14,17 +14,21 @@ from ._state_file import SaveState
 from .errors import SaveInProgressError
 
 _BLOCK = 1024 * 1024
+_OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 class PartFile:
     """The part and its state, locked against other processes. A sink of a download."""
 
     def __init__(self, target: Path, *, overwrite: bool) -> None:
-        self.target = target
+        # a link is followed, so that its target becomes the file
+        self.target = target = Path(os.path.realpath(target))
         self._overwrite = overwrite
         self._part = target.with_name(target.name + ".part")
         self._state_path = target.with_name(target.name + ".part.json")
         self.state: SaveState | None = None
+        if target.exists() and not target.is_file():
+            raise FileExistsError(f"{target} is no regular file")
         if not overwrite:
             self._check_free()
         self._file = self._open()
@@ -37,9 +41,7 @@ class PartFile:
 
     def _open(self) -> BinaryIO:
         while True:
-            descriptor = os.open(
-                self._part, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666
-            )
+            descriptor = os.open(self._part, _OPEN, 0o666)
             file = os.fdopen(descriptor, "r+b", buffering=0)
             if not try_lock(descriptor):
                 file.close()

@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -125,7 +125,8 @@ class Transfers:
         part = await in_thread(lambda: PartFile(path, overwrite=overwrite))
         try:
             with deadline(timeout, f"{path} is not complete; run it again to continue"):
-                return await self._save(part, wanted, progress)
+                saved = await self._save(part, wanted, progress)
+            return replace(saved, path=path)
         except (DigestError, ExportFailedError, ExportCanceledError, FileExpiredError):
             part.discard()  # it can't become the file
             raise
@@ -151,7 +152,12 @@ class Transfers:
         state, announced = part.known_state(), None
         if state.export_id is None:
             export, announced = await self.create_streaming(wanted.request or {}, state.key)
-            await in_thread(part.set_export, export.id)
+            try:
+                await in_thread(part.set_export, export.id)
+            except BaseException:
+                if announced:
+                    announced.forget()
+                raise
         export_id = part.known_state().export_id or ""
         offset, digest = await in_thread(part.rehash)
         with reporting(progress, part.target.name) as report:
