@@ -1,6 +1,7 @@
 """A client that stops in the middle of a file, and waits until the test kills it.
 
-killed_client.py URL PATH BYTES     with the token in the environment variable TOKEN
+killed_client.py save URL FILE BYTES
+killed_client.py read URL FOLDER BYTES     both with the token in the environment variable TOKEN
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
-from sluice_client import Sluice, TransferProgress
+from sluice_client import RequestOptions, Sluice, TransferProgress
 
-url, path, enough = sys.argv[1:]
+mode, url, path, enough = sys.argv[1:]
+SEATTLE: RequestOptions = {"filter": {"origin": {"eq": "SEA"}}}
 
 
 def stop(progress: TransferProgress) -> None:
@@ -20,4 +22,7 @@ def stop(progress: TransferProgress) -> None:
 
 
 with Sluice(url, token=os.environ["TOKEN"]) as sluice:
-    sluice.save("flights", path, filter={"origin": {"eq": "SEA"}}, progress=stop)
+    if mode == "save":
+        sluice.save("flights", path, progress=stop, **SEATTLE)
+    else:
+        sluice.read_polars("flights", resume_dir=path, progress=stop, **SEATTLE)

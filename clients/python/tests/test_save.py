@@ -13,6 +13,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import polars as pl
+import polars.testing
 import pytest
 from conftest import new_gateway
 from data import MARK
@@ -98,13 +100,11 @@ def test_the_bar_shows_the_file(
     assert "a.csv" in capfd.readouterr().err
 
 
-def test_a_killed_client_continues_at_its_offset(
-    gateway: Gateway, token: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "sea.csv"
-    script = Path(__file__).with_name("killed_client.py")
+def kill_in_the_middle(mode: str, gateway: Gateway, token: str, path: Path, received: int) -> None:
+    """Run a client until it has received some bytes, and kill it."""
+    script = str(Path(__file__).with_name("killed_client.py"))
     with subprocess.Popen(
-        [sys.executable, str(script), gateway.url, str(path), "300000"],
+        [sys.executable, script, mode, gateway.url, str(path), str(received)],
         env={**os.environ, "TOKEN": token},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -113,6 +113,30 @@ def test_a_killed_client_continues_at_its_offset(
         assert process.stdout.readline() == b"stopped\n"
         process.kill()
         process.wait(PATIENCE)
+
+
+def test_a_killed_reader_continues_at_its_offset(
+    gateway: Gateway, token: str, tmp_path: Path
+) -> None:
+    kill_in_the_middle("read", gateway, token, tmp_path, 1)
+    (part,) = tmp_path.glob("*.parquet.part")
+    offset = part.stat().st_size
+    reports: list[TransferProgress] = []
+    with Sluice(gateway.url, token=token) as client:
+        frame = client.read_polars(
+            "flights", filter=SEATTLE, resume_dir=tmp_path, progress=reports.append
+        )
+    assert 0 < offset == reports[0].received < reports[-1].received
+    source = pl.read_parquet(os.environ["SLUICE_FLIGHTS"]).filter(pl.col("origin") == "SEA")
+    polars.testing.assert_frame_equal(frame, source)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_client_continues_at_its_offset(
+    gateway: Gateway, token: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "sea.csv"
+    kill_in_the_middle("save", gateway, token, path, 300_000)
     assert not path.exists()
     offset = path.with_name("sea.csv.part").stat().st_size
     state = json.loads(path.with_name("sea.csv.part.json").read_text())

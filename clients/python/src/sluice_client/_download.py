@@ -288,9 +288,8 @@ class Download:
         ) as response:
             if response.status_code != _RANGE_BEYOND_FILE:
                 if response.status_code == _OK and receiver.position:
-                    await (
-                        self._restart_receiver()
-                    )  # the server has another file than the received part
+                    # the server has another file than the received part
+                    await self._restart_receiver()
                 await receiver.begin(state.attempt)
                 async for part in response.aiter_raw(256 * 1024):
                     await receiver.accept(receiver.position, part)
