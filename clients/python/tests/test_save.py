@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -21,6 +22,7 @@ from data import MARK
 from gateway import Gateway, proxy
 
 from sluice_client import (
+    AsyncSluice,
     DeadlineError,
     DigestError,
     ExportFailedError,
@@ -341,3 +343,26 @@ def test_two_saves_of_one_request_share_an_export(client: Sluice, tmp_path: Path
         files = list(pool.map(lambda path: client.save("flights", path, filter=SEATTLE), paths))
     for file in files:
         check(file, client)
+
+
+def test_a_canceled_task_keeps_the_part(gateway: Gateway, token: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+
+    async def run() -> SavedFile:
+        async with AsyncSluice(gateway.url, token=token) as client:
+
+            def cancel(progress: TransferProgress) -> None:
+                if progress.received > 300_000:
+                    saving.cancel()
+
+            saving = asyncio.ensure_future(
+                client.save("flights", path, filter=SEATTLE, progress=cancel)
+            )
+            with pytest.raises(asyncio.CancelledError):
+                await saving
+            assert not path.exists()
+            return await client.save("flights", path, filter=SEATTLE)
+
+    file = asyncio.run(run())
+    assert 300_000 < file.resumed_from < file.size
+    assert sha256(path) == file.sha256

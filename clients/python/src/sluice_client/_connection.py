@@ -53,7 +53,7 @@ class Connection:
 
     def __init__(self, socket: ClientConnection, ready: dict[str, Any]) -> None:
         self.ready = ready
-        self.streams = StreamTable(self.send)
+        self.streams: StreamTable = StreamTable(self.send)
         self.close_code: int | None = None
         self._socket = socket
         self._pending: dict[str, asyncio.Future[dict[str, Any]]] = {}

@@ -20,7 +20,7 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._lock = threading.Lock()
-        self.closed = False
+        self.closed: bool = False
         """Whether no more coroutines are accepted."""
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="sluice-client", daemon=True

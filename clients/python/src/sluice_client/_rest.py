@@ -45,7 +45,7 @@ class RestClient:
             raise ValueError("the URL of a gateway begins with http:// or https://")
         if url.userinfo or url.query or url.fragment:
             raise ValueError("the URL of a gateway has no user, no query and no fragment")
-        self.base_url = str(url).rstrip("/")
+        self.base_url: str = str(url).rstrip("/")
         self._tokens = tokens
         self._http = httpx.AsyncClient(
             verify=tls,

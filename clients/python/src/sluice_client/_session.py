@@ -42,7 +42,7 @@ class Session:
     """Keeps one connection open from the first use until `aclose`."""
 
     def __init__(self, url: str, tokens: TokenSource, tls: ssl.SSLContext | None) -> None:
-        self.messages = Subscriptions()
+        self.messages: Subscriptions = Subscriptions()
         self.connection: Connection | None = None
         """The live connection, if there is one."""
         self._url = url
