@@ -366,3 +366,13 @@ def test_a_canceled_task_keeps_the_part(gateway: Gateway, token: str, tmp_path: 
     file = asyncio.run(run())
     assert 300_000 < file.resumed_from < file.size
     assert sha256(path) == file.sha256
+
+
+def test_a_crash_before_the_answer_costs_no_second_export(client: Sluice, tmp_path: Path) -> None:
+    export = client.export("types", format="csv", columns=["u8"], idempotency_key="before")
+    (tmp_path / "a.csv.part").touch()
+    state = {"version": 1, "gateway": client._client._rest.base_url, "key": "before"}
+    state |= {"request": {"dataset": "types", "format": "csv", "columns": ["u8"]}}
+    (tmp_path / "a.csv.part.json").write_text(json.dumps(state))
+    file = client.save("types", tmp_path / "a.csv", columns=["u8"])
+    assert file.export_id == export.id

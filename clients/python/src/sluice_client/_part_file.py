@@ -75,6 +75,7 @@ class PartFile:
 
     def begin(self, state: SaveState) -> None:
         """Begin at 0 with a new state."""
+        self._file.seek(0)
         self._file.truncate(0)
         self._store(state)
 

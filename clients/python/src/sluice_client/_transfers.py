@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
 from ._backoff import Backoff
 from ._download import SOCKET_SECONDS, Announced, Download
 from ._part_file import PartFile
-from ._progress import ProgressOption, check_progress, reporting
+from ._progress import ProgressOption, Report, check_progress, reporting
 from ._rest import RestClient
 from ._session import Session
 from ._sinks import Receiver
@@ -39,8 +39,10 @@ from .errors import (
 )
 from .models import ExportState
 
-_CREATE_TRIES = 5
+_TRIES = 5
 _CONFLICT = 409
+
+T = TypeVar("T")
 
 Created = tuple[ExportState, "Announced | None"]
 
@@ -71,17 +73,11 @@ class Transfers:
 
     async def create(self, request: dict[str, Any], key: str) -> ExportState:
         """Create an export over REST. Tries with the same key cost one export."""
-        backoff = Backoff()
-        while True:
-            try:
-                headers = {"idempotency-key": key}
-                data = await self.rest.json("POST", "/v1/exports", body=request, headers=headers)
-                return ExportState.from_json(data)
-            except SluiceError as error:
-                is_running = isinstance(error, ProblemError) and error.status == _CONFLICT
-                if backoff.attempt + 1 >= _CREATE_TRIES or not (is_running or is_transient(error)):
-                    raise
-                await anyio.sleep(backoff.next(getattr(error, "retry_after", None)))
+        headers = {"idempotency-key": key}
+        data = await retry(
+            lambda: self.rest.json("POST", "/v1/exports", body=request, headers=headers)
+        )
+        return ExportState.from_json(data)
 
     async def create_streaming(self, request: dict[str, Any], key: str) -> Created:
         """Create an export whose file the server sends by itself, if there is a WebSocket."""
@@ -135,11 +131,11 @@ class Transfers:
                 part.close_unused()
 
     async def _save(self, part: PartFile, wanted: SaveState, progress: ProgressOption) -> SavedFile:
-        await in_thread(part.resume, wanted)
-        earlier = part.known_state().export_id
-        if wanted.request is None or earlier is None:
+        resumed = await in_thread(part.resume, wanted)
+        if wanted.request is None or not resumed:
             return await self._transfer(part, wanted, progress)
-        if await self._is_usable(earlier):
+        earlier = part.known_state().export_id
+        if earlier is None or await self._is_usable(earlier):
             with suppress(FileExpiredError, NotFoundError):  # its file is deleted just now
                 return await self._transfer(part, wanted, progress)
         await in_thread(part.begin, wanted)
@@ -150,35 +146,40 @@ class Transfers:
     ) -> SavedFile:
         """Receive the rest of the part, and give it its name."""
         state, announced = part.known_state(), None
-        if state.export_id is None:
-            export, announced = await self.create_streaming(wanted.request or {}, state.key)
-            try:
+        try:
+            if state.export_id is None:
+                export, announced = await self.create_streaming(wanted.request or {}, state.key)
                 await in_thread(part.set_export, export.id)
-            except BaseException:
-                if announced:
-                    announced.forget()
-                raise
-        export_id = part.known_state().export_id or ""
+            with reporting(progress, part.target.name) as report:
+                return await self._receive(part, announced, report)
+        finally:
+            if announced:
+                announced.forget()
+
+    async def _receive(
+        self, part: PartFile, announced: Announced | None, report: Report
+    ) -> SavedFile:
+        state = part.known_state()
+        export_id = state.export_id or ""
         offset, digest = await in_thread(part.rehash)
-        with reporting(progress, part.target.name) as report:
-            receiver = Receiver(
-                part,
-                position=offset,
-                attempt=state.attempt,
-                digest=digest,
-                on_bytes=report.received,
-            )
-            report.received(offset)
-            download = Download(
-                self.rest,
-                self.session,
-                export_id,
-                receiver,
-                announced=announced,
-                use_socket=self._use_socket,
-                report=report,
-            )
-            seal = await download.run()
+        receiver = Receiver(
+            part,
+            position=offset,
+            attempt=state.attempt,
+            digest=digest,
+            on_bytes=report.received,
+        )
+        report.received(offset)
+        download = Download(
+            self.rest,
+            self.session,
+            export_id,
+            receiver,
+            announced=announced,
+            use_socket=self._use_socket,
+            report=report,
+        )
+        seal = await download.run()
         await in_thread(part.finish)
         return SavedFile(
             path=part.target,
@@ -192,10 +193,24 @@ class Transfers:
     async def _is_usable(self, export_id: str) -> bool:
         """Whether an export of an earlier run has a file, or may still get one."""
         try:
-            state = ExportState.from_json(await self.rest.export(export_id))
+            data = await retry(lambda: self.rest.export(export_id))
         except NotFoundError:
             return False
+        state = ExportState.from_json(data)
         return export_error(state.status, state.problem) is None
+
+
+async def retry(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call after faults that another try may solve, a few times."""
+    backoff = Backoff()
+    while True:
+        try:
+            return await call()
+        except SluiceError as error:
+            is_running = isinstance(error, ProblemError) and error.status == _CONFLICT
+            if backoff.attempt + 1 >= _TRIES or not (is_running or is_transient(error)):
+                raise
+            await anyio.sleep(backoff.next(getattr(error, "retry_after", None)))
 
 
 @asynccontextmanager
