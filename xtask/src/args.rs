@@ -19,7 +19,8 @@ cargo xtask: builds, starts, checks and measures Sluice
   cargo xtask test [--slow] [--full] [--under-load]
       Runs what CI checks at each change: format, clippy, Rust tests, doc tests, the page's tests, and a real browser.
       Installs what it needs, or says in one line what is missing.
-      --slow         also run the slow tests, which CI runs before each merge
+      --slow         also run the slow tests, which CI runs before each merge, and the tests of the Python client, which
+                     need Python 3.10 and a newer one
       --full         also run the slow tests, the heavy tests on millions of rows, three minutes of `storm`, the tests
                      under load, the browser over a slow and jittering network, `schemathesis` and `containers`
       --under-load   run all tests three times while two other processes keep both cores busy

@@ -14,6 +14,7 @@ mod datasets;
 mod layout;
 mod lint_ops;
 mod loaders;
+mod python_client;
 mod run;
 mod schemathesis;
 mod stamp;

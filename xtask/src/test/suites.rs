@@ -13,7 +13,7 @@ use crate::layout::Layout;
 use crate::run::{Run, Running};
 use crate::steps::Steps;
 use crate::tools::{faketime, libreoffice, postgres};
-use crate::{datasets, schemathesis, storm};
+use crate::{datasets, python_client, schemathesis, storm};
 
 /// The scales of the heavy tests' data: three times the rows must not need more memory.
 const HEAVY_SCALES: [u32; 2] = [1, 3];
@@ -90,7 +90,7 @@ impl RustTests<'_> {
     }
 }
 
-/// The tests of the SDK and of the page in a browser; without their programs, a step that prepares them failed.
+/// The tests of the SDKs and of the page in a browser; without their programs, a step that prepares them failed.
 pub(super) struct WebTests<'a> {
     pub(super) layout: &'a Layout,
     pub(super) tools: Option<WebTools>,
@@ -105,6 +105,16 @@ impl WebTests<'_> {
     pub(super) fn run(&self, steps: &mut Steps, suffix: &str) {
         // a file of 1 GB needs a quiet machine and a fast connection
         self.run_over(steps, suffix, self.large && suffix.is_empty(), false);
+        if self.slow && suffix.is_empty() {
+            self.run_python_client(steps);
+        }
+    }
+
+    /// Builds the wheel of the Python client, and tests it with the oldest and the newest Python.
+    fn run_python_client(&self, steps: &mut Steps) {
+        const NAME: &str = "python client";
+        let Some(WebTools { nats, .. }) = &self.tools else { return steps.skip(NAME, PREPARATION_FAILED) };
+        steps.run_parallel(NAME, || python_client::check(self.layout, nats));
     }
 
     /// Runs the same tests over a network that delays and stalls messages at random.
