@@ -83,10 +83,24 @@ impl EmbedScript {
         EmbedInfo { path: PATH, integrity: self.0.integrity.clone() }
     }
 
-    /// Answers a request for the script in the best encoding that the client accepts.
+    /// Returns the encoding to which the client gives the greatest weight; of equal ones, the best. A client that accepts
+    /// none of them, not even the script itself (`identity;q=0`), gets the script itself, which every client can read.
+    fn choose(&self, request: &HeaderMap) -> Option<&Encoding> {
+        let mut chosen = self.0.encodings.last();
+        let mut greatest = 0.0;
+        for encoding in &self.0.encodings {
+            let weight = encoding.weight(request);
+            if weight > greatest {
+                greatest = weight;
+                chosen = Some(encoding);
+            }
+        }
+        chosen
+    }
+
+    /// Answers a request for the script in the encoding that suits the client best.
     fn respond(&self, request: &HeaderMap) -> Response {
-        let accepted = self.0.encodings.iter().find(|encoding| encoding.is_accepted(request));
-        let Some(Encoding { name, bytes, etag }) = accepted.or(self.0.encodings.last()) else {
+        let Some(Encoding { name, bytes, etag }) = self.choose(request) else {
             return not_found();
         };
         let mut response = if is_known(request, etag) {
@@ -120,15 +134,24 @@ impl Encoding {
         Self { name, bytes, etag }
     }
 
-    /// Whether `Accept-Encoding` names this encoding with a weight above 0 (RFC 9110, section 12.5.3).
-    fn is_accepted(&self, request: &HeaderMap) -> bool {
-        let Some(name) = self.name else { return true };
-        let lists = request.get_all(header::ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
-        lists.flat_map(|list| list.split(',')).any(|item| {
-            let (coding, weight) = item.split_once(';').unwrap_or((item, ""));
-            let weight = weight.trim().trim_start_matches("q=").parse::<f32>().unwrap_or(1.0);
-            coding.trim().eq_ignore_ascii_case(name) && weight > 0.0
-        })
+    /// The weight of this encoding in `Accept-Encoding`, from 0 (refused) to 1 (RFC 9110, section 12.5.3). What is named
+    /// comes before `*`. The script itself, when neither names it, is accepted, but any named encoding comes before it.
+    fn weight(&self, request: &HeaderMap) -> f32 {
+        const LEAST: f32 = 0.0001; // below the least weight that a client can give, 0.001
+        let name = self.name.unwrap_or("identity");
+        let mut of_any = None;
+        for list in request.get_all(header::ACCEPT_ENCODING) {
+            for item in list.to_str().unwrap_or_default().split(',') {
+                let (coding, weight) = item.split_once(';').unwrap_or((item, ""));
+                let weight = weight.trim().trim_start_matches("q=").parse::<f32>().unwrap_or(1.0);
+                match coding.trim() {
+                    named if named.eq_ignore_ascii_case(name) => return weight,
+                    "*" => of_any = Some(weight),
+                    _ => {}
+                }
+            }
+        }
+        of_any.unwrap_or(if self.name.is_none() { LEAST } else { 0.0 })
     }
 }
 
@@ -189,10 +212,17 @@ mod tests {
         fs::write(embed.join("sluice.js"), "a newer build").unwrap();
         let mut tags = Vec::new();
         for (accepted, encoding, length) in [
-            ("gzip, deflate, br;q=0.5", Some("br"), 6),
+            ("gzip, deflate, br", Some("br"), 6),
             ("gzip;q=1, br;q=0", Some("gzip"), 6),
             ("zstd", None, 6),
             ("", None, 6),
+            ("gzip, deflate, br;q=0.5", Some("gzip"), 6),
+            ("*", Some("br"), 6),
+            ("br;q=0, *;q=0.5", Some("gzip"), 6),
+            ("gzip;q=0.001", Some("gzip"), 6),
+            ("identity, gzip;q=0.5", None, 6),
+            ("identity;q=0", None, 6),
+            ("*;q=0", None, 6),
         ] {
             let response = script.respond(&headers(&[(header::ACCEPT_ENCODING, accepted)]));
             assert_eq!(response.status(), 200);
