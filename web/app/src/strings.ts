@@ -404,6 +404,10 @@ export const problemTexts: Record<Slug, ProblemText> = {
     title: "There is no room left on this device",
     next: "Make room, then save the file again; that costs nothing.",
   },
+  "cancel-unconfirmed": {
+    title: "The server has not confirmed the cancellation",
+    next: "The export may still be running. Look at the list of your exports.",
+  },
   aborted: {
     title: "The download was stopped",
     next: "Press Save file to fetch it again; that costs nothing.",

@@ -10,7 +10,7 @@ import { EVENT_TYPES } from "./protocol.js";
 import type { DownloadResult, Hasher } from "./receiver.js";
 import { type CallOptions, RestClient } from "./restClient.js";
 import { Session, type SessionState } from "./session.js";
-import { fixedToken, type TokenProvider } from "./token.js";
+import { fixedToken, sharedToken, type TokenProvider } from "./token.js";
 
 /** Settings of {@link SluiceClient}. Set `token` or `getToken`. */
 export interface SluiceClientOptions {
@@ -63,7 +63,7 @@ export class SluiceClient {
   readonly #options: SluiceClientOptions;
 
   constructor(options: SluiceClientOptions) {
-    const getToken = options.getToken ?? fixedToken(options.token ?? "");
+    const getToken = sharedToken(options.getToken ?? fixedToken(options.token ?? ""));
     this.#options = options;
     this.#rest = new RestClient({
       baseUrl: options.baseUrl,

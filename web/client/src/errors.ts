@@ -29,7 +29,8 @@ export type ServerSlug = (typeof SERVER_SLUGS)[number];
 /**
  * A problem that the client detects: no answer (`network`), a late answer (`timeout`), a digest that differs from the
  * seal (`digest-mismatch`), a message that violates the protocol (`protocol`), a call aborted by the caller
- * (`aborted`), a sink that fails (`sink`) or that is full (`no-room`).
+ * (`aborted`), a sink that fails (`sink`) or that is full (`no-room`), a cancellation that the server has not confirmed
+ * (`cancel-unconfirmed`).
  */
 export type ClientSlug =
   | "network"
@@ -38,7 +39,8 @@ export type ClientSlug =
   | "protocol"
   | "aborted"
   | "sink"
-  | "no-room";
+  | "no-room"
+  | "cancel-unconfirmed";
 
 /** Every slug that an error of this SDK can have. */
 export type Slug = ServerSlug | ClientSlug;

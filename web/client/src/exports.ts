@@ -13,7 +13,13 @@ const CREATE_RETRIES = 4;
 const MAX_FAILURES = 10;
 
 /** Slugs of problems after which a retry may succeed. */
-const TRANSIENT_SLUGS: readonly string[] = ["network", "timeout", "unavailable", "internal", "rate-limited"];
+export const TRANSIENT_SLUGS: readonly string[] = [
+  "network",
+  "timeout",
+  "unavailable",
+  "internal",
+  "rate-limited",
+];
 
 /** Duration of one long poll, in seconds. */
 const LONG_POLL_SECONDS = 20;
@@ -32,6 +38,8 @@ export interface CreateOptions extends CallOptions {
    * call.
    */
   idempotencyKey?: string;
+  /** Called each time before the request is sent: from then on the server may have it. It may throw to stop the call. */
+  onSend?: () => void;
   /** With `stream` the server opens a file stream as soon as the export has bytes. Default `notify`. */
   deliver?: "notify" | "stream";
   /** Initial window of the file stream, in bytes. Default 1 MiB. */
@@ -74,6 +82,7 @@ export class Exports {
     const idempotencyKey = options.idempotencyKey ?? randomKey();
     const deliver = options.deliver ?? "notify";
     if (this.#session.connection) {
+      options.onSend?.();
       try {
         const answer = await this.#session.request(
           {
@@ -94,20 +103,20 @@ export class Exports {
         }
       }
     }
-    const created = await this.#createOverRest(request, idempotencyKey, options.signal);
+    const created = await this.#createOverRest(request, { ...options, idempotencyKey });
     this.#session.pollNow();
     return { export: created, announced: false };
   }
 
   async #createOverRest(
     request: ExportRequest,
-    idempotencyKey: string,
-    signal?: AbortSignal,
+    options: CreateOptions & { idempotencyKey: string },
   ): Promise<Export> {
+    const { idempotencyKey, signal, onSend } = options;
     const backoff = new Backoff(this.#backoff);
     for (;;) {
       try {
-        return await this.#rest.createExport(request, { idempotencyKey, signal });
+        return await this.#rest.createExport(request, { idempotencyKey, signal, onSend });
       } catch (cause) {
         const error = SluiceError.from(cause);
         const inProgress = error.slug === "idempotency-conflict" && error.status === 409;
@@ -192,7 +201,7 @@ export class Exports {
 }
 
 /** Returns 128 random bits in hex. `crypto.randomUUID` exists only on pages with TLS. */
-function randomKey(): string {
+export function randomKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -29,6 +29,8 @@ interface Call extends CallOptions {
   stream?: boolean;
   /** Added to the timeout for long polls, in milliseconds. */
   waitMs?: number;
+  /** Called each time before the call is sent, with the token at hand. It may throw to stop the call. */
+  onSend?: (() => void) | undefined;
   /** Statuses outside 2xx that the caller handles. */
   accept?: readonly number[];
 }
@@ -97,7 +99,7 @@ export class RestClient {
    */
   createExport(
     request: ExportRequest,
-    options: CallOptions & { idempotencyKey?: string } = {},
+    options: CallOptions & { idempotencyKey?: string; onSend?: (() => void) | undefined } = {},
   ): Promise<Export> {
     const { idempotencyKey, ...call } = options;
     return this.#json("POST", "/v1/exports", {
@@ -200,6 +202,10 @@ export class RestClient {
   }
 
   async #send(method: string, path: string, call: Call, token: string): Promise<Response> {
+    if (call.signal?.aborted) {
+      throw SluiceError.from(call.signal.reason, "aborted"); // aborted while the token was awaited
+    }
+    call.onSend?.();
     const signals: AbortSignal[] = [];
     if (call.signal) {
       signals.push(call.signal);

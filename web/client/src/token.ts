@@ -12,6 +12,36 @@ export function fixedToken(token: string): TokenProvider {
 }
 
 /**
+ * Makes concurrent calls share one request of the provider: a call takes part in a pending one, and a refresh only in a
+ * pending refresh.
+ */
+export function sharedToken(provider: TokenProvider): TokenProvider {
+  let current: Promise<string> | undefined;
+  let newer: Promise<string> | undefined;
+  return ({ refresh }) => {
+    const pending = newer ?? (refresh ? undefined : current);
+    if (pending) {
+      return pending;
+    }
+    const token = (async () => provider({ refresh }))();
+    const end = () => {
+      if (refresh) {
+        newer = undefined;
+      } else {
+        current = undefined;
+      }
+    };
+    if (refresh) {
+      newer = token;
+    } else {
+      current = token;
+    }
+    token.then(end, end);
+    return token;
+  };
+}
+
+/**
  * Calls the provider.
  *
  * @throws SluiceError the `SluiceError` that the provider throws, or `network` for any other error.

@@ -3,7 +3,9 @@ import type { Unsubscribe } from "../emitter.js";
 import { Emitter } from "../emitter.js";
 import { SluiceError } from "../errors.js";
 import { exportError } from "../exportError.js";
-import { type Export, type ExportFile, type ExportRequest, hasEnded } from "../protocol.js";
+import { randomKey } from "../exports.js";
+import type { Export, ExportFile, ExportRequest } from "../protocol.js";
+import { cancelExport, rejectOnAbort } from "./cancelExport.js";
 import type { FileSink } from "./fileSink.js";
 import { ProgressThrottle } from "./progressThrottle.js";
 import { IDLE, isBusy, type RunState, withExport, withProgress, withReceived } from "./runState.js";
@@ -11,7 +13,20 @@ import { saveToDownloads } from "./saveToDownloads.js";
 import { SpillingSink } from "./spillingSink.js";
 
 /** Slugs of problems after which the export has no file any more. */
-const WITHOUT_FILE: readonly string[] = ["not-found", "expired", "export-failed", "forbidden"];
+const WITHOUT_FILE: readonly string[] = [
+  "not-found",
+  "expired",
+  "export-failed",
+  "forbidden",
+  "canceled",
+  "cancel-unconfirmed",
+];
+
+/** Maximum wait for the server's confirmation of a cancellation, in milliseconds. */
+const CANCEL_TIMEOUT_MS = 60_000;
+
+/** The unfinished runs of this page. */
+const activeRuns = new Set<ExportRun>();
 
 /** Settings of an {@link ExportRun}. */
 export interface ExportRunOptions extends SluiceClientOptions {
@@ -19,6 +34,23 @@ export interface ExportRunOptions extends SluiceClientOptions {
   save?: (file: File) => void;
   /** Creates the sink of one download. Default: {@link SpillingSink}. */
   openSink?: () => FileSink;
+  /** Maximum wait for the server's confirmation of a cancellation, in milliseconds. Default 60 000. */
+  cancelTimeoutMs?: number;
+}
+
+/** One attempt to export and save. */
+interface Attempt {
+  /** Address of the gateway. */
+  baseUrl: string;
+  request: ExportRequest;
+  /** Stops the attempt. */
+  stop: AbortController;
+  /** The answer to the create request. */
+  created?: Promise<Export>;
+  /** The create request's key, with which a cancellation finds the export when the answer was lost. */
+  idempotencyKey: string;
+  /** Whether the server may have received the create request. */
+  sent: boolean;
 }
 
 /**
@@ -29,9 +61,7 @@ export class ExportRun {
   readonly #options: ExportRunOptions;
   readonly #changes = new Emitter<RunState>();
   #state: RunState = IDLE;
-  #request: ExportRequest | undefined;
-  /** Stops the current run; another run has another one. */
-  #stop: AbortController | undefined;
+  #attempt: Attempt | undefined;
 
   constructor(options: ExportRunOptions) {
     this.#options = options;
@@ -45,84 +75,165 @@ export class ExportRun {
   /** Calls the listener after each change of {@link state}. */
   subscribe = (listener: (state: RunState) => void): Unsubscribe => this.#changes.on(listener);
 
+  /** Whether {@link retry} saves the file of the same export, free of charge. */
+  get resumable(): boolean {
+    const { phase, export: item, error } = this.#state;
+    return (
+      phase === "failed" &&
+      item !== undefined &&
+      !exportError(item) &&
+      !WITHOUT_FILE.includes(error?.slug ?? "") &&
+      this.#attempt?.baseUrl === this.#options.baseUrl
+    );
+  }
+
   /**
    * Starts an export and saves its file. Resolves with the last state, `saved` or `failed`, and rejects only
    * when `baseUrl` is no address. While an export runs, a further call changes nothing.
    */
   async start(request: ExportRequest): Promise<RunState> {
-    if (isBusy(this.#state)) {
-      return this.#state;
-    }
-    this.#request = request;
-    return this.#run(request, undefined);
+    return isBusy(this.#state) ? this.#state : this.#run(JSON.parse(JSON.stringify(request)), undefined);
   }
 
-  /** Repeats what failed: saves the file of the same export, free of charge, or starts the export again. */
+  /**
+   * Repeats what failed: saves the file of the same export, free of charge, or starts the export again. At another
+   * `baseUrl` it always starts the export again.
+   */
   async retry(): Promise<RunState> {
-    const { phase, export: item, error } = this.#state;
-    if (phase !== "failed" || !this.#request) {
+    const request = this.#attempt?.request;
+    if (this.#state.phase !== "failed" || !request) {
       return this.#state;
     }
-    const slug = error?.slug ?? "";
-    const mayComplete = item?.status === "completed" || slug !== "canceled";
-    const hasFile = item && !exportError(item) && mayComplete && !WITHOUT_FILE.includes(slug);
-    return this.#run(this.#request, hasFile ? item : undefined);
+    const { resumable, state } = this;
+    return this.#run(request, resumable ? state.export : undefined);
   }
 
-  /** Cancels the unfinished export, or stops saving the file of a completed one. */
+  /**
+   * Cancels the unfinished export, or stops saving the file of a completed one. The phase is `canceling` until the server
+   * has confirmed; then it is `failed`, with the slug `canceled`, or with `cancel-unconfirmed` when the server gave no
+   * confirmation. The slug is `aborted` when the export goes on or has completed: this page only left it.
+   */
   cancel(): void {
-    if (isBusy(this.#state)) {
-      const error = new SluiceError({ slug: "canceled", title: "The export was canceled" });
-      this.#set(this.#stop, { ...this.#state, phase: "failed", error });
-      this.#stop?.abort();
+    const attempt = this.#attempt;
+    if (attempt && isBusy(this.#state) && !attempt.stop.signal.aborted) {
+      this.#set(attempt, { ...this.#state, phase: "canceling", interrupted: false });
+      attempt.stop.abort();
     }
   }
 
   /** Returns to `idle` after an end. */
   reset(): void {
     if (!isBusy(this.#state)) {
-      this.#stop = undefined;
-      this.#set(undefined, IDLE);
+      this.#attempt = undefined;
+      this.#state = IDLE;
+      this.#changes.emit(IDLE);
     }
   }
 
   async #run(request: ExportRequest, existing: Export | undefined): Promise<RunState> {
+    const options = { ...this.#options }; // a change of an option belongs to the next run
     const stop = new AbortController();
-    this.#stop = stop;
-    this.#set(stop, { ...IDLE, phase: "starting" });
-    const client = new SluiceClient(this.#options);
-    const unfollow = this.#follow(client, stop);
-    client.connect().catch(() => undefined); // the calls over HTTP report the same error
-    let item = existing;
-    let last: RunState;
-    try {
-      // without the signal: the id is needed to cancel what the server has accepted
-      item ??= (await client.exports.create(request)).export;
-      stop.signal.throwIfAborted();
-      this.#set(stop, withExport(this.#state, item));
-      const saving = this.#saveFile(client, item.id, stop);
-      // a canceled download may wait for an answer of the server, and the export must not
-      const file = await Promise.race([saving, rejectOnAbort(stop.signal)]);
-      last = { ...this.#state, phase: "saved", file, interrupted: false };
-    } catch (cause) {
-      const error = SluiceError.from(cause, "sink");
-      last = { ...this.#state, phase: "failed", error, interrupted: false };
+    const { baseUrl } = options;
+    const attempt: Attempt = { baseUrl, request, stop, idempotencyKey: randomKey(), sent: false };
+    if (existing) {
+      attempt.created = Promise.resolve(existing);
+      attempt.sent = true;
     }
-    this.#set(stop, last);
-    if (stop.signal.aborted && item) {
-      await cancelUnfinished(client, item.id);
+    const client = new SluiceClient(options);
+    this.#attempt = attempt;
+    activeRuns.add(this);
+    this.#set(attempt, { ...IDLE, phase: "starting" });
+    const unfollow = this.#follow(client, attempt);
+    client.connect().catch(() => undefined); // the calls over HTTP report the same error
+    let last: Partial<RunState>;
+    try {
+      const file = await this.#exportFile(client, attempt);
+      last = { phase: "saved", file };
+    } catch (cause) {
+      last = { phase: "failed", error: SluiceError.from(cause, "sink") };
     }
     unfollow();
+    if (stop.signal.aborted && last.phase !== "saved") {
+      last = { phase: "failed", error: await this.#cancelAttempt(client, attempt) };
+    }
     client.close();
+    activeRuns.delete(this);
+    if (existing && last.error?.slug === "not-found") {
+      return this.#run(request, undefined); // another user has signed in, or the export was deleted
+    }
+    this.#state = { ...this.#state, ...last, interrupted: false };
+    this.#changes.emit(this.#state);
     return this.#state;
   }
 
+  /** Starts the export, unless it exists, and saves its file. Rejects at once when the attempt is stopped. */
+  async #exportFile(client: SluiceClient, attempt: Attempt): Promise<ExportFile> {
+    const stopped = rejectOnAbort(attempt.stop.signal);
+    attempt.created ??= this.#create(client, attempt);
+    const item = await Promise.race([attempt.created, stopped]);
+    this.#set(attempt, withExport(this.#state, item));
+    // a canceled download may wait for an answer of the server, and the cancellation must not
+    return Promise.race([this.#saveFile(client, item.id, attempt), stopped]);
+  }
+
+  async #create(client: SluiceClient, attempt: Attempt): Promise<Export> {
+    const onSend = () => {
+      attempt.stop.signal.throwIfAborted();
+      attempt.sent = true;
+    };
+    const { request, idempotencyKey } = attempt;
+    // without the signal: the server may have accepted what was sent
+    return (await client.exports.create(request, { idempotencyKey, onSend })).export;
+  }
+
+  /** Cancels the export of a stopped attempt. Returns the error that says what became of it. */
+  async #cancelAttempt(client: SluiceClient, attempt: Attempt): Promise<SluiceError> {
+    const left = new SluiceError({ slug: "aborted", title: "The page has left the export" });
+    if (!attempt.sent) {
+      return canceledError();
+    }
+    if (this.#state.export?.status === "completed") {
+      return left;
+    }
+    const { cancelTimeoutMs = CANCEL_TIMEOUT_MS, backoff } = this.#options;
+    const { request, idempotencyKey } = attempt;
+    try {
+      const kept = await cancelExport(client, {
+        created: attempt.created,
+        create: async () => (await client.exports.create(request, { idempotencyKey })).export,
+        keep: (id) => this.#isShared(id),
+        timeoutMs: cancelTimeoutMs,
+        backoff,
+      });
+      if (kept) {
+        this.#state = { ...this.#state, export: kept };
+      }
+      return kept && !exportError(kept) ? left : canceledError();
+    } catch (cause) {
+      const title = "The cancellation could not be confirmed";
+      return new SluiceError({ slug: "cancel-unconfirmed", title, cause });
+    }
+  }
+
+  /** Returns whether another run of this page, for example of a second button, follows the same export. */
+  #isShared(id: string): boolean {
+    return [...activeRuns].some(
+      (run) =>
+        run !== this &&
+        run.#state.export?.id === id &&
+        run.#state.phase !== "canceling" &&
+        run.#attempt?.baseUrl === this.#attempt?.baseUrl,
+    );
+  }
+
   /** Downloads the file, compares it with the export's seal, and saves it. */
-  async #saveFile(client: SluiceClient, id: string, stop: AbortController): Promise<ExportFile> {
+  async #saveFile(client: SluiceClient, id: string, attempt: Attempt): Promise<ExportFile> {
     const { save = defaultSave, openSink = () => new SpillingSink() } = this.#options;
-    const { signal } = stop;
+    const { signal } = attempt.stop;
     const sink = openSink();
-    const progress = new ProgressThrottle((received) => this.#set(stop, withReceived(this.#state, received)));
+    const progress = new ProgressThrottle((received) =>
+      this.#set(attempt, withReceived(this.#state, received)),
+    );
     // the page shows the interruption, so the download retries as long as the page is open
     const maxFailures = Number.POSITIVE_INFINITY;
     try {
@@ -131,7 +242,7 @@ export class ExportRun {
         signal,
         maxFailures,
         onProgress: (received) => progress.update(received),
-        onStateChange: (state) => this.#set(stop, { ...this.#state, interrupted: state === "waiting" }),
+        onStateChange: (state) => this.#set(attempt, { ...this.#state, interrupted: state === "waiting" }),
       });
       // the seal may arrive before the export has ended, which sets the file name
       const ended = await client.exports.waitForEnd(id, { signal, maxFailures });
@@ -145,7 +256,7 @@ export class ExportRun {
       signal.throwIfAborted();
       save(new File([blob], ended.file.name, { type: ended.file.media_type }));
       progress.end();
-      this.#set(stop, { ...withExport(this.#state, ended), received: ended.file.size });
+      this.#set(attempt, { ...withExport(this.#state, ended), received: ended.file.size });
       return ended.file;
     } catch (cause) {
       progress.end();
@@ -155,16 +266,16 @@ export class ExportRun {
   }
 
   /** Applies the events of the current export, and fetches its state again when events were lost. */
-  #follow(client: SluiceClient, stop: AbortController): () => void {
+  #follow(client: SluiceClient, attempt: Attempt): () => void {
     const onExport = ({ export: item }: { export: Export }) => {
       if (item.id === this.#state.export?.id) {
-        this.#set(stop, withExport(this.#state, item));
+        this.#set(attempt, withExport(this.#state, item));
       }
     };
     const subscriptions: Unsubscribe[] = [
       client.on("export.progress", ({ export_id, progress }) => {
         if (export_id === this.#state.export?.id) {
-          this.#set(stop, withProgress(this.#state, progress));
+          this.#set(attempt, withProgress(this.#state, progress));
         }
       }),
       client.on("export.completed", onExport),
@@ -189,31 +300,17 @@ export class ExportRun {
     };
   }
 
-  /** Changes the state, unless another run has begun or this one was canceled. */
-  #set(stop: AbortController | undefined, state: RunState): void {
-    if (stop === this.#stop && !stop?.signal.aborted) {
+  /** Changes the state, unless another attempt has begun or this one was stopped. */
+  #set(attempt: Attempt, state: RunState): void {
+    if (attempt === this.#attempt && !attempt.stop.signal.aborted) {
       this.#state = state;
       this.#changes.emit(state);
     }
   }
 }
 
-/** Rejects when the signal is aborted, and never resolves. */
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
-}
-
-/** Cancels the export, unless it has ended: canceling a completed export would delete its file. */
-async function cancelUnfinished(client: SluiceClient, id: string): Promise<void> {
-  try {
-    if (!hasEnded((await client.exports.get(id)).status)) {
-      await client.exports.cancel(id);
-    }
-  } catch {
-    // an export that can't be canceled ends by itself
-  }
+function canceledError(): SluiceError {
+  return new SluiceError({ slug: "canceled", title: "The export was canceled" });
 }
 
 function onOnline(listener: () => void): Unsubscribe {

@@ -3,9 +3,18 @@ import { type Export, type ExportFile, hasEnded, type Progress } from "../protoc
 
 /**
  * Phase of one export from the click to the saved file: `idle → starting → queued → running → saving → saved`. From each
- * phase but `idle` and `saved` it can become `failed`, which includes canceled exports.
+ * phase but `idle` and `saved` it can become `failed`, and `canceling` until the server has confirmed a cancellation,
+ * which then is `failed` too.
  */
-export type RunPhase = "idle" | "starting" | "queued" | "running" | "saving" | "saved" | "failed";
+export type RunPhase =
+  | "idle"
+  | "starting"
+  | "queued"
+  | "running"
+  | "saving"
+  | "saved"
+  | "canceling"
+  | "failed";
 
 /** State of an {@link ExportRun}. */
 export interface RunState {
@@ -25,7 +34,7 @@ export interface RunState {
 /** The state before the first start. */
 export const IDLE: RunState = { phase: "idle", received: 0, interrupted: false };
 
-/** Returns whether an export runs or its file is being saved. */
+/** Returns whether an export runs, its file is being saved, or it is being canceled. */
 export function isBusy({ phase }: RunState): boolean {
   return phase !== "idle" && phase !== "saved" && phase !== "failed";
 }

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { ExportRun } from "../../src/browser/exportRun.js";
+import { ExportRun, type ExportRunOptions } from "../../src/browser/exportRun.js";
 import type { RunPhase } from "../../src/browser/runState.js";
 import type { WebSocketConstructor } from "../../src/connection.js";
 import type { Export } from "../../src/protocol.js";
@@ -38,7 +38,7 @@ beforeEach(async () => {
 });
 afterEach(() => server.stop());
 
-function newRun() {
+function newRun(more: Partial<ExportRunOptions> = {}) {
   const saved: File[] = [];
   const phases: RunPhase[] = [];
   const run = new ExportRun({
@@ -47,6 +47,7 @@ function newRun() {
     webSocket: WebSocket as unknown as WebSocketConstructor,
     backoff: { baseMs: 1, capMs: 5 },
     save: (file) => saved.push(file),
+    ...more,
   });
   run.subscribe(({ phase }) => {
     if (phases.at(-1) !== phase) {
@@ -136,8 +137,8 @@ describe("an export run", () => {
     peer.ready();
     await peer.expect("file.open");
     run.cancel();
-    expect(run.state).toMatchObject({ phase: "failed", error: { slug: "canceled" } });
-    await ended;
+    expect(run.state.phase).toBe("canceling");
+    expect(await ended).toMatchObject({ phase: "failed", error: { slug: "canceled" } });
     expect(deleted).toEqual(["e1"]);
 
     const second = run.start({ dataset: "flights" });
@@ -146,7 +147,144 @@ describe("an export run", () => {
     await next.expect("file.open");
     current = done;
     run.cancel();
-    await second;
+    expect(await second).toMatchObject({ phase: "failed", error: { slug: "aborted" } });
+    expect(run.resumable).toBe(true);
     expect(deleted).toEqual(["e1"]);
+  });
+});
+
+/** Starts a run whose export waits in the queue. */
+async function queuedRun(more: Partial<ExportRunOptions> = {}) {
+  const { run } = newRun(more);
+  const ended = run.start({ dataset: "flights" });
+  const peer = await server.accept();
+  peer.ready();
+  await peer.expect("file.open");
+  return { run, ended };
+}
+
+describe("a cancellation", () => {
+  it("is repeated until the server confirms it", async () => {
+    let failures = 0;
+    server.route("DELETE /v1/exports/e1", (request, response) => {
+      failures += 1;
+      if (failures < 3) {
+        request.socket.destroy();
+      } else {
+        deleted.push("e1");
+        json(response, 202, queued);
+      }
+    });
+    const { run, ended } = await queuedRun();
+    run.cancel();
+    await run.start({ dataset: "flights" }); // joins nothing while the cancellation is under way
+    expect(await ended).toMatchObject({ error: { slug: "canceled" } });
+    expect([created, deleted]).toEqual([1, ["e1"]]);
+  });
+
+  it("that the server does not confirm is not called canceled, and the next start is a new one", async () => {
+    server.route("DELETE /v1/exports/e1", (request) => request.socket.destroy());
+    const { run, ended } = await queuedRun({ cancelTimeoutMs: 50 });
+    run.cancel();
+    expect(await ended).toMatchObject({ phase: "failed", error: { slug: "cancel-unconfirmed" } });
+    expect(run.resumable).toBe(false);
+  });
+
+  it("while the token is awaited sends nothing", async () => {
+    let give: (token: string) => void = () => undefined;
+    const token = new Promise<string>((resolve) => {
+      give = resolve;
+    });
+    const { run } = newRun({ getToken: () => token });
+    const ended = run.start({ dataset: "flights" });
+    run.cancel();
+    expect(await ended).toMatchObject({ phase: "failed", error: { slug: "canceled" } });
+    give("secret");
+    await token;
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(created).toBe(0);
+  });
+
+  it("also reaches an export whose acceptance got lost", async () => {
+    const keys: unknown[] = [];
+    let lose: () => void = () => undefined;
+    server.route("POST /v1/exports", (request, response) => {
+      keys.push(request.headers["idempotency-key"]);
+      if (keys.length === 1) {
+        lose = () => request.socket.destroy();
+      } else {
+        json(response, 202, queued);
+      }
+    });
+    const { run } = newRun();
+    const ended = run.start({ dataset: "flights" });
+    await expect.poll(() => keys.length).toBe(1);
+    run.cancel();
+    lose();
+    expect(await ended).toMatchObject({ error: { slug: "canceled" } });
+    expect([new Set(keys).size, deleted]).toEqual([1, ["e1"]]);
+  });
+
+  it("leaves an export that another button of the page shows", async () => {
+    const first = await queuedRun();
+    const second = await queuedRun();
+    first.run.cancel();
+    expect(await first.ended).toMatchObject({ phase: "failed", error: { slug: "aborted" } });
+    expect([deleted, second.run.state.phase]).toEqual([[], "queued"]);
+    second.run.cancel();
+    expect(await second.ended).toMatchObject({ error: { slug: "canceled" } });
+    expect(deleted).toEqual(["e1"]);
+  });
+});
+
+describe("a retry", () => {
+  /** Returns a run whose first saving has failed. */
+  async function unsavedRun() {
+    let failed = false;
+    const options = {
+      baseUrl: server.baseUrl,
+      token: "secret",
+      webSocket: WebSocket as unknown as WebSocketConstructor,
+      save: () => {
+        if (!failed) {
+          failed = true;
+          throw new Error("no downloads here");
+        }
+      },
+    };
+    const run = new ExportRun(options);
+    const ended = run.start({ dataset: "flights" });
+    await serve();
+    await ended;
+    expect(run.resumable).toBe(true);
+    return { run, options };
+  }
+
+  it("starts anew when the export is not the user's any more", async () => {
+    const { run } = await unsavedRun();
+    current = queued;
+    const ended = run.retry();
+    const peer = await server.accept();
+    peer.ready();
+    const { ref } = await peer.expect("file.open");
+    peer.send({
+      type: "error",
+      ref,
+      problem: { type: "/problems/not-found", title: "Not found", status: 404, trace_id: "t" },
+    });
+    await serve();
+    expect((await ended).phase).toBe("saved");
+    expect(created).toBe(2);
+  });
+
+  it("at another gateway starts anew", async () => {
+    const { run, options } = await unsavedRun();
+    options.baseUrl = `${server.baseUrl}/`;
+    expect(run.resumable).toBe(false);
+    current = queued;
+    const ended = run.retry();
+    await serve();
+    await ended;
+    expect(created).toBe(2);
   });
 });
