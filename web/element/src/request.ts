@@ -1,4 +1,5 @@
 import type { ExportRequest, Filter } from "@sluice/client";
+import { isScriptGateway } from "./token.js";
 
 /** The parts of a request, as attributes or properties give them: texts, or the values themselves. */
 export interface RequestInput {
@@ -17,10 +18,42 @@ export class InvalidAttribute extends Error {
   /** Name of the attribute. */
   readonly attribute: string;
 
-  constructor(attribute: string) {
-    super(`<sluice-export> has no valid ${attribute}`);
+  /** `detail` says what is wrong with it. */
+  constructor(attribute: string, detail = "missing, or of another form") {
+    super(`<sluice-export> has no valid ${attribute}: ${detail}`);
     this.attribute = attribute;
   }
+}
+
+/** What decides about the address of the gateway. */
+export interface GatewayInput {
+  baseUrl: string;
+  /** Whether the page's script has set the address, and not markup. */
+  setByScript: boolean;
+  /** Address of the page. */
+  pageUrl: string;
+  /** Address of the gateway that served the script, with a trailing slash. */
+  scriptBase: string | undefined;
+}
+
+/**
+ * Returns the absolute address of the gateway, which gets the user's token. So markup alone names no other gateway than
+ * the one that served the script.
+ *
+ * @throws InvalidAttribute `base-url`.
+ */
+export function toGatewayUrl({ baseUrl, setByScript, pageUrl, scriptBase }: GatewayInput): string {
+  const hasForm = /^(https?:\/\/|[./])/i.test(baseUrl); // a wrong text would be an address below the page
+  const url = hasForm && URL.canParse(baseUrl, pageUrl) ? new URL(baseUrl, pageUrl) : undefined;
+  if (!url) {
+    throw new InvalidAttribute("base-url", "it is not an address such as https://exports.example.com");
+  }
+  if (!setByScript && !isScriptGateway(url.href, scriptBase)) {
+    const detail =
+      "a token goes only to the gateway that served the script, or that the property baseUrl names";
+    throw new InvalidAttribute("base-url", detail);
+  }
+  return url.href;
 }
 
 /**

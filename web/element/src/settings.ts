@@ -5,7 +5,17 @@ import type { StringOverrides } from "./strings/strings.js";
 
 /** The properties that a page may set before the script has run. */
 const PROPERTIES = [
-  ...["dataset", "filter", "columns", "params", "format", "template", "compression", "timeZone"],
+  ...[
+    "dataset",
+    "datasetName",
+    "filter",
+    "columns",
+    "params",
+    "format",
+    "template",
+    "compression",
+    "timeZone",
+  ],
   ...["baseUrl", "tokenUrl", "token", "tokenProvider", "strings", "disabled", "dialog"],
 ] as const;
 
@@ -21,6 +31,7 @@ export abstract class ExportSettings extends Base {
   #filter: string | Filter | null | undefined;
   #columns: string | readonly string[] | null | undefined;
   #params: string | Record<string, unknown> | null | undefined;
+  #baseUrl: string | undefined;
   #strings: StringOverrides = {};
 
   /** The map of `data-*` attributes, as of every element. A text sets the attribute `dataset`, as frameworks do. */
@@ -31,12 +42,24 @@ export abstract class ExportSettings extends Base {
     this.setAttribute("dataset", name);
   }
 
+  /**
+   * The name of the dataset, for frameworks that would set the read-only property {@link dataset} instead of the
+   * attribute.
+   */
+  get datasetName(): string | null {
+    return this.getAttribute("dataset-name") ?? this.getAttribute("dataset");
+  }
+  set datasetName(value: string | null | undefined) {
+    setAttribute(this, "dataset-name", value ?? undefined);
+  }
+
   /** The filter: an object, or JSON. */
   get filter(): string | Filter | null {
     return this.#filter === undefined ? this.getAttribute("filter") : this.#filter;
   }
   set filter(value: string | Filter | null | undefined) {
     this.#filter = value;
+    this.settingsChanged();
   }
 
   /** The columns, in the order of the file: names, or a text as in the attribute. */
@@ -45,6 +68,7 @@ export abstract class ExportSettings extends Base {
   }
   set columns(value: string | readonly string[] | null | undefined) {
     this.#columns = value;
+    this.settingsChanged();
   }
 
   /** The parameters of the dataset: an object, or JSON. */
@@ -53,6 +77,7 @@ export abstract class ExportSettings extends Base {
   }
   set params(value: string | Record<string, unknown> | null | undefined) {
     this.#params = value;
+    this.settingsChanged();
   }
 
   /** The format of the file, such as `xlsx`. */
@@ -87,12 +112,21 @@ export abstract class ExportSettings extends Base {
     setAttribute(this, "time-zone", value ?? undefined);
   }
 
-  /** The address of the gateway. Default: the gateway that served the script. */
+  /**
+   * The address of the gateway. Default: the attribute, then the gateway that served the script. The attribute, which
+   * markup sets, may name that gateway only, because the gateway gets the user's token.
+   */
   get baseUrl(): string {
-    return this.getAttribute("base-url") ?? scriptBase() ?? "";
+    return this.#baseUrl ?? this.getAttribute("base-url") ?? scriptBase() ?? "";
   }
   set baseUrl(value: string | null | undefined) {
-    setAttribute(this, "base-url", value ?? undefined);
+    this.#baseUrl = value ?? undefined;
+    this.settingsChanged();
+  }
+
+  /** Whether the page's script has set {@link baseUrl}, and not markup. */
+  protected get baseUrlSetByScript(): boolean {
+    return this.#baseUrl !== undefined;
   }
 
   /** Address of the page's own server that answers a POST with `{"token": "…"}` for the signed-in user. */
@@ -143,6 +177,9 @@ export abstract class ExportSettings extends Base {
     this.#strings = value ?? {};
     this.updateTexts();
   }
+
+  /** Called after a change of what the next press exports. */
+  protected abstract settingsChanged(): void;
 
   /** Shows changed texts. */
   protected abstract updateTexts(): void;

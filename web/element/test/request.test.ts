@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { type RequestInput, toRequest } from "../src/request.js";
+import { type GatewayInput, type RequestInput, toGatewayUrl, toRequest } from "../src/request.js";
 
 const nothing: RequestInput = {
   dataset: "orders",
@@ -43,4 +43,34 @@ it("a value of another shape names its attribute", () => {
   ] as const) {
     expect(() => toRequest({ ...nothing, ...input })).toThrow(expect.objectContaining({ attribute }));
   }
+});
+
+const gateway: GatewayInput = {
+  baseUrl: "https://exports.example.com",
+  setByScript: false,
+  pageUrl: "https://shop.example.org/orders",
+  scriptBase: "https://exports.example.com/",
+};
+
+it("markup names no other gateway than the script's own, and a script may", () => {
+  expect(toGatewayUrl(gateway)).toBe("https://exports.example.com/");
+  const other = { ...gateway, baseUrl: "https://evil.example" };
+  for (const refused of [
+    other,
+    { ...gateway, scriptBase: undefined },
+    { ...other, baseUrl: "//evil.example" },
+  ]) {
+    expect(() => toGatewayUrl(refused)).toThrow(expect.objectContaining({ attribute: "base-url" }));
+    expect(toGatewayUrl({ ...refused, setByScript: true })).toMatch(/^https:/);
+  }
+});
+
+it("an address of another kind is no gateway", () => {
+  for (const baseUrl of ["", "::::", "ftp://x", "javascript:alert(1)", "https://"]) {
+    const input = { ...gateway, baseUrl, setByScript: true };
+    expect(() => toGatewayUrl(input), baseUrl).toThrow(expect.objectContaining({ attribute: "base-url" }));
+  }
+  expect(toGatewayUrl({ ...gateway, baseUrl: "/sluice", setByScript: true })).toBe(
+    "https://shop.example.org/sluice",
+  );
 });

@@ -13,7 +13,8 @@ const nothing: TokenSource = {
 function page(answer: unknown = { token: "fetched" }, status = 200) {
   const requests: [string, RequestInit | undefined][] = [];
   const context: PageContext = {
-    pageUrl: "https://shop.example.org/orders",
+    origin: "https://shop.example.org",
+    documentBase: "https://shop.example.org/orders",
     scriptBase: gateway,
     fetch: vi.fn(async (url: URL | RequestInfo, init?: RequestInit) => {
       requests.push([String(url), init]);
@@ -49,6 +50,43 @@ describe("the token", () => {
     expect(requests).toEqual([]);
   });
 
+  it("is not asked for at the origin of a base element", async () => {
+    const { context, requests } = page();
+    const moved = { ...context, documentBase: "https://evil.example/" };
+    const refused = tokenOf({ ...nothing, tokenUrl: "/token" }, ask, moved);
+    await expect(refused).rejects.toMatchObject({ reason: "refused" });
+    expect(requests).toEqual([]);
+  });
+
+  it("of a function that does not answer is given up after thirty seconds", async () => {
+    vi.useFakeTimers();
+    try {
+      const hanging = tokenOf(
+        { ...nothing, tokenProvider: () => new Promise(() => {}) },
+        ask,
+        page().context,
+      );
+      const refused = expect(hanging).rejects.toMatchObject({ slug: "timeout", reason: "timeout" });
+      await vi.advanceTimersByTimeAsync(30_000);
+      await refused;
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("of a function that fails or returns nothing says so", async () => {
+    const failing = () => Promise.reject(new Error("offline"));
+    const nothingGiven = () => undefined as unknown as string;
+    for (const [tokenProvider, reason] of [
+      [failing, "provider"],
+      [nothingGiven, "answer"],
+    ] as const) {
+      const refused = tokenOf({ ...nothing, tokenProvider }, ask, page().context);
+      await expect(refused).rejects.toMatchObject({ reason });
+    }
+  });
+
   it("of token-url goes to no other gateway than the script's own", async () => {
     const { context, requests } = page();
     for (const baseUrl of ["https://evil.example/", "https://exports.example.com.evil.example/"]) {
@@ -65,7 +103,9 @@ describe("the token", () => {
   it("is missing when the server refuses or answers something else", async () => {
     const source = { ...nothing, tokenUrl: "/token" };
     const refused = tokenOf(source, ask, page({}, 401).context);
-    await expect(refused).rejects.toMatchObject({ slug: "unauthorized", status: 401 });
+    await expect(refused).rejects.toMatchObject({ slug: "unauthorized", status: 401, reason: "endpoint" });
+    const missing = tokenOf(source, ask, page({}, 404).context);
+    await expect(missing).rejects.toMatchObject({ slug: "unauthorized", status: 404, reason: "endpoint" });
     for (const answer of [{}, { token: 1 }, "token", null]) {
       await expect(tokenOf(source, ask, page(answer).context)).rejects.toMatchObject({
         slug: "unauthorized",

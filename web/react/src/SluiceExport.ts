@@ -39,7 +39,7 @@ export interface SluiceExportProps {
 
 /**
  * `<sluice-export>` with typed properties and events, for React 18 and newer, also on a server. Its `ref` is the element,
- * with the methods `start`, `showDialog` and `cancel`.
+ * with the methods `start`, `showDialog`, `cancel` and `reset`.
  */
 export const SluiceExport = forwardRef<SluiceExportElement, SluiceExportProps>((props, ref) => {
   const { dataset, baseUrl, format, template, compression, timeZone, dialog, disabled, lang } = props;
@@ -52,8 +52,8 @@ export const SluiceExport = forwardRef<SluiceExportElement, SluiceExportProps>((
     latest.current = props;
     const target = element.current;
     if (target) {
-      const { tokenProvider, filter = null, columns = null, params = null, strings = {} } = props;
-      Object.assign(target, { tokenProvider, filter, columns, params, strings });
+      const { baseUrl, tokenProvider, filter = null, columns = null, params = null, strings = {} } = props;
+      Object.assign(target, { baseUrl, tokenProvider, filter, columns, params, strings });
     }
   });
 

@@ -270,7 +270,7 @@ describe("a retry", () => {
     peer.send({
       type: "error",
       ref,
-      problem: { type: "/problems/not-found", title: "Not found", status: 404, trace_id: "t" },
+      problem: { type: "/problems/not-found", title: "Not found", status: 404, detail: "" },
     });
     await serve();
     expect((await ended).phase).toBe("saved");

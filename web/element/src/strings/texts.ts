@@ -1,4 +1,5 @@
 import { type Formatters, formatters } from "@sluice/client/form";
+import { directionOf } from "../language.js";
 import { de } from "./de.js";
 import { en } from "./en.js";
 import type { StringOverrides, Strings, Text } from "./strings.js";
@@ -37,6 +38,9 @@ export function registerStrings(language: string, strings: StringOverrides): voi
 export class Texts {
   readonly format: Formatters;
   readonly strings: Strings;
+  /** The language of the texts, which differs from the page's when it has none. */
+  readonly language: string;
+  readonly direction: "ltr" | "rtl";
   readonly #plurals: Intl.PluralRules;
 
   /** `locale` is a language tag, such as `de-AT`; a language without texts gets the English ones. */
@@ -46,8 +50,10 @@ export class Texts {
     const known = languages.get(tag.toLowerCase()) ?? languages.get(language);
     this.strings = merge(merge(en, known ?? {}), overrides) as Strings;
     // numbers follow the texts, so that an unknown language does not mix two
-    this.format = formatters(known ? tag : "en");
-    this.#plurals = new Intl.PluralRules(known ? tag : "en");
+    this.language = known ? tag : "en";
+    this.direction = directionOf(this.language);
+    this.format = formatters(this.language);
+    this.#plurals = new Intl.PluralRules(this.language);
   }
 
   /** Returns the text of a key with its values. */
@@ -82,9 +88,18 @@ function merge(base: StringOverrides, over: StringOverrides): StringOverrides {
   const merged: Record<string, unknown> = { ...base };
   for (const [key, value] of Object.entries(over)) {
     const before = merged[key];
-    merged[key] = isGroup(value) && isGroup(before) ? { ...before, ...value } : value;
+    if (isGroup(value) && isGroup(before)) {
+      merged[key] = { ...before, ...given(value) };
+    } else if (value != null && !isGroup(before)) {
+      merged[key] = value;
+    }
   }
   return merged;
+}
+
+/** Leaves out what is `undefined` or `null`, which the page may pass for a text of its own that it has not. */
+function given(texts: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(texts).filter(([, text]) => text != null));
 }
 
 /** Returns whether a value is a group of texts, and not a text with plural forms. */
