@@ -36,3 +36,47 @@ export function eventsOf(before: RunState, state: RunState): EventOf[] {
   }
   return events;
 }
+
+/** Minimum time between two `sluice-progress`, in milliseconds. */
+const PROGRESS_MS = 250;
+
+/** Passes events on, but `sluice-progress` four times each second at most: then with the newest numbers. */
+export class EventLimit {
+  readonly #dispatch: (event: EventOf) => void;
+  #last = Number.NEGATIVE_INFINITY;
+  #pending: EventOf | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(dispatch: (event: EventOf) => void) {
+    this.#dispatch = dispatch;
+  }
+
+  push(event: EventOf): void {
+    if (event.name !== "sluice-progress") {
+      // nothing reports progress after the end
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      this.#pending = undefined;
+      this.#dispatch(event);
+      return;
+    }
+    this.#pending = event;
+    const wait = this.#last + PROGRESS_MS - performance.now();
+    if (wait <= 0) {
+      this.#flush();
+    } else {
+      this.#timer ??= setTimeout(() => this.#flush(), wait);
+    }
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const event = this.#pending;
+    if (event) {
+      this.#pending = undefined;
+      this.#last = performance.now();
+      this.#dispatch(event);
+    }
+  }
+}

@@ -3,8 +3,9 @@ import { IDLE, type RunState } from "@sluice/client/browser";
 import { describe, expect, it } from "vitest";
 import { eventsOf } from "../src/events.js";
 import { Texts } from "../src/strings/texts.js";
+import { TokenError } from "../src/token.js";
 import { Announcer } from "../src/view/announcer.js";
-import { failureText, statusText } from "../src/view/statusText.js";
+import { failureText, shownFraction, statusText } from "../src/view/statusText.js";
 
 const texts = new Texts("en");
 const progress = { rows: 0, rows_total: null, bytes: 0, queue_position: null, eta_ms: null };
@@ -37,6 +38,7 @@ describe("the button says", () => {
       "Exporting…",
       "Waiting for storage",
     ],
+    [state("running", { export: rows(1_000, 1_000, { eta_ms: 1_000 }) }), "Finishing…", "1,000 rows"],
     [state("saving", { export: item({ file }), received: 500_000 }), "Saving…", "500 kB of 2 MB"],
     [
       state("running", { export: rows(1, 2), interrupted: true }),
@@ -51,11 +53,54 @@ describe("the button says", () => {
   it("what failed, and what to do", () => {
     const failed = (error: SluiceError) => failureText(state("failed", { error }), texts);
     expect(failed(new SluiceError({ slug: "forbidden", title: "x" }))).toBe(texts.strings.problems.forbidden);
-    expect(failed(new SluiceError({ slug: "unauthorized", title: "No token" }))).toContain(
-      "not signed in here",
-    );
     expect(failed(new SluiceError({ slug: "unauthorized", title: "x", status: 401 }))).toContain("any more");
     expect(failureText(state("saved"), texts)).toBeUndefined();
+  });
+
+  it.each([
+    [new TokenError("missing", "x"), "not signed in here"],
+    [new TokenError("refused", "x"), "set up wrongly (token-url)"],
+    [new TokenError("answer", "x"), "an answer without access"],
+    [new TokenError("endpoint", "x", { status: 401 }), "not signed in any more"],
+    [new TokenError("endpoint", "x", { status: 403 }), "Ask its owner for access"],
+    [new TokenError("endpoint", "x", { status: 404 }), "could not get you access (404)"],
+    [new TokenError("endpoint", "x", { slug: "network" }), "could not get you access. Reload"],
+    [new SluiceError({ slug: "unauthorized", title: "x" }), "not signed in here"],
+    [new TokenError("provider", "x"), "could not get you access. Reload"],
+    [new TokenError("timeout", "x"), "did not get you access in time"],
+    [new SluiceError({ slug: "not-found", title: "x", status: 404 }), "set up wrongly (base-url)"],
+    [new SluiceError({ slug: "protocol", title: "x" }), "set up wrongly (base-url)"],
+    [
+      new SluiceError({ slug: "not-found", title: "x", status: 404, traceId: "t" }),
+      "set up wrongly (dataset)",
+    ],
+    [
+      new SluiceError({ slug: "unknown-dataset", title: "x", status: 422, traceId: "t" }),
+      "wrongly (dataset)",
+    ],
+    [new SluiceError({ slug: "unavailable", title: "x", status: 503 }), "not available right now"],
+    [
+      new SluiceError({
+        slug: "invalid-filter",
+        title: "x",
+        status: 422,
+        errors: [{ pointer: "/filter/nope", detail: "no such column" }],
+      }),
+      "The filter is not valid. Field: filter › nope.",
+    ],
+  ])("who must mend failure %#", (error, text) => {
+    expect(failureText(state("failed", { error }), texts)).toContain(text);
+  });
+
+  it("that an accepted export is gone, not that the button is set up wrongly", () => {
+    const error = new SluiceError({ slug: "not-found", title: "x", status: 404, traceId: "t" });
+    const text = failureText(state("failed", { error, export: rows(1, 2) }), texts);
+    expect(text).toBe(texts.strings.problems["not-found"]);
+  });
+
+  it("no measure while the file is completed", () => {
+    expect(shownFraction(state("running", { export: rows(999, 1_000) }))).toBe(0.999);
+    expect(shownFraction(state("running", { export: rows(1_000, 1_000) }))).toBeUndefined();
   });
 });
 
@@ -69,6 +114,7 @@ it("a screen reader hears each phase and each quarter once", () => {
     state("running", { export: rows(20, 100) }),
     state("running", { export: rows(26, 100) }),
     state("running", { export: rows(49, 100), interrupted: true }),
+    state("running", { export: rows(100, 100) }),
     state("saving", { export: item({ file }), received: 10 }),
     state("saving", { export: item({ file }), received: 20 }),
     state("saved", { file }),
@@ -80,6 +126,7 @@ it("a screen reader hears each phase and each quarter once", () => {
     "Exporting…",
     "25%",
     "Connection lost. Continues by itself.",
+    "Finishing…",
     "Saving…",
     "Saved: orders.xlsx",
   ]);

@@ -2,7 +2,7 @@ import { SERVER_SLUGS } from "@sluice/client";
 import { describe, expect, it } from "vitest";
 import { de } from "../src/strings/de.js";
 import { en } from "../src/strings/en.js";
-import type { Strings, Text } from "../src/strings/strings.js";
+import type { StringOverrides, Strings, Text } from "../src/strings/strings.js";
 import { onRegister, registerStrings, Texts } from "../src/strings/texts.js";
 
 /** Returns every text of a language by its path, with all its forms. */
@@ -37,6 +37,8 @@ describe("the shipped languages", () => {
     expect(new Texts("de").get("rows", { count: 12_000 })).toBe("12.000 Zeilen");
     expect(new Texts("fr").get("rows", { count: 12_000 })).toBe("12,000 rows");
     expect(new Texts("not a tag").get("export")).toBe("Export");
+    expect(new Texts("ar")).toMatchObject({ language: "en", direction: "ltr" });
+    expect(new Texts("de-AT")).toMatchObject({ language: "de-AT", direction: "ltr" });
   });
 });
 
@@ -46,6 +48,15 @@ describe("the page's own texts", () => {
     expect(texts.get("export")).toBe("Get it");
     expect(texts.fill(texts.strings.problems.forbidden)).toBe("Ask Ann.");
     expect(texts.fill(texts.strings.problems.expired)).toBe(en.problems.expired);
+  });
+
+  it("that are not given change nothing", () => {
+    const nothing = {
+      export: undefined,
+      problems: { forbidden: null, expired: undefined },
+      waitingFor: null,
+    };
+    expect(new Texts("en", nothing as unknown as StringOverrides).strings).toEqual(en);
   });
 
   it("add a language with its plural forms, also in elements that exist", () => {

@@ -1,5 +1,5 @@
 import type { Column } from "@sluice/client";
-import { button, h } from "../dom.js";
+import { button, h, setAttribute } from "../dom.js";
 import type { Texts } from "../strings/texts.js";
 
 /** The columns of the file as check boxes. */
@@ -41,12 +41,18 @@ export class ColumnSection {
 
   /** Says that at least one column is needed, if none is chosen. */
   showMissing(): void {
-    const missing = this.chosen.size === 0;
     this.#error.textContent = this.#texts.get("columnMissing");
-    this.#error.hidden = !missing;
-    if (missing) {
-      this.#boxes[0]?.focus();
-    }
+    this.#setInvalid(this.chosen.size === 0);
+  }
+
+  /** The first field, if no column is chosen and the user knows. */
+  get invalid(): HTMLElement | undefined {
+    return this.#error.hidden ? undefined : this.#boxes[0];
+  }
+
+  #setInvalid(invalid: boolean): void {
+    this.#error.hidden = !invalid;
+    setAttribute(this.root, "aria-describedby", invalid ? this.#error.id : undefined);
   }
 
   #setAll(checked: boolean): void {
@@ -64,6 +70,8 @@ export class ColumnSection {
   #render(): void {
     const count = this.chosen.size;
     this.#count.textContent = this.#texts.get("columnsChosen", { count, total: this.#boxes.length });
-    this.#error.hidden ||= count > 0;
+    if (count > 0) {
+      this.#setInvalid(false);
+    }
   }
 }

@@ -2,7 +2,7 @@ import { type Dataset, type ExportRequest, SluiceError } from "@sluice/client";
 import { filterRowAt, pointerParts } from "@sluice/client/form";
 import { button, h, ICONS, icon } from "../dom.js";
 import type { Texts } from "../strings/texts.js";
-import { failureText } from "../view/statusText.js";
+import { problemText } from "../view/statusText.js";
 import { ColumnSection } from "./columnSection.js";
 import { columnsOf, type Draft, initialDraft, isUnfinished, ownFilterPointer, requestOf } from "./draft.js";
 import { EstimateBar, type Estimator } from "./estimateBar.js";
@@ -16,6 +16,8 @@ export interface ExportDialogOptions {
   base: ExportRequest;
   loadDataset: (signal: AbortSignal) => Promise<Dataset>;
   estimate: Estimator;
+  /** Receives the failure to load the dataset. */
+  onFailure?: ((error: SluiceError) => void) | undefined;
   onSubmit: (request: ExportRequest) => void;
   onClose: () => void;
 }
@@ -46,7 +48,11 @@ export class ExportDialog {
       event.preventDefault();
       this.#trySubmit();
     });
-    this.root = h("dialog", { part: "dialog", "aria-labelledby": "dialog-title" }, form);
+    this.root = h(
+      "dialog",
+      { part: "dialog", "aria-labelledby": "dialog-title", lang: texts.language, dir: texts.direction },
+      form,
+    );
     this.root.addEventListener("close", () => {
       this.#closed.abort();
       this.#form?.estimate.stop();
@@ -69,6 +75,7 @@ export class ExportDialog {
   showError(error: SluiceError): void {
     this.#setBusy(false);
     this.#showProblem(error);
+    this.#form?.focusInvalid();
   }
 
   async #load(): Promise<void> {
@@ -83,7 +90,9 @@ export class ExportDialog {
     } catch (cause) {
       if (!this.#closed.signal.aborted) {
         const retry = button({ class: "small" }, () => void this.#load(), texts.get("retry"));
-        this.#error.textContent = problemText(SluiceError.from(cause), texts);
+        const error = SluiceError.from(cause);
+        this.#error.textContent = problemText(error, texts);
+        this.#options.onFailure?.(error);
         this.#body.replaceChildren(this.#error, h("div", {}, retry));
       }
     }
@@ -183,10 +192,16 @@ class DatasetForm {
     this.estimate.update(this.request());
   }
 
-  /** Marks what is missing. */
+  /** Marks what is missing, and moves the focus to the first of it. */
   showMissing(): void {
-    this.columns.showMissing();
     this.filter.showMissing();
+    this.columns.showMissing();
+    this.focusInvalid();
+  }
+
+  /** Moves the focus to the first invalid field, if there is one. */
+  focusInvalid(): void {
+    (this.filter.invalid ?? this.columns.invalid)?.focus();
   }
 
   /** Shows the server's errors at their conditions. Returns the texts of all others. */
@@ -210,8 +225,4 @@ class DatasetForm {
     const { rows, match } = this.filter;
     return { rows, match, columns: this.columns.chosen, format: this.#format };
   }
-}
-
-function problemText(error: SluiceError, texts: Texts): string {
-  return failureText({ phase: "failed", received: 0, interrupted: false, error }, texts) ?? "";
 }

@@ -80,6 +80,13 @@ export class FilterSection {
     }
   }
 
+  /** The first field of the first condition with an error: an empty one, if there is one. */
+  get invalid(): HTMLElement | undefined {
+    const row = this.#list.querySelector(".row:has([aria-invalid])");
+    const fields = [...(row?.querySelectorAll<HTMLInputElement>("[aria-invalid]") ?? [])];
+    return fields.find(({ value }) => value.trim() === "") ?? fields[0];
+  }
+
   #addRow(): void {
     const [first] = this.#options.columns;
     if (first) {

@@ -5,6 +5,7 @@ export const de: Strings = {
   export: "Exportieren",
   starting: "Startet …",
   exporting: "Export läuft …",
+  finishing: "Wird fertiggestellt …",
   nextInQueue: "Als Nächstes an der Reihe",
   queued: { one: "Noch {count} Export davor", other: "Noch {count} Exporte davor" },
   rows: { one: "{count} Zeile", other: "{count} Zeilen" },
@@ -12,6 +13,7 @@ export const de: Strings = {
   timeLeft: "noch {time}",
   saving: "Speichert …",
   bytesOf: "{bytes} von {total}",
+  canceling: "Wird abgebrochen …",
   saved: "Gespeichert",
   savedFile: "Gespeichert: {name}",
   interrupted: "Verbindung unterbrochen. Es geht von selbst weiter.",
@@ -19,8 +21,17 @@ export const de: Strings = {
   retry: "Erneut versuchen",
   progress: "Fortschritt des Exports",
   noToken: "Sie sind hier nicht angemeldet. Melden Sie sich an und versuchen Sie es erneut.",
+  tokenForbidden: "Auf dieser Seite dürfen Sie nicht exportieren. Bitten Sie ihren Betreiber um Zugriff.",
+  tokenStatus:
+    "Diese Seite hat keinen Zugriff für Sie bekommen ({status}). Versuchen Sie es in einer Minute erneut, oder melden Sie es dem Betreiber.",
+  tokenAnswer:
+    "Diese Seite hat eine Antwort ohne Zugriff gegeben. Laden Sie sie neu, oder melden Sie es dem Betreiber.",
+  tokenFailed:
+    "Diese Seite hat keinen Zugriff für Sie bekommen. Laden Sie sie neu, und versuchen Sie es erneut.",
+  tokenTimeout: "Diese Seite hat nicht rechtzeitig Zugriff für Sie bekommen. Versuchen Sie es erneut.",
   invalidAttribute:
     "Diese Schaltfläche ist falsch eingerichtet ({name}). Melden Sie das dem Betreiber der Seite.",
+  problemField: "{problem} Feld: {field}.",
   waitingFor: {
     storage: "Wartet auf den Speicher",
     database: "Wartet auf die Datenbank",
@@ -58,6 +69,8 @@ export const de: Strings = {
     sink: "Die Datei lässt sich nicht speichern. Versuchen Sie es erneut.",
     "no-room": "Auf diesem Gerät ist kein Platz mehr. Schaffen Sie Platz und versuchen Sie es erneut.",
     aborted: "Der Download wurde angehalten.",
+    "cancel-unconfirmed":
+      "Der Export läuft vielleicht noch und kostet Guthaben: Sein Abbruch wurde nicht bestätigt.",
   },
   title: "Exportieren: {dataset}",
   close: "Schließen",

@@ -12,6 +12,7 @@ export interface Strings {
   export: Text;
   starting: Text;
   exporting: Text;
+  finishing: Text;
   nextInQueue: Text;
   queued: Text;
   rows: Text;
@@ -19,6 +20,7 @@ export interface Strings {
   timeLeft: Text;
   saving: Text;
   bytesOf: Text;
+  canceling: Text;
   saved: Text;
   savedFile: Text;
   interrupted: Text;
@@ -26,7 +28,13 @@ export interface Strings {
   retry: Text;
   progress: Text;
   noToken: Text;
+  tokenForbidden: Text;
+  tokenStatus: Text;
+  tokenAnswer: Text;
+  tokenFailed: Text;
+  tokenTimeout: Text;
   invalidAttribute: Text;
+  problemField: Text;
   waitingFor: Record<WaitingFor, Text>;
   problems: Record<Slug, Text>;
   title: Text;

@@ -32,7 +32,7 @@ svg {
   position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden;
   clip-path: inset(50%); white-space: nowrap;
 }
-.base { display: inline-grid; grid-template-columns: auto auto; align-items: center; gap: 6px; position: relative; max-inline-size: 100%; }
+.base { display: inline-grid; grid-template-columns: auto 1fr; align-items: center; gap: 6px; position: relative; max-inline-size: 100%; }
 .frame { position: relative; display: inline-flex; min-inline-size: 0; }
 .button {
   display: inline-flex; align-items: center; gap: var(--_gap); inline-size: 100%; min-block-size: 2.75em;
@@ -44,6 +44,7 @@ svg {
 .icon { flex: none; }
 .text { display: grid; min-inline-size: 0; }
 .text > * { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.text > *, .message { text-align: match-parent; }
 .status:empty, .detail:empty { display: none; }
 .detail { font-weight: 400; font-size: .8em; font-variant-numeric: tabular-nums; opacity: .95; }
 .status { font-variant-numeric: tabular-nums; }
@@ -70,6 +71,7 @@ svg {
   border: 0; border-radius: var(--_radius); background: none; color: var(--_muted); cursor: pointer;
 }
 .cancel:hover, .ghost:hover { color: var(--_text); background: color-mix(in srgb, var(--_text) 9%, transparent); }
+.cancel { justify-self: start; }
 .message { grid-column: 1 / -1; margin: 0; max-inline-size: 32em; font-size: .875em; color: var(--_danger); }
 @media (prefers-reduced-motion: reduce) {
   .fill { transition: none; }

@@ -62,6 +62,10 @@ input[type="checkbox"] { accent-color: var(--_accent); inline-size: 1.1em; block
 }
 .submit:hover { background: color-mix(in srgb, var(--_accent) 88%, var(--_text)); }
 .submit[aria-disabled="true"] { opacity: .55; cursor: default; }
+@media (max-height: 30rem) {
+  dialog form { overflow-y: auto; }
+  .body { flex: none; overflow-y: visible; }
+}
 @media (max-width: 34rem) {
   .row, .row[data-wide] { grid-template-columns: minmax(0, 1fr) auto; }
   .row > :nth-child(2), .row > .values, .row[data-wide] .values { grid-column: 1; grid-row: auto; }

@@ -1,6 +1,6 @@
 import { fractionOf, type RunState } from "@sluice/client/browser";
 import type { Texts } from "../strings/texts.js";
-import { failureText, statusText } from "./statusText.js";
+import { failureText, isFinishing, statusText } from "./statusText.js";
 
 /** Progress is announced at each quarter. */
 const STEPS = 4;
@@ -32,6 +32,9 @@ function announcementOf(state: RunState, texts: Texts): { key: string; text: str
     case "queued":
       return { key: `${phase} ${item?.progress.queue_position ?? ""}`, text: main };
     case "running": {
+      if (isFinishing(state)) {
+        return { key: "finishing", text: texts.get("finishing") };
+      }
       const step = Math.floor((fractionOf(state) ?? 0) * STEPS);
       return {
         key: `${phase} ${step}`,
@@ -40,8 +43,10 @@ function announcementOf(state: RunState, texts: Texts): { key: string; text: str
     }
     case "saved":
       return { key: phase, text: texts.get("savedFile", { name: file?.name ?? "" }) };
-    case "failed":
-      return { key: `${phase} ${state.error?.slug}`, text: failureText(state, texts) ?? "" };
+    case "failed": {
+      const text = failureText(state, texts) ?? "";
+      return { key: `${phase} ${text}`, text };
+    }
     default:
       return { key: phase, text: main };
   }

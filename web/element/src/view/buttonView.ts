@@ -1,8 +1,8 @@
-import { fractionOf, isBusy, type RunState } from "@sluice/client/browser";
+import { isBusy, type RunState } from "@sluice/client/browser";
 import { button, h, ICONS, icon, setAttribute, setText } from "../dom.js";
 import type { Texts } from "../strings/texts.js";
 import { Announcer } from "./announcer.js";
-import { failureText, progressValueText, statusText } from "./statusText.js";
+import { failureText, progressValueText, shownFraction, statusText } from "./statusText.js";
 
 /** What the user can do with the button. */
 export interface ButtonActions {
@@ -30,7 +30,8 @@ export class ButtonView {
   readonly root: HTMLElement;
   readonly #button: HTMLButtonElement;
   readonly #icon = h("span", { class: "icon", part: "icon" });
-  readonly #label = h("slot");
+  /** The shipped label, in place of which the page may have its own. */
+  readonly #label = h("span");
   readonly #status = h("span", { class: "status", part: "status" });
   readonly #detail = h("span", { class: "detail", part: "detail" });
   readonly #fill = h("span", { class: "fill", part: "progress-fill" });
@@ -47,7 +48,7 @@ export class ButtonView {
         actions.onPress();
       }
     };
-    const label = h("span", { class: "label", part: "label" }, this.#label);
+    const label = h("span", { class: "label", part: "label" }, h("slot", {}, this.#label));
     const text = h("span", { class: "text" }, label, this.#status, this.#detail);
     this.#button = button({ class: "button", part: "button" }, press, this.#icon, text);
     this.#cancel = button({ class: "cancel", part: "cancel" }, actions.onCancel, icon(ICONS.close));
@@ -60,6 +61,11 @@ export class ButtonView {
     this.#button.focus(options);
   }
 
+  /** Presses the button. */
+  click(): void {
+    this.#button.click();
+  }
+
   /** Shows the model. */
   render(model: ButtonModel): void {
     const { state, texts, disabled, opensDialog, setupError } = model;
@@ -67,6 +73,10 @@ export class ButtonView {
     const { main, detail } = statusText(state, texts);
     setAttribute(this.root, "data-phase", state.phase);
     setAttribute(this.root, "data-interrupted", state.interrupted);
+    for (const element of [this.#label, this.#status, this.#detail, this.#message, this.#live]) {
+      setAttribute(element, "lang", texts.language);
+      setAttribute(element, "dir", texts.direction);
+    }
     setText(this.#label, texts.get("export"));
     setText(this.#status, main ?? "");
     setText(this.#detail, detail);
@@ -77,7 +87,7 @@ export class ButtonView {
     setAttribute(this.#button, "aria-haspopup", opensDialog ? "dialog" : undefined);
     this.#button.disabled = disabled && !busy;
     this.#renderBar(state, texts, busy);
-    this.#renderCancel(texts, busy);
+    this.#renderCancel(texts, busy && state.phase !== "canceling");
     const message = setupError ?? failureText(state, texts);
     setText(this.#message, message ?? "");
     this.#message.hidden = message === undefined;
@@ -97,7 +107,7 @@ export class ButtonView {
   }
 
   #renderBar(state: RunState, texts: Texts, busy: boolean): void {
-    const fraction = fractionOf(state);
+    const fraction = shownFraction(state);
     this.#bar.hidden = !busy;
     setAttribute(this.#bar, "aria-label", texts.get("progress"));
     setAttribute(this.#bar, "aria-valuetext", busy ? progressValueText(state, texts) : undefined);
@@ -108,13 +118,13 @@ export class ButtonView {
     this.#fill.style.inlineSize = fraction === undefined ? "" : `${fraction * 100}%`;
   }
 
-  #renderCancel(texts: Texts, busy: boolean): void {
+  #renderCancel(texts: Texts, cancelable: boolean): void {
     const root = this.#cancel.getRootNode();
     const hadFocus = root instanceof ShadowRoot && root.activeElement === this.#cancel;
     setAttribute(this.#cancel, "aria-label", texts.get("cancel"));
     setAttribute(this.#cancel, "title", texts.get("cancel"));
-    this.#cancel.hidden = !busy;
-    if (hadFocus && !busy) {
+    this.#cancel.hidden = !cancelable;
+    if (hadFocus && !cancelable) {
       this.#button.focus(); // a hidden button loses the focus
     }
   }
