@@ -346,6 +346,92 @@ for (const colorScheme of ["light", "dark"] as const) {
   });
 }
 
+test("a fault of the setup is named to the page's owner, once, and without a token", async ({
+  page,
+  gatewayProxy,
+  products,
+}) => {
+  const errors: string[] = [];
+  page.on("console", (message) => {
+    if (message.type() === "error" && message.text().startsWith("<sluice-export>")) {
+      errors.push(message.text());
+    }
+  });
+  await open(page, "/plain");
+  const message = element(page).locator("[part=message]");
+  const answers: [string, number, string, RegExp, RegExp][] = [
+    ["/sluice-token", 200, "<!doctype html>", /answer without access/, /token/],
+    ["/sluice-token", 404, "{}", /could not get you access \(404\)/, /404/],
+    ["/v1/exports", 404, "<!doctype html>", /set up wrongly \(base-url\)/, /base-url/],
+    ["/v1/exports", 200, "<!doctype html>", /set up wrongly \(base-url\)/, /base-url/],
+  ];
+  for (const [path, status, body, text, report] of answers) {
+    errors.length = 0;
+    const url = new RegExp(`${path}$`);
+    const headers = { "access-control-allow-origin": products.origin };
+    await page.route(url, (route) => route.fulfill({ status, body, headers }));
+    await mainButton(page).click();
+    await expect(message).toHaveText(text);
+    expect(errors).toEqual([expect.stringMatching(report)]);
+    await page.unroute(url);
+  }
+  await element(page).evaluate((found) => found.setAttribute("dataset", "nothing"));
+  await mainButton(page).click();
+  await expect(message).toContainText("set up wrongly (dataset)");
+  expect(errors.join()).not.toContain("eyJ");
+
+  await page.goto(`${products.origin.replace("127.0.0.1", "localhost")}/plain`);
+  await mainButton(page).click();
+  await expect(message).toContainText("can't be reached");
+  expect(errors.at(-1)).toContain("gateway.allowed_origins");
+  expect(errors.at(-1)).toContain(gatewayProxy.url);
+});
+
+test("the texts follow the document's language, and the host's around a shadow root", async ({ page }) => {
+  await open(page, "/plain");
+  await expect(mainButton(page)).toHaveText("Export");
+  await page.evaluate(() => {
+    document.documentElement.lang = "de";
+  });
+  await expect(mainButton(page)).toHaveText("Exportieren");
+  await page.evaluate(() => {
+    const host = document.body.appendChild(document.createElement("div"));
+    host.lang = "en";
+    host.attachShadow({ mode: "open" }).append(document.createElement("sluice-export"));
+  });
+  const inner = page.locator("div sluice-export [part=button]");
+  await expect(inner).toHaveText("Export");
+  await page.evaluate(() => {
+    Object.assign(document.documentElement, { lang: "ar", dir: "rtl" });
+  });
+  // a language without texts gets English ones, which keep their own direction
+  const shipped = element(page).locator("slot > span");
+  await expect(shipped).toHaveText("Export");
+  await expect(shipped).toHaveAttribute("lang", "en");
+  await expect(shipped).toHaveCSS("direction", "ltr");
+  await expect(mainButton(page)).toHaveCSS("direction", "rtl");
+});
+
+test("a dialog on a small screen scrolls as a whole, and a missing value gets the focus", async ({
+  page,
+}) => {
+  await page.setViewportSize({ width: 320, height: 256 });
+  await open(page, "/orders");
+  await element(page).evaluate((found: HTMLElement) => found.click());
+  const dialog = element(page).getByRole("dialog");
+  await expect(dialog.locator("[part=estimate]")).toContainText("Zeilen");
+  await dialog.locator("[part=add-condition]").press("Enter");
+  const value = dialog.locator("[part=condition] .values :is(input, select, textarea)").first();
+  await expect(value).toBeVisible();
+  const form = dialog.locator("form");
+  const heights = await form.evaluate((found) => [found.clientHeight, found.scrollHeight]);
+  expect(heights[0]).toBeLessThan(heights[1] ?? 0);
+  await dialog.locator("[part=submit]").press("Enter");
+  await expect(value).toBeFocused();
+  await expect(value).toBeInViewport();
+  await expect(value).toHaveAccessibleDescription("Geben Sie einen Wert ein.");
+});
+
 test("React has the ready button and a hook for its own", async ({ page, products, stack }) => {
   await products.buildReact();
   const faults = await open(page, "/react");
