@@ -92,12 +92,17 @@ async function recordEvents(page: Page): Promise<() => Promise<string[]>> {
   return () => page.evaluate(() => (window as unknown as { names: string[] }).names);
 }
 
+/** Returns the user's newest export. */
+async function newestExport(stack: Stack) {
+  const page = (await (await stack.rest("GET", "/v1/exports?limit=1")).json()) as {
+    items: { status: string; file: { sha256: string } | null }[];
+  };
+  return page.items[0];
+}
+
 /** Returns the digest of the seal of the user's newest export. */
 async function newestDigest(stack: Stack): Promise<string | undefined> {
-  const page = (await (await stack.rest("GET", "/v1/exports?limit=1")).json()) as {
-    items: { file: { sha256: string } | null }[];
-  };
-  return page.items[0]?.file?.sha256;
+  return (await newestExport(stack))?.file?.sha256;
 }
 
 test("two lines of HTML on another origin export, and no token is left behind", async ({
@@ -235,13 +240,7 @@ test("the place in the queue shows, and a canceled export stops", async ({ page,
   } finally {
     stack.resume("exporter");
   }
-  const status = async () => {
-    const listed = (await (await stack.rest("GET", "/v1/exports?limit=1")).json()) as {
-      items: { status: string }[];
-    };
-    return listed.items[0]?.status;
-  };
-  await expect.poll(status).toBe("canceled");
+  await expect.poll(async () => (await newestExport(stack))?.status).toBe("canceled");
   const downloading = page.waitForEvent("download");
   await mainButton(page).click();
   await downloading;
@@ -287,6 +286,109 @@ test("a token set before the script runs is used, and a wrong attribute is named
   await element(page).evaluate((found) => Object.assign(found, { filter: "origin=SEA" }));
   await mainButton(page).click();
   await expect(element(page).locator("[part=message]")).toContainText("(filter)");
+});
+
+test("a press after a failure uses what the attributes say now", async ({ page, products, stack }) => {
+  products.token = undefined;
+  await open(page, "/plain");
+  await mainButton(page).click();
+  await expectPhase(page, "failed");
+  products.token = stack.token();
+  await element(page).evaluate((found) => found.setAttribute("filter", "{"));
+  await mainButton(page).click();
+  const message = element(page).locator("[part=message]");
+  await expect(message).toContainText("(filter)");
+  await element(page).evaluate((found) => found.setAttribute("filter", '{"origin":{"eq":"SEA"}}'));
+  await expect(message).not.toContainText("(filter)");
+  const downloading = page.waitForEvent("download");
+  await mainButton(page).click();
+  const { data } = readCsv(await savedBytes(await downloading));
+  expect(data.length).toBeGreaterThan(0);
+  expect(data.every((row) => row.includes("SEA"))).toBe(true);
+});
+
+test("a gateway that only markup names gets no token", async ({ page }) => {
+  await open(page, "/plain");
+  const asked: string[] = [];
+  page.on("request", (request) => asked.push(request.url()));
+  await element(page).evaluate((found) => {
+    found.removeAttribute("token-url");
+    found.setAttribute("base-url", "https://elsewhere.example");
+    Object.assign(found, { token: "a.b.c" });
+  });
+  await mainButton(page).click();
+  const message = element(page).locator("[part=message]");
+  await expect(message).toContainText("(base-url)");
+  expect(asked).toEqual([]);
+  await element(page).evaluate((found) => {
+    Object.assign(found, { baseUrl: "https://elsewhere.example" });
+  });
+  await mainButton(page).click();
+  await expect(message).toContainText("can't be reached"); // the policy of this page stops the request
+});
+
+test("a cancellation without a connection is said and done when the gateway is back", async ({
+  page,
+  gatewayProxy,
+  stack,
+}) => {
+  await open(page, "/plain");
+  await stack.pause("exporter");
+  try {
+    await mainButton(page).click();
+    await expectPhase(page, "queued");
+    await stack.kill("gateway");
+    gatewayProxy.disconnect();
+    await element(page).locator("[part=cancel]").click();
+    await expect(mainButton(page)).toHaveAccessibleName("Canceling…");
+    stack.launch("gateway");
+    await expect(element(page).locator("[part=message]")).toHaveText("The export was canceled.");
+  } finally {
+    stack.resume("exporter");
+  }
+  await expect.poll(async () => (await newestExport(stack))?.status).toBe("canceled");
+});
+
+test("the dialog closes with its element, and opens again after a canceled export", async ({
+  page,
+  stack,
+}) => {
+  await open(page, "/orders");
+  const dialog = element(page).getByRole("dialog");
+  await mainButton(page).click();
+  await expect(dialog).toBeVisible();
+  await element(page).evaluate((found) => {
+    const { parentNode } = found;
+    found.remove();
+    parentNode?.append(found);
+  });
+  await expect(dialog).toHaveCount(0);
+  await expect(mainButton(page)).toHaveAttribute("aria-haspopup", "dialog");
+  await stack.pause("exporter");
+  try {
+    await mainButton(page).click();
+    await dialog.locator("[part=submit]").click();
+    await expectPhase(page, "queued");
+    await expect(mainButton(page)).not.toHaveAttribute("aria-haspopup");
+    await element(page).locator("[part=cancel]").click();
+    await expectPhase(page, "failed");
+    await expect(mainButton(page)).toHaveAttribute("aria-haspopup", "dialog");
+    await mainButton(page).click();
+    await expect(dialog).toBeVisible();
+  } finally {
+    stack.resume("exporter");
+  }
+});
+
+test("dataset-name stands for dataset, which frameworks may try to set as a property", async ({ page }) => {
+  await open(page, "/plain");
+  await element(page).evaluate((found) => {
+    found.removeAttribute("dataset");
+    Object.assign(found, { datasetName: "flights", columns: ["date"], filter: { origin: { eq: "SEA" } } });
+  });
+  const downloading = page.waitForEvent("download");
+  await mainButton(page).click();
+  expect(readCsv(await savedBytes(await downloading)).header).toEqual(["date"]);
 });
 
 /** Adds a condition in the dialog by the keyboard. */

@@ -20,7 +20,7 @@ export class InvalidAttribute extends Error {
 
   /** `detail` says what is wrong with it. */
   constructor(attribute: string, detail = "missing, or of another form") {
-    super(`<sluice-export> has no valid ${attribute}: ${detail}`);
+    super(`no valid ${attribute}: ${detail}`);
     this.attribute = attribute;
   }
 }

@@ -83,7 +83,8 @@ export class ButtonView {
     this.#showIcon(state);
     setAttribute(this.#button, "aria-disabled", busy || state.phase === "saved" ? "true" : undefined);
     // a name that changes with every percent would be read aloud while the button has the focus
-    setAttribute(this.#button, "aria-label", busy ? texts.get("exporting") : undefined);
+    const activity = state.phase === "canceling" ? "canceling" : "exporting";
+    setAttribute(this.#button, "aria-label", busy ? texts.get(activity) : undefined);
     setAttribute(this.#button, "aria-haspopup", opensDialog ? "dialog" : undefined);
     this.#button.disabled = disabled && !busy;
     this.#renderBar(state, texts, busy);
