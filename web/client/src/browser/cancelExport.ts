@@ -35,6 +35,7 @@ export async function cancelExport(
 ): Promise<Export | undefined> {
   const signal = AbortSignal.timeout(timeoutMs);
   const delays = new Backoff({ capMs: MAX_DELAY_MS, ...backoff });
+  const timedOut = rejectOnAbort(signal); // a token provider knows no signal
   let accepted = created ?? create();
   const attempt = async () => {
     const { id } = await accepted;
@@ -47,7 +48,7 @@ export async function cancelExport(
   };
   for (;;) {
     try {
-      return await Promise.race([attempt(), rejectOnAbort(signal)]); // a token provider knows no signal
+      return await Promise.race([attempt(), timedOut]);
     } catch (cause) {
       const error = SluiceError.from(cause);
       if (signal.aborted) {
