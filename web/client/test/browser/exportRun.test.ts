@@ -260,7 +260,7 @@ describe("a retry", () => {
     return { run, options };
   }
 
-  it("starts anew when the export is not the user's any more", async () => {
+  it("starts again from the start when the export is not the user's any more", async () => {
     const { run } = await unsavedRun();
     current = queued;
     const ended = run.retry();
@@ -277,7 +277,7 @@ describe("a retry", () => {
     expect(created).toBe(2);
   });
 
-  it("at another gateway starts anew", async () => {
+  it("at another gateway starts again from the start", async () => {
     const { run, options } = await unsavedRun();
     options.baseUrl = `${server.baseUrl}/`;
     expect(run.resumable).toBe(false);
