@@ -18,6 +18,7 @@ mod error;
 pub mod frame_spool;
 pub mod gzip;
 pub mod layout;
+mod named_column;
 pub mod ndjson;
 mod number;
 mod output;
@@ -38,6 +39,7 @@ pub use self::{
     compression::{Compression, CompressionError, CompressionLevels, UnknownCompression, zstd_frame},
     csv::{Csv, Tsv},
     error::FormatError,
+    named_column::named_column,
     ndjson::Ndjson,
     output::Output,
     parquet::Parquet,

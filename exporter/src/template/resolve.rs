@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use chrono_tz::Tz;
-use polars::prelude::{Expr, col};
+use polars::prelude::Expr;
 use protocol::catalog::{Column, ColumnType};
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     spec::{ColumnSpec, Fault, SortSpec, TemplateSpec},
 };
 use crate::{
+    format::named_column,
     layout::{
         COMPLETED_AT, ColumnStyle, FileName, Layout, LayoutColumn, Pattern, Profile, Projection, REQUESTED_AT, SortKey,
         Style, TemplateVersion, Timestamps,
@@ -153,6 +154,12 @@ pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]
         Profile::Machine => Timestamps::Envelope,
         Profile::Spreadsheet => Timestamps::Rows,
     });
+    for (index, column) in spec.columns.iter().enumerate() {
+        if column.grouping == Some(char::from(style.decimal_mark)) {
+            let detail = "the decimal mark can't stand between groups of digits: use another character for one of them";
+            faults.add(format!("column[{index}].grouping"), detail);
+        }
+    }
     let mut columns = columns(spec, visible, dataset, &mut faults);
     let mut titles: Vec<&str> = columns.iter().map(|column| column.layout_column.title.as_str()).collect();
     if timestamps == Timestamps::Columns {
@@ -257,7 +264,7 @@ fn resolved_column(
     let title = spec.label.clone().or(source_label).unwrap_or_else(|| name.clone());
     let plain = computed.is_none();
     let Computed { expr, columns, .. } = computed.unwrap_or_else(|| Computed {
-        expr: col(source.name.as_str()),
+        expr: named_column(&source.name),
         kind: source.kind,
         local: source.local,
         columns: vec![source.name.clone()],
@@ -336,7 +343,7 @@ fn sort_key(
         return sort(column.expr.clone(), column.layout_column.source.kind, column.inputs.clone());
     }
     if let Some(column) = dataset.iter().find(|column| column.name == key.column) {
-        return sort(col(key.column.as_str()), column.kind, vec![key.column.clone()]);
+        return sort(named_column(&key.column), column.kind, vec![key.column.clone()]);
     }
     let detail = format!("neither the dataset nor this template has a column `{}`", key.column);
     faults.add(format!("sort[{index}].column"), detail);

@@ -166,6 +166,32 @@ fn timestamps_in_columns_add_two_columns() {
 }
 
 #[test]
+fn digits_are_not_grouped_by_the_decimal_mark() {
+    for (text, expected) in [("", "."), ("text = { decimal_mark = \",\" }", ",")] {
+        for grouping in [".", ","] {
+            let column = format!("column = [{{ source = \"price\", grouping = \"{grouping}\" }}]");
+            let faults = spec(&format!("name = \"t\"\n{text}\n{column}")).validate(&orders().columns);
+            let paths = faults.err().map(|faults| faults.into_iter().map(|fault| fault.path).collect::<Vec<_>>());
+            let wrong = (grouping == expected).then(|| vec!["column[0].grouping".to_owned()]);
+            assert_eq!(paths, wrong, "{text} {grouping}");
+        }
+    }
+}
+
+#[test]
+fn a_column_whose_name_polars_takes_as_a_pattern_is_sorted_and_calculated_as_itself() {
+    let columns = ["*", "^a$", "a"].map(|name| Column::new(name, ColumnType::Int)).to_vec();
+    let template = "name = \"t\"\nsort = [{ column = \"^a$\", descending = true }]\ncolumn = [{ source = \"^a$\" }, \
+                    { source = \"*\" }, { name = \"sum\", value = '\"^a$\" + \"a\"' }]";
+    let layout = DeclaredTemplate::new(spec(template)).layout(&DatasetInfo::new("t", columns), &[]).unwrap();
+    let frame = df!("*" => [0_i64, 0, 9], "^a$" => [2_i64, 1, 7], "a" => [4_i64, 1, 5]).unwrap();
+    let frame = frame.select(layout.inputs()).unwrap();
+    let projected = layout.projection.sorted(layout.projection.apply(frame).unwrap()).unwrap();
+    let expected = df!("0" => [7_i64, 2, 1], "1" => [9_i64, 0, 0], "2" => [12_i64, 6, 2]).unwrap();
+    assert!(projected.equals(&expected), "{projected}");
+}
+
+#[test]
 fn every_fault_is_reported_with_its_path() {
     let wrong = spec(
         r#"

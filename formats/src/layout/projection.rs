@@ -1,6 +1,8 @@
 //! The projection of a dataset to the columns of a file, which calculates the columns and sorts the rows.
 
-use polars::prelude::{DataFrame, Expr, IntoLazy, PolarsResult, SortMultipleOptions, col};
+use polars::prelude::{DataFrame, Expr, IntoLazy, PolarsResult, SortMultipleOptions};
+
+use crate::named_column;
 
 /// The expressions that calculate a file's columns from a dataset's columns, and the order of the rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,12 +66,12 @@ impl Projection {
         }
         let columns: Vec<Expr> = match &self.outputs {
             Some(outputs) => outputs.clone(),
-            None => self.inputs.iter().map(|name| col(name.as_str())).collect(),
+            None => self.inputs.iter().map(|name| named_column(name)).collect(),
         };
         let outputs = columns.into_iter().enumerate().map(|(index, value)| value.alias(output_name(index)));
         let keys = self.sort.iter().enumerate().map(|(index, key)| key.value.clone().alias(sort_key_name(index)));
         // polars repeats constants to the height of this input column, which is dropped below
-        let height = self.inputs.first().map(|name| col(name.as_str()).alias("height"));
+        let height = self.inputs.first().map(|name| named_column(name).alias("height"));
         let all: Vec<Expr> = outputs.chain(keys).chain(height).collect();
         frame.lazy().select(all).collect()?.drop("height")
     }

@@ -20,6 +20,7 @@ const FIRST_DAY: i64 = 61;
 /// The serial number of 9999-12-31, the last date of a workbook.
 const LAST_DAY: i64 = 2_958_465;
 const SECONDS_PER_DAY: i64 = 86_400;
+const NANOS_PER_MILLI: i64 = 1_000_000;
 /// The estimated size on disk of a cell without its text, in bytes.
 const CELL_BYTES: u64 = 32;
 
@@ -140,11 +141,13 @@ impl Column {
     }
 
     /// Converts a date, timestamp or time of day to the serial number of a workbook, in days. `seconds` is the result
-    /// of [`Cells::seconds`]. Returns None if `seconds` is None, or if a workbook does not support the date.
+    /// of [`Cells::seconds`]. Returns None if `seconds` is None, if a workbook does not support the date, or if a time of
+    /// day has a part of a millisecond.
     fn serial_number(&self, seconds: Option<(i64, i64)>) -> Option<f64> {
         let (seconds, nanos) = seconds?;
         if self.kind == ColumnType::Time {
-            return Some((seconds as f64 + millis(nanos)) / SECONDS_PER_DAY as f64);
+            let is_exact = nanos % NANOS_PER_MILLI == 0;
+            return is_exact.then(|| (seconds as f64 + millis(nanos)) / SECONDS_PER_DAY as f64);
         }
         let offset = match (self.kind, self.time_zone) {
             (ColumnType::Datetime, Some(zone)) => utc_offset(zone, seconds),
@@ -159,7 +162,7 @@ impl Column {
 
 /// Converts nanoseconds to seconds, truncated to milliseconds.
 fn millis(nanos: i64) -> f64 {
-    (nanos / 1_000_000) as f64 / 1_000.0
+    (nanos / NANOS_PER_MILLI) as f64 / 1_000.0
 }
 
 /// Parses a number with at most 15 significant digits, because a workbook stores such a number exactly. Returns None
@@ -169,4 +172,20 @@ fn exact_number(text: &str) -> Option<f64> {
     let significant = digits().skip_while(|digit| *digit == b'0').count();
     // text without digits is a word such as NaN
     if digits().next().is_none() || significant > SPREADSHEET_DIGITS { None } else { text.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{ColumnStyle, Profile};
+
+    #[test]
+    fn a_time_of_day_with_a_part_of_a_millisecond_has_no_number() {
+        let source = protocol::catalog::Column::new("t", ColumnType::Time);
+        let column = LayoutColumn { source, title: "t".to_owned(), style: ColumnStyle::default() };
+        let column = Column::new(&column, &Style::of(Profile::Machine));
+        for (nanos, expected) in [(0, Some(0.25)), (500_000_000, Some(21_600.5 / 86_400.0)), (1_000, None), (1, None)] {
+            assert_eq!(column.serial_number(Some((21_600, nanos))), expected, "{nanos}");
+        }
+    }
 }

@@ -22,6 +22,8 @@ mod ndjson;
 mod nesting;
 #[cfg(test)]
 mod nesting_tests;
+#[cfg(test)]
+mod odd_name_tests;
 mod offered;
 mod parquet;
 mod parse;

@@ -13,7 +13,7 @@ use std::{cmp::Ordering, sync::Arc};
 use chrono::{NaiveDate, NaiveTime, Timelike};
 use polars::prelude::{
     AnyValue, BooleanChunked, Column, DataType, Expr, Field, IntoColumn, IntoSeries, Scalar, Schema, Series, TimeUnit,
-    col, lit,
+    lit,
 };
 use protocol::{
     decimal,
@@ -21,7 +21,10 @@ use protocol::{
 };
 
 use super::super::{DatasetError, balanced};
-use crate::value::{float32, infinity};
+use crate::{
+    format::named_column,
+    value::{float32, infinity},
+};
 
 /// Returns a polars expression that is true for the rows that pass the filter. For other rows it is false or NULL.
 /// `schema` has the types of the columns.
@@ -35,8 +38,8 @@ pub(super) fn expr(filter: &Filter, schema: &Schema) -> Result<Expr, DatasetErro
             comparison(name, Compare::Gte, low, schema)?.and(comparison(name, Compare::Lte, high, schema)?)
         }
         Filter::In(name, values) => one_of(name, values, schema)?,
-        Filter::IsNull(name, true) => known(name, schema).map(|_| col(name.as_str()).is_null())?,
-        Filter::IsNull(name, false) => known(name, schema).map(|_| col(name.as_str()).is_not_null())?,
+        Filter::IsNull(name, true) => known(name, schema).map(|_| named_column(name).is_null())?,
+        Filter::IsNull(name, false) => known(name, schema).map(|_| named_column(name).is_not_null())?,
         Filter::Like(name, pattern) => {
             let parts: Arc<[LikePart]> = like_parts(pattern).into();
             text_test(name, schema, move |text| like(text, &parts))?
@@ -74,7 +77,7 @@ fn comparison(name: &str, compare: Compare, literal: &Literal, schema: &Schema) 
         return text_test(name, schema, move |value| holds(compare, decimal::compare(value, &wanted)));
     }
     let Fitted { floor, dtype, exact } = fit(literal, known(name, schema)?, name)?;
-    let column = || col(name);
+    let column = || named_column(name);
     // `always` is true and `never` is false for every value; both are NULL for NULL
     let (always, never) = (|| column().eq(column()), || column().neq(column()));
     let floor = floor.map(|value| lit(Scalar::new(dtype, value)));
@@ -107,9 +110,9 @@ fn one_of(name: &str, values: &[Literal], schema: &Schema) -> Result<Expr, Datas
             fitted.floor
         })
         .collect();
-    let Some(wanted) = wanted else { return Ok(col(name).neq(col(name))) };
+    let Some(wanted) = wanted else { return Ok(named_column(name).neq(named_column(name))) };
     let list = Series::from_any_values_and_dtype("in".into(), &values, &wanted, true)?;
-    Ok(col(name).cast(wanted).is_in(lit(list).implode(true), false))
+    Ok(named_column(name).cast(wanted).is_in(lit(list).implode(true), false))
 }
 
 fn decimal_text(literal: &Literal) -> Option<String> {
@@ -231,7 +234,7 @@ fn text_test(
         let tested: BooleanChunked = column.str()?.iter().map(|text| text.map(&test)).collect();
         Ok(tested.with_name(column.name().clone()).into_series().into_column())
     };
-    Ok(col(name).map(map, |_, field| Ok(Field::new(field.name().clone(), DataType::Boolean))))
+    Ok(named_column(name).map(map, |_, field| Ok(Field::new(field.name().clone(), DataType::Boolean))))
 }
 
 /// Whether a text matches the LIKE pattern that has these parts. Each `%` first stands for no character. After a

@@ -1,6 +1,6 @@
 //! Applies the filter of a query to frames.
 
-use polars::prelude::{BooleanChunked, ChunkFull, DataFrame, Expr, IntoLazy, SchemaRef, col};
+use polars::prelude::{BooleanChunked, ChunkFull, DataFrame, Expr, IntoLazy, SchemaRef};
 use protocol::filter::Filter;
 
 use super::{
@@ -8,6 +8,7 @@ use super::{
     column_types::column_type,
     predicate,
 };
+use crate::format::named_column;
 
 /// The maximum number of rows for which a filter is evaluated at once.
 const BATCH_ROWS: usize = 1 << 16;
@@ -67,7 +68,7 @@ impl RowFilter {
             let part = frame.slice(at as i64, BATCH_ROWS);
             // polars repeats the single value of a constant filter to the length of the second column
             let masked =
-                part.lazy().select([self.expr.clone().alias(MASK), col(any.as_str()).alias("any")]).collect()?;
+                part.lazy().select([self.expr.clone().alias(MASK), named_column(any).alias("any")]).collect()?;
             passing.extend(masked.column(MASK)?.bool()?.iter().map(|passes| passes.unwrap_or(false)));
         }
         Ok(Some(passing.into_iter().collect()))

@@ -1,14 +1,14 @@
 //! Type-checks a syntax tree and compiles it to a polars expression.
 
-use polars::prelude::{DataType, Expr, LiteralValue, NULL, TimeUnit, col, lit, when};
+use polars::prelude::{DataType, Expr, LiteralValue, NULL, lit, when};
 use protocol::catalog::{Column, ColumnType};
 
 use super::{
-    ExprError, exact_decimal, functions,
+    ExprError, exact_decimal, exact_timestamp, functions,
     parse::{Kind, Node},
     typed::{PRECISION, SCALE, Typed, cast, common_type, decimal, mismatch, type_name},
 };
-use crate::value::float32;
+use crate::{format::named_column, value::float32};
 
 pub(super) struct Compiler<'a> {
     columns: &'a [Column],
@@ -80,12 +80,12 @@ impl<'a> Compiler<'a> {
         if !self.used.iter().any(|used| used == name) {
             self.used.push(name.to_owned());
         }
-        let expr = col(name);
+        let expr = named_column(name);
         let expr = match column.kind {
             ColumnType::Int => expr.strict_cast(DataType::Int64),
             ColumnType::Float => float32::doubles(expr),
             ColumnType::Decimal => exact_decimal::from_text(expr),
-            ColumnType::Datetime => expr.strict_cast(DataType::Datetime(TimeUnit::Microseconds, None)),
+            ColumnType::Datetime => exact_timestamp::microseconds(expr),
             _ => expr,
         };
         Ok(Typed { local: column.local, ..Typed::new(expr, column.kind) })

@@ -13,6 +13,7 @@
 mod compile;
 mod error;
 mod exact_decimal;
+mod exact_timestamp;
 mod functions;
 mod lex;
 mod parse;
@@ -56,8 +57,9 @@ pub(super) fn compile(text: &str, columns: &[Column]) -> Result<Computed, ExprEr
 /// contains no value of a row.
 pub(crate) fn failure(error: &PolarsError, column: Option<&str>) -> String {
     let text = error.to_string();
-    let cause = if text.contains(exact_decimal::TOO_LONG) {
-        exact_decimal::TOO_LONG.to_owned()
+    let known = [exact_decimal::TOO_LONG, exact_timestamp::TOO_FINE].into_iter().find(|known| text.contains(known));
+    let cause = if let Some(known) = known {
+        known.to_owned()
     } else if text.contains("conversion from") {
         "a result is beyond whole numbers of 64 bits, or decimals of 38 digits".to_owned()
     } else {

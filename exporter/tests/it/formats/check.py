@@ -373,6 +373,8 @@ def has_no_number(value):
     if isinstance(value, dt.datetime):
         here = local(value)
         return here is None or here < dt.datetime(1900, 3, 1)
+    if isinstance(value, dt.time):
+        return value.microsecond % 1000 != 0
     return isinstance(value, dt.date) and value < dt.date(1900, 3, 1)
 
 

@@ -21,7 +21,8 @@ use super::super::{
 /// - 16-bit floats and UUIDs get a mark in the field's metadata, because polars reads them as bytes. A 16-bit float
 ///   outside of lists and records also gets the type of 16-bit floats.
 /// - Times of day in milliseconds get this unit, even if the stored Arrow schema states another unit.
-/// - Decimals of more than 38 digits get the type of 256 bits.
+/// - Decimals of more than 38 digits get the type of 256 bits, and those of at most 38 digits the type of 128 bits, even
+///   if the stored Arrow schema states another type.
 /// - Decimals of variable length (BYTE_ARRAY) get the type of bytes and a mark in the field's metadata, because polars
 ///   does not distinguish a decimal of zero bytes from NULL.
 pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSchema {
@@ -65,6 +66,10 @@ fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &Primitive
                 // polars reads at most 38 digits as this type
                 (_, Type::Decimal(digits, scale)) if *digits > MAX_DIGITS => {
                     ArrowField { dtype: Type::Decimal256(*digits, *scale), ..field.clone() }
+                }
+                // within lists, records and maps, polars reads 128 bits and takes them for 256
+                (_, Type::Decimal256(digits, scale)) if *digits <= MAX_DIGITS => {
+                    ArrowField { dtype: Type::Decimal(*digits, *scale), ..field.clone() }
                 }
                 (_, Type::Time32(_)) => ArrowField { dtype: Type::Time32(ArrowTimeUnit::Millisecond), ..field },
                 _ => field,
@@ -122,6 +127,10 @@ mod tests {
         let seconds = field("t", ArrowDataType::Time32(ArrowTimeUnit::Second));
         let decimal = annotated_field(field("d", ArrowDataType::Decimal(39, 1)), &mut [].iter());
         assert_eq!(decimal.dtype, ArrowDataType::Decimal256(39, 1));
+        let list = ArrowDataType::LargeList(Box::new(field("item", ArrowDataType::Decimal256(5, 1))));
+        let list = annotated_field(field("l", list), &mut [].iter());
+        let ArrowDataType::LargeList(item) = list.dtype else { panic!("{:?}", list.dtype) };
+        assert_eq!(item.dtype, ArrowDataType::Decimal(5, 1));
         let item = field("item", ArrowDataType::Struct(vec![bytes("x", 2), bytes("id", 16), bytes("y", 2), seconds]));
         let list = field("l", ArrowDataType::LargeList(Box::new(item)));
         let annotations = [Some(PrimitiveLogicalType::Float16), Some(PrimitiveLogicalType::Uuid), None, None];
