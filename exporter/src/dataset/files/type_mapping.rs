@@ -240,8 +240,8 @@ fn texts(read: &Series, budget: &TextBudget, write: Write) -> Result<Series, Dat
 }
 
 /// Runs the decoder `decode`, and converts a panic of the decoder to an error. Some decoders panic on damaged bytes and
-/// on features that they lack. Each thread that decodes must call this function itself, because the function catches
-/// and silences only the panics of its own thread.
+/// on features that they lack. Each thread that decodes must call this function itself, because it catches a panic only
+/// in the calling thread, and only there keeps the panic's message from the terminal.
 pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) -> Result<T, DatasetError> {
     catch_panic(|_| true, decode).unwrap_or_else(|panic| {
         // `todo!` and `unimplemented!` panic with "not yet implemented" and "not implemented"
