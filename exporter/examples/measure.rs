@@ -24,7 +24,7 @@ use exporter::{
         sql::Source,
     },
     error::JobError,
-    format::{Compression, Csv, CsvZip, Format, FormatError, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
+    format::{Arrow, Compression, Csv, CsvZip, Format, FormatError, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
     pipeline::{Pipeline, PipelineLimits},
     progress::Meter,
     segment::SegmentSink,
@@ -76,11 +76,12 @@ fn options() -> anyhow::Result<Options> {
 }
 
 fn format(name: &str) -> anyhow::Result<Arc<dyn Format>> {
-    let formats: [Arc<dyn Format>; 7] = [
+    let formats: [Arc<dyn Format>; 8] = [
         Arc::new(Csv),
         Arc::new(Tsv),
         Arc::new(Ndjson),
         Arc::new(Parquet),
+        Arc::new(Arrow),
         Arc::new(Xlsx),
         Arc::new(XlsxZip),
         Arc::new(CsvZip),
@@ -145,9 +146,9 @@ async fn main() -> anyhow::Result<()> {
     let requested_at = clock.now().into();
     let pipeline = Pipeline {
         frames: dataset.open(&query).await?.frames,
-        encoding: options.format.encoding(&layout, &limits.format)?,
+        encoding: options.format.encoding(&layout, options.compression, &limits.format)?,
         layout: Arc::new(layout),
-        compression: options.compression,
+        compression: options.format.info().whole_file_compression(options.compression),
         requested_at,
         meter: Arc::new(Meter::start()),
         limits,

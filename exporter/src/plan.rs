@@ -50,6 +50,7 @@ pub(crate) struct Plan {
     /// owner.
     pub(crate) dataset: Arc<dyn Dataset>,
     pub(crate) format: Arc<dyn Format>,
+    /// The compression that the request names.
     pub(crate) compression: Compression,
     pub(crate) layout: Layout,
     pub(crate) query: Query,
@@ -83,5 +84,10 @@ impl Plan {
             limit: None,
         };
         Ok(Self { dataset: Arc::new(dataset), format: Arc::clone(format), compression, layout, query })
+    }
+
+    /// Returns the compression of the whole file: none if the format applies the requested compression inside the file.
+    pub(crate) fn whole_file_compression(&self) -> Compression {
+        self.format.info().whole_file_compression(self.compression)
     }
 }

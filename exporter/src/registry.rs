@@ -11,7 +11,7 @@ use crate::{
     ExporterError,
     catalog::{Loaded, rules},
     dataset::{Dataset, DatasetInfo},
-    format::{Compression, Csv, CsvZip, Format, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
+    format::{Arrow, Compression, Csv, CsvZip, Format, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
     template::{Enveloped, Plain, Spreadsheet, Template},
 };
 
@@ -39,6 +39,7 @@ impl Registry {
                 Arc::new(Tsv),
                 Arc::new(Ndjson),
                 Arc::new(Parquet),
+                Arc::new(Arrow),
                 Arc::new(Xlsx),
                 Arc::new(XlsxZip),
                 Arc::new(CsvZip),

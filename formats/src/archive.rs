@@ -30,7 +30,7 @@ impl Format for XlsxZip {
         &INFO
     }
 
-    fn encoding(&self, layout: &Layout, limits: &FormatLimits) -> Result<Encoding, FormatError> {
+    fn encoding(&self, layout: &Layout, _: Compression, limits: &FormatLimits) -> Result<Encoding, FormatError> {
         archive(layout, limits, Kind::Xlsx)
     }
 }
@@ -41,7 +41,7 @@ impl Format for CsvZip {
         &INFO
     }
 
-    fn encoding(&self, layout: &Layout, limits: &FormatLimits) -> Result<Encoding, FormatError> {
+    fn encoding(&self, layout: &Layout, _: Compression, limits: &FormatLimits) -> Result<Encoding, FormatError> {
         archive(layout, limits, Kind::Csv)
     }
 }
@@ -52,6 +52,7 @@ const fn description(name: &'static str) -> FormatDescription {
         media_type: "application/zip",
         extension: "zip",
         compressions: &Compression::NONE,
+        compresses_itself: false,
         has_timestamps: true,
         is_workbook: false,
     }
@@ -74,7 +75,7 @@ fn archive(layout: &Layout, limits: &FormatLimits, kind: Kind) -> Result<Encodin
         // a separate entry states the timestamps of the whole archive
         layout.timestamps = Timestamps::Sidecar;
     }
-    let encoder = match (kind, Csv.encoding(&layout, limits)?) {
+    let encoder = match (kind, Csv.encoding(&layout, Compression::None, limits)?) {
         (Kind::Csv, Encoding::Parallel(encoder)) => Some(encoder),
         _ => None,
     };

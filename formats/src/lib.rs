@@ -11,6 +11,7 @@
 //! sources. [`frame_spool`] keeps frames in a temporary file until all rows are known.
 
 pub mod archive;
+mod arrow;
 mod compression;
 pub mod csv;
 pub mod csvw;
@@ -24,6 +25,7 @@ mod number;
 mod output;
 pub mod parquet;
 mod physical;
+mod row_batches;
 pub mod value;
 mod value_style;
 pub mod xlsx;
@@ -36,6 +38,7 @@ use serde_json::Value;
 
 pub use self::{
     archive::{CsvZip, XlsxZip},
+    arrow::Arrow,
     compression::{Compression, CompressionError, CompressionLevels, UnknownCompression, zstd_frame},
     csv::{Csv, Tsv},
     error::FormatError,
@@ -58,6 +61,9 @@ pub struct FormatDescription {
     pub extension: &'static str,
     /// The supported compressions, the default one first. A format that compresses its content supports `none` only.
     pub compressions: &'static [Compression],
+    /// Whether the format applies the requested compression inside the file. If false, the pipeline compresses the whole
+    /// file, and the file's name ends with the suffix of the compression.
+    pub compresses_itself: bool,
     /// Whether the format supports [`Timestamps::Envelope`] and [`Timestamps::Rows`]. If false, [`Timestamps::Sidecar`]
     /// replaces these two.
     pub has_timestamps: bool,
@@ -66,6 +72,12 @@ pub struct FormatDescription {
 }
 
 impl FormatDescription {
+    /// Returns the compression that the pipeline applies to the whole file, for a requested compression.
+    #[must_use]
+    pub const fn whole_file_compression(&self, requested: Compression) -> Compression {
+        if self.compresses_itself { Compression::None } else { requested }
+    }
+
     /// Returns the location at which a file of this format states the timestamps. This is the `requested` location if
     /// the format supports it. Otherwise, it is [`Timestamps::Envelope`] for a workbook, and [`Timestamps::Sidecar`]
     /// for other formats.
@@ -85,11 +97,17 @@ pub trait Format: Send + Sync {
     fn info(&self) -> &FormatDescription;
 
     /// Creates the encoder of one file, or the function that opens its writer. The data frames of the file must have
-    /// the columns of `layout`, in the same order.
+    /// the columns of `layout`, in the same order. A format that compresses itself applies `compression`; other formats
+    /// ignore it, because the pipeline compresses their files.
     ///
     /// # Errors
     /// When the format does not support the layout.
-    fn encoding(&self, layout: &Layout, limits: &FormatLimits) -> Result<Encoding, FormatError>;
+    fn encoding(
+        &self,
+        layout: &Layout,
+        compression: Compression,
+        limits: &FormatLimits,
+    ) -> Result<Encoding, FormatError>;
 
     /// Returns the metadata document of a finished file, in the vocabulary of CSV on the Web ([`csvw`]).
     fn metadata(&self, layout: &Layout, file: &FinishedFile) -> Value {

@@ -25,12 +25,13 @@ impl Format for Ndjson {
             media_type: "application/x-ndjson",
             extension: NAME,
             compressions: &Compression::ALL,
+            compresses_itself: false,
             has_timestamps: false,
             is_workbook: false,
         }
     }
 
-    fn encoding(&self, layout: &Layout, _: &FormatLimits) -> Result<Encoding, FormatError> {
+    fn encoding(&self, layout: &Layout, _: Compression, _: &FormatLimits) -> Result<Encoding, FormatError> {
         let keys = layout
             .columns
             .iter()
@@ -92,7 +93,7 @@ mod tests {
 
     use super::{Encoding, Format, Ndjson};
     use crate::{
-        FormatLimits,
+        Compression, FormatLimits,
         layout::{Layout, LayoutColumn},
     };
 
@@ -108,7 +109,7 @@ mod tests {
         let frame = DataFrame::new_infer_height(columns).unwrap();
         let titles: Vec<_> = frame.columns().iter().map(|c| c.name().as_str()).collect();
         let columns = titles.iter().map(|n| LayoutColumn::plain(CatalogColumn::new(*n, ColumnType::String))).collect();
-        let encoding = Ndjson.encoding(&Layout::plain(columns), &FormatLimits::default()).unwrap();
+        let encoding = Ndjson.encoding(&Layout::plain(columns), Compression::None, &FormatLimits::default()).unwrap();
         let Encoding::Parallel(encoder) = encoding else { panic!("a text format has no state") };
         let mut out = Vec::new();
         encoder.encode(&frame, &mut out).unwrap();

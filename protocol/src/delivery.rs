@@ -7,6 +7,7 @@ use crate::{
     export::Status,
     id::{ExportId, Owner},
     problem::Problem,
+    time::Timestamp,
 };
 
 /// One durable part of a file.
@@ -43,7 +44,7 @@ pub struct Seal {
     pub sha256: String,
 }
 
-/// The dataset and the template that produced a file.
+/// The dataset and the template that produced a file, and the two timestamps of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The name of the dataset.
@@ -54,6 +55,12 @@ pub struct Provenance {
     pub template: String,
     /// The declared version of the template, or a digest of its description.
     pub template_version: String,
+    /// The time at which the gateway accepted the export. Manifests of earlier versions lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<Timestamp>,
+    /// The completion time, as the file or its metadata document states it. Manifests of earlier versions lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
 }
 
 /// The manifest of an attempt. The exporter writes it to the file store after all segments.

@@ -141,8 +141,8 @@ async fn encode(
     let pipeline = Pipeline {
         frames: stream::iter(frames.into_iter().map(Ok)).boxed(),
         layout: Arc::new(plan.layout.clone()),
-        encoding: format.encoding(&plan.layout, &limits.format)?,
-        compression,
+        encoding: format.encoding(&plan.layout, compression, &limits.format)?,
+        compression: format.info().whole_file_compression(compression),
         requested_at: clock.now().into(),
         meter: Arc::new(Meter::start()),
         limits,

@@ -22,7 +22,7 @@ use crate::{
     ExporterConfig,
     dataset::{DatasetError, DatasetInfo},
     error::{JobError, Verdict},
-    format::{Compression, Csv, CsvZip, Format, FormatError, FormatLimits, Parquet, Xlsx, XlsxZip},
+    format::{Arrow, Compression, Csv, CsvZip, Format, FormatError, FormatLimits, Parquet, Xlsx, XlsxZip},
     layout::{Layout, LayoutColumn, Timestamps},
     progress::Meter,
     segment::{SegmentLimits, SegmentSink},
@@ -80,7 +80,7 @@ async fn run(
     let sink = MemorySink::default();
     let pipeline = Pipeline {
         frames: stream::iter(frames.into_iter().map(Ok)).boxed(),
-        encoding: Csv.encoding(&layout, &limits.format)?,
+        encoding: Csv.encoding(&layout, Compression::None, &limits.format)?,
         layout: Arc::new(layout),
         compression,
         requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z"))?,
@@ -228,7 +228,7 @@ async fn a_chunk_stays_small_when_large_rows_follow_small_ones() {
     let (layout, limits) = (layout(Timestamps::Sidecar), limits(2));
     let pipeline = Pipeline {
         frames: stream::iter([Ok(small_then_large_rows())]).boxed(),
-        encoding: Csv.encoding(&layout, &limits.format).unwrap(),
+        encoding: Csv.encoding(&layout, Compression::None, &limits.format).unwrap(),
         layout: Arc::new(layout),
         compression: Compression::None,
         requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z")).unwrap(),
@@ -303,7 +303,7 @@ pub(super) async fn run_format(
     let layout = Layout { timestamps: format.info().timestamps(layout.timestamps), ..layout };
     let pipeline = Pipeline {
         frames: stream::iter(frames.into_iter().map(Ok)).boxed(),
-        encoding: format.encoding(&layout, &limits.format)?,
+        encoding: format.encoding(&layout, Compression::None, &limits.format)?,
         layout: Arc::new(layout),
         compression: Compression::None,
         requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z"))?,
@@ -330,7 +330,7 @@ fn small_parts() -> PipelineLimits {
 #[tokio::test]
 async fn sequential_formats_do_not_depend_on_the_frames() {
     let frame = rows();
-    for format in [&Parquet as &dyn Format, &Xlsx, &XlsxZip, &CsvZip] {
+    for format in [&Parquet as &dyn Format, &Arrow, &Xlsx, &XlsxZip, &CsvZip] {
         let mut first: Option<Vec<u8>> = None;
         for seed in [1, 2] {
             let run =
@@ -461,13 +461,13 @@ async fn a_workbook_beyond_its_limits_fails_as_too_large() {
 
 #[tokio::test]
 async fn a_failing_source_leaves_no_complete_file_of_any_format() {
-    for format in [&Csv as &dyn Format, &Parquet, &Xlsx, &CsvZip] {
+    for format in [&Csv as &dyn Format, &Parquet, &Arrow, &Xlsx, &CsvZip] {
         let sink = MemorySink::default();
         let layout = layout(Timestamps::Sidecar);
         let failure = Err(DatasetError::NoColumn("gone".into()));
         let pipeline = Pipeline {
             frames: stream::iter([Ok(rows()), failure]).boxed(),
-            encoding: format.encoding(&layout, &FormatLimits::default()).unwrap(),
+            encoding: format.encoding(&layout, Compression::None, &FormatLimits::default()).unwrap(),
             layout: Arc::new(layout),
             compression: Compression::None,
             requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z")).unwrap(),

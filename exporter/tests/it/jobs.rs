@@ -63,6 +63,8 @@ async fn a_job_becomes_a_sealed_file_and_an_outcome() {
     assert!(requested_at <= completed_at);
     assert_eq!((file.rows, file.size, file.sha256), (3, bytes.len() as u64, testkit::sha256(&bytes)));
     assert_eq!(manifest.seal.sha256, testkit::sha256(&bytes));
+    let provenance = manifest.provenance.unwrap();
+    assert_eq!((provenance.requested_at, provenance.completed_at), (Some(requested_at), Some(completed_at)));
     let recorded = entity::segment::from_offset(&harness.database.db, id, 1, 0, 100).await.unwrap();
     assert_eq!(recorded, manifest.segments);
     let metadata: Value = serde_json::from_slice(&store.get(&delivery::metadata_path(id, 1)).await.unwrap()).unwrap();
@@ -70,6 +72,32 @@ async fn a_job_becomes_a_sealed_file_and_an_outcome() {
 
     let report: ProgressReport = serde_json::from_slice(&reports.next().await.unwrap().payload).unwrap();
     assert_eq!(report.export_id, id);
+    harness.no_jobs().await;
+    stop(life).await;
+}
+
+#[tokio::test]
+async fn a_plain_file_has_quoted_titles_and_no_envelope() {
+    let harness = Harness::new().await;
+    let life = harness.exporter(harness.config(), None).await;
+    let request = json!({"template": "plain", "params": {"muscles": ["muscle1", "muscle2"]}});
+    let id = harness.submit("menu_category_counts", request).await;
+    let OutcomeResult::Completed { attempt, completed_at, .. } = harness.outcome().await.body.result else {
+        panic!("the export completes")
+    };
+    let store = harness.folder.store();
+    let bytes = store.get(&delivery::segment_path(id, attempt, 0)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&bytes), "\"category\",\"count\"\ntraining,3\nbalance,1\nstretch,1\n");
+    // the timestamps are in both documents beside the file
+    let manifest: Value =
+        serde_json::from_slice(&store.get(&delivery::manifest_path(id, attempt)).await.unwrap()).unwrap();
+    let metadata: Value =
+        serde_json::from_slice(&store.get(&delivery::metadata_path(id, attempt)).await.unwrap()).unwrap();
+    let requested_at = protocol::time::Timestamp::from(harness.row(id).await.requested_at);
+    for (name, time) in [("requested_at", requested_at), ("completed_at", completed_at)] {
+        assert_eq!(manifest["provenance"][name], json!(time));
+        assert_eq!(metadata[format!("urn:sluice:{name}")], json!(time), "{metadata}");
+    }
     harness.no_jobs().await;
     stop(life).await;
 }

@@ -91,7 +91,7 @@ async fn export(dataset: &dyn Dataset) -> (u64, u64) {
     let limits = PipelineLimits::from(&ExporterConfig::default());
     let pipeline = Pipeline {
         frames: dataset.open(&query).await.unwrap().frames,
-        encoding: Csv.encoding(&layout, &limits.format).unwrap(),
+        encoding: Csv.encoding(&layout, Compression::None, &limits.format).unwrap(),
         layout: Arc::new(layout),
         compression: Compression::None,
         requested_at: SystemClock.now().into(),

@@ -113,7 +113,7 @@ impl Harness {
             tenant: Set("acme".into()),
             user_id: Set("alice".into()),
             dataset: Set(dataset.into()),
-            template: Set("default".into()),
+            template: Set(request["template"].as_str().unwrap_or("default").into()),
             format: Set(request["format"].as_str().unwrap_or("csv").into()),
             compression: Set("none".into()),
             filter: Set(request.get("filter").cloned().unwrap_or(json!({}))),

@@ -43,12 +43,13 @@ impl Format for Csv {
             media_type: "text/csv; charset=utf-8; header=present",
             extension: "csv",
             compressions: &Compression::ALL,
+            compresses_itself: false,
             has_timestamps: true,
             is_workbook: false,
         }
     }
 
-    fn encoding(&self, layout: &Layout, _: &FormatLimits) -> Result<Encoding, FormatError> {
+    fn encoding(&self, layout: &Layout, _: Compression, _: &FormatLimits) -> Result<Encoding, FormatError> {
         Ok(Encoding::parallel(CsvEncoder::new("csv", layout.style.delimiter.unwrap_or(b','), layout)))
     }
 
@@ -64,12 +65,13 @@ impl Format for Tsv {
             media_type: "text/tab-separated-values; charset=utf-8; header=present",
             extension: "tsv",
             compressions: &Compression::ALL,
+            compresses_itself: false,
             has_timestamps: true,
             is_workbook: false,
         }
     }
 
-    fn encoding(&self, layout: &Layout, _: &FormatLimits) -> Result<Encoding, FormatError> {
+    fn encoding(&self, layout: &Layout, _: Compression, _: &FormatLimits) -> Result<Encoding, FormatError> {
         Ok(Encoding::parallel(CsvEncoder::new("tsv", b'\t', layout)))
     }
 

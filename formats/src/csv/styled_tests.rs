@@ -7,12 +7,12 @@ use protocol::catalog::{Column as CatalogColumn, ColumnType};
 
 use super::{Csv, Encoding, Format, Tsv};
 use crate::{
-    Encoder, FormatLimits, Head, Tail,
+    Compression, Encoder, FormatLimits, Head, Tail,
     layout::{ColumnStyle, Layout, LayoutColumn, LineEnd, Pattern, Quoting, Style, Timestamps},
 };
 
 fn encoder(format: &dyn Format, layout: &Layout) -> Arc<dyn Encoder> {
-    match format.encoding(layout, &FormatLimits::default()).unwrap() {
+    match format.encoding(layout, Compression::None, &FormatLimits::default()).unwrap() {
         Encoding::Parallel(encoder) => encoder,
         Encoding::Sequential(_) => panic!("a text format has no state"),
     }

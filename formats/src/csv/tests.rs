@@ -8,7 +8,7 @@ use protocol::catalog::{Column as CatalogColumn, ColumnType};
 
 use super::{Csv, Encoding, Format, FormatError};
 use crate::{
-    Encoder, FormatLimits, Head, Tail,
+    Compression, Encoder, FormatLimits, Head, Tail,
     layout::{Layout, LayoutColumn, Timestamps},
 };
 
@@ -78,7 +78,7 @@ fn layout(names: &[&str], timestamps: Timestamps) -> Layout {
 }
 
 fn encoder(layout: &Layout) -> Arc<dyn Encoder> {
-    match Csv.encoding(layout, &FormatLimits::default()).unwrap() {
+    match Csv.encoding(layout, Compression::None, &FormatLimits::default()).unwrap() {
         Encoding::Parallel(encoder) => encoder,
         Encoding::Sequential(_) => panic!("a text format has no state"),
     }

@@ -30,12 +30,13 @@ impl Format for Xlsx {
             media_type: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
             extension: "xlsx",
             compressions: &Compression::NONE,
+            compresses_itself: false,
             has_timestamps: true,
             is_workbook: true,
         }
     }
 
-    fn encoding(&self, layout: &Layout, limits: &FormatLimits) -> Result<Encoding, FormatError> {
+    fn encoding(&self, layout: &Layout, _: Compression, limits: &FormatLimits) -> Result<Encoding, FormatError> {
         let (layout, limits) = (layout.clone(), limits.clone());
         Ok(Encoding::sequential(move |head, output| {
             let max_rows = limits.max_workbook_rows;

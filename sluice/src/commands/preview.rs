@@ -96,7 +96,7 @@ async fn print_rows(options: &CatalogPreviewOptions, settings: &Settings, file: 
     let requested_at = clock.now().into();
     let pipeline = Pipeline {
         frames: opened.frames,
-        encoding: format.encoding(&layout, &limits.format).map_err(|e| failed(e.into()))?,
+        encoding: format.encoding(&layout, Compression::None, &limits.format).map_err(|e| failed(e.into()))?,
         layout: Arc::new(layout),
         compression: Compression::None,
         requested_at,

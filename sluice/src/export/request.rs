@@ -11,8 +11,16 @@ use uuid::Uuid;
 use super::error::ExportError;
 use crate::cli::ExportOptions;
 
-/// The formats whose name is also the extension of their files.
-const FORMATS: [&str; 5] = ["csv", "tsv", "ndjson", "parquet", "xlsx"];
+/// The extensions of files, each with its format.
+const EXTENSIONS: [(&str, &str); 7] = [
+    ("csv", "csv"),
+    ("tsv", "tsv"),
+    ("ndjson", "ndjson"),
+    ("parquet", "parquet"),
+    ("xlsx", "xlsx"),
+    ("arrows", "arrow"),
+    ("arrow", "arrow"),
+];
 
 /// Creates the request with a new idempotency key, so that a repeated request after a broken connection creates no
 /// second export.
@@ -45,7 +53,7 @@ fn requested_format(options: &ExportOptions) -> (Option<String>, Option<String>)
         _ => (name.as_str(), None),
     };
     let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-    let format = extension.filter(|extension| FORMATS.contains(extension));
+    let format = EXTENSIONS.iter().find(|(known, _)| Some(*known) == extension).map(|(_, format)| *format);
     (
         options.format.clone().or(format.map(str::to_owned)),
         options.compression.clone().or(compression.map(str::to_owned)),
@@ -74,6 +82,10 @@ fn file_name(options: &ExportOptions) -> String {
         Some("zstd") => ".zst",
         Some(_) => ".compressed",
     };
+    // an Arrow file is compressed inside, so its name has no suffix
+    if format == "arrow" {
+        return format!("{dataset}.arrows");
+    }
     format!("{dataset}.{format}{compression}")
 }
 
@@ -114,6 +126,7 @@ mod tests {
         let pair = |format: &str, compression: &str| (format.to_owned(), compression.to_owned());
         assert_eq!(requested(&["flights", "-o", "out/Flights.XLSX"]), pair("xlsx", ""));
         assert_eq!(requested(&["flights", "-o", "flights.ndjson.zst"]), pair("ndjson", "zstd"));
+        assert_eq!(requested(&["flights", "-o", "flights.arrows"]), pair("arrow", ""));
         assert_eq!(requested(&["flights", "-o", "flights.gz"]), pair("", "gzip"));
         assert_eq!(requested(&["flights", "-o", "flights.txt"]), pair("", ""));
         let options = ["flights", "-o", "a.csv.gz", "--format", "tsv", "--compression", "none"];

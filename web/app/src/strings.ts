@@ -15,6 +15,7 @@ import type { SaveMethod } from "./saving/saveMethod.js";
 /** The purposes of the formats that keep the type of every value. */
 const FORMAT_PURPOSES: Readonly<Record<string, string>> = {
   parquet: "for programs",
+  arrow: "for data frames",
   xlsx: "for spreadsheets",
 };
 

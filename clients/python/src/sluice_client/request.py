@@ -33,6 +33,8 @@ _FORMATS = {
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
     ".parquet": "parquet",
+    ".arrows": "arrow",
+    ".arrow": "arrow",
     ".xlsx": "xlsx",
 }
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}

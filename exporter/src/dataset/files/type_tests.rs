@@ -130,7 +130,7 @@ pub(super) async fn exported(files: &Files, filter: &Value, format: &dyn Format)
     let limits = PipelineLimits::from(&ExporterConfig::default());
     let pipeline = Pipeline {
         frames: files.open(&asked(files, filter)).await?.frames,
-        encoding: format.encoding(&layout, &limits.format)?,
+        encoding: format.encoding(&layout, Compression::None, &limits.format)?,
         layout: Arc::new(layout),
         compression: Compression::None,
         requested_at: serde_json::from_value(json!("2026-11-22T15:26:01.123Z"))?,

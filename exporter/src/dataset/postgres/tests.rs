@@ -39,7 +39,7 @@ use super::*;
 use crate::{
     dataset::sql::QueryText,
     error::JobError,
-    format::{Csv, Encoding, Format, FormatLimits, Head, Ndjson, Output, Parquet, Tail, Xlsx},
+    format::{Compression, Csv, Encoding, Format, FormatLimits, Head, Ndjson, Output, Parquet, Tail, Xlsx},
     layout::{Layout, LayoutColumn, Pattern},
     template::{DeclaredTemplate, Template, TemplateSpec},
 };
@@ -138,7 +138,7 @@ fn layout(columns: &[Column]) -> Layout {
 
 /// Encodes frames in a text format, and returns the text.
 fn written(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> String {
-    let encoding = format.encoding(&layout(columns), &FormatLimits::default()).unwrap();
+    let encoding = format.encoding(&layout(columns), Compression::None, &FormatLimits::default()).unwrap();
     let Encoding::Parallel(encoder) = encoding else { panic!("text has no state") };
     let mut out = Vec::new();
     frames.iter().for_each(|frame| encoder.encode(frame, &mut out).unwrap());
@@ -147,7 +147,9 @@ fn written(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> Str
 
 /// Encodes frames in a binary format, and returns the bytes.
 fn file(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> Vec<u8> {
-    let Encoding::Sequential(open) = format.encoding(&layout(columns), &FormatLimits::default()).unwrap() else {
+    let Encoding::Sequential(open) =
+        format.encoding(&layout(columns), Compression::None, &FormatLimits::default()).unwrap()
+    else {
         panic!("text")
     };
     let (bytes, now) = (Arc::new(Mutex::new(Vec::new())), platform::clock::SystemClock::shared().now().into());
@@ -196,7 +198,10 @@ async fn infinite_dates_and_the_end_of_a_day_are_written_as_the_server_prints_th
         };
         column.style.pattern = Some(Pattern::parse(pattern).unwrap());
     }
-    let Encoding::Parallel(encoder) = Csv.encoding(&styled, &FormatLimits::default()).unwrap() else { panic!("text") };
+    let Encoding::Parallel(encoder) = Csv.encoding(&styled, Compression::None, &FormatLimits::default()).unwrap()
+    else {
+        panic!("text")
+    };
     let mut out = Vec::new();
     encoder.encode(&read[0], &mut out).unwrap();
     let out = String::from_utf8(out).unwrap();
@@ -240,7 +245,9 @@ async fn exact_numbers_are_calculated_and_formatted_by_a_template() {
     let inputs: Vec<_> = made.inputs().iter().map(String::as_str).collect();
     let read = frames(&rows, &query(&inputs, Filter::all())).await;
     let shaped = made.projection.apply(read[0].clone()).unwrap();
-    let Encoding::Parallel(encoder) = Csv.encoding(&made, &FormatLimits::default()).unwrap() else { panic!("text") };
+    let Encoding::Parallel(encoder) = Csv.encoding(&made, Compression::None, &FormatLimits::default()).unwrap() else {
+        panic!("text")
+    };
     let mut out = Vec::new();
     encoder.encode(&shaped, &mut out).unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), "10,01;19,5050000000;true\n");

@@ -28,12 +28,13 @@ impl Attempt<'_> {
         let (sealed, snapshot_at) = self.write_segments(requested_at, plan).await?;
         let dataset = plan.dataset.info();
         let format = plan.format.info();
+        let compression = plan.whole_file_compression();
         let file = FileInfo {
             name: file_name(row, plan),
             size: sealed.seal.size,
             rows: sealed.seal.rows,
             sha256: sealed.seal.sha256.clone(),
-            media_type: plan.compression.media_type().unwrap_or(format.media_type).to_owned(),
+            media_type: compression.media_type().unwrap_or(format.media_type).to_owned(),
         };
         let completed_at = sealed.completed_at;
         let finished = FinishedFile {
@@ -42,7 +43,7 @@ impl Attempt<'_> {
             dataset_version: dataset.version.clone(),
             notes: dataset.notes.clone(),
             file: file.clone(),
-            compression: plan.compression,
+            compression,
             requested_at,
             snapshot_at: (dataset.snapshot == Snapshot::Export).then_some(snapshot_at),
             completed_at,
@@ -57,6 +58,8 @@ impl Attempt<'_> {
                 dataset_version: dataset.version.clone(),
                 template: plan.layout.template.name.clone(),
                 template_version: plan.layout.template.version.clone(),
+                requested_at: Some(requested_at),
+                completed_at: Some(completed_at),
             }),
             segments: sealed.segments,
             seal: sealed.seal,
@@ -72,7 +75,7 @@ impl Attempt<'_> {
     /// does not report this time, returns the time at which the exporter began to open the dataset.
     async fn write_segments(&self, requested_at: Timestamp, plan: &Plan) -> Result<(SealedFile, Timestamp), JobError> {
         let limits = PipelineLimits::from(&self.context.config);
-        let encoding = plan.format.encoding(&plan.layout, &limits.format)?;
+        let encoding = plan.format.encoding(&plan.layout, plan.compression, &limits.format)?;
         let counting = self.expect_rows(plan);
         let open = || async {
             let began_at = self.context.clock.now();
@@ -86,7 +89,7 @@ impl Attempt<'_> {
             frames: opened.frames,
             layout: Arc::new(plan.layout.clone()),
             encoding,
-            compression: plan.compression,
+            compression: plan.whole_file_compression(),
             requested_at,
             meter: Arc::clone(&self.meter),
             limits,
@@ -141,6 +144,6 @@ async fn count_rows(plan: &Plan) -> Result<Option<u64>, DatasetError> {
 
 /// Returns the name under which a client saves the file.
 fn file_name(row: &Model, plan: &Plan) -> String {
-    let extension = format!("{}{}", plan.format.info().extension, plan.compression.suffix());
+    let extension = format!("{}{}", plan.format.info().extension, plan.whole_file_compression().suffix());
     plan.layout.file_name.render(row.export_id(), &row.dataset, &row.template, row.requested_at.into(), &extension)
 }

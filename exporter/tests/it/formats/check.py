@@ -217,6 +217,45 @@ def check_parquet():
     assert meta["sluice.requested_at"] == REQUESTED and meta["sluice.template"] == "round-trip", meta
 
 
+def arrow(name):
+    """Compares every value of a stream with the reference, by pyarrow, and the types and values by polars."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    with pa.ipc.open_stream(FOLDER / name) as stream:
+        metadata = stream.schema.metadata
+        batches = list(stream)
+    assert metadata[b"sluice.requested_at"].decode() == REQUESTED and metadata[b"sluice.template"] == b"round-trip"
+    assert len(batches) > 0 and sum(batch.num_rows for batch in batches) == REFERENCE.height
+    got, expected = pa.Table.from_batches(batches), pa.parquet.read_table(FOLDER / "reference.parquet")
+    assert got.column_names == expected.column_names == NAMES
+    for title in NAMES:
+        values, wanted = got[title].combine_chunks(), expected[title].combine_chunks()
+        if title == "at":
+            assert values.type == pa.timestamp("us", "UTC"), values.type
+            wanted = wanted.cast(values.type)
+        if pa.types.is_string_view(wanted.type):
+            wanted = wanted.cast(pa.large_string())
+        assert values.type == wanted.type, (title, values.type, wanted.type)
+        if pa.types.is_floating(values.type):
+            # the bits, because NaN equals nothing
+            bits = pa.int64() if values.type.bit_width == 64 else pa.int32()
+            values, wanted = values.view(bits), wanted.view(bits)
+        assert values.equals(wanted), title
+    zoned = REFERENCE.with_columns(pl.col("at").dt.replace_time_zone("UTC"))
+    pl.testing.assert_frame_equal(pl.read_ipc_stream(FOLDER / name), zoned, check_exact=True)
+
+
+def check_arrow():
+    arrow("machine.arrows")
+
+
+def check_arrow_zstd():
+    arrow("machine-zstd.arrows")
+    plain, compressed = ((FOLDER / name).stat().st_size for name in ("machine.arrows", "machine-zstd.arrows"))
+    assert compressed < plain / 2, (compressed, plain)
+
+
 def guarded(text):
     """Text as the spreadsheet profile writes it."""
     if re.fullmatch("[0-9]+", text) and (len(text) > 15 or (len(text) > 1 and text[0] == "0")):

@@ -23,7 +23,7 @@ use exporter::{
     ExporterConfig,
     config::ExporterTuning,
     error::JobError,
-    format::{Compression, Csv, CsvZip, FinishedFile, Format, FormatError, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
+    format::{Arrow, Compression, Csv, CsvZip, FinishedFile, Format, FormatError, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
     layout::{Layout, LayoutColumn, Quoting, Style, TemplateVersion, Timestamps},
     pipeline::{Pipeline, PipelineLimits},
     progress::Meter,
@@ -71,9 +71,9 @@ async fn write(
     let parts: Vec<_> = (0..frame.height()).step_by(9_973).map(|at| Ok(frame.slice(at as i64, 9_973))).collect();
     let pipeline = Pipeline {
         frames: stream::iter(parts).boxed(),
-        encoding: format.encoding(&layout, &limits.format)?,
+        encoding: format.encoding(&layout, compression, &limits.format)?,
         layout: Arc::new(layout.clone()),
-        compression,
+        compression: format.info().whole_file_compression(compression),
         requested_at,
         meter: Arc::new(Meter::start()),
         limits,
@@ -94,7 +94,7 @@ async fn write(
             sha256: sealed.seal.sha256,
             media_type: format.info().media_type.into(),
         },
-        compression,
+        compression: format.info().whole_file_compression(compression),
         requested_at,
         snapshot_at: Some(requested_at),
         completed_at: sealed.completed_at,
@@ -153,6 +153,8 @@ async fn every_format_reads_back_equal() -> anyhow::Result<()> {
     write(folder.path(), "machine.ndjson", &Ndjson, &machine, none, &frame).await?;
     write(folder.path(), "machine.ndjson.zst", &Ndjson, &machine, Compression::Zstd, &frame).await?;
     write(folder.path(), "machine.parquet", &Parquet, &machine, none, &frame).await?;
+    write(folder.path(), "machine.arrows", &Arrow, &machine, none, &frame).await?;
+    write(folder.path(), "machine-zstd.arrows", &Arrow, &machine, Compression::Zstd, &frame).await?;
     let spreadsheet = layout(semicolons(), Timestamps::Rows);
     write(folder.path(), "spreadsheet.csv", &Csv, &spreadsheet, none, &frame).await?;
     write(folder.path(), "spreadsheet.tsv", &Tsv, &layout(Style::spreadsheet(), Timestamps::Envelope), none, &frame)
@@ -161,7 +163,19 @@ async fn every_format_reads_back_equal() -> anyhow::Result<()> {
     write(folder.path(), "spreadsheet.csv.zip", &CsvZip, &parts, none, &frame).await?;
     write(folder.path(), "spreadsheet.xlsx.zip", &XlsxZip, &parts, none, &frame).await?;
     write(folder.path(), "spreadsheet.xlsx", &Xlsx, &parts, none, &frame).await?;
-    let text = ["csv", "tsv", "gzip", "ndjson", "zstd", "parquet", "spreadsheet-csv", "spreadsheet-tsv", "csv-zip"];
+    let text = [
+        "csv",
+        "tsv",
+        "gzip",
+        "ndjson",
+        "zstd",
+        "parquet",
+        "arrow",
+        "arrow-zstd",
+        "spreadsheet-csv",
+        "spreadsheet-tsv",
+        "csv-zip",
+    ];
     python(folder.path(), &[&text[..], &["xlsx", "xlsx-zip"]].concat());
     Ok(())
 }
