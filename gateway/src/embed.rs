@@ -19,7 +19,11 @@ use protocol::problem::{Problem, Slug};
 use serde::Serialize;
 use tracing::warn;
 
-use crate::{error::Refusal, http::problems, state::AppState};
+use crate::{
+    error::Refusal,
+    http::{conditional, problems},
+    state::AppState,
+};
 
 /// The path of the script, and its place below `gateway.web_dir`.
 const PATH: &str = "/embed/sluice.js";
@@ -103,7 +107,7 @@ impl EmbedScript {
         let Some(Encoding { name, bytes, etag }) = self.choose(request) else {
             return not_found();
         };
-        let mut response = if is_known(request, etag) {
+        let mut response = if conditional::is_known(request, etag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], bytes.clone()).into_response()
@@ -129,8 +133,7 @@ impl EmbedScript {
 
 impl Encoding {
     fn new(name: Option<&'static str>, bytes: Bytes) -> Self {
-        let digest = digest::digest(&digest::SHA256, &bytes);
-        let etag = format!("\"{}\"", hex::encode(&digest.as_ref()[..16]));
+        let etag = conditional::strong_etag(&bytes);
         Self { name, bytes, etag }
     }
 
@@ -153,14 +156,6 @@ impl Encoding {
         }
         of_any.unwrap_or(if self.name.is_none() { LEAST } else { 0.0 })
     }
-}
-
-/// Whether the client already has the bytes with this tag (`If-None-Match`).
-fn is_known(request: &HeaderMap, etag: &str) -> bool {
-    let lists = request.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
-    lists
-        .flat_map(|list| list.split(','))
-        .any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag)
 }
 
 /// Builds the route of the script. The CORS layer of the API must not apply to it, because that layer would replace its

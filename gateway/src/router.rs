@@ -23,7 +23,7 @@ use crate::{
     http::{
         self,
         extract::MAX_BODY_SIZE,
-        middleware::{cors, host, request_metrics, security_headers, unread_body},
+        middleware::{compression, cors, host, request_metrics, security_headers, unread_body},
         problems,
     },
     state::AppState,
@@ -62,6 +62,8 @@ pub(crate) fn public_router(app: AppState) -> Router {
         }))
         .layer(middleware::from_fn(host::require))
         .layer(middleware::from_fn(problems::finish))
+        .layer(compression::layer())
+        .layer(middleware::map_response(compression::weaken_etag))
         .layer(middleware::from_fn(unread_body::drain))
         .layer(cors::layer(&app.config.allowed_origins))
         .merge(embed::router())

@@ -38,6 +38,12 @@ impl<'a> Operation<'a> {
         self.parameter(json!({"name": name, "in": "header", "description": description, "schema": {"type": "string"}}))
     }
 
+    /// Declares the answer `304` to a request with `If-None-Match`.
+    pub(crate) fn conditional(self) -> Self {
+        self.header("If-None-Match", "Answer 304 if the current `ETag` is one of these.")
+            .empty(304, "What the client has is current.")
+    }
+
     /// Adds an optional query parameter with this JSON schema to the parameters of the operation.
     pub(crate) fn query(self, name: &str, schema: Value) -> Self {
         self.parameter(json!({"name": name, "in": "query", "schema": schema}))

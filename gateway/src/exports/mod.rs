@@ -1,5 +1,6 @@
 //! The export use cases: submit, read, wait for, cancel and delete exports of the caller.
 
+mod access;
 mod join_key;
 mod presenter;
 mod queue_cache;
@@ -25,7 +26,7 @@ use sea_orm::DatabaseConnection;
 use tokio::time::Instant;
 use tracing::warn;
 
-pub(crate) use self::{presenter::Presenter, queue_cache::QueueCache, submit::Submit};
+pub(crate) use self::{access::require_readable, presenter::Presenter, queue_cache::QueueCache, submit::Submit};
 use crate::{
     error::{Outcome, Refusal},
     events::Events,

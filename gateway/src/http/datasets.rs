@@ -1,15 +1,16 @@
 //! `/v1/datasets`: the datasets and columns that the caller may export.
 
 use axum::{
-    Json,
     extract::{Path, State, rejection::PathRejection},
+    http::HeaderMap,
+    response::Response,
 };
 use protocol::{
     catalog::{DatasetInfo, DatasetList},
     problem::Slug,
 };
 
-use super::endpoint::Endpoint;
+use super::{conditional, endpoint::Endpoint};
 use crate::{
     auth::Caller,
     error::{Outcome, Refusal},
@@ -21,25 +22,26 @@ pub(super) fn endpoints() -> [Endpoint; 2] {
         Endpoint::get("/v1/datasets", list).operation(
             "listDatasets",
             "List the datasets that the caller may export",
-            |operation| operation.json::<DatasetList>(200, "The datasets, sorted by name."),
+            |operation| operation.conditional().json::<DatasetList>(200, "The datasets, sorted by name."),
         ),
         Endpoint::get("/v1/datasets/{name}", get).operation("getDataset", "Read one dataset", |operation| {
-            operation.json::<DatasetInfo>(200, "The dataset.").problems(&[403, 404])
+            operation.conditional().json::<DatasetInfo>(200, "The dataset.").problems(&[403, 404])
         }),
     ]
 }
 
-async fn list(State(app): State<AppState>, caller: Caller) -> Json<DatasetList> {
+async fn list(State(app): State<AppState>, caller: Caller, headers: HeaderMap) -> Outcome<Response> {
     let offers = app.catalog.offers(|name| caller.may_export(name));
     let visible = offers.into_values().filter_map(|offer| offer.dataset.visible_to(&caller.scopes));
-    Json(DatasetList { items: visible.map(|dataset| dataset.info).collect() })
+    conditional::json(&headers, &DatasetList { items: visible.map(|dataset| dataset.info).collect() })
 }
 
 async fn get(
     State(app): State<AppState>,
     caller: Caller,
     name: Result<Path<String>, PathRejection>,
-) -> Outcome<Json<DatasetInfo>> {
+    headers: HeaderMap,
+) -> Outcome<Response> {
     let Path(name) = name.map_err(|_| Refusal::new(Slug::NotFound, "There is no such dataset."))?;
     if !caller.may_export(&name) {
         return Err(Refusal::new(Slug::Forbidden, format!("Your token's scope does not allow exports of `{name}`.")));
@@ -48,5 +50,5 @@ async fn get(
     let forbidden =
         || Refusal::new(Slug::Forbidden, format!("Exports of `{name}` require more scopes than your token has."));
     let offer = app.catalog.find(&name).ok_or_else(not_offered)?;
-    Ok(Json(offer.dataset.visible_to(&caller.scopes).ok_or_else(forbidden)?.info))
+    conditional::json(&headers, &offer.dataset.visible_to(&caller.scopes).ok_or_else(forbidden)?.info)
 }

@@ -1,6 +1,5 @@
 //! `/v1/exports`: submit, list, read, cancel and delete exports.
 
-use aws_lc_rs::digest;
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
@@ -18,10 +17,16 @@ use serde_json::{Value, json};
 use tracing::Instrument;
 
 use super::{
+    conditional,
     endpoint::Endpoint,
     extract::{Body, ExportPath, PreferWait, Trace, invalid},
 };
-use crate::{auth::Caller, error::Outcome, exports::Submit, state::AppState};
+use crate::{
+    auth::Caller,
+    error::Outcome,
+    exports::{Submit, require_readable},
+    state::AppState,
+};
 
 /// The value of `Retry-After` in the response for an unfinished export, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -54,6 +59,7 @@ pub(super) fn endpoints() -> [Endpoint; 4] {
                     .query("dataset", json!({"type": "string"}))
                     .query("limit", limit)
                     .query("cursor", json!({"type": "string"}))
+                    .conditional()
                     .json::<ExportPage>(200, "One page of exports.")
                     .problems(&[422])
             },
@@ -61,10 +67,9 @@ pub(super) fn endpoints() -> [Endpoint; 4] {
         Endpoint::get("/v1/exports/{id}", get).operation("getExport", "Read one export", |operation| {
             operation
                 .header("Prefer", PREFER_DESCRIPTION)
-                .header("If-None-Match", "Answer 304 if the export's `ETag` is still this.")
+                .conditional()
                 .json::<Export>(200, "The export.")
-                .empty(304, "The export has not changed.")
-                .problems(&[404])
+                .problems(&[403, 404])
         }),
         Endpoint::delete("/v1/exports/{id}", delete).operation(
             "deleteExport",
@@ -131,8 +136,9 @@ struct ListParams {
 async fn list(
     State(app): State<AppState>,
     caller: Caller,
+    headers: HeaderMap,
     params: Result<Query<ListParams>, QueryRejection>,
-) -> Outcome<Json<ExportPage>> {
+) -> Outcome<Response> {
     let Query(params) = params.map_err(|e| invalid("", &e.body_text()))?;
     let status = params.status.map(|s| s.parse()).transpose().map_err(|_| invalid("/status", "unknown status"))?;
     let before: Option<ExportId> = params
@@ -148,7 +154,7 @@ async fn list(
         return Err(invalid("/dataset", "expected a text without the character U+0000"));
     }
     let query = ListQuery { status, dataset: params.dataset, before, limit };
-    Ok(Json(app.exports.list(&caller.owner, query).await?))
+    conditional::json(&headers, &app.exports.list(&caller.owner, query).await?)
 }
 
 async fn get(
@@ -158,13 +164,14 @@ async fn get(
     PreferWait(wait): PreferWait,
     headers: HeaderMap,
 ) -> Outcome<Response> {
+    let row = app.exports.row(&caller.owner, id).await?;
+    require_readable(&app.catalog, &caller, &row)?;
     let export = match wait {
         Some(wait) => app.exports.wait(&caller.owner, id, wait).await?,
-        None => app.exports.get(&caller.owner, id).await?,
+        None => app.presenter.export(&row).await?,
     };
     let tag = etag(&export);
-    let known = headers.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|v| v.to_str().ok());
-    if known.flat_map(|list| list.split(',')).any(|t| t.trim().trim_start_matches("W/") == tag) {
+    if conditional::is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     let mut response = Json(&export).into_response();
@@ -189,8 +196,7 @@ async fn delete(
 
 /// The strong entity tag of an export: a hash of the export's JSON.
 fn etag(export: &Export) -> String {
-    let json = serde_json::to_vec(export).unwrap_or_default();
-    format!("\"{}\"", hex::encode(&digest::digest(&digest::SHA256, &json).as_ref()[..16]))
+    conditional::strong_etag(&serde_json::to_vec(export).unwrap_or_default())
 }
 
 /// The value of the header `X-Progress`, such as `running 120000/3000000 rows`, for users of curl.

@@ -22,11 +22,12 @@ use protocol::{
 };
 use serde_json::json;
 
-use super::{endpoint::Endpoint, extract::ExportPath, file_body::file_body};
+use super::{conditional, endpoint::Endpoint, extract::ExportPath, file_body::file_body};
 use crate::{
     auth::Caller,
     delivery::{self, Reader, ReaderRequest},
     error::{Outcome, Refusal},
+    exports::require_readable,
     state::AppState,
 };
 
@@ -42,7 +43,7 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
                 .content(200, bytes, "*/*", json!({}))
                 .content(206, bytes, "*/*", json!({}))
                 .empty(304, "The file has not changed.")
-                .problems(&[404, 409, 410, 416, 429, 503])
+                .problems(&[403, 404, 409, 410, 416, 429, 503])
         }),
         Endpoint::head("/v1/exports/{id}/file", download).operation(
             "headFile",
@@ -62,7 +63,7 @@ pub(super) fn endpoints() -> [Endpoint; 3] {
             |operation| {
                 operation
                     .content(200, "A CSVW document.", "application/csvm+json", json!({"schema": {"type": "object"}}))
-                    .problems(&[404, 409, 410])
+                    .problems(&[403, 404, 409, 410])
             },
         ),
     ]
@@ -76,12 +77,11 @@ async fn download(
     headers: HeaderMap,
 ) -> Outcome<Response> {
     let row = app.exports.row(&caller.owner, id).await?;
+    require_readable(&app.catalog, &caller, &row)?;
     let file = app.exports.file(&row)?;
     let tag = format!("\"{}\"", file.sha256);
     let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
-    if text(header::IF_NONE_MATCH)
-        .is_some_and(|known| known == "*" || known.split(',').any(|t| t.trim().trim_start_matches("W/") == tag))
-    {
+    if conditional::is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     // RFC 9110, section 13.1.5: with a weak or different tag the client's bytes may belong to another file, so the
@@ -120,6 +120,7 @@ async fn download(
 
 async fn metadata(State(app): State<AppState>, caller: Caller, ExportPath(id): ExportPath) -> Outcome<Response> {
     let row = app.exports.row(&caller.owner, id).await?;
+    require_readable(&app.catalog, &caller, &row)?;
     app.exports.file(&row)?;
     match app.source.metadata(&caller.owner, id).await? {
         MetadataReply::Document { document } => {

@@ -2,6 +2,7 @@
 //! extracts its input, calls one use case and converts the result to a response. The middleware in [`problems`] writes
 //! the body of every error.
 
+pub(crate) mod conditional;
 mod credits;
 mod datasets;
 mod endpoint;

@@ -13,7 +13,7 @@ use tracing::{Instrument, debug};
 use crate::{
     auth::{AuthError, Caller},
     error::{Outcome, Refusal},
-    exports::Submit,
+    exports::{Submit, require_readable},
     sessions::{Position, RenderedEvent},
     state::AppState,
 };
@@ -108,6 +108,7 @@ pub(super) async fn perform(app: AppState, caller: Caller, session_trace: Sessio
 /// The refusal, when the caller has no such export, the offset is invalid, or an ended export has no file.
 async fn find_readable(app: &AppState, caller: &Caller, open: &FileOpen) -> Outcome<(Export, TraceContext)> {
     let row = app.exports.row(&caller.owner, open.export_id).await?;
+    require_readable(&app.catalog, caller, &row)?;
     if i64::try_from(open.offset).is_err() {
         let fault = FieldError::new("/offset", "exceeds the size of any file");
         return Err(Problem::invalid(Slug::InvalidRequest, vec![fault]).into());

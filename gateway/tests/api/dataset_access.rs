@@ -4,7 +4,10 @@ use super::support::Gateway;
 use protocol::{catalog::DatasetList, problem::Slug};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use testkit::rest::Rest;
+use testkit::{
+    client::{Client, Credential},
+    rest::Rest,
+};
 
 fn columns(dataset: &Value) -> Vec<(String, bool)> {
     let all = dataset["columns"].as_array().expect("columns");
@@ -48,6 +51,43 @@ async fn a_caller_without_a_scope_can_neither_see_nor_request_its_columns() {
         let problem = unscoped.post(path, &json!({"dataset": "people"})).await.problem();
         assert_eq!(problem.slug(), Slug::Forbidden, "{path}");
     }
+}
+
+#[tokio::test]
+async fn an_export_can_not_be_read_without_the_scopes_that_it_needs() {
+    let gateway = Gateway::start().await;
+    let scopes = "export:people staff pii:read hr";
+    let all = rest(&gateway, scopes);
+    let create = async |columns: &[&str]| {
+        let body = json!({"dataset": "people", "columns": columns});
+        let export: Value = all.post("/v1/exports", &body).await.json();
+        export["links"]["self"].as_str().unwrap_or_else(|| panic!("{export}")).to_owned()
+    };
+    let (named, paid) = (create(&["name"]).await, create(&["name", "salary"]).await);
+    assert_eq!(all.get(&paid).await.status, 200);
+    for (scopes, missing, export) in [
+        ("staff pii:read hr", "export:people", &named),
+        ("export:flights staff pii:read hr", "export:people", &named),
+        ("export:* pii:read hr", "staff", &named),
+        ("export:* staff pii:read", "hr", &paid),
+    ] {
+        let narrower = rest(&gateway, scopes);
+        for path in [export.clone(), format!("{export}/file"), format!("{export}/metadata")] {
+            let problem = narrower.get(&path).await.problem();
+            assert_eq!(problem.slug(), Slug::Forbidden, "{scopes} {path}");
+            assert!(problem.detail.contains(&format!("`{missing}`")), "{problem}");
+        }
+        let token = gateway.local.token("alice", "acme").scope(scopes).sign();
+        let mut client = Client::connect(&gateway.url, Credential::Bearer(&token)).await.unwrap();
+        let id = export.rsplit('/').next().unwrap_or_default();
+        let open = json!({"type": "file.open", "ref": "f", "export_id": id, "offset": 0});
+        client.send_text(&open.to_string()).await;
+        assert_eq!(client.expect_error(Some("f")).await.slug(), Slug::Forbidden, "{scopes}");
+    }
+    // a column that the export does not have needs no scope, and everybody may cancel their own
+    let narrower = rest(&gateway, "export:people staff");
+    assert_eq!(narrower.get(&named).await.status, 200);
+    assert_eq!(rest(&gateway, "").delete(&paid).await.status, StatusCode::ACCEPTED);
 }
 
 #[tokio::test]

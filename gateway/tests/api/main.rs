@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod conditional;
 mod conformance;
 mod contract;
 mod credits;

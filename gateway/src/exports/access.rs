@@ -1,0 +1,44 @@
+//! Checks that a caller may still read an export: its scopes may have changed since the export was accepted.
+
+use entity::export;
+use platform::catalog::{Catalog, Offer};
+use protocol::{access::scopes_of, problem::Slug};
+
+use crate::{
+    auth::Caller,
+    error::{Outcome, Refusal},
+};
+
+/// Checks that the caller still has the scopes that the export needs: `export:<dataset>`, the scopes of the dataset, and
+/// the scope of each column that the export shows unmasked because its owner had that scope. The rules of a dataset
+/// that no exporter offers are unknown, so only the first scope counts for it.
+///
+/// # Errors
+/// `forbidden`, with the missing scope.
+pub(crate) fn require_readable(catalog: &Catalog, caller: &Caller, row: &export::Model) -> Outcome<()> {
+    let name = &row.dataset;
+    let lacks = |scope: &str| {
+        let detail = format!("Your token no longer has the scope `{scope}`, which exports of `{name}` need.");
+        Err(Refusal::new(Slug::Forbidden, detail))
+    };
+    if !caller.may_export(name) {
+        return lacks(&format!("export:{name}"));
+    }
+    let Some(Offer { dataset, .. }) = catalog.find(name) else { return Ok(()) };
+    if let Some(scope) = dataset.access.scopes.iter().find(|scope| !caller.scopes.contains(scope)) {
+        return lacks(scope);
+    }
+    let before = row.claims.as_object().map(scopes_of).unwrap_or_default();
+    let columns = entity::view::columns(row)?;
+    let shows = |column: &String| {
+        // a column of a template may be calculated from others, so only plain columns are known not to show it
+        let is_plain = |name: &String| dataset.info.columns.iter().any(|column| column.name == *name);
+        columns.is_empty() || columns.contains(column) || !columns.iter().all(is_plain)
+    };
+    let narrowed = dataset
+        .access
+        .columns
+        .iter()
+        .find(|rule| before.contains(&rule.scope) && !caller.scopes.contains(&rule.scope) && shows(&rule.column));
+    narrowed.map_or(Ok(()), |rule| lacks(&rule.scope))
+}
