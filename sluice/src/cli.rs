@@ -402,7 +402,7 @@ pub struct CatalogPreviewOptions {
     /// Print at most this many rows
     #[arg(long, value_name = "ROWS", default_value_t = 20)]
     pub limit: u64,
-    /// Print every row
+    /// Print every row instead of the first ones
     #[arg(long, conflicts_with = "limit")]
     pub all: bool,
     /// Print the rows that match this filter, such as '{"origin": {"eq": "SEA"}}'

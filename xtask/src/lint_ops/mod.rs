@@ -6,6 +6,7 @@
 mod actions;
 mod containers;
 mod dependencies;
+mod doc_comments;
 mod files;
 mod kubernetes;
 mod links;
@@ -36,7 +37,7 @@ struct Context<'a> {
 
 type Check = fn(&Context<'_>) -> Result<()>;
 
-const CHECKS: [(&str, Check); 16] = [
+const CHECKS: [(&str, Check); 17] = [
     ("ops: compose", containers::compose),
     ("ops: Dockerfile", containers::dockerfiles),
     ("ops: NATS", containers::nats),
@@ -53,6 +54,7 @@ const CHECKS: [(&str, Check); 16] = [
     ("docs: paths", paths::paths),
     ("dependencies", dependencies::dependencies),
     ("words", words::words),
+    ("doc comments", doc_comments::doc_comments),
 ];
 
 /// Checks that run scripts of `ops/` again and again, which takes half a minute of CPU time.
