@@ -4,6 +4,7 @@
 //! Each check is one step. A finding fails the step, and so does a missing file.
 
 mod actions;
+mod circles;
 mod containers;
 mod dependencies;
 mod doc_comments;
@@ -12,6 +13,7 @@ mod kubernetes;
 mod links;
 mod observability;
 mod paths;
+mod rust_paths;
 mod scripts;
 mod words;
 
@@ -37,7 +39,7 @@ struct Context<'a> {
 
 type Check = fn(&Context<'_>) -> Result<()>;
 
-const CHECKS: [(&str, Check); 17] = [
+const CHECKS: [(&str, Check); 18] = [
     ("ops: compose", containers::compose),
     ("ops: Dockerfile", containers::dockerfiles),
     ("ops: NATS", containers::nats),
@@ -55,6 +57,7 @@ const CHECKS: [(&str, Check); 17] = [
     ("dependencies", dependencies::dependencies),
     ("words", words::words),
     ("doc comments", doc_comments::doc_comments),
+    ("circles of files", circles::circles),
 ];
 
 /// Checks that run scripts of `ops/` again and again, which takes half a minute of CPU time.
