@@ -14,6 +14,7 @@ mod links;
 mod observability;
 mod paths;
 mod rust_paths;
+mod rust_tokens;
 mod scripts;
 mod words;
 

@@ -1,7 +1,6 @@
 //! Finds the paths to other modules of the same crate in the text of a Rust file.
-//!
-//! This is no parser of Rust: it knows comments, literals, names, `::` and the braces of `use`. `xtask` has few
-//! dependencies, so that it builds in seconds, and a parser of all of Rust is a large one.
+
+use super::rust_tokens::{is_name, tokens};
 
 /// One path of a file, from `crate`, `self`, `super` or a child module.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,7 +13,7 @@ pub(super) struct Mention {
 
 /// The paths of a text, which has child modules of these names. Inline modules of tests are left out.
 pub(super) fn mentions(text: &str, children: &[&str]) -> Vec<Mention> {
-    let tokens = tokens(text);
+    let tokens: Vec<&str> = tokens(text).into_iter().map(|(_, token)| token).collect();
     let is_local = |name: &str| ["crate", "self", "super"].contains(&name) || children.contains(&name);
     let (mut found, mut at, mut visibility) = (Vec::new(), 0, false);
     while at < tokens.len() {
@@ -111,80 +110,6 @@ fn end_of_block(tokens: &[&str], at: usize) -> usize {
         }
     }
     tokens.len()
-}
-
-fn is_name(token: &str) -> bool {
-    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
-}
-
-/// The names and signs of a text, without comments and without the content of literals.
-fn tokens(text: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
-            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
-            '"' => literal(rest, '"'),
-            'r' if is_raw(rest) => raw_literal(rest),
-            '\'' if is_char(rest) => literal(rest, '\''),
-            ':' if rest.starts_with("::") => {
-                found.push(&rest[..2]);
-                2
-            }
-            c if c.is_alphanumeric() || c == '_' => {
-                let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-                found.push(&rest[..end]);
-                end
-            }
-            c => {
-                if !c.is_whitespace() {
-                    found.push(&rest[..c.len_utf8()]);
-                }
-                c.len_utf8()
-            }
-        };
-        rest = &rest[length..];
-    }
-    found
-}
-
-/// The length of a literal with its quotes, in which a backslash escapes the next character.
-fn literal(text: &str, quote: char) -> usize {
-    let mut is_escaped = false;
-    for (index, c) in text.char_indices().skip(1) {
-        if is_escaped {
-            is_escaped = false;
-        } else if c == '\\' {
-            is_escaped = true;
-        } else if c == quote {
-            return index + c.len_utf8();
-        }
-    }
-    text.len()
-}
-
-fn is_raw(text: &str) -> bool {
-    let after = text[1..].trim_start_matches('#');
-    after.starts_with('"')
-}
-
-/// The length of a raw literal such as `r#"…"#`.
-fn raw_literal(text: &str) -> usize {
-    let hashes = text[1..].len() - text[1..].trim_start_matches('#').len();
-    let begin = 1 + hashes + 1;
-    let end = format!("\"{}", "#".repeat(hashes));
-    text[begin..].find(&end).map_or(text.len(), |found| begin + found + end.len())
-}
-
-/// Whether a quote begins a character, and no lifetime.
-fn is_char(text: &str) -> bool {
-    let mut chars = text.chars().skip(1);
-    match chars.next() {
-        Some('\\') => true,
-        Some(_) => chars.next() == Some('\''),
-        None => false,
-    }
 }
 
 #[cfg(test)]
