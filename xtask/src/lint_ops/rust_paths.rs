@@ -75,8 +75,10 @@ fn use_tree<'a>(tokens: &[&'a str], mut at: usize, prefix: &[&'a str], paths: &m
             }
             "{" => {
                 while tokens.get(at).is_some_and(|token| *token != "}") {
+                    let before = at;
                     at = use_tree(tokens, at, &path, paths);
-                    if tokens.get(at) == Some(&",") {
+                    // a token that no tree has, such as `;`, is skipped
+                    if tokens.get(at) == Some(&",") || at == before {
                         at += 1;
                     }
                 }
