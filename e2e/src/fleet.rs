@@ -89,13 +89,13 @@ impl Default for Plan {
 
 /// A running platform. Dropping the value stops every process.
 pub struct Fleet {
-    /// The running gateways.
+    /// The gateway processes, in the order of `urls`.
     pub gateways: Vec<Process>,
     /// The URLs of the gateways.
     pub urls: Vec<String>,
-    /// The running exporters.
+    /// The exporter processes, in the order of their start.
     pub exporters: Vec<Process>,
-    /// The running notifiers.
+    /// The notifier processes, in the order of their start.
     pub notifiers: Vec<Process>,
     /// The database, with a connection pool for the test.
     pub database: TestDatabase,

@@ -311,21 +311,21 @@ pub async fn count_unfinished(db: &impl ConnectionTrait, owner: &Owner) -> Resul
 }
 
 /// Returns at most `limit` ended exports, ordered by the time of the last change and then by id. The list begins after
-/// the time and id in `after`, and omits exports that changed later than `until`.
+/// the time and id in `after`, and omits exports that changed later than `latest`.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn ended_between(
     db: &impl ConnectionTrait,
     after: (DateTime<Utc>, Uuid),
-    until: DateTime<Utc>,
+    latest: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<Model>, StoreError> {
     let same = Condition::all().add(Column::UpdatedAt.eq(after.0)).add(Column::Id.gt(after.1));
     let ended = Entity::find()
         .filter(Column::Status.is_in(ENDED))
         .filter(Condition::any().add(Column::UpdatedAt.gt(after.0)).add(same))
-        .filter(Column::UpdatedAt.lte(until))
+        .filter(Column::UpdatedAt.lte(latest))
         .order_by_asc(Column::UpdatedAt)
         .order_by_asc(Column::Id);
     Ok(ended.limit(limit).all(db).await?)

@@ -1,6 +1,6 @@
 //! Starts an exporter: loads the catalog, and starts the tasks that run jobs and answer requests over NATS.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{Subscriber, service::Service};
 use platform::{
@@ -23,6 +23,9 @@ use crate::{
     registry::Registry,
     worker::{self, Cancellations, WorkerContext},
 };
+
+/// The interval at which the exporter checks the catalog file for changes.
+const CATALOG_POLL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A running exporter. Dropping this value does not stop the exporter, which runs until its [`Lifecycle`] ends.
 #[derive(Clone, Debug)]
@@ -188,7 +191,7 @@ async fn start_catalog(
             context,
             base,
             replace,
-            interval: config.catalog_poll_interval.get(),
+            interval: CATALOG_POLL_INTERVAL,
             fingerprint: loaded_fingerprint,
             has_unavailable,
         };

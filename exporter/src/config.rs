@@ -28,8 +28,6 @@ pub struct ExporterConfig {
     pub datasets_dir: PathBuf,
     /// The catalog file that describes your datasets and templates (`docs/catalog.md`); empty for none.
     pub catalog: PathBuf,
-    /// The interval at which the exporter checks the catalog file for changes. Raise it to read the file less often.
-    pub catalog_poll_interval: HumanDuration,
     /// The address of `/healthz`, `/readyz` and `/metrics`, such as `127.0.0.1:9092`; empty for none. Only operators
     /// should reach it.
     pub internal_listen: String,
@@ -123,7 +121,6 @@ impl Default for ExporterConfig {
         Self {
             datasets_dir: "./data".into(),
             catalog: PathBuf::new(),
-            catalog_poll_interval: HumanDuration::from_secs(3),
             internal_listen: String::new(),
             pool: "default".into(),
             slots: 0,
@@ -155,7 +152,6 @@ impl ExporterConfig {
             ("max_attempts", self.max_attempts == 0),
             ("lease_duration", self.lease_duration.get().is_zero()),
             ("advertise_interval", self.advertise_interval.get().is_zero()),
-            ("catalog_poll_interval", self.catalog_poll_interval.get().is_zero()),
             ("max_spool_size_per_export", self.max_spool_size_per_export.bytes() == 0),
             ("max_sort_size_per_export", self.max_sort_size_per_export.bytes() == 0),
             ("max_workbook_rows", self.max_workbook_rows == 0),

@@ -1,4 +1,4 @@
-//! Serves `/embed/sluice.js`, the script of the export button that pages of other products load.
+//! Answers requests for `/embed/sluice.js`, the script of the export button that pages of other products load.
 //!
 //! Such pages have other origins and may pin the script by its hash (Subresource Integrity), so this one response is
 //! open to every origin. The script contains no data. Which origins may call the API is a setting.
@@ -7,26 +7,24 @@ use std::{fs, io, path::Path, sync::Arc};
 
 use aws_lc_rs::digest;
 use axum::{
-    Router,
     body::Bytes,
-    extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use protocol::problem::{Problem, Slug};
+use protocol::problem::Slug;
 use serde::Serialize;
 use tracing::warn;
 
-use crate::{
-    error::Refusal,
-    http::{conditional, problems},
-    state::AppState,
-};
+use crate::{error::Refusal, http::conditional};
 
 /// The path of the script, and its place below `gateway.web_dir`.
-const PATH: &str = "/embed/sluice.js";
+pub(crate) const PATH: &str = "/embed/sluice.js";
+
+/// Answers a request for the script. The answer is `404` when the web page was built without it.
+pub(crate) fn respond(script: Option<&EmbedScript>, request: &HeaderMap) -> Response {
+    script.map_or_else(not_found, |script| script.respond(request))
+}
 
 /// The script as it was when the gateway started, so that its hash stays right when the files change meanwhile.
 #[derive(Clone, Debug)]
@@ -156,24 +154,6 @@ impl Encoding {
         }
         of_any.unwrap_or(if self.name.is_none() { LEAST } else { 0.0 })
     }
-}
-
-/// Builds the route of the script. The CORS layer of the API must not apply to it, because that layer would replace its
-/// `Access-Control-Allow-Origin`.
-pub(crate) fn router() -> Router<AppState> {
-    let script = get(async |State(app): State<AppState>, headers: HeaderMap| match &app.embed {
-        Some(script) => script.respond(&headers),
-        None => not_found(),
-    });
-    Router::new()
-        .route(
-            PATH,
-            script.fallback(async |method: Method| {
-                let detail = format!("This path does not support {method}.");
-                Refusal::from(Problem::new(Slug::InvalidRequest, detail).with_status(405))
-            }),
-        )
-        .layer(axum::middleware::from_fn(problems::finish))
 }
 
 fn not_found() -> Response {

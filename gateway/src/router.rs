@@ -5,8 +5,8 @@ use std::any::Any;
 use axum::{
     Router,
     body::Bytes,
-    extract::DefaultBodyLimit,
-    http::{Method, StatusCode, header},
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware,
     response::IntoResponse,
     routing::{MethodRouter, any, get},
@@ -66,13 +66,23 @@ pub(crate) fn public_router(app: AppState) -> Router {
         .layer(middleware::map_response(compression::weaken_etag))
         .layer(middleware::from_fn(unread_body::drain))
         .layer(cors::layer(&app.config.allowed_origins))
-        .merge(embed::router())
+        .merge(embed_router())
         .layer(middleware::from_fn_with_state(
             security_headers::Hsts::new(app.config.hsts_max_age.get()),
             security_headers::set,
         ))
         .layer(middleware::from_fn(request_metrics::record))
         .with_state(app)
+}
+
+/// Builds the route of the export button's script. The CORS layer of the API must not apply to the script, because that
+/// layer would replace its `Access-Control-Allow-Origin`.
+fn embed_router() -> Router<AppState> {
+    let script =
+        get(async |State(app): State<AppState>, headers: HeaderMap| embed::respond(app.embed.as_ref(), &headers));
+    Router::new()
+        .route(embed::PATH, script.fallback(method_not_allowed_outside))
+        .layer(middleware::from_fn(problems::finish))
 }
 
 /// Builds the router of the internal listener: `/metrics` and `/healthz`.

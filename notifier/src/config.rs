@@ -38,19 +38,12 @@ pub struct NotifierConfig {
     /// Timeout of one run of a scheduled job. Backups have another timeout: twice `backup.backup_or_restore_timeout`.
     /// Raise it when a sweep or an audit of a large installation times out.
     pub scheduled_job_timeout: HumanDuration,
-    /// Time between two runs in which the notifier publishes lost commands to cancel or delete again, and deletes
-    /// objects that were written late: after their export had ended. Shorter values repair sooner and cost database
-    /// queries.
-    pub command_reconcile_interval: HumanDuration,
     /// Cron expression of the sweep, evaluated in the top-level `schedule_time_zone`. The sweep deletes expired files,
     /// and orphans: objects in the file store that no export needs.
     pub sweep_schedule: String,
     /// Age from which the sweep deletes an object whose export has no row in the database. The row may be missing
     /// because an old backup was restored. Choose an age that leaves time to restore a newer backup with the row.
     pub orphan_object_grace: HumanDuration,
-    /// Time between two updates of the metrics that describe the queue and JetStream. Set it to at most the scrape
-    /// interval of Prometheus.
-    pub metrics_interval: HumanDuration,
     /// The time zone of the cron expressions, from the top-level setting `schedule_time_zone`.
     #[serde(skip)]
     #[schemars(skip)]
@@ -72,10 +65,8 @@ impl Default for NotifierConfig {
             lease_duration: HumanDuration::from_secs(6),
             segment_url_ttl: HumanDuration::from_secs(60),
             scheduled_job_timeout: HumanDuration::from_secs(60 * 60),
-            command_reconcile_interval: HumanDuration::from_secs(30),
             sweep_schedule: "0 * * * *".into(),
             orphan_object_grace: HumanDuration::from_secs(24 * 60 * 60),
-            metrics_interval: HumanDuration::from_secs(15),
             schedule_time_zone: Tz::UTC,
             tuning: NotifierTuning::default(),
         }
@@ -89,6 +80,12 @@ pub struct NotifierTuning {
     /// one extra job, an exporter starts the next job as soon as a slot becomes free. More extra jobs make the dispatch
     /// order less fair.
     pub prefetch: u64,
+    /// Time between two runs in which the notifier publishes lost commands to cancel or delete again, and deletes
+    /// objects that were written late: after their export had ended; default 30 s.
+    pub command_reconcile_interval: HumanDuration,
+    /// Time between two updates of the metrics that describe the queue and JetStream; default 15 s, the usual scrape
+    /// interval of Prometheus.
+    pub metrics_interval: HumanDuration,
     /// Shortest time between two rounds of queue positions; default 1 s. In each round, the dispatcher publishes queue
     /// positions to the owners of waiting exports.
     pub queue_position_interval: HumanDuration,
@@ -144,6 +141,8 @@ impl Default for NotifierTuning {
     fn default() -> Self {
         Self {
             prefetch: 1,
+            command_reconcile_interval: HumanDuration::from_secs(30),
+            metrics_interval: HumanDuration::from_secs(15),
             queue_position_interval: HumanDuration::from_secs(1),
             max_connections: 1024,
             unclaimed_timeout: HumanDuration::from_secs(90),
@@ -184,8 +183,6 @@ impl NotifierConfig {
             ("lease_duration", self.lease_duration),
             ("segment_url_ttl", self.segment_url_ttl),
             ("scheduled_job_timeout", self.scheduled_job_timeout),
-            ("command_reconcile_interval", self.command_reconcile_interval),
-            ("metrics_interval", self.metrics_interval),
         ];
         if let Some((name, _)) = durations.into_iter().find(|(_, value)| value.get().is_zero()) {
             return Err(NotifierError::Config(format!("notifier.{name} must be longer than 0s")));
@@ -206,9 +203,8 @@ mod tests {
     #[test]
     fn an_invalid_setting_is_refused_by_its_key() {
         assert!(NotifierConfig::default().validate().is_ok());
-        let zero =
-            NotifierConfig { command_reconcile_interval: HumanDuration::from_secs(0), ..NotifierConfig::default() };
-        assert!(zero.validate().unwrap_err().to_string().contains("notifier.command_reconcile_interval"));
+        let zero = NotifierConfig { lease_duration: HumanDuration::from_secs(0), ..NotifierConfig::default() };
+        assert!(zero.validate().unwrap_err().to_string().contains("notifier.lease_duration"));
         let none = NotifierConfig { max_in_flight_per_user_pool_and_lane: 0, ..NotifierConfig::default() };
         assert!(none.validate().unwrap_err().to_string().contains("notifier.max_in_flight_per_user_pool_and_lane"));
         let cron = NotifierConfig { sweep_schedule: "hourly".into(), ..NotifierConfig::default() };

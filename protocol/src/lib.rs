@@ -26,6 +26,7 @@ pub mod relative;
 pub mod server;
 pub mod subject;
 pub mod time;
+pub mod visibility;
 
 /// The envelope version: the member `v` of every internal message.
 pub const ENVELOPE_VERSION: u8 = 1;

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    filter::literal::is_finer_than,
     json::child,
     problem::FieldError,
     relative::{self, Reference},
+    time::is_finer_than,
 };
 
 /// The type of a parameter.

@@ -21,7 +21,7 @@ const FORM: &str =
 /// The time and the time zone with which relative moments are resolved.
 #[derive(Clone, Copy, Debug)]
 pub struct Reference {
-    /// The current time.
+    /// The moment that the word `now` stands for.
     pub now: DateTime<Utc>,
     /// The time zone whose calendar defines days and longer units.
     pub zone: Tz,

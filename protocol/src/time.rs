@@ -1,4 +1,4 @@
-//! The timestamps in messages: RFC 3339 text in UTC with milliseconds.
+//! The timestamps in messages: RFC 3339 text in UTC with milliseconds. Also the precision of a time in a request.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -66,6 +66,12 @@ impl JsonSchema for Timestamp {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "format": "date-time", "description": "RFC 3339, UTC, milliseconds"})
     }
+}
+
+/// Whether the fraction of the second in a time has more than this number of digits, without trailing zeros.
+pub(crate) fn is_finer_than(text: &str, digits: usize) -> bool {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    fraction.bytes().take_while(u8::is_ascii_digit).skip(digits).any(|digit| digit != b'0')
 }
 
 #[cfg(test)]

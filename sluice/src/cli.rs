@@ -1,13 +1,21 @@
 //! The command line of `sluice`.
 
+mod backup;
+mod export;
 pub mod ops;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use serde_json::{Map, Value};
+
+use self::values::{duration, nonzero};
+pub use self::{
+    backup::{BackupCommand, BackupOptions, Keys, RestoreOptions, VerifyOptions},
+    export::{CatalogCheckOptions, CatalogCommand, CatalogPreviewOptions, ExportOptions},
+};
 
 /// Export large datasets: start an export, watch its progress, receive the file
 #[derive(Debug, Parser)]
@@ -230,126 +238,6 @@ pub struct ShowOptions {
     pub limit: u64,
 }
 
-/// The options of `sluice backup`.
-#[derive(Debug, Args)]
-pub struct BackupOptions {
-    /// The subcommand; without one a backup is created.
-    #[command(subcommand)]
-    pub command: Option<BackupCommand>,
-    /// Use this destination: a folder or s3://bucket/prefix [default: backup.destination of the settings]
-    #[arg(long, global = true, value_name = "DESTINATION")]
-    pub to: Option<String>,
-    /// Print the result as JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-}
-
-/// The subcommands of `sluice backup`.
-#[derive(Debug, Subcommand)]
-pub enum BackupCommand {
-    /// List the backups at the destination, oldest first
-    List,
-    /// Read a whole backup and compare every digest
-    Verify(VerifyOptions),
-}
-
-/// The options of `sluice backup verify`.
-#[derive(Debug, Args)]
-pub struct VerifyOptions {
-    /// The id of the backup
-    #[arg(default_value = "latest")]
-    pub id: String,
-    /// The keys that decrypt the backup; comparing digests needs none.
-    #[command(flatten)]
-    pub keys: Keys,
-}
-
-/// The files that decrypt a backup.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Keys {
-    /// Decrypt with the age identities in this file; may be given several times
-    #[arg(long, value_name = "FILE")]
-    pub identity: Vec<PathBuf>,
-    /// Decrypt with the passphrase on the first line of this file
-    #[arg(long, value_name = "FILE")]
-    pub passphrase_file: Option<PathBuf>,
-}
-
-/// The options of `sluice restore`.
-#[derive(Debug, Args)]
-pub struct RestoreOptions {
-    /// The destination of the backup: a folder or s3://bucket/prefix
-    pub from: String,
-    /// Restore the backup with this id
-    #[arg(long, default_value = "latest")]
-    pub id: String,
-    /// The keys that decrypt the backup.
-    #[command(flatten)]
-    pub keys: Keys,
-    /// Restore without asking for confirmation
-    #[arg(long)]
-    pub yes: bool,
-    /// Restart an interrupted restore of the same target, and delete what it has restored
-    #[arg(long)]
-    pub force: bool,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// The options of `sluice export`.
-#[derive(Debug, Args)]
-pub struct ExportOptions {
-    /// The name of the dataset
-    pub dataset: String,
-    /// Export the rows that match this filter, such as '{"origin": {"eq": "SEA"}}'
-    #[arg(long, value_name = "JSON", value_parser = filter)]
-    pub filter: Option<Value>,
-    /// Export these columns in this order, separated by commas
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub columns: Option<Vec<String>>,
-    /// Set a parameter of the dataset; a value that is not JSON is a text
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
-    pub param: Vec<(String, Value)>,
-    /// Set all parameters of the dataset as one JSON object
-    #[arg(long, value_name = "JSON", value_parser = object, conflicts_with = "param")]
-    pub params: Option<Map<String, Value>>,
-    /// Use this time zone for relative times such as now/d: an IANA name (UTC by default)
-    #[arg(long, value_name = "ZONE")]
-    pub time_zone: Option<String>,
-    /// Use this template for the layout of the file
-    #[arg(long)]
-    pub template: Option<String>,
-    /// Write the file in this format [default: by the extension of FILE, or else csv]
-    #[arg(long)]
-    pub format: Option<String>,
-    /// Compress the file with this method [default: by `.gz` or `.zst` at the end of FILE, or else none]
-    #[arg(long)]
-    pub compression: Option<String>,
-    /// Write to this file; `-` is standard output [default: a new file named after the dataset]
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Print the finished export as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Use the gateway at this URL [default: gateway.listen of the settings]
-    #[arg(long, env = "SLUICE_URL")]
-    pub url: Option<String>,
-    /// Use this bearer token [default: a token of the local identity]
-    #[arg(long, env = "SLUICE_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
-    /// Export as this user of the local identity
-    #[arg(long, default_value = "alice")]
-    pub sub: String,
-    /// Export for this tenant of the local identity
-    #[arg(long, default_value = "acme")]
-    pub tenant: String,
-    /// Limit the bytes in flight
-    #[arg(long, value_name = "BYTES", default_value_t = 4 * 1024 * 1024, hide = true,
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub window: u64,
-}
-
 /// The options of `sluice config`.
 #[derive(Debug, Args)]
 pub struct ConfigOptions {
@@ -368,100 +256,4 @@ pub enum ConfigCommand {
     Schema,
     /// Print the reference of all settings as Markdown
     Reference,
-}
-
-/// The subcommands of `sluice catalog`.
-#[derive(Debug, Subcommand)]
-pub enum CatalogCommand {
-    /// Check a catalog file and the sources in it
-    Check(CatalogCheckOptions),
-    /// Print rows of a dataset as an export would write them, without the access rules of the dataset
-    Preview(CatalogPreviewOptions),
-    /// Print the JSON Schema of catalog files, for editors
-    Schema,
-}
-
-/// The options of `sluice catalog check`.
-#[derive(Debug, Args)]
-pub struct CatalogCheckOptions {
-    /// The catalog file [default: exporter.catalog of the settings]
-    pub file: Option<PathBuf>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// The options of `sluice catalog preview`.
-#[derive(Debug, Args)]
-pub struct CatalogPreviewOptions {
-    /// The name of the dataset
-    pub dataset: String,
-    /// The catalog file [default: exporter.catalog of the settings]
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Print at most this many rows
-    #[arg(long, value_name = "ROWS", default_value_t = 20)]
-    pub limit: u64,
-    /// Print every row
-    #[arg(long, conflicts_with = "limit")]
-    pub all: bool,
-    /// Print the rows that match this filter, such as '{"origin": {"eq": "SEA"}}'
-    #[arg(long, value_name = "JSON", value_parser = filter)]
-    pub filter: Option<Value>,
-    /// Print these columns in this order, separated by commas
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub columns: Vec<String>,
-    /// Set a parameter of the dataset; a value that is not JSON is a text
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
-    pub param: Vec<(String, Value)>,
-    /// Use this template for the layout of the rows [default: plain]
-    #[arg(long, value_name = "NAME")]
-    pub template: Option<String>,
-    /// Print the rows in this format
-    #[arg(long, value_name = "NAME", default_value = "csv")]
-    pub format: String,
-}
-
-fn nonzero(text: &str) -> Result<i64, String> {
-    let number = text.parse().map_err(|_| "expected a number such as +3 or -2".to_owned())?;
-    if number == 0 { Err("expected a number other than 0".to_owned()) } else { Ok(number) }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a number with s, m, h or d, such as 90s or 1h".to_owned();
-    let unit = text.chars().next_back().ok_or_else(expected)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 60 * 60,
-        'd' => 24 * 60 * 60,
-        _ => return Err(expected()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| expected())?;
-    let total = number.checked_mul(seconds).filter(|total| (1..=MAX_SECONDS).contains(total));
-    total.map(Duration::from_secs).ok_or_else(|| "expected between 1s and 366d".to_owned())
-}
-
-/// The longest duration that an option accepts, in seconds: 366 days. The lifetime of a token needs a limit, because a
-/// token cannot be revoked before it expires.
-const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
-
-fn filter(text: &str) -> Result<Value, String> {
-    protocol::json::parse_filter(text).map_err(|e| format!("not JSON: {e}"))
-}
-
-fn object(text: &str) -> Result<Map<String, Value>, String> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(members)) => Ok(members),
-        Ok(_) => Err("expected a JSON object".to_owned()),
-        Err(e) => Err(format!("not JSON: {e}")),
-    }
-}
-
-fn parameter(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    if name.is_empty() {
-        return Err("expected a name before `=`".to_owned());
-    }
-    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }

@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::{
-    commands::CommandError, export::ExportError, services::ServiceError, settings::SettingsError,
-    single_service::HealthError, up::UpError,
+    commands::CommandError, export::ExportError, health::HealthError, services::ServiceError, settings::SettingsError,
+    up::UpError,
 };
 
 /// An error that ends the process.

@@ -5,11 +5,12 @@
 //! - [`cli`] defines the command line; [`settings`] defines the settings and loads them.
 //! - [`schema`] checks the tables of the database; [`settings_text`] writes the settings for a backup.
 //! - [`sign_in_link`] creates the one-time link with which a browser may sign in at a local installation.
-//! - [`services`] starts each service; [`single_service`] contains the entry points of the binaries that run one
-//!   service.
+//! - [`services`] starts each service; [`health`] checks the readiness of one.
 //! - [`up`] claims a data folder, runs nats-server as a child, and runs all services in this process.
 //! - [`export`] is a client of the gateway that uses the public protocol only.
 //! - [`commands`] contains all other commands.
+//! - [`error`] combines the errors of all of them; `process` prints the error and sets the exit code.
+//! - [`single_service`] contains the entry points of the binaries that run one service.
 //!
 //! Every failure is one line on standard error. The exit code is 2 for a wrong command line or wrong settings, 130
 //! after Ctrl-C, and 1 for every other failure.
@@ -18,7 +19,9 @@ pub mod cli;
 pub mod commands;
 pub mod error;
 pub mod export;
+pub mod health;
 pub mod output;
+mod process;
 pub mod schema;
 pub mod services;
 pub mod settings;
@@ -49,26 +52,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    install_tls();
-    exit(Runtime::new().map_err(CliError::Runtime).and_then(|runtime| runtime.block_on(run(cli))))
-}
-
-/// Selects the TLS provider. Dependencies compile in two providers, and rustls cannot choose one of them itself.
-fn install_tls() {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    if provider.install_default().is_err() {
-        output::error("a TLS provider is installed already");
-    }
-}
-
-fn exit(result: Result<(), CliError>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            output::error(&e.to_string());
-            ExitCode::from(e.exit_code())
-        }
-    }
+    process::install_tls();
+    process::exit(Runtime::new().map_err(CliError::Runtime).and_then(|runtime| runtime.block_on(run(cli))))
 }
 
 async fn run(cli: Cli) -> Result<(), CliError> {

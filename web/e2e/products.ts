@@ -23,7 +23,7 @@ export class Products {
     this.#server = createProduct(this.#product);
   }
 
-  /** Starts the server. */
+  /** Starts the server on a free port of 127.0.0.1. */
   static async start(): Promise<Products> {
     const products = new Products();
     await new Promise<void>((resolve) => {
@@ -70,7 +70,7 @@ export class Products {
     }
   }
 
-  /** Stops the server. */
+  /** Stops the server and closes its connections. */
   stop(): void {
     this.#server.closeAllConnections();
     this.#server.close();

@@ -35,7 +35,8 @@ cargo xtask: builds, starts, checks and measures Sluice
       --json         print the numbers of each half as one line of JSON
 
   cargo xtask lint-ops
-      Runs the part of `test` that checks containers, NATS, Kubernetes, alerts, workflows, scripts and links.
+      Runs the part of `test` that checks containers, NATS, Kubernetes, alerts, workflows, scripts, links, words, comments
+      and circles of files.
 
   cargo xtask containers
       Builds the images, starts compose.yaml in a real engine and checks it. Uses the engine of DOCKER_HOST; without

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::build_stamp::{self, Stamp};
 use crate::layout::Layout;
 use crate::run::{self, Run};
-use crate::stamp::{self, Stamp};
 use crate::tools::python::{self, Packages};
 use crate::tools::{apt, node, postgres};
 
@@ -64,7 +64,7 @@ fn node_modules(layout: &Layout) -> Result<PathBuf> {
     node::check()?;
     let folder = layout.tools().join("node-loaders");
     let stamp = Stamp::new(layout.own().join("node-loaders.stamp"));
-    let wanted = stamp::of_file(&scripts(layout).join("package-lock.json"))?;
+    let wanted = build_stamp::of_file(&scripts(layout).join("package-lock.json"))?;
     if !stamp.is(&wanted) || !folder.join("node_modules").is_dir() {
         stamp.clear();
         fs::create_dir_all(&folder).with_context(|| format!("{} can't be created", folder.display()))?;

@@ -7,6 +7,7 @@
 mod args;
 mod bench;
 mod browser;
+mod build_stamp;
 mod containers;
 mod corpora;
 mod data;
@@ -17,7 +18,6 @@ mod loaders;
 mod python_client;
 mod run;
 mod schemathesis;
-mod stamp;
 mod steps;
 mod storm;
 mod test;

@@ -4,9 +4,9 @@ use std::fs;
 
 use anyhow::Result;
 
+use crate::build_stamp::{self, Stamp};
 use crate::layout::Layout;
 use crate::run::Run;
-use crate::stamp::{self, Stamp};
 use crate::tools::node;
 
 /// The inputs of the page's build, under `web/`.
@@ -16,7 +16,7 @@ const SOURCES: [&str; 8] =
 /// Installs the packages that `package-lock.json` names. Returns whether it did anything.
 pub(crate) fn install(layout: &Layout) -> Result<bool> {
     let node = node::check()?;
-    let lock = stamp::of_file(&layout.web().join("package-lock.json"))?;
+    let lock = build_stamp::of_file(&layout.web().join("package-lock.json"))?;
     // Some packages contain code that is built for one major version of Node.
     let wanted = format!("{lock} node {}", node.0);
     let stamp = Stamp::new(layout.own().join("npm-ci.stamp"));
@@ -31,7 +31,7 @@ pub(crate) fn install(layout: &Layout) -> Result<bool> {
 
 /// Builds the page into `web/app/dist`. Returns whether it did anything.
 pub(crate) fn build(layout: &Layout) -> Result<bool> {
-    let wanted = stamp::of_sources(&layout.web(), &SOURCES)?;
+    let wanted = build_stamp::of_sources(&layout.web(), &SOURCES)?;
     let stamp = Stamp::new(layout.own().join("npm-build.stamp"));
     if stamp.is(&wanted) && fs::exists(layout.page().join("index.html")).unwrap_or(false) {
         return Ok(false);

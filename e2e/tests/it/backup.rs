@@ -58,7 +58,7 @@ fn request(body: Value) -> ExportRequest {
 struct Known {
     /// Accepted exports, and the user of each.
     accepted: BTreeMap<ExportId, &'static str>,
-    /// Completed exports.
+    /// Completed exports, as the gateway describes them.
     completed: BTreeMap<ExportId, Export>,
 }
 

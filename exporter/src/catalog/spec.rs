@@ -76,7 +76,7 @@ impl TryFrom<toml::Value> for SecretRef {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
 pub(crate) enum SourceSpec {
-    /// A PostgreSQL server.
+    /// A database of a PostgreSQL server.
     Postgres {
         /// The URL of the server, `postgres://…`.
         url: SecretRef,
@@ -113,7 +113,7 @@ pub(crate) enum SourceSpec {
         #[serde(default)]
         allow_http: bool,
     },
-    /// An HTTP endpoint.
+    /// Files behind an HTTP or HTTPS address.
     Http {
         /// The base URL, against which the `files` of a dataset are resolved.
         base: String,
@@ -205,7 +205,7 @@ pub(crate) struct DatasetSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum OneOrMany {
-    /// A single name.
+    /// A single name, written without a list.
     One(String),
     /// A list of names.
     Many(Vec<String>),

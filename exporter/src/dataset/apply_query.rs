@@ -14,7 +14,7 @@ use super::{DatasetError, Frames, OpenedQuery, Query, files::RowFilter};
 ///
 /// # Errors
 /// When the query names a column that isn't in the schema, or the filter does not fit the type of a column.
-pub fn apply_query(frames: Frames, schema: &Schema, query: &Query) -> Result<OpenedQuery, DatasetError> {
+pub fn apply_query(query: &Query, schema: &Schema, frames: Frames) -> Result<OpenedQuery, DatasetError> {
     if let Some(gone) = query.columns.iter().find(|name| !schema.contains(name)) {
         return Err(DatasetError::NoColumn(gone.clone()));
     }
@@ -79,9 +79,9 @@ mod tests {
             limit: Some(7),
         };
         let frames = || stream::iter([0, 10, 20].map(|from| Ok(frame(from)?))).boxed();
-        let applied: Vec<_> = apply_query(frames(), &schema, &query).unwrap().frames.try_collect().await.unwrap();
+        let applied: Vec<_> = apply_query(&query, &schema, frames()).unwrap().frames.try_collect().await.unwrap();
         assert_eq!(applied.iter().map(DataFrame::shape).collect::<Vec<_>>(), [(5, 1), (2, 1)]);
         let gone = Query { columns: vec!["nope".into()], ..query };
-        assert!(matches!(apply_query(frames(), &schema, &gone), Err(DatasetError::NoColumn(_))));
+        assert!(matches!(apply_query(&gone, &schema, frames()), Err(DatasetError::NoColumn(_))));
     }
 }

@@ -75,6 +75,17 @@ fn all_rust_of_the_documentation_is_part_of_the_example() {
 }
 
 #[test]
+fn the_documented_dataset_is_a_whole_file_of_at_most_30_lines() {
+    let file = fs::read_to_string(root().join("exporter/examples/calendar/src/days.rs")).unwrap();
+    let (about, code) = file.split_once("\n\n").unwrap();
+    assert!(about.lines().all(|line| line.starts_with("//!")), "{about}");
+    let shown = blocks(&document("extending.md"), "rust");
+    let (_, dataset) = shown.first().unwrap();
+    assert_eq!(dataset, code);
+    assert!(code.lines().count() <= 30, "{} lines", code.lines().count());
+}
+
+#[test]
 fn all_named_files_exist() {
     let text = document("extending.md");
     let named: Vec<_> =

@@ -72,7 +72,7 @@ fn text(row: u64) -> String {
     format!("{row:016x}").repeat(WIDTH / 16)
 }
 
-/// Discards segments.
+/// A segment sink that discards every segment.
 struct Discard;
 
 #[async_trait]

@@ -94,7 +94,7 @@ async fn a_running_export_waits_for_its_file_store_and_tells_its_owner() {
     harness.running(id, 1).await;
     let outage = StoreOutage::begin(&harness);
     let row = harness.waits(id, WaitingFor::Storage).await;
-    let told = async {
+    let notified = async {
         while let Some(message) = reports.next().await {
             let report = bus::open::<ProgressReport>(&message.payload).unwrap().body;
             if report.export_id == id && report.progress.waiting_for == Some(WaitingFor::Storage) {
@@ -103,7 +103,7 @@ async fn a_running_export_waits_for_its_file_store_and_tells_its_owner() {
         }
         panic!("the subscription ended")
     };
-    let progress = tokio::time::timeout(testkit::DEADLINE, told).await.expect("the owner is told");
+    let progress = tokio::time::timeout(testkit::DEADLINE, notified).await.expect("the owner is notified");
     assert_eq!(progress.eta_ms, None);
     // the lease is renewed while the export waits
     testkit::eventually("the lease is kept", || async {
@@ -174,7 +174,7 @@ async fn an_attempt_outlives_its_lease_while_the_database_does_not_answer() {
     harness.bus.flush().await.unwrap();
     let lock = harness.database.db.begin().await.unwrap();
     lock.execute_unprepared("UPDATE export SET bytes = bytes").await.unwrap();
-    let told = async {
+    let notified = async {
         while let Some(message) = reports.next().await {
             let report = bus::open::<ProgressReport>(&message.payload).unwrap().body;
             if report.progress.waiting_for == Some(WaitingFor::Database) {
@@ -183,7 +183,7 @@ async fn an_attempt_outlives_its_lease_while_the_database_does_not_answer() {
         }
         panic!("the subscription ended")
     };
-    tokio::time::timeout(testkit::DEADLINE, told).await.expect("the owner is told");
+    tokio::time::timeout(testkit::DEADLINE, notified).await.expect("the owner is notified");
     // the wait begins when the lease has not been renewed for its whole duration; the job comes again meanwhile, and this exporter does not compete with itself
     harness.publish(id).await;
     lock.rollback().await.unwrap();

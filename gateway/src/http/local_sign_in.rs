@@ -12,9 +12,9 @@ use protocol::{problem::Slug, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    NO_STORE,
     endpoint::Endpoint,
     extract::{Body, invalid},
+    no_store::NO_STORE,
 };
 use crate::{
     auth::{local, origin},

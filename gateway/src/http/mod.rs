@@ -15,18 +15,15 @@ mod file_body;
 mod health;
 mod local_sign_in;
 pub(crate) mod middleware;
+mod no_store;
 pub(crate) mod problems;
 mod sse;
 mod tickets;
 
 use std::iter::empty;
 
-use axum::http::{HeaderName, header};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use health::live;
-
-/// The header of responses that no cache may store, because they contain a token, a ticket or a browser key.
-const NO_STORE: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
 /// All endpoints of this module, inside and outside the public API.
 pub(crate) fn endpoints() -> impl Iterator<Item = Endpoint> {

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
 
-use super::{NO_STORE, endpoint::Endpoint};
+use super::{endpoint::Endpoint, no_store::NO_STORE};
 use crate::{
     auth::{Caller, Ticket},
     error::Outcome,

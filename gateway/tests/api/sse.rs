@@ -4,7 +4,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use testkit::{DEADLINE, rest::Rest};
 
-/// One received event.
+/// One event of a server-sent event stream.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
     /// The `id` field of this event; None if the event has no `id` line.

@@ -37,7 +37,7 @@ use crate::{credit_counters::count_grants, deps::Deps, error::NotifierError};
 /// The objects of an export that a notifier may delete from the file store after it has settled an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leftovers {
-    /// Delete no object.
+    /// Delete no object of the export.
     Nothing,
     /// Delete the objects of all attempts except this one. This attempt wrote the file of the completed export.
     OtherAttempts(u32),

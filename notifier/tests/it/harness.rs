@@ -79,10 +79,10 @@ impl Harness {
             clock: ManualClock::at(now()),
             life: Lifecycle::new(),
             config: NotifierConfig {
-                command_reconcile_interval: HumanDuration::from_secs(1),
                 // a slow machine must not lose a lease
                 lease_duration: HumanDuration::from_secs(30),
                 tuning: NotifierTuning {
+                    command_reconcile_interval: HumanDuration::from_secs(1),
                     dispatch_poll_interval: HumanDuration::from_millis(50),
                     schedule_poll_interval: HumanDuration::from_millis(50),
                     ..NotifierTuning::default()

@@ -95,11 +95,11 @@ pub enum Values {
 /// A service that registers its metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// The gateway service.
+    /// The gateway, which serves clients.
     Gateway,
-    /// The exporter service.
+    /// The exporter, which writes files.
     Exporter,
-    /// The notifier service.
+    /// The notifier, which dispatches and settles exports.
     Notifier,
 }
 

@@ -17,7 +17,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::logs::is_shown;
+use super::shown_fields::is_shown;
 
 /// The log format with one flat JSON object per line.
 pub(super) struct FlatJson;

@@ -1,27 +1,21 @@
 //! Writes log lines to standard error, as text for a terminal or as JSON for a log collector.
 
-use std::{fmt, io::IsTerminal};
+use std::io::IsTerminal;
 
 use tracing::{
     Event, Metadata, Subscriber,
-    field::{Field, Visit},
     level_filters::LevelFilter,
     span::{Attributes, Id, Record},
     subscriber::Interest,
 };
 use tracing_subscriber::{
     EnvFilter, Layer,
-    field::{RecordFields, VisitOutput},
-    fmt::{
-        FormatFields, MakeWriter,
-        format::{DefaultVisitor, JsonFields, Writer},
-        layer,
-    },
+    fmt::{MakeWriter, format::JsonFields, layer},
     layer::{Context, Filter},
     registry::LookupSpan,
 };
 
-use super::{TelemetryError, is_our_span, json::FlatJson};
+use super::{TelemetryError, is_our_span, json::FlatJson, shown_fields::TextFields};
 use crate::config::{LogConfig, LogFormat};
 
 /// Creates the tracing layer that writes log lines in the configured format.
@@ -80,45 +74,6 @@ impl<S> Filter<S> for LineFilter {
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         Filter::<S>::on_close(&self.0, id, context);
     }
-}
-
-/// Formats fields as `key=value`, without the fields that only trace collectors need.
-struct TextFields;
-
-impl<'w> FormatFields<'w> for TextFields {
-    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut visitor = ShownFields(DefaultVisitor::new(writer, true));
-        fields.record(&mut visitor);
-        visitor.0.finish()
-    }
-}
-
-/// Passes the fields that logs show to another visitor.
-struct ShownFields<'a>(DefaultVisitor<'a>);
-
-impl Visit for ShownFields<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if is_shown(field.name()) {
-            self.0.record_debug(field, value);
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if is_shown(field.name()) {
-            self.0.record_str(field, value);
-        }
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        if is_shown(field.name()) {
-            self.0.record_error(field, value);
-        }
-    }
-}
-
-/// Whether logs show this field. Only trace collectors need the fields with the prefixes `otel.` and `messaging.`.
-pub(super) fn is_shown(field: &str) -> bool {
-    !field.starts_with("otel.") && !field.starts_with("messaging.")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod json;
 mod logs;
 mod metrics;
 mod otlp;
+mod shown_fields;
 pub mod traces;
 
 pub use metrics_exporter_prometheus::PrometheusHandle;

@@ -7,6 +7,7 @@ use super::Literal;
 use crate::{
     catalog::{Column, ColumnType},
     decimal,
+    time::is_finer_than,
 };
 
 /// The error for a text with U+0000. PostgreSQL refuses this character, and C libraries end a text at it.
@@ -96,12 +97,6 @@ fn has_far_year(text: &str) -> bool {
     let year = text.trim_start_matches(['+', '-']).split_once('-').map_or("", |(year, _)| year);
     let number = year.bytes().all(|b| b.is_ascii_digit()).then(|| year.parse::<u64>().ok()).flatten();
     number.is_some_and(|year| year > 262_142)
-}
-
-/// Whether the fraction of the second in a time has more than this number of digits, without trailing zeros.
-pub(crate) fn is_finer_than(text: &str, digits: usize) -> bool {
-    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
-    fraction.bytes().take_while(u8::is_ascii_digit).skip(digits).any(|digit| digit != b'0')
 }
 
 /// Parses a number, or a string with a number. Accepts the special values in the spelling of exported files.

@@ -3,7 +3,7 @@
 //! An object is true when all its members are true. The gateway checks a filter against the columns of the dataset. The
 //! exporter parses the filter again, and translates it into polars expressions or into SQL with bound parameters.
 
-pub(crate) mod literal;
+mod literal;
 mod parse;
 mod policy;
 mod resolve;

@@ -50,7 +50,7 @@ pub enum ExportError {
     /// No message arrived within the stall timeout.
     #[error("gave up after {} min without a message of the gateway; last: {last}", .waited.as_secs() / 60)]
     GaveUp {
-        /// The stall timeout.
+        /// How long the program waited for a message: the stall timeout.
         waited: Duration,
         /// The last error of the connection.
         last: String,

@@ -84,7 +84,7 @@ pub enum UpError {
     /// The services are not ready within the time limit.
     #[error("not ready within {} s: {last}", .waited.as_secs())]
     NotReady {
-        /// The time limit.
+        /// How long the program waited: the time limit of the start.
         waited: Duration,
         /// The last answer of the readiness check.
         last: String,

@@ -1,4 +1,4 @@
-//! Versions of nats-server.
+//! Reads the version of a nats-server and compares it with the oldest supported one.
 
 use std::fmt;
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use protocol::{catalog::DatasetList, credits::CreditsView, export::Export};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tempfile::TempDir;
 use testkit::{
     eventually,
@@ -97,14 +97,37 @@ async fn the_demo_catalog_is_offered_and_ctrl_c_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn an_empty_installation_explains_the_next_step_and_remembers_its_catalog() {
+async fn an_empty_installation_offers_nothing_and_explains_the_next_step() {
     let (_dir, data) = data_dir();
-    let (mut process, _) = up(&data, &[]).await;
+    let (mut process, url) = up(&data, &[]).await;
     assert!(process.stdout().contains("there is no dataset yet"), "{}", process.stdout());
     assert!(!process.stdout().contains("sluice export"), "{}", process.stdout());
+    let token = run(&["token", "--sub", "alice", "--tenant", "acme", "--scope", "export:*"], &data).await;
+    let offered = Rest::new(&url, Some(token.trim())).get("/v1/datasets").await.json::<DatasetList>().items;
+    assert!(offered.is_empty(), "{offered:?}");
     process.terminate();
     assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
+    let log = process.stderr();
+    let next_step = "write a catalog file (docs/catalog.md) and start with `sluice up --catalog FILE`";
+    assert!(log.lines().any(|line| line.contains("no datasets") && line.contains(next_step)), "{log}");
 
+    let tables = tables(&data.join("sluice.db")).await;
+    assert!(tables.contains(&"export".to_owned()), "{tables:?}");
+    assert!(!tables.iter().any(|table| table == "menus" || table == "muscles"), "{tables:?}");
+}
+
+/// The names of all tables of a SQLite database.
+async fn tables(file: &Path) -> Vec<String> {
+    let database = sea_orm::Database::connect(format!("sqlite://{}", file.display())).await.unwrap();
+    let names = Statement::from_string(DbBackend::Sqlite, "SELECT name FROM sqlite_master WHERE type = 'table'");
+    let rows = database.query_all_raw(names).await.unwrap();
+    database.close().await.unwrap();
+    rows.iter().map(|row| row.try_get("", "name").unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_installation_remembers_its_catalog() {
+    let (_dir, data) = data_dir();
     let catalog = testkit::demo::seed(&data.join("datasets")).await;
     for args in [&["--catalog", catalog.to_str().unwrap()][..], &[]] {
         let (mut process, _) = up(&data, args).await;

@@ -42,7 +42,7 @@ enum Kind {
     Cluster(Certificates),
 }
 
-/// One nats-server process.
+/// One nats-server process of a test.
 struct Node {
     /// The name of the server in a cluster.
     name: String,

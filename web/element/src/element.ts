@@ -82,7 +82,7 @@ export class SluiceExportElement extends ExportSettings {
     this.#view?.focus(options);
   }
 
-  /** Presses the button. */
+  /** Does what a click of the user on the button does. */
   override click(): void {
     if (this.#view) {
       this.#view.click();

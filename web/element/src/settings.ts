@@ -181,7 +181,7 @@ export abstract class ExportSettings extends Base {
   /** Called after a change of what the next press exports. */
   protected abstract settingsChanged(): void;
 
-  /** Shows changed texts. */
+  /** Shows the texts again after the language or a text has changed. */
   protected abstract updateTexts(): void;
 
   /** Sets the properties again that the page set before this class was known, so that the setters see them. */

@@ -11,7 +11,7 @@ export interface Product {
   pages?: ReadonlyMap<string, { type: string; content: string | Buffer }>;
 }
 
-/** Creates the server. */
+/** Creates the product's HTTP server, which doesn't listen yet. */
 export function createProduct(product: Product): Server {
   return createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? "/", "http://product");

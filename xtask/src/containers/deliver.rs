@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::http::{self, Client};
 use super::images;
 use super::stack::Stack;
-use crate::stamp;
+use crate::build_stamp;
 
 /// The rows of the demo's flights.
 const FLIGHTS: u64 = 3_000_000;
@@ -58,7 +58,7 @@ pub(super) fn through_the_port(stack: &Stack<'_>) -> Result<()> {
         .args([&images::name("sluice"), "export", "flights", "--json", "--output", "/out/flights.csv"])
         .args(["--url", &format!("http://127.0.0.1:{}", stack.port)])
         .output()?;
-    let digest = stamp::of_file(&file)?;
+    let digest = build_stamp::of_file(&file)?;
     fs::remove_file(&file).with_context(|| format!("{} can't be removed", file.display()))?;
     if http::text(&said, "sha256") != Some(&digest) || http::number(&said, "rows") != Some(FLIGHTS) {
         bail!("the file has SHA-256 {digest}; the export says {said}")

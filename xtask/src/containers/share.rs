@@ -47,7 +47,7 @@ pub(super) fn survives(stack: &Stack<'_>) -> Result<()> {
     for end in ["stop", "kill"] {
         let id = ask(&client, LONG)?;
         let worker = images::until("an exporter takes the job", WITHIN, || running(stack, &id))?;
-        let container = whose(stack, &worker)?;
+        let container = container_of(stack, &worker)?;
         stack.engine.run("docker").args([end, &container.id]).output()?;
         let rows = whole(&client, &id)?;
         let other = stack.sql(&format!("select worker from export where id = '{id}'"))?;
@@ -67,7 +67,7 @@ fn running(stack: &Stack<'_>, id: &str) -> Result<Option<String>> {
 }
 
 /// The container of this exporter, found by the name in its log.
-fn whose(stack: &Stack<'_>, worker: &str) -> Result<Container> {
+fn container_of(stack: &Stack<'_>, worker: &str) -> Result<Container> {
     let logs = stack.compose().args(["logs", "--no-color", "exporter"]).output()?;
     let prefix = logs.lines().find(|line| line.contains(worker)).and_then(|line| line.split_once(" |"));
     let name = prefix.map_or("", |(prefix, _)| prefix.trim());

@@ -4,13 +4,17 @@
 //! Each check is one step. A finding fails the step, and so does a missing file.
 
 mod actions;
+mod circles;
 mod containers;
 mod dependencies;
+mod doc_comments;
 mod files;
 mod kubernetes;
 mod links;
 mod observability;
 mod paths;
+mod rust_paths;
+mod rust_tokens;
 mod scripts;
 mod words;
 
@@ -36,7 +40,7 @@ struct Context<'a> {
 
 type Check = fn(&Context<'_>) -> Result<()>;
 
-const CHECKS: [(&str, Check); 16] = [
+const CHECKS: [(&str, Check); 18] = [
     ("ops: compose", containers::compose),
     ("ops: Dockerfile", containers::dockerfiles),
     ("ops: NATS", containers::nats),
@@ -53,6 +57,8 @@ const CHECKS: [(&str, Check); 16] = [
     ("docs: paths", paths::paths),
     ("dependencies", dependencies::dependencies),
     ("words", words::words),
+    ("doc comments", doc_comments::doc_comments),
+    ("circles of files", circles::circles),
 ];
 
 /// Checks that run scripts of `ops/` again and again, which takes half a minute of CPU time.

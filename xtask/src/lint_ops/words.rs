@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Context, files, none};
+use super::{Context, files, none, rust_tokens};
 
 /// Identifiers, compared as whole words with their case, and what to write instead.
 const NAMES: [(&str, &str); 76] = [
@@ -90,8 +90,45 @@ const NAMES: [(&str, &str); 76] = [
     ("underway", "in progress"),
 ];
 
+/// Words that texts may use, but no name of Rust code, compared with their case, and what to write instead.
+const IDENTIFIERS: [(&str, &str); 13] = [
+    ("news", "version"),
+    ("News", "Version"),
+    ("told", "notified_version"),
+    ("beat", "renewals"),
+    ("Beat", "Renewals"),
+    ("nightly", "daily_grant"),
+    ("Nightly", "DailyGrant"),
+    ("Without", "ColumnMask"),
+    ("whose", "a name with a noun"),
+    ("Whose", "a name with a noun"),
+    ("aside", "run_ad_hoc"),
+    ("Until", "ExpiresAt"),
+    ("Opening", "InitialBalance"),
+];
+
+/// Words that no setting and no column may have as its name, and what to write instead. Variables may.
+const STORED_NAMES: [(&str, &str); 2] = [("until", "expires_at"), ("opening", "initial_balance")];
+
+/// Names of files, without their extensions, and what to write instead.
+const FILE_NAMES: [(&str, &str); 10] = [
+    ("endless", "infinity"),
+    ("hold", "spool"),
+    ("seen", "access_view"),
+    ("reals", "float32"),
+    ("look", "style"),
+    ("stamp", "file_version"),
+    ("ends", "what the file holds"),
+    ("ways", "what the file holds"),
+    ("passing", "what the file holds"),
+    ("stay", "what the file holds"),
+];
+
 /// Phrases, compared without case, and what to write instead.
-const PHRASES: [(&str, &str); 12] = [
+const PHRASES: [(&str, &str); 15] = [
+    ("being the one of several", "leader election"),
+    ("nobody makes the bucket", "the bucket does not exist; Sluice never creates it"),
+    ("one frame after the other becomes", "the projection applied to each frame"),
     ("sign of life", "heartbeat"),
     ("leads no more", "lost dispatcher leadership"),
     ("small answers may be slow", "failed to set TCP_NODELAY"),
@@ -107,8 +144,8 @@ const PHRASES: [(&str, &str); 12] = [
 ];
 
 /// Text files that people read.
-const EXTENSIONS: [&str; 13] =
-    ["rs", "ts", "tsx", "md", "toml", "yaml", "yml", "py", "sh", "conf", "cfg", "sql", "css"];
+const EXTENSIONS: [&str; 15] =
+    ["rs", "ts", "tsx", "md", "toml", "yaml", "yml", "py", "sh", "conf", "cfg", "sql", "css", "json", "html"];
 
 /// Finds banned names and phrases in every text file of the checkout but this one.
 pub(super) fn words(context: &Context<'_>) -> Result<()> {
@@ -139,14 +176,28 @@ fn in_file(path: &str, text: &str, names: &HashMap<&str, &str>) -> Vec<String> {
             }
         }
     }
+    if path.ends_with(".rs") {
+        findings.extend(in_code(path, text));
+    }
     findings
+}
+
+/// The words that are banned as names of Rust code, and those that are banned as settings and columns.
+fn in_code(path: &str, text: &str) -> Vec<String> {
+    let is_stored = path.ends_with("config.rs") || path.starts_with("entity/src") || path.starts_with("migration/src");
+    let stored = STORED_NAMES.iter().filter(|_| is_stored);
+    let banned: HashMap<_, _> = IDENTIFIERS.iter().chain(stored).copied().collect();
+    let tokens = rust_tokens::tokens(text).into_iter();
+    let found = tokens.filter_map(|(line, token)| Some((line, token, banned.get(token)?)));
+    found.map(|(line, token, instead)| format!("{path}:{line}: the name `{token}`: write {instead}")).collect()
 }
 
 /// A file may not be named after a banned word either.
 fn in_path(path: &str, names: &HashMap<&str, &str>) -> Vec<String> {
     let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let finding = names.get(stem).map(|instead| format!("{path}: the file is named `{stem}`: write {instead}"));
-    finding.into_iter().collect()
+    let of_files = FILE_NAMES.iter().find(|(name, _)| *name == stem).map(|(_, instead)| instead);
+    let finding = names.get(stem).or(of_files);
+    finding.map(|instead| format!("{path}: the file is named `{stem}`: write {instead}")).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -165,5 +216,30 @@ mod tests {
                 "a/bell.rs:2: `leads no more`: write lost dispatcher leadership",
             ]
         );
+    }
+
+    #[test]
+    fn ordinary_words_are_refused_as_names_only() {
+        let names: HashMap<_, _> = NAMES.into();
+        let text = "// told whose opening\nlet told = \"news\";\nlet until = opening;\n";
+        let found = in_file("gateway/src/hold.rs", text, &names);
+        let told = "the name `told`: write notified_version";
+        assert_eq!(
+            found,
+            [
+                "gateway/src/hold.rs: the file is named `hold`: write spool".to_owned(),
+                format!("gateway/src/hold.rs:2: {told}"),
+            ]
+        );
+        let stored = in_file("notifier/src/config.rs", text, &names);
+        assert_eq!(
+            stored,
+            [
+                format!("notifier/src/config.rs:2: {told}"),
+                "notifier/src/config.rs:3: the name `until`: write expires_at".to_owned(),
+                "notifier/src/config.rs:3: the name `opening`: write initial_balance".to_owned(),
+            ]
+        );
+        assert_eq!(in_file("docs/told.md", "Whoever is told, waits until", &names).len(), 1);
     }
 }

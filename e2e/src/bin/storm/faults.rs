@@ -73,7 +73,7 @@ impl FromStr for Fault {
     }
 }
 
-/// The running lanes.
+/// The tasks that inject faults until [`Faults::end`].
 pub(crate) struct Faults {
     stop: watch::Sender<bool>,
     lanes: JoinSet<()>,
@@ -95,7 +95,7 @@ struct Lane {
     stop: watch::Receiver<bool>,
 }
 
-/// Starts the lanes.
+/// Starts the tasks that inject faults, each with its own random numbers.
 pub(crate) fn start(world: &World, options: &Options, journal: &Arc<Journal>) -> Faults {
     let (stop, stopping) = watch::channel(false);
     let mut lanes = JoinSet::new();

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::{args::Options, faults::Fault};
 
-/// A broken promise.
+/// A promise of the platform that the run found broken.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
     /// The promise, such as `lost`.
@@ -38,7 +38,6 @@ pub(crate) enum Removal {
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) person: String,
-    /// The idempotency key.
     pub(crate) key: String,
     /// The index of the request in [`crate::site::Site::variants`].
     pub(crate) variant: usize,
@@ -54,7 +53,7 @@ pub(crate) struct Counts {
     pub(crate) ended: BTreeMap<String, u64>,
     /// Answers other than success.
     pub(crate) refusals: BTreeMap<String, u64>,
-    /// Exports by status.
+    /// The number of exports by their last status.
     pub(crate) outcomes: BTreeMap<String, u64>,
     /// Files that were read to the end and compared.
     pub(crate) files_checked: u64,

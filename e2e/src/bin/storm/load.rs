@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// The pause of a person between two exports, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 200..2_500;
 
-/// The persons.
+/// The tasks that act as persons, [`PERSONS_AT_ONCE`] of them.
 pub(crate) struct Load {
     workers: JoinSet<()>,
 }

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-/// A recorded span.
+/// A span that a process sent to the collector.
 #[derive(Clone, Debug)]
 pub(crate) struct Span {
     /// The service name of the process that sent the span.
@@ -57,7 +57,7 @@ impl Collector {
         &self.url
     }
 
-    /// All recorded spans.
+    /// A copy of all spans that the collector has received.
     pub(crate) fn spans(&self) -> Vec<Span> {
         self.spans.lock().expect("no thread panicked").clone()
     }

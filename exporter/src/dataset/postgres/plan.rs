@@ -6,6 +6,9 @@
 //! and not the text of the statement, because the text hides the bodies of views and functions, while the plan shows
 //! every evaluated expression.
 
+mod nodes;
+mod time_texts;
+
 use std::collections::BTreeSet;
 
 use sea_orm::{
@@ -14,6 +17,10 @@ use sea_orm::{
 };
 use serde_json::Value;
 
+use self::{
+    nodes::{DISTINCT_ON, LIMIT, leading, refused},
+    time_texts::{late_time_text, time_text},
+};
 use super::{
     super::DatasetError,
     server::{PostgresServer, failed},
@@ -42,8 +49,6 @@ const NAMES: [&str; 17] = [
 ];
 /// SQL keywords for the current time.
 const TIME_KEYWORDS: [&str; 5] = ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"];
-/// Text literals that PostgreSQL's parser replaces by the current time. The plan shows only the resulting constant.
-const TIME_TEXTS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
 /// A regular expression for the names of those `STABLE` functions of PostgreSQL whose results differ between sessions.
 const SESSION_FUNCTIONS: &str = "^(now|statement_timestamp|transaction_timestamp|inet_client_.*|pg_backend_pid|pg_stat_get_.*|\
                             pg_my_temp_schema|pg_current_xact_id.*|txid_current|txid_current_if_assigned)$";
@@ -51,11 +56,6 @@ const SESSION_FUNCTIONS: &str = "^(now|statement_timestamp|transaction_timestamp
 /// The plan does not show the body of a function.
 const SUSPECT_WORDS: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
                        statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|limit|pg_backend_pid)\\M";
-
-/// Values of [`Doubt::reason`] for plan nodes that the planner may use even if the statement does not ask for them.
-const LIMIT: &str = "limit";
-const DISTINCT_ON: &str = "distinct on";
-const CUSTOM: &str = "a scan of an extension";
 
 /// A plan from `EXPLAIN (VERBOSE, FORMAT JSON)`, and whether the plan is generic, that is, made without the values of
 /// parameters.
@@ -269,107 +269,6 @@ fn unproven(leading: &str) -> String {
     )
 }
 
-/// Returns the reason why the statement of this plan node can't be split; None if the node gives no reason. A node
-/// gives a reason if its result may depend on more than the rows of the snapshot. `is_generic` is true if the plan was
-/// made without the values of parameters.
-fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
-    let reason = match node["Node Type"].as_str()? {
-        "Limit" if !is_min_or_max(node) => LIMIT,
-        "WindowAgg" => "over",
-        "Sample Scan" => "tablesample",
-        "Unique" if !is_distinct(node) => DISTINCT_ON,
-        // a foreign server does not use the same snapshot
-        "Foreign Scan" => "a foreign table",
-        "Custom Scan" => CUSTOM,
-        // the executor removed partitions by a value that is known only at run time, such as the current time; a
-        // generic plan removes all partitions, because its parameters have no values yet
-        _ if !is_generic && node["Subplans Removed"].as_u64().is_some_and(|removed| removed > 0) => {
-            "a partition chosen by the time"
-        }
-        _ => return None,
-    };
-    Some(Doubt { reason: reason.to_owned(), is_written: ![LIMIT, DISTINCT_ON, CUSTOM].contains(&reason) })
-}
-
-/// Whether a `Limit` node only finds a minimum or maximum by an index. Such a node always gives the same value, even if
-/// several rows have this value.
-fn is_min_or_max(limit: &Value) -> bool {
-    let (Some([value]), Some([inner])) =
-        (limit["Output"].as_array().map(Vec::as_slice), limit["Plans"].as_array().map(Vec::as_slice))
-    else {
-        return false;
-    };
-    let condition = value.as_str().map(|value| format!("({value} IS NOT NULL)"));
-    let scans = ["Index Cond", "Filter"].map(|name| inner[name].as_str());
-    condition.is_some_and(|condition| scans.into_iter().flatten().any(|text| text.contains(&condition)))
-}
-
-/// Recognizes a `Limit` node that only takes the first value of a column from a scan of an index. PostgreSQL 17 and
-/// later find the minimum or maximum of a NOT NULL column in this way, and each session finds the same value. Returns
-/// the schema and the name of the index, and the column; None for any other node.
-fn leading(node: &Value) -> Option<(String, String, String)> {
-    let (Some([value]), Some([inner])) =
-        (node["Output"].as_array().map(Vec::as_slice), node["Plans"].as_array().map(Vec::as_slice))
-    else {
-        return None;
-    };
-    let is_scan = matches!(inner["Node Type"].as_str()?, "Index Scan" | "Index Only Scan");
-    if node["Node Type"] != "Limit" || !is_scan || inner["Output"] != node["Output"] || is_min_or_max(node) {
-        return None;
-    }
-    let value = value.as_str()?;
-    let column = value[part(value).1..].strip_prefix('.')?;
-    let text = |name: &str| inner[name].as_str().map(str::to_owned);
-    Some((text("Schema")?, text("Index Name")?, column.to_owned()))
-}
-
-/// Whether a `Unique` node compares all its output columns. Otherwise, the node chooses one of the rows with equal keys
-/// arbitrarily.
-fn is_distinct(unique: &Value) -> bool {
-    let texts = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let outputs = texts(&unique["Output"]);
-    let keys = texts(&unique["Plans"][0]["Sort Key"]);
-    let is_key = |output: &String| keys.iter().any(|key| key == output || key.starts_with(&format!("{output} ")));
-    outputs.len() < 2 || outputs.iter().all(is_key)
-}
-
-/// Returns a text such as `'today'` that PostgreSQL's parser has replaced by a time; None if there is none. The
-/// statement contains such a text, but the expressions of the `plan` do not.
-fn time_text(statement: &str, plan: &str) -> Option<String> {
-    let (statement, plan) = (statement.to_lowercase(), plan.to_lowercase());
-    let is_other = |c: char| c != '_' && !c.is_alphanumeric();
-    // split at quotes, every second part is a quoted text; a quote in a comment shifts the parts, so all parts are
-    // checked
-    let written = |word: &str| {
-        let mut parts = statement.split('\'').skip(1).map(str::trim_start);
-        parts.any(|part| part.split(is_other).next() == Some(word))
-    };
-    // a plan shows a list of texts as one text
-    let kept = |word: &str| plan.split('\'').skip(1).step_by(2).any(|part| part.split(is_other).any(|one| one == word));
-    let word = TIME_TEXTS.into_iter().find(|word| written(word) && !kept(word))?;
-    Some(format!("'{word}'"))
-}
-
-/// Returns a text such as `'today'` that becomes a time only when the plan runs, because an expression of the `plan`
-/// casts the text to a time. None if there is no such text.
-fn late_time_text(plan: &str) -> Option<String> {
-    let plan = plan.to_lowercase();
-    let parts: Vec<_> = plan.split('\'').collect();
-    let is_time = |cast: &str| ["date", "time"].iter().any(|kind| cast.starts_with(kind));
-    // if a cast parses a constant text, the plan shows this text as a `cstring`
-    let casts = |part: &str| {
-        let cast = part.strip_prefix("::cstring)::").or_else(|| part.strip_prefix("::text)::"));
-        cast.is_some_and(is_time)
-    };
-    let is_other = |c: char| c != '_' && !c.is_alphanumeric();
-    let texts = parts.windows(2).skip(1).step_by(2).filter(|pair| casts(pair[1]));
-    let mut words = texts.filter_map(|pair| pair[0].trim_start().split(is_other).next());
-    let word = words.find(|word| TIME_TEXTS.contains(word))?;
-    Some(format!("'{word}'"))
-}
-
 /// Returns an expression with the content of its string literals removed.
 fn without_texts(text: &str) -> String {
     // a doubled quote ends one text and begins the next
@@ -453,24 +352,5 @@ mod tests {
         assert_eq!(doubt(unique(), "SELECT DISTINCT a, b FROM t JOIN u ON t.a = u.a"), Some(false));
         let pruned = json!({"Node Type": "Append", "Subplans Removed": 3});
         assert_eq!((refused(&pruned, true), doubt(pruned, "")), (None, Some(true)));
-    }
-
-    #[test]
-    fn a_text_that_the_parser_turned_into_a_time_is_found() {
-        let statement = "SELECT 1 WHERE at < ' Today'::date";
-        assert_eq!(time_text(statement, "(t.at < '2026-11-23'::date)").as_deref(), Some("'today'"));
-        assert_eq!(time_text("SELECT 1 WHERE s = 'now'", "(t.s = 'now'::text)"), None);
-        assert_eq!(time_text("SELECT 1 WHERE s IN ('a', 'now')", "(t.s = ANY ('{a,now}'::text[]))"), None);
-        assert_eq!(time_text("SELECT 1 WHERE at < 'now'", "(t.now = 'x')").as_deref(), Some("'now'"));
-        assert_eq!(time_text("SELECT 1 WHERE s = 'nowhere'", "true"), None);
-        for (plan, found) in [
-            ("t.id, ('now'::cstring)::timestamp with time zone", Some("'now'")),
-            ("(t.at < ('now'::text)::timestamp with time zone)", Some("'now'")),
-            ("(t.day = (' Today'::text)::date)", Some("'today'")),
-            ("(t.s = 'now'::text), ('2026-11-23'::text)::date", None),
-            ("(('nowhere'::text)::date), ('now'::text)::character varying", None),
-        ] {
-            assert_eq!(late_time_text(plan).as_deref(), found, "{plan}");
-        }
     }
 }

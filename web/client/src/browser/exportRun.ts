@@ -43,7 +43,7 @@ interface Attempt {
   /** Address of the gateway. */
   baseUrl: string;
   request: ExportRequest;
-  /** Stops the attempt. */
+  /** Aborts the requests of the attempt. */
   stop: AbortController;
   /** The answer to the create request. */
   created?: Promise<Export>;

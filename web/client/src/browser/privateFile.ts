@@ -4,7 +4,7 @@ const FOLDER = "sluice-exports";
 /** A file that only this origin can read, and that other tabs leave alone while this page lives. */
 export interface PrivateFile {
   handle: FileSystemFileHandle;
-  /** Deletes the file. */
+  /** Deletes the file from the private storage of the origin. */
   remove(): Promise<void>;
 }
 

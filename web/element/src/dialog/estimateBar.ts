@@ -5,7 +5,7 @@ import type { Texts } from "../strings/texts.js";
 /** Delay after the last change before an estimate is requested, in milliseconds. */
 const DEBOUNCE_MS = 400;
 
-/** Requests an estimate. */
+/** Requests the estimate of an export from the gateway; `signal` aborts the request. */
 export type Estimator = (request: ExportRequest, signal: AbortSignal) => Promise<Estimate>;
 
 /** Settings of an {@link EstimateBar}. */

@@ -1,4 +1,4 @@
-/** The dialog. */
+/** The styles of the dialog with filter, columns and format. */
 export const dialogCss = `
 dialog {
   inline-size: min(40rem, calc(100vw - 2rem)); max-block-size: min(46rem, calc(100dvh - 2rem)); padding: 0;

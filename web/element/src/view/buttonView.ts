@@ -61,12 +61,12 @@ export class ButtonView {
     this.#button.focus(options);
   }
 
-  /** Presses the button. */
+  /** Does what a click of the user on the button does. */
   click(): void {
     this.#button.click();
   }
 
-  /** Shows the model. */
+  /** Writes the state, the texts and the progress of the model into the elements. */
   render(model: ButtonModel): void {
     const { state, texts, disabled, opensDialog, setupError } = model;
     const busy = isBusy(state);

@@ -86,7 +86,7 @@ enum Last {
     Operand,
     /// A word that may be a keyword or a name.
     Keyword,
-    /// The keyword ARRAY.
+    /// The keyword ARRAY, whose bracket opens the items of an array.
     Array,
     /// The opening bracket of a subscript.
     Subscript,

@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Keyword,
     /// A word without quotes that is no keyword.
     Word,
-    /// A quoted name.
+    /// A name in quotes, which is never a keyword.
     Name,
     Number,
     /// A text in single quotes without a prefix.

@@ -1,0 +1,113 @@
+//! The options of `sluice export` and `sluice catalog`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+
+use super::values::{filter, object, parameter};
+
+/// The options of `sluice export`.
+#[derive(Debug, Args)]
+pub struct ExportOptions {
+    /// The name of the dataset
+    pub dataset: String,
+    /// Export the rows that match this filter, such as '{"origin": {"eq": "SEA"}}'
+    #[arg(long, value_name = "JSON", value_parser = filter)]
+    pub filter: Option<Value>,
+    /// Export these columns in this order, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub columns: Option<Vec<String>>,
+    /// Set a parameter of the dataset; a value that is not JSON is a text
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub param: Vec<(String, Value)>,
+    /// Set all parameters of the dataset as one JSON object
+    #[arg(long, value_name = "JSON", value_parser = object, conflicts_with = "param")]
+    pub params: Option<Map<String, Value>>,
+    /// Use this time zone for relative times such as now/d: an IANA name (UTC by default)
+    #[arg(long, value_name = "ZONE")]
+    pub time_zone: Option<String>,
+    /// Use this template for the layout of the file
+    #[arg(long)]
+    pub template: Option<String>,
+    /// Write the file in this format [default: by the extension of FILE, or else csv]
+    #[arg(long)]
+    pub format: Option<String>,
+    /// Compress the file with this method [default: by `.gz` or `.zst` at the end of FILE, or else none]
+    #[arg(long)]
+    pub compression: Option<String>,
+    /// Write to this file; `-` is standard output [default: a new file named after the dataset]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print the finished export as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Use the gateway at this URL [default: gateway.listen of the settings]
+    #[arg(long, env = "SLUICE_URL")]
+    pub url: Option<String>,
+    /// Use this bearer token [default: a token of the local identity]
+    #[arg(long, env = "SLUICE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Export as this user of the local identity
+    #[arg(long, default_value = "alice")]
+    pub sub: String,
+    /// Export for this tenant of the local identity
+    #[arg(long, default_value = "acme")]
+    pub tenant: String,
+    /// Limit the bytes in flight
+    #[arg(long, value_name = "BYTES", default_value_t = 4 * 1024 * 1024, hide = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub window: u64,
+}
+
+/// The subcommands of `sluice catalog`.
+#[derive(Debug, Subcommand)]
+pub enum CatalogCommand {
+    /// Check a catalog file and the sources in it
+    Check(CatalogCheckOptions),
+    /// Print rows of a dataset as an export would write them, without the access rules of the dataset
+    Preview(CatalogPreviewOptions),
+    /// Print the JSON Schema of catalog files, for editors
+    Schema,
+}
+
+/// The options of `sluice catalog check`.
+#[derive(Debug, Args)]
+pub struct CatalogCheckOptions {
+    /// The catalog file [default: exporter.catalog of the settings]
+    pub file: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The options of `sluice catalog preview`.
+#[derive(Debug, Args)]
+pub struct CatalogPreviewOptions {
+    /// The name of the dataset
+    pub dataset: String,
+    /// The catalog file [default: exporter.catalog of the settings]
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Print at most this many rows
+    #[arg(long, value_name = "ROWS", default_value_t = 20)]
+    pub limit: u64,
+    /// Print every row instead of the first ones
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// Print the rows that match this filter, such as '{"origin": {"eq": "SEA"}}'
+    #[arg(long, value_name = "JSON", value_parser = filter)]
+    pub filter: Option<Value>,
+    /// Print these columns in this order, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Set a parameter of the dataset; a value that is not JSON is a text
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub param: Vec<(String, Value)>,
+    /// Use this template for the layout of the rows [default: plain]
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
+    /// Print the rows in this format
+    #[arg(long, value_name = "NAME", default_value = "csv")]
+    pub format: String,
+}
