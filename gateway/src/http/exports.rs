@@ -1,6 +1,7 @@
 //! `/v1/exports`: submit, list, read, cancel and delete exports.
 
-use aws_lc_rs::digest;
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
@@ -19,9 +20,15 @@ use tracing::Instrument;
 
 use super::{
     endpoint::Endpoint,
+    etag,
     extract::{Body, ExportPath, PreferWait, Trace, invalid},
 };
-use crate::{auth::Caller, error::Outcome, exports::Submit, state::AppState};
+use crate::{
+    auth::{AuthError, Caller},
+    error::Outcome,
+    exports::Submit,
+    state::AppState,
+};
 
 /// The value of `Retry-After` in the response for an unfinished export, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -97,7 +104,7 @@ async fn create(
     let mut export = app.submit.submit(&caller, &request, key, trace).instrument(span).await?;
     // the export is stored and its credit held, so later failures must not turn the response into an error
     if let Some(wait) = wait
-        && let Ok(later) = app.exports.wait(&caller.owner, export.id, wait).await
+        && let Ok(later) = wait_for(&app, &caller, export.id, wait).await
     {
         export = later;
     }
@@ -159,12 +166,11 @@ async fn get(
     headers: HeaderMap,
 ) -> Outcome<Response> {
     let export = match wait {
-        Some(wait) => app.exports.wait(&caller.owner, id, wait).await?,
+        Some(wait) => wait_for(&app, &caller, id, wait).await?,
         None => app.exports.get(&caller.owner, id).await?,
     };
-    let tag = etag(&export);
-    let known = headers.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|v| v.to_str().ok());
-    if known.flat_map(|list| list.split(',')).any(|t| t.trim().trim_start_matches("W/") == tag) {
+    let tag = etag::opaque_tag(&export);
+    if etag::is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     let mut response = Json(&export).into_response();
@@ -179,18 +185,24 @@ async fn get(
     Ok(response)
 }
 
+/// Waits until the export has ended or `wait` has passed.
+///
+/// # Errors
+/// `unauthorized` when the caller's API key was deleted meanwhile, and the errors of [`crate::exports::Exports::wait`].
+async fn wait_for(app: &AppState, caller: &Caller, id: ExportId, wait: Duration) -> Outcome<Export> {
+    let watch = app.api_keys.watch(caller);
+    tokio::select! {
+        export = app.exports.wait(&caller.owner, id, wait) => export,
+        () = watch.revoked() => Err(AuthError::Key.into()),
+    }
+}
+
 async fn delete(
     State(app): State<AppState>,
     caller: Caller,
     ExportPath(id): ExportPath,
 ) -> Outcome<(StatusCode, Json<Export>)> {
     Ok((StatusCode::ACCEPTED, Json(app.exports.delete(&caller.owner, id).await?)))
-}
-
-/// The strong entity tag of an export: a hash of the export's JSON.
-fn etag(export: &Export) -> String {
-    let json = serde_json::to_vec(export).unwrap_or_default();
-    format!("\"{}\"", hex::encode(&digest::digest(&digest::SHA256, &json).as_ref()[..16]))
 }
 
 /// The value of the header `X-Progress`, such as `running 120000/3000000 rows`, for users of curl.

@@ -6,12 +6,14 @@ mod credits;
 mod datasets;
 mod endpoint;
 mod estimate;
+mod etag;
 mod events;
 mod exports;
 pub(crate) mod extract;
 mod file;
 mod file_body;
 mod health;
+mod keys;
 mod local_sign_in;
 pub(crate) mod middleware;
 pub(crate) mod problems;
@@ -24,7 +26,7 @@ use axum::http::{HeaderName, header};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use health::live;
 
-/// The header of responses that no cache may store, because they contain a token, a ticket or a browser key.
+/// The header of responses that no cache may store, because they contain a token, a ticket or a key.
 const NO_STORE: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
 /// All endpoints of this module, inside and outside the public API.
@@ -37,6 +39,7 @@ pub(crate) fn endpoints() -> impl Iterator<Item = Endpoint> {
         .chain(credits::endpoints())
         .chain(events::endpoints())
         .chain(tickets::endpoints())
+        .chain(keys::endpoints())
         .chain(health::endpoints())
         .chain(problems::endpoints())
         .chain(local_sign_in::endpoints())
