@@ -1,5 +1,6 @@
 //! The command line of `sluice`.
 
+pub mod keys;
 pub mod ops;
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,9 @@ pub enum Command {
     SignInLink,
     /// Print a token of the local identity
     Token(TokenOptions),
+    /// Create, list or delete API keys, with which programs use Sluice
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Show or change the credits of a user, or audit all accounts
     #[command(subcommand)]
     Credits(CreditsCommand),
@@ -332,22 +336,30 @@ pub struct ExportOptions {
     /// Print the finished export as JSON
     #[arg(long)]
     pub json: bool,
-    /// Use the gateway at this URL [default: gateway.listen of the settings]
-    #[arg(long, env = "SLUICE_URL")]
-    pub url: Option<String>,
-    /// Use this bearer token [default: a token of the local identity]
-    #[arg(long, env = "SLUICE_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
-    /// Export as this user of the local identity
-    #[arg(long, default_value = "alice")]
-    pub sub: String,
-    /// Export for this tenant of the local identity
-    #[arg(long, default_value = "acme")]
-    pub tenant: String,
+    /// The gateway and the user.
+    #[command(flatten)]
+    pub access: AccessOptions,
     /// Limit the bytes in flight
     #[arg(long, value_name = "BYTES", default_value_t = 4 * 1024 * 1024, hide = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub window: u64,
+}
+
+/// The gateway that a command talks to, and the user.
+#[derive(Clone, Debug, Args)]
+pub struct AccessOptions {
+    /// Use the gateway at this URL [default: gateway.listen of the settings]
+    #[arg(long, env = "SLUICE_URL")]
+    pub url: Option<String>,
+    /// Use this bearer token or API key [default: a token of the local identity]
+    #[arg(long, env = "SLUICE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Act as this user of the local identity
+    #[arg(long, default_value = "alice")]
+    pub sub: String,
+    /// Act for this tenant of the local identity
+    #[arg(long, default_value = "acme")]
+    pub tenant: String,
 }
 
 /// The options of `sluice config`.
@@ -443,7 +455,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// The longest duration that an option accepts, in seconds: 366 days. The lifetime of a token needs a limit, because a
-/// token cannot be revoked before it expires.
+/// token cannot be revoked before it expires. The expiry of an API key has the same limit.
 const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
 
 fn filter(text: &str) -> Result<Value, String> {

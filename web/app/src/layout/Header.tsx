@@ -15,6 +15,7 @@ import {
   IconBellOff,
   IconCoins,
   IconHistory,
+  IconKey,
   IconLogout,
   IconMoon,
   IconSun,
@@ -31,6 +32,7 @@ import {
   notificationsSupported,
   setNotifications,
 } from "../notify/notifications.js";
+import { KeysPanel } from "../keys/KeysPanel.js";
 import { strings } from "../strings.js";
 import { ConnectionBadge } from "./ConnectionBadge.js";
 import { Logo } from "./Logo.js";
@@ -76,9 +78,12 @@ function Account({ identity, onSignOut }: { identity: Identity; onSignOut: () =>
     setNotify(await setNotifications(!notify));
     setForbidden(notificationsDenied());
   };
+  const [keysOpened, keys] = useDisclosure(false);
   const text = strings.header;
   return (
-    <Menu position="bottom-end" shadow="md">
+    <>
+      <KeysPanel opened={keysOpened} onClose={keys.close} />
+      <Menu position="bottom-end" shadow="md">
       <Menu.Target>
         <ActionIcon variant="default" size="lg" aria-label={text.menu} data-testid="account-menu">
           <IconUser size={18} aria-hidden />
@@ -98,6 +103,13 @@ function Account({ identity, onSignOut }: { identity: Identity; onSignOut: () =>
           </Menu.Item>
         )}
         <Menu.Item
+          leftSection={<IconKey size={16} aria-hidden />}
+          onClick={keys.open}
+          data-testid="keys-open"
+        >
+          {strings.keys.title}
+        </Menu.Item>
+        <Menu.Item
           leftSection={<IconLogout size={16} aria-hidden />}
           onClick={onSignOut}
           data-testid="sign-out"
@@ -106,6 +118,7 @@ function Account({ identity, onSignOut }: { identity: Identity; onSignOut: () =>
         </Menu.Item>
       </Menu.Dropdown>
     </Menu>
+    </>
   );
 }
 
