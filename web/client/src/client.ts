@@ -5,7 +5,16 @@ import { type DownloadStream, toDownloadStream } from "./downloadStream.js";
 import type { Unsubscribe } from "./emitter.js";
 import { EventIterator } from "./eventIterator.js";
 import { Exports } from "./exports.js";
-import type { ApiKey, ApiKeyRequest, CreatedApiKey, Credits, Dataset, MessageOf, ServerMessage, SluiceEvent } from "./protocol.js";
+import type {
+  ApiKey,
+  ApiKeyRequest,
+  CreatedApiKey,
+  Credits,
+  Dataset,
+  MessageOf,
+  ServerMessage,
+  SluiceEvent,
+} from "./protocol.js";
 import { EVENT_TYPES } from "./protocol.js";
 import type { DownloadResult, Hasher } from "./receiver.js";
 import { type CallOptions, RestClient } from "./restClient.js";

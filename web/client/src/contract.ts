@@ -1,5 +1,28 @@
 // Made by `npm run contract` from docs/openapi.json and docs/asyncapi.json. Do not edit.
 
+export interface ApiKey {
+  id: ApiKeyId;
+  name: string;
+  scopes: string[];
+  created_at: Timestamp;
+  created_by: string;
+  expires_at?: Timestamp | null;
+  last_used_at?: Timestamp | null;
+}
+
+export type ApiKeyId = string;
+
+export interface ApiKeyPage {
+  items: ApiKey[];
+  next_cursor?: string | null;
+}
+
+export interface ApiKeyRequest {
+  name: string;
+  scopes: string[];
+  expires_at?: Timestamp | null;
+}
+
 /** Every message that a client sends. */
 export type ClientMessage =
   | ExportCancel
@@ -32,6 +55,17 @@ export interface Column {
 
 /** The type of a column in filters and in the catalog. */
 export type ColumnType = "string" | "int" | "float" | "decimal" | "bool" | "date" | "datetime" | "time";
+
+export interface CreatedApiKey {
+  id: ApiKeyId;
+  name: string;
+  scopes: string[];
+  created_at: Timestamp;
+  created_by: string;
+  expires_at?: Timestamp | null;
+  last_used_at?: Timestamp | null;
+  key: string;
+}
 
 /** One entry of the credit ledger. */
 export interface CreditEntry {
@@ -530,8 +564,7 @@ export interface SessionReady {
   sub: string;
   /** The tenant of the caller. */
   tenant: string;
-  /** The time at which the server ends the session, unless the client sends `session.refresh` before that time. */
-  token_expires_at: Timestamp;
+  token_expires_at: Timestamp | null;
   type: "session.ready";
 }
 
@@ -548,8 +581,7 @@ export interface SessionRefresh {
 export interface SessionRefreshed {
   /** The `ref` of the request. */
   ref?: string | null;
-  /** The time at which the server ends the session, unless the client sends `session.refresh` again. */
-  token_expires_at: Timestamp;
+  token_expires_at: Timestamp | null;
   type: "session.refreshed";
 }
 

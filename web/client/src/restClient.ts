@@ -1,5 +1,16 @@
 import { SluiceError } from "./errors.js";
-import type { ApiKeyPage, ApiKeyRequest, CreatedApiKey, Credits, Dataset, Estimate, Export, ExportPage, ExportRequest, Ticket } from "./protocol.js";
+import type {
+  ApiKeyPage,
+  ApiKeyRequest,
+  CreatedApiKey,
+  Credits,
+  Dataset,
+  Estimate,
+  Export,
+  ExportPage,
+  ExportRequest,
+  Ticket,
+} from "./protocol.js";
 import { requestToken, type TokenProvider } from "./token.js";
 
 /** Settings of {@link RestClient}. */

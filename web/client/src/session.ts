@@ -368,9 +368,9 @@ export class Session {
    * Schedules a token refresh one minute before expiry, or at four fifths of a short lifetime. An API key may have no
    * expiry (null).
    */
-  #scheduleRefresh(connection: Connection, expiresAt: string | null): void {
+  #scheduleRefresh(connection: Connection, expiresAt: string | null | undefined): void {
     clearTimeout(this.#refreshTimer);
-    if (expiresAt === null) {
+    if (!expiresAt) {
       return;
     }
     const remainingMs = Date.parse(expiresAt) - Date.now();

@@ -150,8 +150,8 @@ class Session:
             self._spawn(self._resume(connection, resume_after))
         else:
             self._cursor.restart(start)
-        expires_at = ready["token_expires_at"]
-        if expires_at is not None:  # an API key may have no expiry
+        expires_at = ready.get("token_expires_at")
+        if expires_at:  # an API key may have no expiry
             self._spawn(self._refresh_token(connection, str(expires_at)))
         self.connection = connection
         self._changed.set()
@@ -194,9 +194,10 @@ class Session:
                 token = await self._tokens.get(refresh=True)
                 message: dict[str, Any] = {"type": "session.refresh", "token": token}
                 answer = await connection.request(message, "session.refreshed")
-                if answer["token_expires_at"] is None:
+                newer = answer.get("token_expires_at")
+                if not newer:
                     return
-                expires_at = str(answer["token_expires_at"])
+                expires_at = str(newer)
             except ConnectionLostError:
                 return
             except SluiceError as error:

@@ -1,5 +1,6 @@
 //! Creates, lists and deletes the API keys of a tenant.
 
+use axum::http::header;
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::api_key::{self, Insertion, Model};
 use platform::{secret::Secret, telemetry::traces};
@@ -29,6 +30,8 @@ const MAX_KEYS_PER_TENANT: u64 = 100;
 /// How long a deleted key counts. Each key has a credit account of its own, so without this rule a user could get any
 /// number of credits by creating and deleting keys.
 const COUNTED_AFTER_DELETION: TimeDelta = TimeDelta::days(1);
+/// The value of `Retry-After` in the refusal of a tenant with too many keys, in seconds.
+const RETRY_AFTER_SECONDS: u32 = 60 * 60;
 /// The maximum length of a key's name, in characters.
 const MAX_NAME_CHARS: usize = 100;
 /// The maximum number of scopes of a key.
@@ -70,7 +73,8 @@ impl ApiKeys {
                     "This tenant has {MAX_KEYS_PER_TENANT} API keys, the most allowed; delete one first. A deleted key \
                      counts for a day."
                 );
-                return Err(Refusal::new(Slug::RateLimited, detail));
+                let refusal = Refusal::new(Slug::RateLimited, detail);
+                return Err(refusal.with_header(header::RETRY_AFTER, RETRY_AFTER_SECONDS));
             }
         }
         info!(key.id = %row.id, "API key created");

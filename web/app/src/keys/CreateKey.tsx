@@ -73,7 +73,9 @@ export function CreateKey({ onCreated }: { onCreated: (created: CreatedApiKey) =
             {text.create}
           </Button>
         </Group>
-        {create.error && <ProblemAlert error={create.error} onClose={() => create.reset()} label={fieldLabel} />}
+        {create.error && (
+          <ProblemAlert error={create.error} onClose={() => create.reset()} label={fieldLabel} />
+        )}
       </Stack>
     </Paper>
   );

@@ -84,40 +84,42 @@ function Account({ identity, onSignOut }: { identity: Identity; onSignOut: () =>
     <>
       <KeysPanel opened={keysOpened} onClose={keys.close} />
       <Menu position="bottom-end" shadow="md">
-      <Menu.Target>
-        <ActionIcon variant="default" size="lg" aria-label={text.menu} data-testid="account-menu">
-          <IconUser size={18} aria-hidden />
-        </ActionIcon>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Label>{text.account(identity.sub, identity.tenant)}</Menu.Label>
-        {notificationsSupported() && (
+        <Menu.Target>
+          <ActionIcon variant="default" size="lg" aria-label={text.menu} data-testid="account-menu">
+            <IconUser size={18} aria-hidden />
+          </ActionIcon>
+        </Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Label>{text.account(identity.sub, identity.tenant)}</Menu.Label>
+          {notificationsSupported() && (
+            <Menu.Item
+              closeMenuOnClick={false}
+              leftSection={
+                notify ? <IconBell size={16} aria-hidden /> : <IconBellOff size={16} aria-hidden />
+              }
+              disabled={forbidden}
+              onClick={() => void toggle()}
+              data-testid="notify-switch"
+            >
+              {forbidden ? text.notifyDenied : notify ? text.notifyOff : text.notifyOn}
+            </Menu.Item>
+          )}
           <Menu.Item
-            closeMenuOnClick={false}
-            leftSection={notify ? <IconBell size={16} aria-hidden /> : <IconBellOff size={16} aria-hidden />}
-            disabled={forbidden}
-            onClick={() => void toggle()}
-            data-testid="notify-switch"
+            leftSection={<IconKey size={16} aria-hidden />}
+            onClick={keys.open}
+            data-testid="keys-open"
           >
-            {forbidden ? text.notifyDenied : notify ? text.notifyOff : text.notifyOn}
+            {strings.keys.title}
           </Menu.Item>
-        )}
-        <Menu.Item
-          leftSection={<IconKey size={16} aria-hidden />}
-          onClick={keys.open}
-          data-testid="keys-open"
-        >
-          {strings.keys.title}
-        </Menu.Item>
-        <Menu.Item
-          leftSection={<IconLogout size={16} aria-hidden />}
-          onClick={onSignOut}
-          data-testid="sign-out"
-        >
-          {text.signOut}
-        </Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
+          <Menu.Item
+            leftSection={<IconLogout size={16} aria-hidden />}
+            onClick={onSignOut}
+            data-testid="sign-out"
+          >
+            {text.signOut}
+          </Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
     </>
   );
 }
