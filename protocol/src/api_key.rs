@@ -95,7 +95,8 @@ pub struct ApiKey {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// The answer of `POST /v1/keys`. It has no `Debug`, because it contains the secret.
+/// The answer of `POST /v1/keys`: the new key with its secret.
+// without `Debug`, so that no log line contains the secret
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedApiKey {
     /// The new key.

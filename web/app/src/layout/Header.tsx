@@ -25,6 +25,7 @@ import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import type { Identity } from "../auth/identity.js";
 import { CreditsPanel } from "../credits/CreditsPanel.js";
+import { KeysPanel } from "../keys/KeysPanel.js";
 import { useCredits } from "../live/queries.js";
 import {
   notificationsDenied,
@@ -32,7 +33,6 @@ import {
   notificationsSupported,
   setNotifications,
 } from "../notify/notifications.js";
-import { KeysPanel } from "../keys/KeysPanel.js";
 import { strings } from "../strings.js";
 import { ConnectionBadge } from "./ConnectionBadge.js";
 import { Logo } from "./Logo.js";
