@@ -7,6 +7,7 @@
 
 mod abandoned;
 pub mod account;
+pub mod api_key;
 pub mod credit_policy;
 pub mod dispatch_queue;
 pub mod entry;

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::{
-    auth::{self, IdentityError, OidcError, SignInLinks, Tickets, Verifier, local},
+    auth::{self, ApiKeys, Authenticator, IdentityError, OidcError, SignInLinks, Tickets, Verifier, local},
     config::GatewayConfig,
     credits::Credits,
     delivery::{Downloads, Source},
@@ -106,6 +106,7 @@ pub async fn start(
     let catalog = startup::until_open("the catalog", async || app.bus.catalog().await).await;
     app.catalog.watch(catalog, life);
     app.events.spawn_reader(life, app.drain.ended().clone());
+    app.api_keys.spawn_monitor(life, app.drain.ended().clone());
     if let (Some(metrics), address) = (metrics, &app.config.internal_listen)
         && !address.is_empty()
     {
@@ -138,6 +139,9 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
     let sign_in_links = SignInLinks::new(&config.identity.local, clock.clone());
     let tickets = startup::until_open("the tickets", async || bus.tickets().await).await;
     let tickets = Tickets::new(tickets, clock.clone());
+    let (cache_ttl, check_interval) = (config.tuning.key_cache_ttl.get(), config.tuning.key_check_interval.get());
+    let api_keys = ApiKeys::new(db.clone(), bus.clone(), clock.clone(), cache_ttl, check_interval);
+    let authenticator = Authenticator::new(verifier, api_keys.clone(), tickets.clone());
     let catalog = Catalog::default();
     let credits = Credits::new(credit_policy, db.clone(), clock.clone());
     let presenter = Presenter::new(QueueCache::new(db.clone(), catalog.clone()));
@@ -172,7 +176,8 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         clock,
         bus,
         db,
-        verifier,
+        authenticator,
+        api_keys,
         sign_in_links,
         tickets,
         catalog,

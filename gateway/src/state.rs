@@ -6,7 +6,7 @@ use platform::{bus::Bus, catalog::Catalog, clock::SharedClock, lifecycle::Lifecy
 use sea_orm::DatabaseConnection;
 
 use crate::{
-    auth::{SignInLinks, Tickets, Verifier},
+    auth::{ApiKeys, Authenticator, SignInLinks, Tickets},
     config::GatewayConfig,
     credits::Credits,
     delivery::{Downloads, Source},
@@ -45,7 +45,8 @@ pub(crate) struct Shared {
     pub(crate) clock: SharedClock,
     pub(crate) bus: Bus,
     pub(crate) db: DatabaseConnection,
-    pub(crate) verifier: Verifier,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) api_keys: ApiKeys,
     pub(crate) sign_in_links: SignInLinks,
     pub(crate) tickets: Tickets,
     pub(crate) catalog: Catalog,

@@ -17,6 +17,7 @@ mod m20261129_000002_idempotency_keys;
 mod m20261129_000003_credits;
 mod m20261129_000004_scheduling;
 mod m20261129_000005_attempts_without_end;
+mod m20261202_000006_api_keys;
 
 /// Applies and reverts the migrations in the order of their names.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000003_credits::Migration),
             Box::new(m20261129_000004_scheduling::Migration),
             Box::new(m20261129_000005_attempts_without_end::Migration),
+            Box::new(m20261202_000006_api_keys::Migration),
         ]
     }
 }

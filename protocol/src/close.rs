@@ -17,7 +17,7 @@ pub enum CloseCode {
     TooBig,
     /// 4400: the client sent a binary frame, or a text frame that is not a JSON object.
     BadMessage,
-    /// 4401: the token expired or was revoked.
+    /// 4401: the token or the API key expired, or the API key was deleted.
     TokenExpired,
     /// 4403: the caller may not open a session. This version never sends it.
     Forbidden,
@@ -91,7 +91,7 @@ impl CloseCode {
             Self::InvalidText => "invalid UTF-8",
             Self::TooBig => "message too big",
             Self::BadMessage => "bad message",
-            Self::TokenExpired => "token expired",
+            Self::TokenExpired => "token expired or revoked",
             Self::Forbidden => "forbidden",
             Self::TooSlow => "too slow or no heartbeat",
             Self::TooManySessions => "too many sessions",

@@ -6,6 +6,7 @@
 //! services exchange the internal messages over NATS.
 
 pub mod access;
+pub mod api_key;
 pub mod catalog;
 pub mod client;
 pub mod close;

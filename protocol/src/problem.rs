@@ -141,11 +141,12 @@ impl Slug {
         match self {
             Self::Unauthorized => {
                 "The request carried no token, or one that is expired, not yet valid, badly signed, or issued for \
-                 another audience. Sign in again and retry with the new token. A ticket works once, for 30 seconds."
+                 another audience. Sign in again and retry with the new token. A ticket works once, for 30 seconds. An \
+                 API key works until it expires or is deleted."
             }
             Self::Forbidden => {
                 "Your token is valid, but its scope does not allow this. Request a token with the scope \
-                 `export:<dataset>` or `export:*`."
+                 `export:<dataset>` or `export:*`, and `keys:manage` for API keys."
             }
             Self::NotFound => "The resource does not exist, or it belongs to another user.",
             Self::InvalidRequest => {

@@ -41,7 +41,8 @@ pub enum ServerMessage {
         /// The sequence number of the newest event before this session.
         seq: u64,
         /// The time at which the server ends the session, unless the client sends `session.refresh` before that time.
-        token_expires_at: Timestamp,
+        /// Null for an API key that does not expire.
+        token_expires_at: Option<Timestamp>,
         /// The interval between pings of the server, in milliseconds.
         heartbeat_ms: u64,
         /// The limits of the session.
@@ -66,8 +67,9 @@ pub enum ServerMessage {
         /// The `ref` of the request.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
-        /// The time at which the server ends the session, unless the client sends `session.refresh` again.
-        token_expires_at: Timestamp,
+        /// The time at which the server ends the session, unless the client sends `session.refresh` again. Null for an
+        /// API key that does not expire.
+        token_expires_at: Option<Timestamp>,
     },
     /// The answer to `export.create` and `export.cancel`, with the current state of the export.
     #[serde(rename = "export.accepted")]

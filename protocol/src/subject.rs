@@ -49,6 +49,8 @@ pub const DELIVERY_METADATA: &str = "sluice.v1.delivery.metadata";
 /// Hint for the dispatcher that an export was committed or ended, or that credits changed. Gateways and notifiers → the
 /// leading notifier.
 pub const DELIVERY_SUBMITTED: &str = "sluice.v1.delivery.submitted";
+/// Hint that API keys were deleted, gateway → every gateway. The database decides whether a key exists.
+pub const KEY_DELETED: &str = "sluice.v1.key.deleted";
 /// The subject filter of messages about durable segments, exporter → notifier.
 pub const DELIVERY_WRITTEN_ALL: &str = "sluice.v1.delivery.written.*";
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod export;
+pub mod keys;
 pub mod ops;
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,9 @@ pub enum Command {
     SignInLink,
     /// Print a token of the local identity
     Token(TokenOptions),
+    /// Create, list or delete API keys, with which programs use Sluice
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Show or change the credits of a user, or audit all accounts
     #[command(subcommand)]
     Credits(CreditsCommand),

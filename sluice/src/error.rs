@@ -3,7 +3,11 @@
 use std::io;
 
 use crate::{
-    commands::CommandError, export::ExportError, health::HealthError, services::ServiceError, settings::SettingsError,
+    commands::{CommandError, keys::KeysError},
+    export::ExportError,
+    health::HealthError,
+    services::ServiceError,
+    settings::SettingsError,
     up::UpError,
 };
 
@@ -46,6 +50,7 @@ impl CliError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Settings(_) | Self::Up(UpError::Settings(_)) | Self::Export(ExportError::Access(_)) => USAGE,
+            Self::Command(CommandError::Keys(KeysError::Access(_))) => USAGE,
             Self::Export(ExportError::Interrupted) => INTERRUPTED,
             Self::Command(_)
             | Self::Service(_)

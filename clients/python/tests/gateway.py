@@ -93,6 +93,13 @@ class Gateway:
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
         return done.stdout.strip()
 
+    def api_key(self) -> str:
+        """Return a new API key that does not expire."""
+        command = [os.environ["SLUICE_BIN"], "keys", "create", "--data-dir", str(self.data_dir)]
+        command += ["--url", self.url, "--name", "test", "--scope", "export:*"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        return done.stdout.strip()
+
 
 class Proxy:
     """Passes bytes on, counts those of the server, and may change or refuse them."""

@@ -140,6 +140,14 @@ def test_a_session_outlives_its_first_token(gateway: Gateway) -> None:
         assert client._client._session.connection is connection
 
 
+def test_an_api_key_is_a_token(gateway: Gateway) -> None:
+    key = gateway.api_key()
+    assert key.startswith("slk_")
+    with Sluice(gateway.url, token=key) as client:
+        assert client.read_arrow("types").num_rows == 3
+        assert client._client._session.connection is not None, "a session without an expiry"
+
+
 def test_each_event_arrives_once_also_across_an_outage(gateway: Gateway, token: str) -> None:
     completed: list[str] = []
     first = threading.Event()

@@ -1,6 +1,7 @@
 //! Tests of the whole system: each starts the services, and is a client of them. One binary, because each binary links
 //! the whole platform.
 
+mod api_keys;
 mod backup;
 mod broken_sources;
 mod cli;

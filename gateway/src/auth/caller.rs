@@ -1,26 +1,34 @@
 //! The authenticated caller of a request, and the reasons why authentication fails.
 
+use std::time::Duration;
+
 use axum::http::header;
 use chrono::{DateTime, Utc};
-use protocol::{id::Owner, problem::Slug};
+use protocol::{api_key::ApiKeyId, id::Owner, problem::Slug, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Refusal;
 
-/// The caller of an authenticated request. Only [`super::Verifier::verify`] and [`super::Tickets::redeem`] return a
-/// `Caller`, so a handler with a `Caller` argument never runs for an unauthenticated request.
+/// The time that stands for no expiry in timers: a year, after which a timer starts again.
+const NO_EXPIRY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The caller of an authenticated request. Only [`super::Authenticator`] returns a `Caller`, so a handler with a `Caller`
+/// argument never runs for an unauthenticated request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Caller {
     pub(crate) owner: Owner,
-    /// The scopes in the token's `scope` claim, such as `export:*`.
+    /// The scopes of the API key, or those in the token's `scope` claim, such as `export:*`.
     pub(crate) scopes: Vec<String>,
-    /// All claims of the token. The claim `tenant` always contains the caller's tenant, even if the token names the
+    /// All claims of the token. An API key has the claims of its creator. The claim `tenant` always contains the caller's tenant, even if the token names the
     /// tenant in another claim. The row policy of a dataset (a filter that applies to every export of the dataset) may
     /// use these claims.
     pub(crate) claims: Map<String, Value>,
-    /// The expiry time of the token, its `exp` claim.
-    pub(crate) expires_at: DateTime<Utc>,
+    /// The expiry time of the token, its `exp` claim, or that of the API key. None for a key that does not expire.
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    /// The API key that the caller uses. None for a token.
+    #[serde(default)]
+    pub(crate) key: Option<ApiKeyId>,
 }
 
 impl Caller {
@@ -29,6 +37,32 @@ impl Caller {
     #[must_use]
     pub(crate) fn may_export(&self, dataset: &str) -> bool {
         self.scopes.iter().any(|scope| scope.strip_prefix("export:").is_some_and(|name| name == "*" || name == dataset))
+    }
+
+    /// Whether the caller may give this scope to an API key. True if the caller has the scope. `export:*` includes
+    /// `export:<dataset>`.
+    #[must_use]
+    pub(crate) fn may_grant(&self, scope: &str) -> bool {
+        let has = |wanted: &str| self.scopes.iter().any(|scope| scope == wanted);
+        has(scope) || (scope.starts_with("export:") && has("export:*"))
+    }
+
+    /// Whether the token or the API key has expired.
+    #[must_use]
+    pub(crate) fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|at| now >= at)
+    }
+
+    /// The time until the token or the API key expires. Zero after that; very long without an expiry.
+    #[must_use]
+    pub(crate) fn time_to_expiry(&self, now: DateTime<Utc>) -> Duration {
+        self.expires_at.map_or(NO_EXPIRY, |at| (at - now).to_std().unwrap_or_default())
+    }
+
+    /// The expiry in messages to the client.
+    #[must_use]
+    pub(crate) fn token_expires_at(&self) -> Option<Timestamp> {
+        self.expires_at.map(Timestamp::from)
     }
 }
 
@@ -52,11 +86,19 @@ pub(crate) enum AuthError {
     Audience,
     #[error("The token has no subject or no tenant, or one of more than 255 bytes, or an impossible time of expiry.")]
     Claims,
+    /// The subject has the form `key:<id>`, which belongs to API keys.
+    #[error("The subject of the token has the form of an API key's subject.")]
+    KeySubject,
+    /// The text is no complete key, or no key has this secret.
+    #[error("The API key is unknown, deleted or incomplete.")]
+    Key,
+    #[error("The API key has expired.")]
+    KeyExpired,
     #[error("A claim of the token has the character U+0000.")]
     Nul,
-    /// The gateway cannot read the issuer's keys or the NATS bucket of tickets. The caller's token or ticket may be
-    /// valid.
-    #[error("Tokens and tickets cannot be verified at the moment. Retry shortly.")]
+    /// The gateway cannot read the issuer's keys, the NATS bucket of tickets, or the API keys in the database. The
+    /// caller's token, ticket or key may be valid.
+    #[error("Tokens, tickets and API keys cannot be verified at the moment. Retry shortly.")]
     Unavailable,
     #[error("The ticket is unknown, used or expired; a ticket works once, for 30 seconds.")]
     Ticket,

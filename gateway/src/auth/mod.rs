@@ -1,6 +1,8 @@
-//! Authentication: bearer tokens, single-use tickets for WebSocket handshakes, tokens and sign-in links that this
+//! Authentication: bearer tokens, API keys, single-use tickets for WebSocket handshakes, tokens and sign-in links that this
 //! installation signs itself, and allowed origins.
 
+pub(crate) mod api_keys;
+mod authenticator;
 mod caller;
 mod jwks;
 pub mod local;
@@ -11,6 +13,8 @@ mod tickets;
 mod verify;
 
 pub(crate) use self::{
+    api_keys::{ApiKeys, KeyWatch},
+    authenticator::Authenticator,
     caller::{AuthError, Caller},
     jwks::client as jwks_client,
     sign_in_link::SignInLinks,

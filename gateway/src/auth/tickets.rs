@@ -109,7 +109,7 @@ impl Tickets {
         })?;
         let stored: StoredTicket = serde_json::from_slice(&stored.payload).map_err(|_| AuthError::Ticket)?;
         let now = self.clock.now();
-        if now >= stored.expires_at || now >= stored.caller.expires_at {
+        if now >= stored.expires_at || stored.caller.is_expired(now) {
             return Err(AuthError::Ticket);
         }
         Ok(stored.caller)

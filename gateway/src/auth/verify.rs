@@ -9,7 +9,7 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk},
 };
 use platform::clock::SharedClock;
-use protocol::id::Owner;
+use protocol::{api_key::ApiKeyId, id::Owner};
 use serde_json::{Map, Value};
 
 use super::{
@@ -171,12 +171,15 @@ impl Inner {
         // `sub` and tenant become parts of NATS subjects, and the NATS server limits the length of a subject
         let name = |claim: &str| text(claim).filter(|name| name.len() <= MAX_OWNER_PART_BYTES).ok_or(AuthError::Claims);
         let user = name("sub")?;
+        if ApiKeyId::from_subject(&user).is_some() {
+            return Err(AuthError::KeySubject);
+        }
         let tenant = name(&self.config.tenant_claim)?;
         let scopes = text("scope").unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
         let expires_at = DateTime::from_timestamp(exp, 0).ok_or(AuthError::Claims)?;
         let mut claims = claims;
         claims.insert("tenant".into(), tenant.clone().into());
-        Ok(Caller { owner: Owner::new(tenant, user), scopes, claims, expires_at })
+        Ok(Caller { owner: Owner::new(tenant, user), scopes, claims, expires_at: Some(expires_at), key: None })
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn openapi(operations: impl IntoIterator<Item = OperationInfo>) -> Va
         "security": [{"bearer": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT or API key"}},
             "responses": {"Problem": {
                 "description": "A problem (RFC 9457).",
                 "content": {"application/problem+json": {"schema": problem}},

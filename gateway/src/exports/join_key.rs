@@ -61,8 +61,8 @@ mod tests {
 
     fn caller(claims: Value) -> Caller {
         let Value::Object(claims) = claims else { panic!("{claims}") };
-        let expires_at = "2026-11-22T15:26:01Z".parse().unwrap();
-        Caller { owner: Owner::new("acme", "alice"), scopes: vec![], claims, expires_at }
+        let expires_at = "2026-11-22T15:26:01Z".parse().ok();
+        Caller { owner: Owner::new("acme", "alice"), scopes: vec![], claims, expires_at, key: None }
     }
 
     #[test]

@@ -9,7 +9,6 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use platform::clock::SharedClock;
 use protocol::{
@@ -28,7 +27,7 @@ use uuid::Uuid;
 
 use super::{endpoint::Endpoint, extract::Trace, sse};
 use crate::{
-    auth::Caller,
+    auth::{Caller, KeyWatch},
     drain::Drain,
     error::{Outcome, Refusal},
     sessions::{Position, ProgressThrottle, RenderedEvent, SessionGuard, Transport, session_ready},
@@ -40,6 +39,9 @@ use crate::{
 const MAX_QUEUED_FRAMES: usize = 16;
 /// The minimum reconnect delay that the gateway sends to a client in the `retry` field of the SSE stream.
 const MIN_RECONNECT_DELAY: Duration = Duration::from_secs(1);
+
+/// Why a stream ended whose API key was deleted: a value of the metric label `reason`.
+const KEY_REVOKED: &str = "key revoked";
 
 pub(super) fn endpoints() -> [Endpoint; 1] {
     [Endpoint::get("/v1/events", follow).operation("followEvents", "Follow the caller's events", |operation| {
@@ -115,7 +117,8 @@ async fn follow(
         out,
         write_timeout: app.config.ws.write_timeout.get(),
         heartbeat,
-        expires_at: caller.expires_at,
+        watch: app.api_keys.watch(&caller),
+        caller,
         clock: app.clock.clone(),
         drain: app.drain.clone(),
         _guard: guard,
@@ -130,8 +133,8 @@ async fn follow(
     Ok((StatusCode::OK, headers, Body::from_stream(body)).into_response())
 }
 
-/// One SSE stream. The stream ends when its token expires, the gateway stops, the event stream in NATS is recreated, or
-/// the client disconnects or reads too slowly.
+/// One SSE stream. The stream ends when its token expires, its API key is deleted, the gateway stops, the event stream in
+/// NATS is recreated, or the client disconnects or reads too slowly.
 struct EventStream {
     id: Uuid,
     start: Position,
@@ -141,7 +144,9 @@ struct EventStream {
     out: mpsc::Sender<Bytes>,
     write_timeout: Duration,
     heartbeat: Interval,
-    expires_at: DateTime<Utc>,
+    /// Ends the stream when the caller's API key was deleted.
+    watch: KeyWatch,
+    caller: Caller,
     clock: SharedClock,
     drain: Drain,
     _guard: SessionGuard,
@@ -158,6 +163,7 @@ impl EventStream {
     /// stream. Returns the reason for the end. These are the inputs:
     ///
     /// - `session_close`: the gateway stops. Ends the stream.
+    /// - `watch`: the caller's API key was deleted. Ends the stream.
     /// - `out.closed()`: the client has disconnected. Ends the stream.
     /// - `mailbox`: the next event from the session's mailbox (its queue of events). The stream never drops an event.
     ///   The mailbox is closed after an overflow, and when the event stream in NATS is recreated. A closed mailbox ends
@@ -176,9 +182,10 @@ impl EventStream {
         let mut session_close = std::pin::pin!(drain.session_close(self.id));
         let mut has_progress = true;
         loop {
-            let expiry = (self.expires_at - self.clock.now()).to_std().unwrap_or_default();
+            let expiry = self.caller.time_to_expiry(self.clock.now());
             let frame = tokio::select! {
                 () = &mut session_close => return "stopping",
+                () = self.watch.revoked() => return KEY_REVOKED,
                 () = self.out.closed() => return "client disconnected",
                 event = self.mailbox.recv() => match event {
                     Some(event) if event.seq > self.start.seq => sse::event(&self.start.epoch, &event),
@@ -205,7 +212,7 @@ impl EventStream {
                 }
                 _ = self.heartbeat.tick() => Bytes::from_static(sse::HEARTBEAT),
                 () = tokio::time::sleep(expiry.max(Duration::from_millis(10))) => {
-                    if self.clock.now() < self.expires_at { continue } else { return "token expired" }
+                    if self.caller.is_expired(self.clock.now()) { return "token expired" } else { continue }
                 }
             };
             if let Err(reason) = self.send(frame).await {
@@ -218,11 +225,12 @@ impl EventStream {
     /// timeout.
     ///
     /// # Errors
-    /// The reason for the end of the stream, if the frame can't be queued: the gateway stops, the client has
-    /// disconnected, or the client reads too slowly.
+    /// The reason for the end of the stream, if the frame can't be queued: the gateway stops, the API key was deleted,
+    /// the client has disconnected, or the client reads too slowly.
     async fn send(&self, frame: Bytes) -> Result<(), &'static str> {
         tokio::select! {
             () = self.drain.ended().cancelled() => Err("stopping"),
+            () = self.watch.revoked() => Err(KEY_REVOKED),
             sent = tokio::time::timeout(self.write_timeout, self.out.send(frame)) => match sent {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) => Err("client disconnected"),

@@ -1,5 +1,7 @@
 //! `/v1/exports`: submit, list, read, cancel and delete exports.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
@@ -22,7 +24,7 @@ use super::{
     extract::{Body, ExportPath, PreferWait, Trace, invalid},
 };
 use crate::{
-    auth::Caller,
+    auth::{AuthError, Caller},
     error::Outcome,
     exports::{Submit, require_readable},
     state::AppState,
@@ -102,7 +104,7 @@ async fn create(
     let mut export = app.submit.submit(&caller, &request, key, trace).instrument(span).await?;
     // the export is stored and its credit held, so later failures must not turn the response into an error
     if let Some(wait) = wait
-        && let Ok(later) = app.exports.wait(&caller.owner, export.id, wait).await
+        && let Ok(later) = wait_for(&app, &caller, export.id, wait).await
     {
         export = later;
     }
@@ -167,7 +169,7 @@ async fn get(
     let row = app.exports.row(&caller.owner, id).await?;
     require_readable(&app.catalog, &caller, &row)?;
     let export = match wait {
-        Some(wait) => app.exports.wait(&caller.owner, id, wait).await?,
+        Some(wait) => wait_for(&app, &caller, id, wait).await?,
         None => app.presenter.export(&row).await?,
     };
     let tag = etag(&export);
@@ -184,6 +186,18 @@ async fn get(
     }
     insert_preference_applied(headers, wait.is_some());
     Ok(response)
+}
+
+/// Waits until the export has ended or `wait` has passed.
+///
+/// # Errors
+/// `unauthorized` when the caller's API key was deleted meanwhile, and the errors of [`crate::exports::Exports::wait`].
+async fn wait_for(app: &AppState, caller: &Caller, id: ExportId, wait: Duration) -> Outcome<Export> {
+    let watch = app.api_keys.watch(caller);
+    tokio::select! {
+        export = app.exports.wait(&caller.owner, id, wait) => export,
+        () = watch.revoked() => Err(AuthError::Key.into()),
+    }
 }
 
 async fn delete(

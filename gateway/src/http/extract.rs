@@ -51,7 +51,7 @@ impl FromRequestParts<AppState> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Self::Rejection> {
-        Ok(app.verifier.verify(bearer(&parts.headers)?).await?)
+        Ok(app.authenticator.verify(bearer(&parts.headers)?).await?)
     }
 }
 

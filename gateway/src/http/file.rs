@@ -107,11 +107,12 @@ async fn download(
         if let Some(export) = TraceContext::parse(&row.traceparent) {
             traces::link(&span, export);
         }
+        let watch = app.api_keys.watch(&caller);
         let owner = caller.owner;
         let request =
             ReaderRequest { owner, export: id, offset: range.start, attempt: None, is_unfinished: false, span };
         let reader = Reader::open(app.source.clone(), request).await;
-        let (body, sending) = file_body(reader, range.end, guard);
+        let (body, sending) = file_body(reader, range.end, guard, watch);
         app.life.spawn(sending);
         *response.body_mut() = body;
     }

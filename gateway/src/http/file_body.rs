@@ -7,7 +7,10 @@ use futures::stream;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::delivery::{self, CHUNK_BYTES, DownloadGuard, ReadStatus, Reader};
+use crate::{
+    auth::KeyWatch,
+    delivery::{self, CHUNK_BYTES, DownloadGuard, ReadStatus, Reader},
+};
 
 /// The maximum number of chunks that wait until they are written to the client's connection. A chunk has at most
 /// [`CHUNK_BYTES`].
@@ -18,20 +21,33 @@ type Chunk = io::Result<Bytes>;
 
 /// Creates a response body with the bytes from the reader's offset up to `end`, and the task that reads these bytes.
 /// The caller must spawn the task. If the task cannot read the file, it resets the connection, so that the client does
-/// not take a partial file for a complete one. The task holds `guard`, so the download counts against the download
-/// limits until the task ends.
-pub(super) fn file_body(reader: Reader, end: u64, guard: DownloadGuard) -> (Body, impl Future<Output = ()> + Send) {
+/// not take a partial file for a complete one. The same happens when `watch` reports the deletion of the caller's API
+/// key. The task holds `guard`, so the download counts against the download limits until the task ends.
+pub(super) fn file_body(
+    reader: Reader,
+    end: u64,
+    guard: DownloadGuard,
+    watch: KeyWatch,
+) -> (Body, impl Future<Output = ()> + Send) {
     let (chunks, queue) = mpsc::channel(MAX_CHUNKS);
     let body = Body::from_stream(stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue))));
-    (body, send(reader, end, chunks, guard))
+    (body, send(reader, end, chunks, guard, watch))
 }
 
-/// Sends chunks to the response body until the offset `end` is reached, a read fails, or the client disconnects.
-async fn send(mut reader: Reader, end: u64, chunks: mpsc::Sender<Chunk>, _guard: DownloadGuard) {
+/// Sends chunks to the response body until the offset `end` is reached, a read fails, the API key is deleted, or the
+/// client disconnects.
+async fn send(mut reader: Reader, end: u64, chunks: mpsc::Sender<Chunk>, _guard: DownloadGuard, watch: KeyWatch) {
     tokio::select! {
         () = chunks.closed() => {}
         // an error means that the client has disconnected
         _ = send_all(&mut reader, end, &chunks) => {}
+        () = watch.revoked() => {
+            let reason = "the API key was deleted or has expired";
+            warn!(%reason, "download aborted");
+            drop(reader);
+            // an error means that the client has disconnected
+            let _ = chunks.send(Err(io::Error::other(reason))).await;
+        }
     }
 }
 

@@ -27,6 +27,9 @@ use crate::{
 /// sign-in link.
 const BROWSER_KEY: HeaderName = HeaderName::from_static("sluice-browser-key");
 
+/// The scopes of every local user.
+const SCOPE: &str = "export:* keys:manage";
+
 pub(super) fn endpoints() -> [Endpoint; 3] {
     [
         Endpoint::get("/local/people", people),
@@ -99,7 +102,7 @@ async fn sign_in(
     let person = person.ok_or_else(|| invalid("/person", "no user has this id"))?;
     let ttl = local.sign_in_token_ttl.get();
     let (tenant, sub) = (person.tenant.clone(), person.sub.clone());
-    let (token, expires_at) = local::sign(&app.config.identity, &tenant, &sub, "export:*", ttl, app.clock.now())
+    let (token, expires_at) = local::sign(&app.config.identity, &tenant, &sub, SCOPE, ttl, app.clock.now())
         .map_err(|e| Refusal::new(Slug::Internal, e.to_string()))?;
     Ok((NO_STORE, Json(SignedIn { token, expires_at: expires_at.into(), sub, tenant })))
 }

@@ -13,6 +13,7 @@ pub(crate) mod extract;
 mod file;
 mod file_body;
 mod health;
+mod keys;
 mod local_sign_in;
 pub(crate) mod middleware;
 mod no_store;
@@ -35,6 +36,7 @@ pub(crate) fn endpoints() -> impl Iterator<Item = Endpoint> {
         .chain(credits::endpoints())
         .chain(events::endpoints())
         .chain(tickets::endpoints())
+        .chain(keys::endpoints())
         .chain(health::endpoints())
         .chain(problems::endpoints())
         .chain(local_sign_in::endpoints())

@@ -1,4 +1,4 @@
-//! The header of responses that no cache may store, because they contain a token, a ticket or a browser key.
+//! The header of responses that no cache may store, because they contain a token, a ticket, an API key or a browser key.
 
 use axum::http::{HeaderName, header};
 

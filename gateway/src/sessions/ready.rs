@@ -31,7 +31,7 @@ pub(crate) fn session_ready(
         tenant: caller.owner.tenant.clone(),
         epoch: start.epoch.to_string(),
         seq: start.seq,
-        token_expires_at: caller.expires_at.into(),
+        token_expires_at: caller.token_expires_at(),
         heartbeat_ms: u64::try_from(config.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
         limits: SessionLimits {
             message_bytes: config.max_message_size.bytes(),

@@ -3,7 +3,6 @@
 use std::{collections::VecDeque, time::Duration};
 
 use async_nats::Subscriber;
-use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::SplitStream};
 use protocol::{close::CloseCode, envelope::ProgressReport, server::ServerMessage, subject};
 use tokio::{
@@ -133,6 +132,7 @@ impl Driver {
     ///
     /// - `session_close`: the gateway stops, and the client must reconnect to another gateway. Each session closes at
     ///   its own random time.
+    /// - `watch`: the caller's API key was deleted.
     /// - `write_failure`: the writer task failed to write, or a write exceeded the write timeout.
     /// - `stream`: a frame of the client, or the end of the connection. The driver reads a frame only while the outbox
     ///   (the queue of outgoing messages) has room for the answers. So the answers to a burst of messages cannot
@@ -161,16 +161,18 @@ impl Driver {
     {
         let drain = self.app.drain.clone();
         let mut session_close = std::pin::pin!(drain.session_close(self.id));
+        let watch = self.app.api_keys.watch(&self.session.caller);
         let period = self.app.config.ws.heartbeat_interval.get();
         let mut heartbeat = tokio::time::interval_at(Instant::now() + period, period);
         // after a pause of the process, a client has a full interval to answer a ping before it counts as dead
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut has_progress = true;
         loop {
-            let expiry = time_until(self.session.caller.expires_at, self.app.clock.now());
+            let expiry = self.session.caller.time_to_expiry(self.app.clock.now()).max(MIN_EXPIRY_SLEEP);
             let has_room = self.outbox.has_room();
             let actions = tokio::select! {
                 () = &mut session_close => return CloseCode::GoingAway,
+                () = watch.revoked() => return CloseCode::TokenExpired,
                 code = &mut *write_failure => return code.unwrap_or(CloseCode::GoingAway),
                 () = self.outbox.room(), if !has_room => vec![],
                 message = stream.next(), if has_room => match self.on_frame(message) {
@@ -214,7 +216,7 @@ impl Driver {
                 },
                 _ = heartbeat.tick() => vec![self.session.on_heartbeat()],
                 () = tokio::time::sleep(expiry) => {
-                    if self.app.clock.now() >= self.session.caller.expires_at {
+                    if self.session.caller.is_expired(self.app.clock.now()) {
                         return CloseCode::TokenExpired;
                     }
                     vec![]
@@ -299,10 +301,6 @@ async fn replay(outbox: &Outbox, missed: Option<&RenderedEvent>) -> Result<(), T
         Some(event) => outbox.replay(&event.text).await,
         None => Ok(()),
     }
-}
-
-fn time_until(deadline: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    (deadline - now).to_std().unwrap_or(Duration::ZERO).max(MIN_EXPIRY_SLEEP)
 }
 
 #[cfg(test)]

@@ -98,10 +98,10 @@ async fn upgrade(State(app): State<AppState>, mut request: Request) -> Outcome<R
 
 async fn authenticate(app: &AppState, headers: &HeaderMap, offered: &[String]) -> Result<Caller, AuthError> {
     if headers.contains_key(header::AUTHORIZATION) {
-        return app.verifier.verify(extract::bearer(headers)?).await;
+        return app.authenticator.verify(extract::bearer(headers)?).await;
     }
     let ticket = offered.iter().find_map(|p| p.strip_prefix(TICKET_SUBPROTOCOL_PREFIX));
-    app.tickets.redeem(ticket.ok_or(AuthError::Missing)?).await
+    app.authenticator.redeem(ticket.ok_or(AuthError::Missing)?).await
 }
 
 /// Reads the subprotocols that the client offers.

@@ -80,7 +80,7 @@ pub(super) async fn perform(app: AppState, caller: Caller, session_trace: Sessio
         }
         Request::Cancel(cancel) => Reply::Canceled(app.exports.cancel(&caller.owner, cancel.export_id).await),
         Request::Refresh(refresh) => {
-            let refreshed = app.verifier.verify(&refresh.token).await;
+            let refreshed = app.authenticator.verify(&refresh.token).await;
             // a session may be open for days, so a refresh records its owner as active today
             if refreshed.as_ref().is_ok_and(|newer| newer.owner == caller.owner)
                 && let Err(refusal) = app.credits.balance(&caller.owner).await

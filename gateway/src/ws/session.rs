@@ -203,7 +203,7 @@ impl Session {
             }
             Reply::Canceled(Err(refusal)) => vec![refuse_with(reference, refusal)],
             Reply::Refreshed(Ok(caller)) if caller.owner == self.caller.owner => {
-                let token_expires_at = caller.expires_at.into();
+                let token_expires_at = caller.token_expires_at();
                 self.caller = caller;
                 vec![Action::Send(ServerMessage::SessionRefreshed { reference, token_expires_at })]
             }

@@ -15,7 +15,13 @@ fn now() -> DateTime<Utc> {
 }
 
 fn caller(user: &str) -> Caller {
-    Caller { owner: Owner::new("acme", user), scopes: vec![], claims: serde_json::Map::new(), expires_at: now() }
+    Caller {
+        owner: Owner::new("acme", user),
+        scopes: vec![],
+        claims: serde_json::Map::new(),
+        expires_at: Some(now()),
+        key: None,
+    }
 }
 
 fn session(config: &WsConfig) -> Session {

@@ -2,7 +2,7 @@
 
 use super::support::Gateway;
 use chrono::TimeDelta;
-use protocol::{id::ExportId, problem::Slug};
+use protocol::{api_key::ApiKeyId, id::ExportId, problem::Slug};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use testkit::{
@@ -24,6 +24,9 @@ fn routes() -> Vec<(Method, String)> {
         (Method::GET, "/v1/datasets/flights".into()),
         (Method::GET, "/v1/credits".into()),
         (Method::POST, "/v1/tickets".into()),
+        (Method::POST, "/v1/keys".into()),
+        (Method::GET, "/v1/keys".into()),
+        (Method::DELETE, format!("/v1/keys/{}", ApiKeyId::generate())),
         (Method::GET, "/v1/events".into()),
         (Method::GET, "/v1/nothing-here".into()),
         (Method::GET, "/v1/".into()),
@@ -36,6 +39,10 @@ async fn invalid_tokens_are_refused_at_every_route_and_before_the_upgrade() {
     let gateway = Gateway::start().await;
     let unknown_issuer = Issuer::rs256();
     let mut invalid = vec![unknown_issuer.token("alice", "acme").sign(), "nonsense".to_owned()];
+    // the form of an API key, with a wrong and with the right checksum
+    let secret = format!("slk_{}", "0".repeat(64));
+    let checksum = &testkit::sha256(secret.as_bytes())[..8];
+    invalid.extend(["slk_".to_owned(), format!("{secret}00000000"), format!("{secret}{checksum}")]);
     for issuer in [&gateway.local, &gateway.issuers[0], &gateway.issuers[1], &gateway.issuers[2]] {
         let token = issuer.token("alice", "acme");
         for changed in [
@@ -54,6 +61,7 @@ async fn invalid_tokens_are_refused_at_every_route_and_before_the_upgrade() {
             token.clone().critical(),
             token.clone().claim("iss", json!(["sluice"])),
             token.clone().claim("sub", "ali\0ce"),
+            token.clone().claim("sub", ApiKeyId::generate().subject()),
             token.clone().claim("groups", json!([{"name": "a\0"}])),
         ] {
             invalid.push(changed.sign());

@@ -12,6 +12,7 @@ mod events;
 mod frames;
 mod identity;
 mod joined_exports;
+mod keys;
 mod raw_socket;
 mod requests;
 mod security_headers;

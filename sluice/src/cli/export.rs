@@ -45,7 +45,7 @@ pub struct ExportOptions {
     /// Use the gateway at this URL [default: gateway.listen of the settings]
     #[arg(long, env = "SLUICE_URL")]
     pub url: Option<String>,
-    /// Use this bearer token [default: a token of the local identity]
+    /// Use this bearer token or API key [default: a token of the local identity]
     #[arg(long, env = "SLUICE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// Export as this user of the local identity

@@ -34,7 +34,7 @@ fn export_options_are_parsed_as_json_where_they_are_json() {
     let options = export(&["--filter", r#"{"origin":{"eq":"SEA"}}"#, "--columns", "date,delay", "-o", "sea.csv"]);
     assert_eq!(options.filter, Some(json!({"origin": {"eq": "SEA"}})));
     assert_eq!(options.columns, Some(vec!["date".into(), "delay".into()]));
-    assert_eq!((options.sub.as_str(), options.tenant.as_str()), ("alice", "acme"));
+    assert_eq!((options.access.sub.as_str(), options.access.tenant.as_str()), ("alice", "acme"));
     let options = export(&["--param", r#"muscles=["a","b"]"#, "--param", "name=SEA", "--param", "n=3"]);
     let values: Vec<_> = options.param.into_iter().map(|(_, value)| value).collect();
     assert_eq!(values, [json!(["a", "b"]), json!("SEA"), json!(3)]);
@@ -62,6 +62,9 @@ fn invalid_arguments_are_refused() {
         ErrorKind::MissingRequiredArgument
     );
     assert_eq!(refused(&["up", "--catalog", "c.toml", "--no-catalog"]), ErrorKind::ArgumentConflict);
+    assert_eq!(refused(&["keys", "create", "--name", "a"]), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refused(&["keys", "create", "--name", "", "--scope", "export:*"]), ErrorKind::InvalidValue);
+    assert_eq!(refused(&["keys", "delete", "x"]), ErrorKind::ValueValidation);
     assert_eq!(refused(&["nope"]), ErrorKind::InvalidSubcommand);
     assert_eq!(refused(&["ops", "exports", "--status", "lost"]), ErrorKind::ValueValidation);
     assert_eq!(refused(&["ops", "exports", "--limit", "0"]), ErrorKind::ValueValidation);

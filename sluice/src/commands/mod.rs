@@ -4,6 +4,7 @@ pub mod backup;
 pub mod catalog;
 pub mod config;
 pub mod credits;
+pub mod keys;
 pub mod migrate;
 pub mod ops;
 pub mod preview;
@@ -112,6 +113,9 @@ pub enum CommandError {
         /// The timeout in seconds.
         waited_s: u64,
     },
+    /// A request of `sluice keys` failed.
+    #[error(transparent)]
+    Keys(#[from] keys::KeysError),
     /// A request of `sluice ops` failed.
     #[error(transparent)]
     Ops(#[from] ops::OpsError),

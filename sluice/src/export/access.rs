@@ -14,7 +14,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use url::Url;
 
 use crate::{
-    cli::{ExportOptions, SettingsFiles},
+    cli::{AccessOptions, SettingsFiles},
     settings::SettingsError,
 };
 
@@ -47,19 +47,20 @@ enum Tokens {
     /// The token from the command line or the environment.
     Given(Secret),
     /// The local identity, which signs a new token for each session.
-    Local { identity: Box<IdentityConfig>, tenant: String, sub: String },
+    Local { identity: Box<IdentityConfig>, tenant: String, sub: String, scope: String },
 }
 
 /// The URL of one gateway, and the tokens with which one user accesses the gateway.
-pub(super) struct Access {
+pub(crate) struct Access {
     base: Url,
     tokens: Tokens,
     http: Client,
 }
 
 impl Access {
-    /// Reads the gateway and the token from the command line, or else from the settings.
-    pub(super) fn new(options: &ExportOptions, files: &SettingsFiles) -> Result<Self, AccessError> {
+    /// Reads the gateway and the token from the command line, or else from the settings. A token of the local identity
+    /// gets the scopes `scope`.
+    pub(crate) fn new(options: &AccessOptions, scope: &str, files: &SettingsFiles) -> Result<Self, AccessError> {
         let settings = files.load()?;
         let base = options.url.clone().unwrap_or_else(|| format!("http://{}", settings.gateway.listen));
         let url = Url::parse(&base).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
@@ -71,6 +72,7 @@ impl Access {
                 identity: Box::new(settings.gateway.identity),
                 tenant: options.tenant.clone(),
                 sub: options.sub.clone(),
+                scope: scope.to_owned(),
             },
         };
         let http = Client::builder().build().map_err(AccessError::Http)?;
@@ -78,7 +80,7 @@ impl Access {
     }
 
     /// Returns the URL of the gateway without a trailing slash.
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
 
@@ -96,20 +98,25 @@ impl Access {
     pub(super) fn token(&self) -> Result<String, AccessError> {
         match &self.tokens {
             Tokens::Given(token) => Ok(token.expose().to_owned()),
-            Tokens::Local { identity, tenant, sub } => {
-                let signed = local::sign(identity, tenant, sub, "export:*", TOKEN_TTL, SystemClock.now());
+            Tokens::Local { identity, tenant, sub, scope } => {
+                let signed = local::sign(identity, tenant, sub, scope, TOKEN_TTL, SystemClock.now());
                 signed.map(|(token, _)| token).map_err(AccessError::Sign)
             }
         }
     }
 
     /// Builds a GET request that carries the token.
-    pub(super) fn get(&self, path: &str) -> Result<RequestBuilder, String> {
+    pub(crate) fn get(&self, path: &str) -> Result<RequestBuilder, String> {
         self.request(Method::GET, path)
     }
 
+    /// Builds a POST request that carries the token.
+    pub(crate) fn post(&self, path: &str) -> Result<RequestBuilder, String> {
+        self.request(Method::POST, path)
+    }
+
     /// Builds a DELETE request that carries the token.
-    pub(super) fn delete(&self, path: &str) -> Result<RequestBuilder, String> {
+    pub(crate) fn delete(&self, path: &str) -> Result<RequestBuilder, String> {
         self.request(Method::DELETE, path)
     }
 
@@ -129,7 +136,7 @@ mod tests {
     fn access(args: &[&str]) -> Result<Access, AccessError> {
         let cli = Cli::parse_from(["sluice", "export", "flights"].iter().chain(args));
         match cli.command {
-            Command::Export(options) => Access::new(&options, &cli.files),
+            Command::Export(options) => Access::new(&options.access, "export:*", &cli.files),
             other => panic!("{other:?}"),
         }
     }

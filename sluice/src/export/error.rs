@@ -112,7 +112,7 @@ impl From<Problem> for ExportError {
 }
 
 /// Formats a problem and its field errors as one line.
-fn describe(problem: &Problem) -> String {
+pub(crate) fn describe(problem: &Problem) -> String {
     match problem.errors.as_slice() {
         [] => format!("{}: {}", problem.title, problem.detail),
         errors => {

@@ -24,8 +24,9 @@ use std::time::Duration;
 use platform::lifecycle::Lifecycle;
 use protocol::export::Export;
 
-pub use self::error::ExportError;
-use self::{access::Access, driver::Driver, progress::Progress, sink::Sink, transfer::Transfer};
+pub(crate) use self::{access::Access, error::describe};
+pub use self::{access::AccessError, error::ExportError};
+use self::{driver::Driver, progress::Progress, sink::Sink, transfer::Transfer};
 use crate::{
     cli::{ExportOptions, SettingsFiles},
     output::{self, grouped},
@@ -40,7 +41,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// When the command receives no complete file. The received bytes stay in a file with the suffix `.part`, except after
 /// Ctrl-C.
 pub async fn run(options: ExportOptions, files: &SettingsFiles) -> Result<(), ExportError> {
-    let access = Access::new(&options, files)?;
+    let access = Access::new(&options.access, "export:*", files)?;
     let create = request::create(&options);
     let target = request::target(&options)?;
     let to_stdout = target.is_none();

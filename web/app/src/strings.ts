@@ -1,4 +1,4 @@
-import type { Export, ExportStatus, Slug, WaitingFor } from "@sluice/client";
+import type { ApiKey, Export, ExportStatus, Slug, WaitingFor } from "@sluice/client";
 import {
   formatBytes,
   formatCompact,
@@ -98,6 +98,45 @@ export const strings = {
       release: "Given back",
       adjustment: "Corrected",
     } as Record<string, string>,
+  },
+  keys: {
+    title: "API keys",
+    explain:
+      "Programs use a key instead of your sign-in. A key belongs to your organization, acts as itself with exports and credits of its own, and can do no more than you can.",
+    forbidden:
+      "Your sign-in may not manage API keys. Ask your administrator for the scope “keys:manage”, then sign in again.",
+    name: "Name",
+    nameHint: "What the key is for",
+    scopes: "Scopes",
+    scopesHint: "What the key may export: export:* for every dataset, or export: and a dataset's name",
+    lifetime: "Expires",
+    lifetimes: {
+      "7": "in 7 days",
+      "30": "in 30 days",
+      "90": "in 90 days",
+      "365": "in a year",
+      never: "never",
+    },
+    create: "Create key",
+    newTitle: (name: string) => `The key “${name}” was created`,
+    newWarning:
+      "Copy it now and store it in a safe place. It is not shown again: if you lose it, delete it and create another one.",
+    copy: "Copy key",
+    copied: "Copied",
+    done: "Done",
+    empty: "There are no API keys yet.",
+    facts: ({ created_by, created_at, last_used_at, expires_at }: ApiKey) =>
+      [
+        `Created by ${created_by} on ${formatShortTime(created_at)}`,
+        last_used_at ? `last used ${formatShortTime(last_used_at)}` : "never used",
+        expires_at ? `expires ${formatShortTime(expires_at)}` : "does not expire",
+      ].join(" · "),
+    delete: "Delete",
+    deleteNamed: (name: string) => `Delete the key ${name}`,
+    confirm:
+      "Programs with this key are refused at once, and so are the keys that it created. This can't be undone.",
+    confirmDelete: "Delete this key",
+    keep: "Keep it",
   },
   datasets: {
     title: "What to export",

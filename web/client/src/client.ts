@@ -5,7 +5,16 @@ import { type DownloadStream, toDownloadStream } from "./downloadStream.js";
 import type { Unsubscribe } from "./emitter.js";
 import { EventIterator } from "./eventIterator.js";
 import { Exports } from "./exports.js";
-import type { Credits, Dataset, MessageOf, ServerMessage, SluiceEvent } from "./protocol.js";
+import type {
+  ApiKey,
+  ApiKeyRequest,
+  CreatedApiKey,
+  Credits,
+  Dataset,
+  MessageOf,
+  ServerMessage,
+  SluiceEvent,
+} from "./protocol.js";
 import { EVENT_TYPES } from "./protocol.js";
 import type { DownloadResult, Hasher } from "./receiver.js";
 import { type CallOptions, RestClient } from "./restClient.js";
@@ -58,6 +67,15 @@ export class SluiceClient {
     list(options?: CallOptions): Promise<Dataset[]>;
     get(name: string, options?: CallOptions): Promise<Dataset>;
   };
+  /** The API keys of the user's tenant, with which programs use Sluice. All calls require the scope `keys:manage`. */
+  readonly keys: {
+    /** Lists all keys, newest first. */
+    list(options?: CallOptions): Promise<ApiKey[]>;
+    /** Creates a key with scopes that the user has. Only this answer contains the key itself, in `key`. */
+    create(request: ApiKeyRequest, options?: CallOptions): Promise<CreatedApiKey>;
+    /** Deletes a key and the keys that it created. Their sessions end. */
+    delete(id: string, options?: CallOptions): Promise<void>;
+  };
   readonly #rest: RestClient;
   readonly #session: Session;
   readonly #options: SluiceClientOptions;
@@ -81,6 +99,11 @@ export class SluiceClient {
     this.datasets = {
       list: (call) => this.#rest.datasets(call),
       get: (name, call) => this.#rest.dataset(name, call),
+    };
+    this.keys = {
+      list: (call) => this.#listKeys(call),
+      create: (request, call) => this.#rest.createKey(request, call),
+      delete: (id, call) => this.#rest.deleteKey(id, call),
     };
   }
 
@@ -139,6 +162,17 @@ export class SluiceClient {
   /** Fetches the user's credit account. */
   credits(options?: CallOptions): Promise<Credits> {
     return this.#rest.credits(options);
+  }
+
+  async #listKeys(options?: CallOptions): Promise<ApiKey[]> {
+    const keys: ApiKey[] = [];
+    let cursor: string | null | undefined;
+    do {
+      const page = await this.#rest.keys({ limit: 200, ...(cursor ? { cursor } : undefined) }, options);
+      keys.push(...page.items);
+      cursor = page.next_cursor;
+    } while (cursor);
+    return keys;
   }
 
   /** Downloads the file of an export into a sink and verifies its digest. Works while the export still runs. */

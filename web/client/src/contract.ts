@@ -1,5 +1,47 @@
 // Made by `npm run contract` from docs/openapi.json and docs/asyncapi.json. Do not edit.
 
+/** An API key without its secret. */
+export interface ApiKey {
+  /** The time at which the key was created. */
+  created_at: Timestamp;
+  /** The subject who created the key: a user, or another key as `key:<id>`. */
+  created_by: string;
+  /** The time from which on the key is refused; null for a key that works until it is deleted. */
+  expires_at?: Timestamp | null;
+  /** The id of the key. The key acts as the subject `key:<id>`. */
+  id: ApiKeyId;
+  /** The time of the last use, exact to about a minute; null for a key that was never used. */
+  last_used_at?: Timestamp | null;
+  /** The name of the key. */
+  name: string;
+  /** The scopes of the key. */
+  scopes: string[];
+}
+
+/** The id of an API key: a UUIDv7, so that ids sort by the time of creation. The id is no secret. */
+export type ApiKeyId = string;
+
+/** The answer of `GET /v1/keys`: a page of keys, newest first. */
+export interface ApiKeyPage {
+  /** The keys of this page, at most `limit`. */
+  items: ApiKey[];
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor?: string | null;
+}
+
+/** The body of `POST /v1/keys`. */
+export interface ApiKeyRequest {
+  /**
+   * The time from which on the key is refused. Absent or null: the key works until it is deleted. A key that creates
+   * another key passes on its own expiry instead.
+   */
+  expires_at?: Timestamp | null;
+  /** A name for people, 1 to 100 characters. Names need not be unique. */
+  name: string;
+  /** The scopes of the key, at least one. The caller must have each of them. */
+  scopes: string[];
+}
+
 /** Every message that a client sends. */
 export type ClientMessage =
   | ExportCancel
@@ -32,6 +74,26 @@ export interface Column {
 
 /** The type of a column in filters and in the catalog. */
 export type ColumnType = "string" | "int" | "float" | "decimal" | "bool" | "date" | "datetime" | "time";
+
+/** The answer of `POST /v1/keys`. It has no `Debug`, because it contains the secret. */
+export interface CreatedApiKey {
+  /** The time at which the key was created. */
+  created_at: Timestamp;
+  /** The subject who created the key: a user, or another key as `key:<id>`. */
+  created_by: string;
+  /** The time from which on the key is refused; null for a key that works until it is deleted. */
+  expires_at?: Timestamp | null;
+  /** The id of the key. The key acts as the subject `key:<id>`. */
+  id: ApiKeyId;
+  /** The secret, for the header `Authorization: Bearer <key>`. No later answer contains it. */
+  key: string;
+  /** The time of the last use, exact to about a minute; null for a key that was never used. */
+  last_used_at?: Timestamp | null;
+  /** The name of the key. */
+  name: string;
+  /** The scopes of the key. */
+  scopes: string[];
+}
 
 /** One entry of the credit ledger. */
 export interface CreditEntry {
@@ -530,8 +592,11 @@ export interface SessionReady {
   sub: string;
   /** The tenant of the caller. */
   tenant: string;
-  /** The time at which the server ends the session, unless the client sends `session.refresh` before that time. */
-  token_expires_at: Timestamp;
+  /**
+   * The time at which the server ends the session, unless the client sends `session.refresh` before that time.
+   * Null for an API key that does not expire.
+   */
+  token_expires_at?: Timestamp | null;
   type: "session.ready";
 }
 
@@ -548,8 +613,11 @@ export interface SessionRefresh {
 export interface SessionRefreshed {
   /** The `ref` of the request. */
   ref?: string | null;
-  /** The time at which the server ends the session, unless the client sends `session.refresh` again. */
-  token_expires_at: Timestamp;
+  /**
+   * The time at which the server ends the session, unless the client sends `session.refresh` again. Null for an
+   * API key that does not expire.
+   */
+  token_expires_at?: Timestamp | null;
   type: "session.refreshed";
 }
 

@@ -12,9 +12,13 @@ import type {
 } from "./contract.js";
 
 export type {
+  ApiKey,
+  ApiKeyPage,
+  ApiKeyRequest,
   ClientMessage,
   Column,
   ColumnType,
+  CreatedApiKey,
   CreditEntry,
   CreditsChanged,
   EntryKind,

@@ -1,5 +1,16 @@
 import { SluiceError } from "./errors.js";
-import type { Credits, Dataset, Estimate, Export, ExportPage, ExportRequest, Ticket } from "./protocol.js";
+import type {
+  ApiKeyPage,
+  ApiKeyRequest,
+  CreatedApiKey,
+  Credits,
+  Dataset,
+  Estimate,
+  Export,
+  ExportPage,
+  ExportRequest,
+  Ticket,
+} from "./protocol.js";
 import { requestToken, type TokenProvider } from "./token.js";
 
 /** Settings of {@link RestClient}. */
@@ -69,14 +80,7 @@ export class RestClient {
     query: { status?: string; dataset?: string; limit?: number; cursor?: string } = {},
     options: CallOptions = {},
   ): Promise<ExportPage> {
-    const search = new URLSearchParams();
-    for (const [key, value] of Object.entries(query)) {
-      if (value !== undefined) {
-        search.set(key, String(value));
-      }
-    }
-    const suffix = search.size > 0 ? `?${search}` : "";
-    return this.#json("GET", `/v1/exports${suffix}`, options);
+    return this.#json("GET", `/v1/exports${search(query)}`, options);
   }
 
   /**
@@ -128,6 +132,21 @@ export class RestClient {
   /** Fetches the user's credit account. */
   credits(options: CallOptions = {}): Promise<Credits> {
     return this.#json("GET", "/v1/credits", options);
+  }
+
+  /** Lists API keys of the user's tenant, newest first; at most `limit` (1 to 200). Requires the scope `keys:manage`. */
+  keys(query: { limit?: number; cursor?: string } = {}, options: CallOptions = {}): Promise<ApiKeyPage> {
+    return this.#json("GET", `/v1/keys${search(query)}`, options);
+  }
+
+  /** Creates an API key. Only this answer contains the key itself. Requires the scope `keys:manage`. */
+  createKey(request: ApiKeyRequest, options: CallOptions = {}): Promise<CreatedApiKey> {
+    return this.#json("POST", "/v1/keys", { ...options, body: request });
+  }
+
+  /** Deletes an API key and the keys that it created. Requires the scope `keys:manage`. */
+  async deleteKey(id: string, options: CallOptions = {}): Promise<void> {
+    await this.call("DELETE", `/v1/keys/${encodeURIComponent(id)}`, options);
   }
 
   /** Fetches a single-use ticket that authenticates a WebSocket. */
@@ -239,4 +258,15 @@ export class RestClient {
       clearTimeout(timer);
     }
   }
+}
+
+/** Returns the query of a URL, with its `?`. Omits undefined values; empty without any value. */
+function search(query: object): string {
+  const parameters = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    if (value !== undefined) {
+      parameters.set(key, String(value));
+    }
+  }
+  return parameters.size > 0 ? `?${parameters}` : "";
 }

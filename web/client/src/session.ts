@@ -364,9 +364,15 @@ export class Session {
     this.messages.emit(message);
   }
 
-  /** Schedules a token refresh one minute before expiry, or at four fifths of a short lifetime. */
-  #scheduleRefresh(connection: Connection, expiresAt: string): void {
+  /**
+   * Schedules a token refresh one minute before expiry, or at four fifths of a short lifetime. An API key may have no
+   * expiry (null).
+   */
+  #scheduleRefresh(connection: Connection, expiresAt: string | null | undefined): void {
     clearTimeout(this.#refreshTimer);
+    if (!expiresAt) {
+      return;
+    }
     const remainingMs = Date.parse(expiresAt) - Date.now();
     const wait = remainingMs - Math.min(60_000, remainingMs / 5);
     if (remainingMs > 2_000 && wait < 2 ** 31) {

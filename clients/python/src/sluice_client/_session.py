@@ -150,7 +150,9 @@ class Session:
             self._spawn(self._resume(connection, resume_after))
         else:
             self._cursor.restart(start)
-        self._spawn(self._refresh_token(connection, str(ready["token_expires_at"])))
+        expires_at = ready.get("token_expires_at")
+        if expires_at:  # an API key may have no expiry
+            self._spawn(self._refresh_token(connection, str(expires_at)))
         self.connection = connection
         self._changed.set()
 
@@ -192,7 +194,10 @@ class Session:
                 token = await self._tokens.get(refresh=True)
                 message: dict[str, Any] = {"type": "session.refresh", "token": token}
                 answer = await connection.request(message, "session.refreshed")
-                expires_at = str(answer["token_expires_at"])
+                newer = answer.get("token_expires_at")
+                if not newer:
+                    return
+                expires_at = str(newer)
             except ConnectionLostError:
                 return
             except SluiceError as error:

@@ -150,6 +150,15 @@ async fn the_platform_runs_without_a_violation_with_each_service_as_its_own_user
     assert_eq!(testkit::sha256(&file.body), seal.sha256);
     assert_eq!(other.get(&done.links.metadata).await.status, StatusCode::OK);
 
+    // An API key that one gateway deletes, which the other one hears of.
+    let manager = fleet.issuer.token("alice", "acme").scope("export:* keys:manage").sign();
+    let manager = testkit::rest::Rest::new(fleet.url(), Some(&manager));
+    let key: Value = manager.post("/v1/keys", &json!({"name": "ci", "scopes": ["export:*"]})).await.json();
+    let secret = key["key"].as_str().expect("a key");
+    let mut session = Client::connect(&fleet.urls[1], Credential::Bearer(secret)).await.expect("a session");
+    let deleted = manager.delete(&format!("/v1/keys/{}", key["id"].as_str().expect("an id"))).await;
+    assert_eq!((deleted.status, session.expect_close().await), (StatusCode::NO_CONTENT, Some(4401)));
+
     // A replay of missed events, over the WebSocket and over SSE.
     let ServerMessage::SessionReady { epoch, .. } = client.ready.clone() else { panic!("no session.ready") };
     let mut late = fleet.client_at(&fleet.urls[1]).await;

@@ -10,7 +10,7 @@ const STREAMS: [&str; 6] =
 type Row = (&'static str, &'static str);
 
 /// Messages of the platform, and inboxes of replies.
-const MESSAGES: [Row; 28] = [
+const MESSAGES: [Row; 29] = [
     ("sluice.v1.job.default.bulk.x", "notifier"),
     ("sluice.v1.outcome.x", "exporter notifier restore"),
     ("sluice.v1.outcome.command.x", "gateway notifier restore"),
@@ -24,6 +24,7 @@ const MESSAGES: [Row; 28] = [
     ("sluice.v1.delivery.estimate.default", "gateway"),
     ("sluice.v1.delivery.announce.x", "notifier"),
     ("sluice.v1.delivery.written.x", "exporter"),
+    ("sluice.v1.key.deleted", "gateway"),
     ("sluice.v1.ops.run", "operator"),
     ("sluice.v1.ops.requeue", "operator"),
     ("sluice.v1.ops.drain.x", "operator"),
@@ -161,6 +162,8 @@ pub(crate) fn subscribe() -> Vec<(String, &'static str)> {
         ("sluice.v1.delivery.metadata", "notifier"),
         ("sluice.v1.delivery.submitted", "notifier"),
         ("sluice.v1.delivery.written.*", "notifier"),
+        ("sluice.v1.key.>", ""),
+        ("sluice.v1.key.deleted", "gateway"),
         ("sluice.v1.ops.>", ""),
         ("sluice.v1.ops.*", ""),
         ("sluice.v1.ops.due", "notifier"),

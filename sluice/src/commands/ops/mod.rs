@@ -82,7 +82,7 @@ fn refused(problem: Problem) -> CommandError {
 }
 
 /// Formats rows as aligned columns. The first row holds the headings.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -97,7 +97,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 }
 
 /// Replaces control characters in text from users, so that the text cannot control the terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -15,6 +15,7 @@ import {
   IconBellOff,
   IconCoins,
   IconHistory,
+  IconKey,
   IconLogout,
   IconMoon,
   IconSun,
@@ -24,6 +25,7 @@ import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import type { Identity } from "../auth/identity.js";
 import { CreditsPanel } from "../credits/CreditsPanel.js";
+import { KeysPanel } from "../keys/KeysPanel.js";
 import { useCredits } from "../live/queries.js";
 import {
   notificationsDenied,
@@ -76,36 +78,49 @@ function Account({ identity, onSignOut }: { identity: Identity; onSignOut: () =>
     setNotify(await setNotifications(!notify));
     setForbidden(notificationsDenied());
   };
+  const [keysOpened, keys] = useDisclosure(false);
   const text = strings.header;
   return (
-    <Menu position="bottom-end" shadow="md">
-      <Menu.Target>
-        <ActionIcon variant="default" size="lg" aria-label={text.menu} data-testid="account-menu">
-          <IconUser size={18} aria-hidden />
-        </ActionIcon>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Label>{text.account(identity.sub, identity.tenant)}</Menu.Label>
-        {notificationsSupported() && (
+    <>
+      <KeysPanel opened={keysOpened} onClose={keys.close} />
+      <Menu position="bottom-end" shadow="md">
+        <Menu.Target>
+          <ActionIcon variant="default" size="lg" aria-label={text.menu} data-testid="account-menu">
+            <IconUser size={18} aria-hidden />
+          </ActionIcon>
+        </Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Label>{text.account(identity.sub, identity.tenant)}</Menu.Label>
+          {notificationsSupported() && (
+            <Menu.Item
+              closeMenuOnClick={false}
+              leftSection={
+                notify ? <IconBell size={16} aria-hidden /> : <IconBellOff size={16} aria-hidden />
+              }
+              disabled={forbidden}
+              onClick={() => void toggle()}
+              data-testid="notify-switch"
+            >
+              {forbidden ? text.notifyDenied : notify ? text.notifyOff : text.notifyOn}
+            </Menu.Item>
+          )}
           <Menu.Item
-            closeMenuOnClick={false}
-            leftSection={notify ? <IconBell size={16} aria-hidden /> : <IconBellOff size={16} aria-hidden />}
-            disabled={forbidden}
-            onClick={() => void toggle()}
-            data-testid="notify-switch"
+            leftSection={<IconKey size={16} aria-hidden />}
+            onClick={keys.open}
+            data-testid="keys-open"
           >
-            {forbidden ? text.notifyDenied : notify ? text.notifyOff : text.notifyOn}
+            {strings.keys.title}
           </Menu.Item>
-        )}
-        <Menu.Item
-          leftSection={<IconLogout size={16} aria-hidden />}
-          onClick={onSignOut}
-          data-testid="sign-out"
-        >
-          {text.signOut}
-        </Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
+          <Menu.Item
+            leftSection={<IconLogout size={16} aria-hidden />}
+            onClick={onSignOut}
+            data-testid="sign-out"
+          >
+            {text.signOut}
+          </Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+    </>
   );
 }
 

@@ -95,3 +95,13 @@ export function useCredits() {
     refetchInterval: usePolling(),
   });
 }
+
+/** Queries the API keys of the user's tenant, newest first. */
+export function useKeys() {
+  const { client } = useLive();
+  return useQuery({
+    queryKey: queryKeys.keys,
+    queryFn: ({ signal }) => client.keys.list({ signal }),
+    refetchInterval: retryAfterProblem,
+  });
+}

@@ -13,6 +13,7 @@ export const queryKeys = {
   pushed: ["pushed"] as const,
   credits: ["credits"] as const,
   datasets: ["datasets"] as const,
+  keys: ["keys"] as const,
   /** Prefix of all estimates. */
   estimates: ["estimate"] as const,
   estimate: (request: string) => ["estimate", request] as const,

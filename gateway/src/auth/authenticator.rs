@@ -1,0 +1,44 @@
+//! Authenticates callers, wherever a request may carry a token, an API key or a ticket.
+
+use super::{
+    api_keys::ApiKeys,
+    caller::{AuthError, Caller},
+    tickets::Tickets,
+    verify::Verifier,
+};
+
+/// Authenticates callers by a JSON Web Token, an API key or a ticket. Clones share the state.
+#[derive(Clone, Debug)]
+pub(crate) struct Authenticator {
+    verifier: Verifier,
+    keys: ApiKeys,
+    tickets: Tickets,
+}
+
+impl Authenticator {
+    #[must_use]
+    pub(crate) fn new(verifier: Verifier, keys: ApiKeys, tickets: Tickets) -> Self {
+        Self { verifier, keys, tickets }
+    }
+
+    /// Verifies a bearer token: a JSON Web Token or an API key.
+    ///
+    /// # Errors
+    /// The [`AuthError`] of the first check that fails.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
+        if ApiKeys::is_key(token) { self.keys.verify(token).await } else { self.verifier.verify(token).await }
+    }
+
+    /// Uses a ticket, and returns the caller to whom it was issued.
+    ///
+    /// # Errors
+    /// The errors of [`Tickets::redeem`]. [`AuthError::Ticket`] also when the API key that requested the ticket was
+    /// deleted meanwhile.
+    pub(crate) async fn redeem(&self, ticket: &str) -> Result<Caller, AuthError> {
+        let caller = self.tickets.redeem(ticket).await?;
+        match caller.key {
+            Some(id) if !self.keys.is_live(id).await? => Err(AuthError::Ticket),
+            _ => Ok(caller),
+        }
+    }
+}
