@@ -23,7 +23,7 @@ pub enum DatasetError {
     #[error("there is no table `{0}`")]
     NoTable(String),
     /// A column of the source has a type that neither filters nor export formats support.
-    #[error("column `{column}` is of the unsupported type {dtype}")]
+    #[error("column `{column}` is of the unsupported type {dtype}: write it as another type, such as text")]
     Unsupported {
         /// The name of the column.
         column: String,
@@ -95,16 +95,23 @@ pub enum DatasetError {
     #[error("{0}")]
     Limit(&'static str),
     /// A row of a CSV or TSV file has more or fewer fields than the header.
-    #[error("a row has {found} field{}, and the header has {expected}", if *found == 1 { "" } else { "s" })]
+    #[error(
+        "a row has {found} field{}, and the header has {expected}: write as many fields in each row as in the header, and a \
+         field that contains the delimiter between quotes",
+        if *found == 1 { "" } else { "s" }
+    )]
     Fields {
         /// The number of fields of the row.
         found: u64,
         /// The number of fields of the header.
         expected: u64,
     },
-    /// A CSV or TSV file has no header line, or no object in the NDJSON files of a dataset has a member.
+    /// A CSV or TSV file has no header line, or no NDJSON file of a dataset has an object.
     #[error("it is empty")]
     Empty,
+    /// The NDJSON files of a dataset have objects, but no object has a member.
+    #[error("its objects have no members, and so it has no columns: write members, or declare the columns")]
+    NoMembers,
     /// A file or table has the column of this name. The dataset does not offer this column, because the column is newer
     /// than the loaded catalog.
     #[error("it has the new column `{0}`, which is offered after the next load of the catalog; or declare the columns")]
@@ -283,6 +290,7 @@ impl DatasetError {
             | Self::Limit(_)
             | Self::Fields { .. }
             | Self::Empty
+            | Self::NoMembers
             | Self::NewColumn(_)
             | Self::BrokenGuess(_)
             | Self::Undeclared(_)
@@ -340,7 +348,8 @@ impl DatasetError {
             }
             Self::Shared(error) => error.is_transient(),
             Self::NoTable(_) | Self::NoFile(_) | Self::TooLarge(_) => false,
-            Self::Lacking(_) | Self::Limit(_) | Self::Fields { .. } | Self::Empty | Self::Undeclared(_) => false,
+            Self::Lacking(_) | Self::Limit(_) | Self::Fields { .. } | Self::Undeclared(_) => false,
+            Self::Empty | Self::NoMembers => false,
             Self::Csv(e) => e.is_io_error(),
             Self::Objects(e) => !matches!(e, object_store::Error::NotFound { .. }),
             Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),

@@ -41,6 +41,16 @@ pub(super) fn write_empty(sheet: &mut Worksheet, row: u32) -> Result<u64, XlsxEr
     Ok(CELL_BYTES)
 }
 
+/// Writes a text into the cell at the row and column `at`. Returns the estimated size of the cell on disk, in bytes. The
+/// size is 0 for an empty text, for which the workbook library writes no cell.
+fn write_text(sheet: &mut Worksheet, at: (u32, u16), text: &str) -> Result<u64, XlsxError> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    sheet.write_string(at.0, at.1, text)?;
+    Ok(CELL_BYTES + text.len() as u64)
+}
+
 /// The form in which a workbook writes the values of one column: the type, the cell format, the words for true and
 /// false, and the time zone of timestamps.
 pub(super) struct Column {
@@ -109,15 +119,11 @@ impl Column {
         let Some(Value { text, number }) = self.value(cells, row, scratch) else { return Ok(0) };
         match (self.kind, &self.words, number) {
             (ColumnType::Bool, Some((yes, no)), _) => {
-                sheet.write_string(at.0, at.1, if text == "true" { yes } else { no })?
+                return write_text(sheet, at, if text == "true" { yes } else { no });
             }
             (ColumnType::Bool, None, _) => sheet.write_boolean(at.0, at.1, text == "true")?,
             (_, _, Some(number)) if !is_text => sheet.write_number_with_format(at.0, at.1, number, &self.format)?,
-            _ => {
-                let size = CELL_BYTES + text.len() as u64;
-                sheet.write_string(at.0, at.1, text)?;
-                return Ok(size);
-            }
+            _ => return write_text(sheet, at, &text),
         };
         Ok(CELL_BYTES)
     }

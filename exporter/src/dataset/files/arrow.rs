@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use polars::prelude::{DataFrame, PolarsError, polars_err};
+use polars::prelude::{ArrowField, DataFrame, PolarsError, polars_err};
 use polars_arrow::{
     datatypes::ArrowSchema,
     io::ipc::IpcSchema,
@@ -18,9 +18,10 @@ use polars_arrow::{
 use super::{
     super::DatasetError,
     batches::{BATCH_BYTES, Batches},
-    decimal_bytes, nesting, readable,
+    decimal_bytes, ipc_layout, nesting, readable,
     reader::FrameHandler,
     type_mapping::{self, FRAME_TEXT, TextBudget, TypeMapping},
+    unsupported,
 };
 
 /// The first bytes of a file in the Arrow IPC file format. Data in the stream format begin with other bytes.
@@ -29,6 +30,8 @@ const MAGIC: &[u8] = b"ARROW1";
 const FEATHER_1: &[u8] = b"FEA1";
 /// The error for a file that ends too early, or whose lengths contradict each other.
 const DAMAGED: DatasetError = DatasetError::Garbled("the file is cut off or damaged");
+/// The error for a batch that has other columns than the schema of its file.
+const OTHER_COLUMNS: DatasetError = DatasetError::Garbled("a batch of rows has other columns than the file");
 /// The maximum number of rows in a frame. The reader splits larger record batches.
 const FRAME_ROWS: usize = 1 << 16;
 /// The approximate maximum size of a frame, in bytes. The reader splits larger record batches.
@@ -65,13 +68,34 @@ fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
 /// `schema` is the result of reading `stored`, the schema in the file, with polars.
 ///
 /// # Errors
-/// When two columns have the same name, because polars keeps only one of them in `schema`.
-fn readable_schema(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSchema, DatasetError> {
+/// When two columns have the same name, because polars keeps only one of them in `schema`. Also when the values of a
+/// dictionary contain lists of the fixed length 0, because polars reads the dictionaries of all columns, and can't read
+/// such lists.
+fn types(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSchema, DatasetError> {
     if schema.len() < stored.fields.len() {
         return Err(polars_err!(Duplicate: "two columns have one name").into());
     }
     let fields = schema.iter_values().map(type_mapping::without_extension);
-    Ok(fields.map(|field| decimal_bytes::with_decimal_bytes(&field, stored.is_little_endian)).collect())
+    let types: ArrowSchema =
+        fields.map(|field| decimal_bytes::with_decimal_bytes(&field, stored.is_little_endian)).collect();
+    let unreadable = |field: &&ArrowField| unsupported::has_zero_length_in_dictionary(&field.dtype);
+    if let Some(field) = types.iter_values().find(unreadable) {
+        return Err(DatasetError::Undeclared(format!(
+            "column `{}` is of the unsupported type {}: write it as another type, such as text",
+            field.name,
+            unsupported::name(&field.dtype)
+        )));
+    }
+    Ok(types)
+}
+
+/// Returns the mapping of the columns of a file. `types` is the result of [`types`].
+fn mapping(types: &ArrowSchema) -> TypeMapping {
+    let mut mapping = TypeMapping::of(types);
+    for field in types.iter_values().filter(|field| unsupported::has_zero_length(&field.dtype)) {
+        mapping.refuse(&field.name, &unsupported::name(&field.dtype));
+    }
+    mapping
 }
 
 /// Returns the columns of an Arrow IPC file or stream, with the types to which the reader maps them.
@@ -84,17 +108,36 @@ fn mapped(file: File) -> Result<TypeMapping, DatasetError> {
     let schema = type_mapping::catch_damage(|| {
         Ok(if is_file {
             let metadata = read_file_metadata(&mut input)?;
-            readable_schema(&metadata.schema, &metadata.ipc_schema)?
+            types(&metadata.schema, &metadata.ipc_schema)?
         } else {
             let metadata = read_stream_metadata(&mut input)?;
-            readable_schema(&metadata.schema, &metadata.ipc_schema)?
+            types(&metadata.schema, &metadata.ipc_schema)?
         })
     })?;
-    let mut mapping = TypeMapping::of(&schema);
-    for field in schema.iter_values().filter(|field| readable::has_convertible_dictionary(&field.dtype)) {
-        mapping.refuse(&field.name, "Dictionary of times, seconds, 64-bit dates or 256-bit decimals");
+    Ok(mapping(&schema))
+}
+
+/// The columns of a file that are read.
+struct Selection<'a> {
+    names: &'a [String],
+    /// The indexes of the columns in the schema of the file, in ascending order.
+    indexes: Vec<usize>,
+    /// All columns of the file with the types that [`types`] returns.
+    types: ArrowSchema,
+}
+
+impl<'a> Selection<'a> {
+    /// # Errors
+    /// When the file lacks a column of `names`, or has it in an unsupported type.
+    fn new(names: &'a [String], types: ArrowSchema) -> Result<Self, DatasetError> {
+        let mapping = mapping(&types);
+        for name in names {
+            if let Some(dtype) = mapping.unsupported.get(name) {
+                return Err(DatasetError::Unsupported { column: name.clone(), dtype: dtype.clone() });
+            }
+        }
+        Ok(Self { names, indexes: indexes(&types, names)?, types })
     }
-    Ok(mapping)
 }
 
 /// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
@@ -108,32 +151,32 @@ fn frames(file: File, selected: &[String], handle: FrameHandler<'_>) -> Result<b
     let (mut input, is_file) = input(file)?;
     if is_file {
         let mut metadata = type_mapping::catch_damage(|| Ok(read_file_metadata(&mut input)?))?;
-        metadata.schema = Arc::new(readable_schema(&metadata.schema, &metadata.ipc_schema)?);
-        let indexes = indexes(&metadata.schema, selected)?;
-        let mut batches = Batches::new(same, &metadata.schema, &indexes, BATCH_BYTES);
+        let selection = Selection::new(selected, types(&metadata.schema, &metadata.ipc_schema)?)?;
+        metadata.schema = Arc::new(ipc_layout::of(&selection.types));
+        let mut batches = Batches::new(same, &selection.types, &selection.indexes, BATCH_BYTES);
         for block in metadata.dictionaries.iter().flatten().chain(&metadata.blocks) {
             batches.check_at(u64::try_from(block.offset).unwrap_or(u64::MAX))?;
         }
-        let mut reader = FileReader::new(input, metadata, Some(indexes), None);
+        let mut reader = FileReader::new(input, metadata, Some(selection.indexes.clone()), None);
         while let Some(batch) = type_mapping::catch_damage(|| Ok(reader.next().transpose()?))? {
-            if !split(batch, selected, handle)? {
+            if !split(batch, &selection, handle)? {
                 return Ok(false);
             }
         }
         return Ok(true);
     }
     let mut metadata = type_mapping::catch_damage(|| Ok(read_stream_metadata(&mut input)?))?;
-    metadata.schema = readable_schema(&metadata.schema, &metadata.ipc_schema)?;
-    let indexes = indexes(&metadata.schema, selected)?;
-    let mut batches = Batches::new(same, &metadata.schema, &indexes, BATCH_BYTES);
+    let selection = Selection::new(selected, types(&metadata.schema, &metadata.ipc_schema)?)?;
+    metadata.schema = ipc_layout::of(&selection.types);
+    let mut batches = Batches::new(same, &selection.types, &selection.indexes, BATCH_BYTES);
     let mut at = input.stream_position()?;
-    let mut reader = StreamReader::new(input, metadata, Some(indexes));
+    let mut reader = StreamReader::new(input, metadata, Some(selection.indexes.clone()));
     loop {
         at = batches.check_next(at)?;
         match type_mapping::catch_damage(|| Ok(reader.next().transpose()?))? {
             None => return Ok(true),
             Some(StreamState::Some(batch)) => {
-                if !split(batch, selected, handle)? {
+                if !split(batch, &selection, handle)? {
                     return Ok(false);
                 }
             }
@@ -168,13 +211,16 @@ fn indexes(schema: &ArrowSchema, selected: &[String]) -> Result<Vec<usize>, Data
 
 /// Passes a record batch to `handle`, in several frames if the batch is large. Stops and returns false when `handle`
 /// returns false.
-fn split(batch: RecordBatch, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
+fn split(batch: RecordBatch, selection: &Selection<'_>, handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let rows = batch.len();
-    let (schema, arrays) = batch.into_schema_and_arrays();
+    let (read, arrays) = batch.into_schema_and_arrays();
+    let fields = read.iter_names().map(|name| selection.types.get(name).ok_or(OTHER_COLUMNS));
+    let fields = fields.collect::<Result<Vec<_>, _>>()?;
     // convert before the split, because each slice of a list would convert all values of the whole list
-    let arrays = schema.iter_values().zip(arrays).map(|(field, array)| readable::convert(field, array));
+    let arrays = fields.iter().zip(read.iter_values()).zip(arrays);
+    let arrays = arrays.map(|((field, read), array)| readable::convert(field, &read.dtype, array));
     let arrays = type_mapping::catch_damage(|| arrays.collect::<Result<Vec<_>, _>>())?;
-    let schema: ArrowSchema = schema.iter_values().map(readable::field).collect();
+    let schema: ArrowSchema = fields.into_iter().map(readable::field).collect();
     let bytes: usize =
         arrays.iter().map(|array| polars_arrow::compute::aggregate::estimated_bytes_size(&**array)).sum();
     let mut step = (rows * FRAME_BYTES / bytes.max(1)).clamp(1, FRAME_ROWS);
@@ -194,7 +240,7 @@ fn split(batch: RecordBatch, selected: &[String], handle: FrameHandler<'_>) -> R
         };
         at += height;
         let frame = DataFrame::new(height, columns)?;
-        if !handle(frame.select(selected.iter().map(String::as_str))?)? {
+        if !handle(frame.select(selection.names.iter().map(String::as_str))?)? {
             return Ok(false);
         }
     }

@@ -5,7 +5,9 @@ use std::{fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
 use polars_arrow::{
     datatypes::{ArrowDataType, ArrowSchema, Field as ArrowField},
-    io::ipc::format::ipc::{BufferRef, MessageHeaderRef, MessageRef, RecordBatchRef, planus::ReadAsRoot},
+    io::ipc::format::ipc::{
+        BufferRef, MessageHeaderRef, MessageRef, MetadataVersion, RecordBatchRef, planus::ReadAsRoot,
+    },
 };
 
 use super::super::DatasetError;
@@ -25,6 +27,13 @@ const BROKEN: DatasetError = DatasetError::Garbled("a batch of rows is damaged")
 const EMPTY_VIEWS: DatasetError = DatasetError::Lacking(
     "views of texts or bytes are compressed, and a batch has no value of more than 12 bytes, which is not supported: write the \
      column as plain strings, or the file without compression",
+);
+
+/// The error for a union in a file of a metadata version before 5, in which a union has one more buffer. polars does not
+/// skip this buffer, and would take it for a buffer of the next column.
+const OLD_UNION: DatasetError = DatasetError::Lacking(
+    "it has a union, and the file is written with an old version of the format, which is not supported: write the file with \
+     Arrow 1.0 or newer, or without the column",
 );
 
 /// The maximum number of buffers of one column of the type Utf8View or BinaryView that are checked for [`EMPTY_VIEWS`].
@@ -103,6 +112,11 @@ impl Batches {
         self.file.read_exact_at(&mut self.header, at)?;
         let body = at + length as u64;
         let message = MessageRef::read_as_root(&self.header).map_err(|_| BROKEN)?;
+        if message.version().map_err(|_| BROKEN)? != MetadataVersion::V5
+            && let Some(union) = self.columns.iter().find(|column| has_union(&column.dtype))
+        {
+            return Err(OLD_UNION.in_column(&union.name));
+        }
         let size = u64::try_from(message.body_length().map_err(|_| BROKEN)?).map_err(|_| BROKEN)?;
         let (bytes, is_rows) = match message.header().map_err(|_| BROKEN)?.ok_or(BROKEN)? {
             MessageHeaderRef::RecordBatch(batch) => (self.bytes(batch, body, Some(&self.columns))?, true),
@@ -163,6 +177,18 @@ impl Batches {
             -1 => Ok(length - 8),
             unpacked => u64::try_from(unpacked).map_err(|_| BROKEN),
         }
+    }
+}
+
+/// Whether a type contains a union, at any depth.
+fn has_union(dtype: &ArrowDataType) -> bool {
+    use ArrowDataType as D;
+    match dtype {
+        D::Union(_) => true,
+        D::List(item) | D::LargeList(item) | D::FixedSizeList(item, _) | D::Map(item, _) => has_union(&item.dtype),
+        D::Struct(members) => members.iter().any(|member| has_union(&member.dtype)),
+        D::Dictionary(_, values, _) => has_union(values),
+        _ => false,
     }
 }
 
@@ -252,6 +278,41 @@ mod tests {
         let end = buffers_of(&record, &mut [1, 2].into_iter(), 0, &mut of_views);
         assert_eq!((end, of_views), (Some(1 + 2 + 2 + 3 + 4), vec![7, 10, 11]));
         assert_eq!(buffers_of(&ArrowDataType::Utf8View, &mut [-1].into_iter(), 0, &mut vec![]), None);
+    }
+
+    #[test]
+    fn a_union_of_an_old_version_is_refused_with_its_column() {
+        use polars_arrow::{
+            datatypes::{UnionMode, UnionType},
+            io::ipc::format::ipc::{Message, MessageHeader, RecordBatch, planus::Builder},
+        };
+        let fields = vec![ArrowField::new("a".into(), ArrowDataType::Int8, true)];
+        let union = ArrowDataType::Union(Box::new(UnionType { fields, ids: None, mode: UnionMode::Dense }));
+        let list = ArrowDataType::List(Box::new(ArrowField::new("item".into(), union, true)));
+        let plain = ArrowField::new("n".into(), ArrowDataType::Int8, true);
+        let (alone, both): (ArrowSchema, ArrowSchema) = (
+            [plain.clone()].into_iter().collect(),
+            [plain, ArrowField::new("u".into(), list, true)].into_iter().collect(),
+        );
+        for (version, is_old) in [(MetadataVersion::V4, true), (MetadataVersion::V5, false)] {
+            let batch = RecordBatch { nodes: Some(vec![]), buffers: Some(vec![]), ..Default::default() };
+            let header = Some(MessageHeader::RecordBatch(Box::new(batch)));
+            let message = Message { version, header, body_length: 0, custom_metadata: None };
+            let mut builder = Builder::new();
+            let message = builder.finish(&message, None);
+            let mut file = tempfile::tempfile().unwrap();
+            let length = i32::try_from(message.len()).unwrap().to_le_bytes();
+            file.write_all(&[&CONTINUATION, &length, message].concat()).unwrap();
+            let check = |schema: &ArrowSchema| Batches::new(file.try_clone().unwrap(), schema, &[0], 1).check_at(0);
+            assert!(check(&alone).is_ok());
+            match check(&both) {
+                Ok(()) => assert!(!is_old),
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(is_old && text.starts_with("column `u`: it has a union"), "{text}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn columns(
         let mut notes = Vec::new();
         for error in unknown.iter().filter_map(|column: &Result<_, DatasetError>| column.as_ref().err()) {
             warn!(dataset.name = dataset, error = %error, "a column of an unsupported type is not offered");
-            notes.push(format!("{error}, and is not offered"));
+            notes.push(format!("{error}; the column is not offered"));
         }
         if known.is_empty()
             && let Some(none) = unknown.into_iter().next()

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use polars::prelude::{ArrowDataType, ArrowField, PlSmallStr};
 use polars_arrow::{
     array::{Array, BinaryViewArray, FixedSizeBinaryArray, MutableBinaryViewArray, PrimitiveArray},
+    datatypes::UnionType,
     types::i256,
 };
 
+use super::dictionaries;
+
 /// The metadata key of a field whose values are decimals in bytes. The metadata value states the number of digits, the
 /// number of digits after the point, and whether the most significant byte comes first.
-const DECIMAL: PlSmallStr = PlSmallStr::from_static("decimal256");
+const DECIMAL: PlSmallStr = PlSmallStr::from_static("sluice:decimal256");
 /// The maximum number of digits of a decimal in a frame.
 pub(super) const MAX_DIGITS: usize = 38;
 /// The number of bytes of a 256-bit decimal. Larger decimals can't be decoded.
@@ -44,8 +47,8 @@ pub(super) fn marked(
     ArrowField { dtype: bytes, metadata: Some(Arc::new(metadata)), ..field.clone() }
 }
 
-/// Returns the field with the type bytes in place of 256-bit decimals (see [`marked`]), also within lists and records.
-/// This is necessary because polars can't decode 256-bit decimals in Arrow IPC files. `little_endian` is true if the
+/// Returns the field with the type bytes in place of 256-bit decimals (see [`marked`]), also within lists, records,
+/// unions and dictionaries. The field of a dictionary gets the mark of its values. This is necessary because polars can't decode 256-bit decimals in Arrow IPC files. `little_endian` is true if the
 /// file stores the least significant byte first.
 pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> ArrowField {
     use ArrowDataType as Type;
@@ -59,6 +62,15 @@ pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> Arr
         Type::FixedSizeList(item, width) => Type::FixedSizeList(boxed(item), *width),
         Type::Map(entries, sorted) => Type::Map(boxed(entries), *sorted),
         Type::Struct(members) => Type::Struct(members.iter().map(|member| *boxed(member)).collect()),
+        Type::Union(union) => {
+            let fields = union.fields.iter().map(|member| *boxed(member)).collect();
+            Type::Union(Box::new(UnionType { fields, ..union.as_ref().clone() }))
+        }
+        Type::Dictionary(key, values, ordered) => {
+            let values = with_decimal_bytes(&dictionaries::values_field(field, values), little_endian);
+            let dtype = Type::Dictionary(*key, Box::new(values.dtype.clone()), *ordered);
+            return ArrowField { dtype, ..values };
+        }
         other => other.clone(),
     };
     ArrowField { dtype, ..field.clone() }

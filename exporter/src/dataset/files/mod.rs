@@ -11,11 +11,15 @@ mod columns;
 mod csv;
 mod dataset;
 mod decimal_bytes;
+mod dictionaries;
+#[cfg(test)]
+mod dictionary_tests;
 #[cfg(test)]
 mod differing_tests;
 mod file_version;
 mod first_file;
 mod guess;
+mod ipc_layout;
 mod kind;
 mod location;
 mod ndjson;
@@ -44,6 +48,9 @@ mod text_tests;
 mod type_mapping;
 #[cfg(test)]
 mod type_tests;
+mod unsupported;
+#[cfg(test)]
+mod unsupported_tests;
 mod widen;
 #[cfg(test)]
 mod zone_tests;

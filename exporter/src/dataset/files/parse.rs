@@ -19,6 +19,33 @@ pub(super) fn push<'a>(
     frame.push_typed(|index, column, values| Ok::<_, AppendError>(append(values, column, field(index)?)?))
 }
 
+/// Builds the error text for a value that does not fit the declared type of its column. The text has the reason, the
+/// type, and what to do. Guessed types need no such text, because readers check their values before.
+macro_rules! refusal {
+    ($reason:literal, $kind:literal) => {
+        concat!(
+            $reason,
+            ", and the column is declared as `type = \"",
+            $kind,
+            "\"`: correct the value in the file, or declare the column as `type = \"string\"` to export every value as its \
+             exact text"
+        )
+    };
+}
+
+const NO_INT: &str = refusal!("a value is no whole number of 64 bits", "int");
+const NO_FLOAT: &str = "a value is no number, or has more digits than a float keeps, and the column is declared as \
+                        `type = \"float\"`: correct the value in the file, or declare the column as `type = \"decimal\"` to \
+                        keep all digits, or as `type = \"string\"` to export every value as its exact text";
+const NO_DECIMAL: &str = refusal!("a value is no decimal number such as -12.50", "decimal");
+const NO_BOOL: &str = refusal!("a value is neither true nor false", "bool");
+const NO_DATE: &str = refusal!("a value is no date such as 2026-11-22", "date");
+const NO_DATETIME: &str = refusal!("a value is no time to the microsecond such as 2026-11-22T15:26:01Z", "datetime");
+const NO_LOCAL_DATETIME: &str =
+    refusal!("a value is no time to the microsecond such as 2026-11-22T15:26:01", "datetime");
+const HAS_ZONE: &str = refusal!("a value has a time zone, and other values of its column have none", "datetime");
+const NO_TIME: &str = refusal!("a value is no time of day such as 15:26:01", "time");
+
 /// Parses a text as the type of a column, and appends the value; None appends NULL. Returns the size of the text in
 /// bytes. The error names the expected form, and never the value.
 fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Result<usize, &'static str> {
@@ -29,30 +56,14 @@ fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Re
     let trimmed = text.trim();
     match values {
         ColumnBuilder::Text(values) => values.append_value(text),
-        ColumnBuilder::Int(values) => {
-            values.append_value(trimmed.parse().map_err(|_| "a value is no whole number of 64 bits")?);
-        }
-        ColumnBuilder::Float(values) => values.append_value(float(trimmed).ok_or(
-            "a value is no number, or has more digits than a float keeps: declare the column as `decimal` or `string`",
-        )?),
-        ColumnBuilder::Decimal(values) => {
-            values.append_value(decimal::parse(trimmed).ok_or("a value is no decimal number such as -12.50")?);
-        }
-        ColumnBuilder::Bool(values) => {
-            values.append_value(boolean(trimmed).ok_or("a value is neither true nor false")?);
-        }
-        ColumnBuilder::Date(values) => {
-            values.append_value(date(trimmed).ok_or("a value is no date such as 2026-11-22")?);
-        }
+        ColumnBuilder::Int(values) => values.append_value(trimmed.parse().map_err(|_| NO_INT)?),
+        ColumnBuilder::Float(values) => values.append_value(float(trimmed).ok_or(NO_FLOAT)?),
+        ColumnBuilder::Decimal(values) => values.append_value(decimal::parse(trimmed).ok_or(NO_DECIMAL)?),
+        ColumnBuilder::Bool(values) => values.append_value(boolean(trimmed).ok_or(NO_BOOL)?),
+        ColumnBuilder::Date(values) => values.append_value(date(trimmed).ok_or(NO_DATE)?),
         ColumnBuilder::Datetime(values) if column.local => values.append_value(local_datetime(trimmed)?),
-        ColumnBuilder::Datetime(values) => {
-            values.append_value(
-                datetime(trimmed).ok_or("a value is no time to the microsecond such as 2026-11-22T15:26:01Z")?,
-            );
-        }
-        ColumnBuilder::Time(values) => {
-            values.append_value(time(trimmed).ok_or("a value is no time of day such as 15:26:01")?);
-        }
+        ColumnBuilder::Datetime(values) => values.append_value(datetime(trimmed).ok_or(NO_DATETIME)?),
+        ColumnBuilder::Time(values) => values.append_value(time(trimmed).ok_or(NO_TIME)?),
     }
     Ok(text.len())
 }
@@ -106,13 +117,7 @@ fn datetime(text: &str) -> Option<i64> {
 /// Parses a timestamp without a time zone to microseconds since 1970-01-01T00:00:00. Returns an error for a timestamp
 /// with a time zone, and for any other text.
 fn local_datetime(text: &str) -> Result<i64, &'static str> {
-    naive_datetime(text).ok_or_else(|| {
-        if datetime(text).is_some() {
-            "a value has a time zone, and other values of its column have none"
-        } else {
-            "a value is no time to the microsecond such as 2026-11-22T15:26:01"
-        }
-    })
+    naive_datetime(text).ok_or_else(|| if datetime(text).is_some() { HAS_ZONE } else { NO_LOCAL_DATETIME })
 }
 
 /// Checks whether the first values of a column that the catalog declares as timestamps have no time zone.

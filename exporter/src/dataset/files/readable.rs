@@ -1,5 +1,5 @@
-//! Converts Arrow arrays of types that polars misreads or does not support. Also converts such arrays within lists and
-//! records, at any depth.
+//! Converts Arrow arrays of types that polars misreads or does not support. Also converts such arrays within lists,
+//! records and dictionaries, at any depth.
 //!
 //! | type of the file | type that polars gets |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | decimals of 39 to 76 digits | their exact text |
 //! | decimals in bytes (see `decimal_bytes`) | decimals, or their exact text |
 //! | UUIDs in lists and records | text |
+//! | texts that were read as bytes (see `ipc_layout`) | texts |
 //!
 //! A value that the type on the right can't hold is an error.
 
@@ -31,14 +32,15 @@ use uuid::Uuid;
 use super::{
     super::DatasetError,
     decimal_bytes::{self, DecimalBytes, MAX_DIGITS},
+    dictionaries, ipc_layout,
 };
 use crate::value::infinity;
 
 /// The key in the metadata of an Arrow field that marks 16-byte binary values as UUIDs.
-const UUID: PlSmallStr = PlSmallStr::from_static("uuid");
+const UUID: PlSmallStr = PlSmallStr::from_static("sluice:uuid");
 /// The key in the metadata of an Arrow field that marks two-byte binary values as 16-bit floats. The lower byte comes
 /// first.
-const HALF: PlSmallStr = PlSmallStr::from_static("half");
+const HALF: PlSmallStr = PlSmallStr::from_static("sluice:half");
 const MILLIS_PER_SECOND: i64 = 1_000;
 const MILLIS_PER_DAY: i64 = 86_400_000;
 const NANOS_PER_DAY: i64 = 86_400_000_000_000;
@@ -85,25 +87,20 @@ pub(super) fn has_halves(field: &ArrowField) -> bool {
 
 /// Returns the field with the type to which [`convert`] converts its values.
 pub(super) fn field(field: &ArrowField) -> ArrowField {
-    let dtype = DecimalBytes::of(field).map_or_else(|| dtype(&field.dtype), DecimalBytes::dtype);
-    ArrowField { dtype, ..field.clone() }
+    ArrowField { dtype: target(field, false), ..field.clone() }
 }
 
-/// Returns a field within a list or record with the type to which [`convert`] converts its values. Unlike [`field`],
-/// returns text for marked UUIDs, and 32-bit floats for marked 16-bit floats.
-fn inner(field: &ArrowField) -> ArrowField {
-    let dtype = match &field.dtype {
-        ArrowDataType::FixedSizeBinary(16) if has_mark(field, &UUID) => ArrowDataType::Utf8View,
-        ArrowDataType::FixedSizeBinary(2) if has_mark(field, &HALF) => ArrowDataType::Float32,
-        _ => return self::field(field),
-    };
-    ArrowField { dtype, ..field.clone() }
-}
-
-fn dtype(dtype: &ArrowDataType) -> ArrowDataType {
+/// Returns the type to which [`convert`] converts the values of a field. `is_inner` is true for a field within a list
+/// or record. Such a field has text in place of marked UUIDs, and 32-bit floats in place of marked 16-bit floats.
+fn target(field: &ArrowField, is_inner: bool) -> ArrowDataType {
     use ArrowDataType as Type;
+    if let Some(decimals) = DecimalBytes::of(field) {
+        return decimals.dtype();
+    }
     let boxed = |field: &ArrowField| Box::new(inner(field));
-    match dtype {
+    match &field.dtype {
+        Type::FixedSizeBinary(16) if is_inner && has_mark(field, &UUID) => Type::Utf8View,
+        Type::FixedSizeBinary(2) if is_inner && has_mark(field, &HALF) => Type::Float32,
         Type::Float16 => Type::Float32,
         Type::Date64 => Type::Date32,
         Type::Timestamp(unit, zone) => {
@@ -119,8 +116,17 @@ fn dtype(dtype: &ArrowDataType) -> ArrowDataType {
         Type::FixedSizeList(field, width) => Type::FixedSizeList(boxed(field), *width),
         Type::Map(field, sorted) => Type::Map(boxed(field), *sorted),
         Type::Struct(fields) => Type::Struct(fields.iter().map(inner).collect()),
+        Type::Dictionary(key, values, ordered) => {
+            let values = target(&dictionaries::values_field(field, values), is_inner);
+            Type::Dictionary(*key, Box::new(values), *ordered)
+        }
         other => other.clone(),
     }
+}
+
+/// Returns a field within a list or record with the type to which [`convert`] converts its values.
+fn inner(field: &ArrowField) -> ArrowField {
+    ArrowField { dtype: target(field, true), ..field.clone() }
 }
 
 /// Returns a time zone if polars supports it, and UTC otherwise. A timestamp with a time zone counts from the epoch in
@@ -130,33 +136,33 @@ fn known_zone(zone: &PlSmallStr) -> PlSmallStr {
     if is_known { zone.clone() } else { PlSmallStr::from_static("UTC") }
 }
 
-/// Whether a type contains, at any depth, a dictionary whose values need a conversion by [`convert`], such as times of
-/// day. The caller must refuse a column of such a type, because [`convert`] can't convert dictionaries. polars decodes
-/// them later, and changes values that its own types can't hold.
-pub(super) fn has_convertible_dictionary(dtype: &ArrowDataType) -> bool {
+/// Whether a type contains times of day of 64 bits, at any depth. [`convert`] checks each of them, even if their type
+/// does not change.
+fn has_times(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as Type;
     match dtype {
-        Type::Dictionary(_, values, _) => {
-            let is_converted =
-                matches!(**values, Type::Time64(_) | Type::Decimal256(..)) || self::dtype(values) != **values;
-            is_converted || has_convertible_dictionary(values)
-        }
+        Type::Time64(_) => true,
         Type::List(field) | Type::LargeList(field) | Type::FixedSizeList(field, _) | Type::Map(field, _) => {
-            has_convertible_dictionary(&field.dtype)
+            has_times(&field.dtype)
         }
-        Type::Struct(fields) => fields.iter().any(|field| has_convertible_dictionary(&field.dtype)),
-        Type::Extension(extension) => has_convertible_dictionary(&extension.inner),
+        Type::Struct(fields) => fields.iter().any(|field| has_times(&field.dtype)),
+        Type::Dictionary(_, values, _) => has_times(values),
         _ => false,
     }
 }
 
-/// Converts an array of the field `from` to the type that [`field`] returns.
+/// Converts an array of the field `from` to the type that [`field`] returns. `read` is the type with which polars read
+/// the array. It is the type of `from`, or the type that [`ipc_layout`] returns for it.
 ///
 /// # Errors
-/// When the type that [`field`] returns can't hold a value, or the array has another type than `from`.
-pub(super) fn convert(from: &ArrowField, array: Box<dyn Array>) -> Result<Box<dyn Array>, DatasetError> {
+/// When the type that [`field`] returns can't hold a value, or the array has another type than `read`.
+pub(super) fn convert(
+    from: &ArrowField,
+    read: &ArrowDataType,
+    array: Box<dyn Array>,
+) -> Result<Box<dyn Array>, DatasetError> {
     let to = field(from);
-    if to.dtype == from.dtype && !matches!(from.dtype, ArrowDataType::Time64(_)) {
+    if to.dtype == from.dtype && *read == from.dtype && !has_times(&from.dtype) {
         return Ok(array);
     }
     converted(from, &to, &*array).map_err(|detail| DatasetError::Value { column: from.name.to_string(), detail })
@@ -169,6 +175,12 @@ fn converted(from: &ArrowField, to: &ArrowField, array: &dyn Array) -> Result<Bo
         return decimals.convert(array);
     }
     match (&from.dtype, target) {
+        (Type::Utf8 | Type::LargeUtf8 | Type::Utf8View, _) => ipc_layout::texts(array),
+        (Type::Dictionary(_, from_values, _), Type::Dictionary(key, to_values, _)) => {
+            let from = dictionaries::values_field(from, from_values);
+            let to = dictionaries::values_field(to, to_values);
+            dictionaries::converted(array, *key, target, |values| converted(&from, &to, values))
+        }
         (Type::Float16, _) => map(array, target, |half: pf16| Ok(f32::from(half))),
         (Type::FixedSizeBinary(2), Type::Float32) => Ok(halves(cast(array)?)),
         (Type::FixedSizeBinary(16), Type::Utf8View) => Ok(uuids(cast(array)?)),
@@ -299,7 +311,7 @@ mod tests {
 
     fn single<T: NativeType>(dtype: ArrowDataType, value: T) -> Result<Box<dyn Array>, DatasetError> {
         let array = PrimitiveArray::new(dtype.clone(), vec![value, T::default()].into(), Some([true, false].into()));
-        convert(&ArrowField::new("c".into(), dtype, true), array.boxed())
+        convert(&ArrowField::new("c".into(), dtype.clone(), true), &dtype, array.boxed())
     }
 
     fn number<T: NativeType>(converted: Result<Box<dyn Array>, DatasetError>) -> Result<T, String> {
@@ -373,7 +385,7 @@ mod tests {
         let list = ArrowField::new("l".into(), ArrowDataType::List(Box::new(item.clone())), true);
         let values = PrimitiveArray::new(item.dtype, vec![150_i64].into(), None).boxed();
         let array = ListArray::<i32>::new(list.dtype.clone(), vec![0, 1].try_into().unwrap(), values, None).boxed();
-        let converted = convert(&list, array).unwrap();
+        let converted = convert(&list, &list.dtype, array).unwrap();
         let items = converted.as_any().downcast_ref::<ListArray<i32>>().unwrap().value(0);
         assert_eq!(items.dtype(), &ArrowDataType::Decimal(18, 2));
     }
@@ -405,7 +417,7 @@ mod tests {
         let list = ArrowField::new("l".into(), ArrowDataType::LargeList(Box::new(item)), true);
         let offsets = vec![0_i64, 1].try_into().unwrap();
         let array = ListArray::<i64>::new(list.dtype.clone(), offsets, record_array, None).boxed();
-        let converted = convert(&list, array).unwrap();
+        let converted = convert(&list, &list.dtype, array).unwrap();
         assert_eq!(converted.dtype(), &field(&list).dtype);
         let items = converted.as_any().downcast_ref::<ListArray<i64>>().unwrap().value(0);
         let record = items.as_any().downcast_ref::<StructArray>().unwrap();

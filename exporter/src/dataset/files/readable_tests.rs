@@ -7,8 +7,8 @@ use polars::prelude::{
     SerWriter,
 };
 use polars_arrow::{
-    array::{Array, DictionaryArray, PrimitiveArray},
-    datatypes::{ArrowSchema, IntegerType},
+    array::{Array, ListArray, PrimitiveArray},
+    datatypes::ArrowSchema,
     io::ipc::write::{FileWriter, StreamWriter, WriteOptions},
     record_batch::RecordBatchT,
     types::NativeType,
@@ -23,17 +23,20 @@ use crate::{
     format::{Csv, Ndjson},
 };
 
-fn column<T: NativeType>(name: &str, dtype: ArrowDataType, values: &[T]) -> (ArrowField, Box<dyn Array>) {
+pub(super) fn column<T: NativeType>(name: &str, dtype: ArrowDataType, values: &[T]) -> (ArrowField, Box<dyn Array>) {
     let array = PrimitiveArray::new(dtype.clone(), values.to_vec().into(), None).boxed();
     (ArrowField::new(name.into(), dtype, true), array)
 }
 
-/// Writes columns as an Arrow file or as an Arrow stream, by the ending of the name.
-async fn written(dir: &Path, name: &str, columns: Vec<(ArrowField, Box<dyn Array>)>) -> Files {
+/// Writes columns as an Arrow file or as an Arrow stream, by the ending of the name. The schema has the types of the
+/// fields. An array may have another type with the same buffers, because polars can't write arrays of all types.
+pub(super) fn write(dir: &Path, name: &str, columns: Vec<(ArrowField, Box<dyn Array>)>) {
     let rows = columns[0].1.len();
     let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    let in_batch =
+        fields.iter().zip(&arrays).map(|(field, array)| ArrowField { dtype: array.dtype().clone(), ..field.clone() });
+    let batch = RecordBatchT::new(rows, Arc::new(in_batch.collect()), arrays);
     let schema: Arc<ArrowSchema> = Arc::new(fields.into_iter().collect());
-    let batch = RecordBatchT::new(rows, Arc::clone(&schema), arrays);
     let (file, options) = (File::create(dir.join(name)).unwrap(), WriteOptions { compression: None });
     if name.ends_with(".arrows") {
         let mut writer = StreamWriter::new(file, options);
@@ -45,6 +48,11 @@ async fn written(dir: &Path, name: &str, columns: Vec<(ArrowField, Box<dyn Array
         writer.write(&batch, None).unwrap();
         writer.finish().unwrap();
     }
+}
+
+/// Writes columns as [`write`] does, and opens the file.
+pub(super) async fn written(dir: &Path, name: &str, columns: Vec<(ArrowField, Box<dyn Array>)>) -> Files {
+    write(dir, name, columns);
     let kind = FileKind::from_name(name).unwrap();
     opened("far", Location::Local(dir.join(name)), kind, &[]).await.unwrap()
 }
@@ -99,25 +107,21 @@ async fn values_beyond_the_texts_are_refused_with_their_column() {
 }
 
 #[tokio::test]
-async fn a_dictionary_of_times_is_not_offered() {
+async fn times_in_lists_are_checked_too() {
     let dir = tempfile::tempdir().unwrap();
-    let times = PrimitiveArray::new(ArrowDataType::Time32(ArrowTimeUnit::Second), vec![1, 86_400].into(), None).boxed();
-    let dtype = ArrowDataType::Dictionary(IntegerType::Int32, Box::new(times.dtype().clone()), false);
-    let keys = PrimitiveArray::from_vec(vec![0_i32, 1]);
-    let dictionary = DictionaryArray::try_new(dtype.clone(), keys, times).unwrap().boxed();
-    for name in ["a.arrow", "a.arrows"] {
-        let field = ArrowField::new("t".into(), dtype.clone(), true);
-        let columns = vec![column("n", ArrowDataType::Int32, &[1, 2]), (field, dictionary.clone())];
-        let files = written(dir.path(), name, columns).await;
-        let info = files.info();
-        assert_eq!(info.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["n"]);
-        assert!(info.notes[0].contains("`t`") && info.notes[0].contains("Dictionary"), "{:?}", info.notes);
-    }
-    assert!(!readable::has_convertible_dictionary(&ArrowDataType::Dictionary(
-        IntegerType::UInt8,
-        Box::new(ArrowDataType::Utf8View),
-        false
-    )));
+    let list = |times: &[i64]| {
+        let (item, values) = column("item", ArrowDataType::Time64(ArrowTimeUnit::Nanosecond), times);
+        let dtype = ArrowDataType::LargeList(Box::new(item));
+        let offsets = vec![0, times.len() as i64].try_into().unwrap();
+        let array = ListArray::<i64>::new(dtype.clone(), offsets, values, None).boxed();
+        vec![(ArrowField::new("c".into(), dtype, true), array)]
+    };
+    let files = written(dir.path(), "a.arrow", list(&[1, 86_400_000_000_000])).await;
+    let csv = String::from_utf8(exported(&files, &json!({}), &Csv).await.unwrap()).unwrap();
+    assert_eq!(csv, "c\n\"[\"\"00:00:00.000000001\"\",\"\"24:00:00\"\"]\"\n");
+    let files = written(dir.path(), "a.arrow", list(&[-1])).await;
+    let Err(JobError::Dataset(error)) = exported(&files, &json!({}), &Csv).await else { panic!("a time before 0:00") };
+    assert!(error.user_message().starts_with("a.arrow: column `c`: a time of day is before"), "{error}");
 }
 
 #[tokio::test]

@@ -32,9 +32,11 @@ pub(super) fn start(file: &File) -> Result<u64, DatasetError> {
         return Err(DatasetError::Undeclared((*about).into()));
     }
     match &begin[..read] {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            Err(DatasetError::Undeclared("it is UTF-16 or UTF-32: convert it to UTF-8".into()))
-        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(DatasetError::Undeclared(
+            "it is UTF-16 or UTF-32, and text files must be UTF-8: convert it, for example with `iconv -f UTF-16 -t \
+                 UTF-8` or as \"CSV UTF-8\" in a spreadsheet"
+                .into(),
+        )),
         begin if begin.starts_with(BOM) => Ok(BOM.len() as u64),
         _ => Ok(0),
     }

@@ -239,8 +239,8 @@ async fn faults_of_text_files_name_the_file_and_the_line() {
     let dir = tempfile::tempdir().unwrap();
     let n = [Column::new("n", ColumnType::Int)];
     for (name, text, line, words) in [
-        ("a.csv", "n,s\n1,x\n2,y,z\n", 3, "3 fields"),
-        ("a.csv", "n,s\r\n1,x\r\n2\r\n", 3, "1 field,"),
+        ("a.csv", "n,s\n1,x\n2,y,z\n", 3, "3 fields, and the header has 2: write as many fields in each row"),
+        ("a.csv", "n,s\r\n1,x\r\n2\r\n", 3, "1 field, and the header has 2: write as many fields in each row"),
         ("a.csv", "\u{feff}# made: today\n\nn,s\n1,\"a\nb\"\n\n2,x\ny,x\n", 8, "column `n`"),
         ("a.csv", "n\r1\rx\r", 3, "column `n`"),
         ("a.csv", "n,s\n1,x\n2,\"y\n3,z\n", 3, "a quote is not closed"),
@@ -248,7 +248,8 @@ async fn faults_of_text_files_name_the_file_and_the_line() {
         ("a.ndjson", "{\"n\": 1}\n\n{\"n\": \"x\"}\n", 3, "column `n`"),
         ("a.ndjson", "{\"n\": 1}\n{\"n\": \n", 2, "does not end on its line"),
         ("a.ndjson", "{\"n\": 1}\n{\"n\": 1, \"n\": 2}\n", 2, "column `n`: an object has this member twice"),
-        ("a.ndjson", "{\"n\": \"\\ud800\"}\n", 1, "half of a surrogate pair"),
+        ("a.ndjson", "{\"n\": \"\\ud800\"}\n", 1, "column `n`: malformed data: a text has half of a surrogate"),
+        ("a.ndjson", "{\"n\": 1}\n{\"\\ud800\": 1}\n", 2, "the name of a member has half of a surrogate pair"),
     ] {
         write(dir.path(), name, text);
         let error = match open_declared(dir.path(), name, &n).await {
@@ -267,11 +268,65 @@ async fn faults_of_text_files_name_the_file_and_the_line() {
     for name in ["a.csv", "a.ndjson"] {
         write(dir.path(), name, b"\xff\xfen\x00\n\x00");
         let error = open(dir.path(), name).await.unwrap_err().to_string();
-        assert!(error.contains(name) && error.contains("UTF-16"), "{error}");
+        assert!(error.contains(name) && error.contains("UTF-16") && error.contains("convert it"), "{error}");
     }
     write(dir.path(), "a.ndjson", "{\"a\": 1}\n{\"b\": 1, \"b\": 2}\n");
     let error = open(dir.path(), "a.ndjson").await.unwrap_err().to_string();
     assert!(error.contains("a.ndjson: line 2: column `b`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_fit_its_declared_type_is_refused_with_advice() {
+    use ColumnType::{Bool, Date, Datetime, Decimal, Float, Int, Time};
+    let dir = tempfile::tempdir().unwrap();
+    for (kind, declared, good, bad) in [
+        (Int, "int", "7", "9223372036854775808"),
+        (Float, "float", "0.5", "0.1234567890123456789"),
+        (Decimal, "decimal", "1.5", "1,5"),
+        (Bool, "bool", "true", "yes"),
+        (Date, "date", "2026-11-22", "22.11.2026"),
+        (Datetime, "datetime", "2026-11-22T10:00:00Z", "2026-11-22T10:00:00.1234567Z"),
+        (Datetime, "datetime", "2026-11-22T10:00:00", "2026-11-22T25:00:00"),
+        (Datetime, "datetime", "2026-11-22T10:00:00", "2026-11-22T10:00:00Z"),
+        (Time, "time", "10:00:00", "24:00:01"),
+    ] {
+        let rows = |value: &str, count: usize| format!("\"{value}\"\n").repeat(count);
+        let objects = |value: &str, count: usize| format!("{{\"v\": \"{value}\"}}\n").repeat(count);
+        // the sample of the time zones ends before the bad value
+        write(dir.path(), "a.csv", format!("v\n{}{}", rows(good, 1_000), rows(bad, 1)));
+        write(dir.path(), "a.ndjson", format!("{}{}", objects(good, 1_000), objects(bad, 1)));
+        for (name, line) in [("a.csv", 1_002), ("a.ndjson", 1_001)] {
+            let files = open_declared(dir.path(), name, &[Column::new("v", kind)]).await.unwrap();
+            let error = table(&files).await.unwrap_err();
+            let place = format!("{name}: line {line}: column `v`: a value ");
+            let advice =
+                format!("the column is declared as `type = \"{declared}\"`: correct the value in the file, or declare");
+            assert!(error.contains(&place) && error.contains(&advice) && !error.contains(bad), "{error}");
+            assert!(error.contains("`type = \"string\"` to export every value as its exact text"), "{error}");
+            let files = open_declared(dir.path(), name, &[Column::new("v", ColumnType::String)]).await.unwrap();
+            assert_eq!(table(&files).await.unwrap()[1_001], [bad]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn objects_without_members_are_called_so() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a1.ndjson", "\n");
+    write(dir.path(), "a2.ndjson", "{}\n\n{ }\n");
+    for files in ["a2.ndjson", "a*.ndjson"] {
+        let error = open(dir.path(), files).await.unwrap_err();
+        let words =
+            "a2.ndjson: its objects have no members, and so it has no columns: write members, or declare the columns";
+        assert_eq!(error.user_message(), words, "{files}");
+        assert!(!error.is_transient());
+    }
+    let declared = [Column::new("n", ColumnType::Int)];
+    let files = open_declared(dir.path(), "a2.ndjson", &declared).await.unwrap();
+    assert_eq!(table(&files).await.unwrap().len(), 3, "a row for each object");
+    // objects without members count as rows where other objects have members
+    write(dir.path(), "a1.ndjson", "{\"n\": 1}\n");
+    assert_eq!(table(&open(dir.path(), "a*.ndjson").await.unwrap()).await.unwrap().len(), 4);
 }
 
 #[tokio::test]
@@ -417,8 +472,7 @@ async fn a_header_may_begin_with_a_number_sign() {
 #[tokio::test]
 async fn empty_files_have_no_rows_and_are_named_if_there_is_no_other() {
     let dir = tempfile::tempdir().unwrap();
-    for (name, texts) in
-        [("a.csv", &["", "\n\n", "# only a comment\n", "\u{feff}"][..]), ("a.ndjson", &["", "\n \n", "{}\n"])]
+    for (name, texts) in [("a.csv", &["", "\n\n", "# only a comment\n", "\u{feff}"][..]), ("a.ndjson", &["", "\n \n"])]
     {
         for text in texts {
             write(dir.path(), name, text);
@@ -445,15 +499,18 @@ async fn empty_files_have_no_rows_and_are_named_if_there_is_no_other() {
 }
 
 #[tokio::test]
-async fn rows_of_nulls_at_the_end_are_rows_of_a_workbook() {
+async fn rows_without_values_at_the_end_are_rows_of_a_workbook() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "a.csv", "a,b\n1,2\n,\n,\n");
-    let files = open(dir.path(), "a.csv").await.unwrap();
-    let bytes = exported(&files, &json!({}), &Xlsx).await.unwrap();
-    let mut book = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
-    let mut sheet = String::new();
-    std::io::Read::read_to_string(&mut book.by_name("xl/worksheets/sheet1.xml").unwrap(), &mut sheet).unwrap();
-    assert!(sheet.contains("<row r=\"4\"") && sheet.contains("r=\"A4\""), "{sheet}");
+    // NULL, and texts without a character
+    for text in ["a,b\n1,2\n,\n,\n", "a\nx\n\"\"\n\"\"\n"] {
+        write(dir.path(), "a.csv", text);
+        let files = open(dir.path(), "a.csv").await.unwrap();
+        let bytes = exported(&files, &json!({}), &Xlsx).await.unwrap();
+        let mut book = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+        let mut sheet = String::new();
+        std::io::Read::read_to_string(&mut book.by_name("xl/worksheets/sheet1.xml").unwrap(), &mut sheet).unwrap();
+        assert!(sheet.contains("<row r=\"4\"") && sheet.contains("r=\"A4\""), "{sheet}");
+    }
 }
 
 #[tokio::test]

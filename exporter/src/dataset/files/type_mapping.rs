@@ -15,9 +15,12 @@ use std::{
 use polars::prelude::{
     AnyValue, ArrowDataType, ArrowField, Column, DataType, Schema, SchemaRef, Series, StringChunkedBuilder, UnknownKind,
 };
-use polars_arrow::{array::Array, datatypes::ArrowSchema};
+use polars_arrow::{
+    array::Array,
+    datatypes::{ArrowSchema, UnionType},
+};
 
-use super::{super::DatasetError, column_types::column_type, readable, text};
+use super::{super::DatasetError, column_types::column_type, dictionaries, readable, text, unsupported};
 use crate::quiet::{self, catch_panic};
 
 /// The maximum total size of the texts into which the values of all columns of one frame are converted, in bytes. The
@@ -48,7 +51,7 @@ impl TextBudget {
             let left = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
             left.map(drop).map_err(|_| EXCEEDS_BUDGET)
         } else if bytes > VALUE_TEXT {
-            Err("a value of it is more than 256 MiB of text")
+            Err("a value of it is more than 256 MiB of text: write the column without such values")
         } else {
             Ok(())
         }
@@ -104,7 +107,7 @@ impl TypeMapping {
     /// Creates the mapping of the columns of an Arrow schema. The schema must not have extension types (see
     /// [`without_extension`]).
     pub(super) fn of(arrow: &ArrowSchema) -> Self {
-        let (mut schema, mut unsupported) = (Schema::default(), BTreeMap::new());
+        let (mut schema, mut refused) = (Schema::default(), BTreeMap::new());
         let (mut nulls, mut text_forms) = (BTreeSet::new(), BTreeMap::new());
         for field in arrow.iter_values() {
             // polars panics for Arrow types that it does not support
@@ -118,14 +121,11 @@ impl TypeMapping {
             }
             let mapped = dtype.as_ref().and_then(mapped);
             if mapped.is_none() {
-                let whole = format!("{:?}", field.dtype);
-                // the name of the type without its parameters
-                let name = whole.split('(').next().unwrap_or(&whole);
-                unsupported.insert(field.name.to_string(), name.to_owned());
+                refused.insert(field.name.to_string(), unsupported::name(&field.dtype));
             }
             schema.insert(field.name.clone(), mapped.unwrap_or(DataType::Unknown(UnknownKind::Any)));
         }
-        Self { schema: Arc::new(schema), unsupported, nulls, text_forms }
+        Self { schema: Arc::new(schema), unsupported: refused, nulls, text_forms }
     }
 
     /// Makes a column unsupported. `type_name` is the name of its type, for error texts.
@@ -136,11 +136,13 @@ impl TypeMapping {
 }
 
 /// Returns the field with every extension type replaced by its storage type, at any depth. A field of the extension
-/// type `arrow.uuid` gets a mark in its metadata, so that its values are read as UUIDs.
+/// type `arrow.uuid` gets a mark in its metadata, so that its values are read as UUIDs. The storage may be a dictionary
+/// of UUIDs.
 pub(super) fn without_extension(field: &ArrowField) -> ArrowField {
     let storage = ArrowField { dtype: storage_type(&field.dtype), ..field.clone() };
     let is_uuid = matches!(&field.dtype, ArrowDataType::Extension(extension) if extension.name == "arrow.uuid");
-    if is_uuid && storage.dtype == ArrowDataType::FixedSizeBinary(16) { readable::with_uuids(storage) } else { storage }
+    let has_size = *dictionaries::values_of(&storage.dtype) == ArrowDataType::FixedSizeBinary(16);
+    if is_uuid && has_size { readable::with_uuids(storage) } else { storage }
 }
 
 fn storage_type(dtype: &ArrowDataType) -> ArrowDataType {
@@ -152,6 +154,13 @@ fn storage_type(dtype: &ArrowDataType) -> ArrowDataType {
         ArrowDataType::FixedSizeList(field, width) => ArrowDataType::FixedSizeList(inner(field), *width),
         ArrowDataType::Map(field, sorted) => ArrowDataType::Map(inner(field), *sorted),
         ArrowDataType::Struct(fields) => ArrowDataType::Struct(fields.iter().map(without_extension).collect()),
+        ArrowDataType::Union(union) => {
+            let fields = union.fields.iter().map(without_extension).collect();
+            ArrowDataType::Union(Box::new(UnionType { fields, ..union.as_ref().clone() }))
+        }
+        ArrowDataType::Dictionary(key, values, ordered) => {
+            ArrowDataType::Dictionary(*key, Box::new(storage_type(values)), *ordered)
+        }
         other => other.clone(),
     }
 }
@@ -209,7 +218,7 @@ fn series(read: Series, budget: &TextBudget, write: Write) -> Result<Series, Dat
         DataType::UInt64 | DataType::Int128 => {
             let cast = read.cast(&mapped(&dtype).unwrap_or(DataType::Null))?;
             if cast.null_count() > read.null_count() {
-                let detail = "a value has more than 38 digits";
+                let detail = "a value has more than 38 digits: write the column as text";
                 return Err(DatasetError::Value { column: read.name().to_string(), detail });
             }
             cast
@@ -296,10 +305,10 @@ mod tests {
         assert_eq!((mapped.dtype(), mapped.null_count()), (&DataType::Decimal(38, 0), 1));
         assert_eq!(mapped.get(0).unwrap(), AnyValue::Decimal(1 << 100, 38, 0));
         let error = series(Series::new("n".into(), [i128::MAX]), &budget(), text::write).unwrap_err();
-        assert_eq!(error.to_string(), "column `n`: a value has more than 38 digits");
+        assert_eq!(error.to_string(), "column `n`: a value has more than 38 digits: write the column as text");
         let halves: PrimitiveArray<pf16> = [Some(pf16::from(1.5_f32)), None].into_iter().collect();
         let field = ArrowField::new("h".into(), ArrowDataType::Float16, true);
-        let wide = readable::convert(&field, halves.boxed()).unwrap();
+        let wide = readable::convert(&field, &field.dtype, halves.boxed()).unwrap();
         let read = column(&readable::field(&field), vec![wide], &budget()).unwrap();
         assert_eq!(read.f32().unwrap().iter().collect::<Vec<_>>(), [Some(1.5), None]);
     }

@@ -38,8 +38,10 @@ pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileS
     let seems_undelimited = records.header.names.len() == 1 && records.seems_to_have_another_delimiter();
     let mut candidates = vec![Candidates::UNSEEN; records.header.names.len()];
     let mut open: Vec<_> = (0..candidates.len()).collect();
+    let mut rows = 0;
     while records.next()? {
         stop.check()?;
+        rows += 1;
         let mut ended = false;
         for index in &open {
             if let Some(field) = records.field(*index) {
@@ -59,7 +61,7 @@ pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileS
     }
     let Header { names, notes } = records.header;
     let columns = names.into_iter().zip(candidates).map(|(name, candidates)| ScannedColumn { name, candidates });
-    Ok(FileScan { columns: columns.collect(), notes, seems_undelimited })
+    Ok(FileScan { columns: columns.collect(), rows, notes, seems_undelimited })
 }
 
 /// Returns for each of the columns `columns` whether its values in the first [`SAMPLED_ROWS`] rows are timestamps

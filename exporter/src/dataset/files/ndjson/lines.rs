@@ -26,7 +26,14 @@ const CUT_OBJECT: DatasetError =
 /// The error for a line with a mistake in its JSON object.
 const BROKEN_OBJECT: DatasetError =
     DatasetError::Garbled("a JSON object has a mistake, or something follows it on its line: correct the line");
-/// The error for a line with an escape that is half of a surrogate pair (RFC 8259, section 8.2).
+/// The error for a line on which the name of a member has half of a surrogate pair.
+const HALF_SURROGATE_IN_NAME: DatasetError = DatasetError::Garbled(
+    "the name of a member has half of a surrogate pair, which is no character: write both halves, or the character itself",
+);
+/// The beginnings of the errors of the JSON parser for half of a surrogate pair. The parser checks only the names of
+/// members for such halves.
+const HALVES: [&str; 2] = ["lone leading surrogate", "unexpected end of hex escape"];
+/// The error for a value with an escape that is half of a surrogate pair (RFC 8259, section 8.2).
 pub(super) const HALF_SURROGATE: DatasetError = DatasetError::Garbled(
     "a text has half of a surrogate pair, which is no character: write both halves, or the character itself",
 );
@@ -88,7 +95,7 @@ fn members(line: &[u8], member: impl FnMut(&str, &RawValue) -> Result<(), Datase
         (None, Err(_)) if std::str::from_utf8(line).is_err() => Err(NOT_UTF8),
         (None, Err(_)) if !line.trim_ascii_start().starts_with(b"{") => Err(NO_OBJECT),
         (None, Err(e)) if e.is_eof() => Err(CUT_OBJECT),
-        (None, Err(e)) if e.to_string().contains("surrogate") => Err(HALF_SURROGATE),
+        (None, Err(e)) if HALVES.iter().any(|half| e.to_string().starts_with(half)) => Err(HALF_SURROGATE_IN_NAME),
         (None, Err(_)) => Err(BROKEN_OBJECT),
     }
 }
@@ -198,6 +205,11 @@ mod tests {
             ("{\"a\":01}", 1, "mistake"),
             ("{\"a\":NaN}", 1, "mistake"),
             ("null", 1, "no JSON object"),
+            ("{\"a\":1}\n{\"\\ud800\":1}", 2, "the name of a member has half of a surrogate pair"),
+            ("{\"\\ud800x\":1}", 1, "the name of a member has half of a surrogate pair"),
+            ("{\"\\ud800\\u0041\":1}", 1, "the name of a member has half of a surrogate pair"),
+            ("{\"\\udc00\":1}", 1, "the name of a member has half of a surrogate pair"),
+            ("{\"\\ud8\":1}", 1, "mistake"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("line {line}: ")) && error.contains(cause), "{error}");

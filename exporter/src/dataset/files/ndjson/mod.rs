@@ -26,7 +26,7 @@ const MAX_MEMBERS: usize = 10_000;
 /// The maximum total size of the names of all members of a file without declared columns, in bytes.
 const MAX_NAMES: usize = 4 << 20;
 /// The error for an object in which two members have the same name.
-const TWICE: &str = "an object has this member twice";
+const TWICE: &str = "an object has this member twice: write it once, or one of them under another name";
 
 /// Maps the names of members of JSON objects to indexes, and detects a member that occurs twice on a line.
 #[derive(Default)]
@@ -113,7 +113,7 @@ pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
             Ok(())
         })?;
         if !more {
-            return Ok(FileScan { columns, notes: Vec::new(), seems_undelimited: false });
+            return Ok(FileScan { columns, rows: line - 1, notes: Vec::new(), seems_undelimited: false });
         }
         line += 1;
     }

@@ -87,7 +87,8 @@ impl Windows {
         };
         let kinds: Vec<_> = leaves.iter().map(|leaf| kind(leaf).physical_type).collect();
         logical::check_moments(name, &kinds, &arrays)?;
-        let arrays = arrays.into_iter().map(|array| readable::convert(field, array)).collect::<Result<Vec<_>, _>>()?;
+        let arrays = arrays.into_iter().map(|array| readable::convert(field, &field.dtype, array));
+        let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
         let column = type_mapping::column(&readable::field(field), arrays, budget)?;
         let column = match self.mapping.schema.get(name) {
             Some(dtype) if self.mapping.nulls.contains(name) => Column::full_null(name.into(), column.len(), dtype),

@@ -13,7 +13,7 @@ use polars_parquet::parquet::{
 use super::super::{
     super::DatasetError,
     decimal_bytes::{self, MAX_DIGITS},
-    readable,
+    dictionaries, readable,
 };
 
 /// Corrects the Arrow types `fields` that polars infers for the columns of a Parquet file:
@@ -25,6 +25,8 @@ use super::super::{
 ///   if the stored Arrow schema states another type.
 /// - Decimals of variable length (BYTE_ARRAY) get the type of bytes and a mark in the field's metadata, because polars
 ///   does not distinguish a decimal of zero bytes from NULL.
+/// - Dictionaries of other values than texts get the type of their values. Such a dictionary remains within an extension
+///   type.
 pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSchema {
     let annotate = |field: ArrowField| {
         let name = field.name.clone();
@@ -43,6 +45,12 @@ pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSc
 /// order of the leaves.
 fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &PrimitiveType>) -> ArrowField {
     use ArrowDataType as Type;
+    // polars reads only dictionaries of texts, and the pages of other ones have plain values
+    if let Type::Dictionary(_, values, _) = &field.dtype
+        && !matches!(**values, Type::Utf8View)
+    {
+        return annotated_field(dictionaries::values_field(&field, values), types);
+    }
     let mut boxed = |field: &ArrowField| Box::new(annotated_field(field.clone(), types));
     let dtype = match &field.dtype {
         Type::List(item) => Type::List(boxed(item)),

@@ -9,6 +9,8 @@ mod extras;
 mod footer;
 #[cfg(test)]
 mod footer_tests;
+#[cfg(test)]
+mod int96_tests;
 mod logical;
 mod nested;
 mod pages;

@@ -35,6 +35,8 @@ const MORE_NOTES: &str = "further columns are offered under other names than in 
 pub(super) struct FileScan {
     /// The columns, in the order of the file.
     pub(super) columns: Vec<ScannedColumn>,
+    /// The number of rows or objects.
+    pub(super) rows: u64,
     /// Human-readable notes about columns that are offered under another name than in the file.
     pub(super) notes: Vec<String>,
     /// Whether the declared delimiter divides a CSV file into one column only, but another delimiter seems to divide it

@@ -137,7 +137,7 @@ async fn within_time(location: Arc<Location>, kind: FileKind) -> Result<Found, D
 
 async fn scan_all(location: &Location, kind: FileKind) -> Result<Found, DatasetError> {
     let files = location.list().await?;
-    let (mut merged, mut empty) = (Merged::default(), None);
+    let (mut merged, mut empty, mut without_members) = (Merged::default(), None, None);
     for file in &files {
         let mut slot = if location.is_local() { None } else { Some(SLOTS.acquire().await) };
         let open = location.fetch(&file.name).await?;
@@ -151,6 +151,9 @@ async fn scan_all(location: &Location, kind: FileKind) -> Result<Found, DatasetE
         drop(slot);
         match scanned {
             Ok(scan) => {
+                if scan.columns.is_empty() && scan.rows > 0 {
+                    without_members = without_members.or(Some(&file.name));
+                }
                 merged.add(&scan);
                 if merged.mixes_delimiters() {
                     return Err(DatasetError::Undeclared(MIXED_DELIMITERS.into()).in_file(&file.name));
@@ -162,6 +165,11 @@ async fn scan_all(location: &Location, kind: FileKind) -> Result<Found, DatasetE
         }
     }
     let found = merged.found();
+    if found.columns.is_empty()
+        && let Some(name) = without_members
+    {
+        return Err(DatasetError::NoMembers.in_file(name));
+    }
     match (found.columns.is_empty(), empty.or(files.first().map(|file| &file.name))) {
         (false, _) => Ok(found),
         (true, Some(name)) => Err(DatasetError::Empty.in_file(name)),
