@@ -223,19 +223,19 @@ mod tests {
         let names: HashMap<_, _> = NAMES.into();
         let text = "// told whose opening\nlet told = \"news\";\nlet until = opening;\n";
         let found = in_file("gateway/src/hold.rs", text, &names);
-        let told = "the name `told`: write notified_version";
+        let refusal = "the name `told`: write notified_version";
         assert_eq!(
             found,
             [
                 "gateway/src/hold.rs: the file is named `hold`: write spool".to_owned(),
-                format!("gateway/src/hold.rs:2: {told}"),
+                format!("gateway/src/hold.rs:2: {refusal}"),
             ]
         );
         let stored = in_file("notifier/src/config.rs", text, &names);
         assert_eq!(
             stored,
             [
-                format!("notifier/src/config.rs:2: {told}"),
+                format!("notifier/src/config.rs:2: {refusal}"),
                 "notifier/src/config.rs:3: the name `until`: write expires_at".to_owned(),
                 "notifier/src/config.rs:3: the name `opening`: write initial_balance".to_owned(),
             ]
