@@ -132,7 +132,7 @@ test("two lines of HTML on another origin export, and no token is left behind", 
   const download = await downloading;
   expect(download.suggestedFilename()).toMatch(/\.csv$/);
   await expectPhase(page, "saved");
-  await expect(mainButton(page)).toContainText("Saved");
+  await expect(mainButton(page)).toContainText("Handed to your browser");
   await expectAccessible(page, "after the export");
   expect(await savedDigest(download)).toBe(await newestDigest(stack));
   expect(await events()).toEqual(["started", "progress", "completed"]);
@@ -422,8 +422,10 @@ for (const colorScheme of ["light", "dark"] as const) {
 
     await page.keyboard.press("Enter");
     await dialog.getByRole("button", { name: "Keine" }).click();
-    await dialog.getByLabel("origin").check();
-    await dialog.getByLabel("delay").check();
+    await dialog.getByRole("checkbox", { name: "origin" }).check();
+    await dialog.getByRole("checkbox", { name: "delay" }).check();
+    await dialog.getByRole("button", { name: "origin nach oben" }).press("Enter");
+    await expect(dialog.getByRole("button", { name: "origin nach oben" })).toBeFocused();
     await addCondition(dialog, "delay", "gte", "x");
     await expect(dialog.getByRole("textbox")).toHaveAttribute("aria-invalid", "true");
     await expect(dialog.getByRole("textbox")).toBeFocused();
@@ -438,11 +440,11 @@ for (const colorScheme of ["light", "dark"] as const) {
     await dialog.locator("[part=submit]").press("Enter");
     await expect(dialog).toHaveCount(0);
     const { header, data } = readCsv(await savedBytes(await downloading));
-    expect(header).toEqual(["delay", "origin"]);
-    expect(data.every(([delay, origin]) => Number(delay) >= 300 && origin === "SFO")).toBe(true);
+    expect(header).toEqual(["origin", "delay"]);
+    expect(data.every(([origin, delay]) => Number(delay) >= 300 && origin === "SFO")).toBe(true);
     expect(data.length).toBeGreaterThan(0);
     await expectPhase(page, "saved");
-    await expect(mainButton(page)).toContainText("Gespeichert");
+    await expect(mainButton(page)).toContainText("An Ihren Browser übergeben");
     expect(await stack.logs()).not.toContain("eyJ");
     expect(faults).toEqual([]);
   });

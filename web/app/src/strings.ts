@@ -1,4 +1,5 @@
-import type { ApiKey, Export, ExportStatus, Slug, WaitingFor } from "@sluice/client";
+import type { ApiKey, Column, Export, ExportStatus, Slug, WaitingFor } from "@sluice/client";
+import { formatNames, operatorNames } from "@sluice/client/form";
 import {
   formatBytes,
   formatCompact,
@@ -10,14 +11,7 @@ import {
   formatTime,
 } from "./format.js";
 import type { SaveErrorReason } from "./saving/saveError.js";
-import type { SaveMethod } from "./saving/saveMethod.js";
-
-/** The purposes of the formats that keep the type of every value. */
-const FORMAT_PURPOSES: Readonly<Record<string, string>> = {
-  parquet: "for programs",
-  arrow: "for data frames",
-  xlsx: "for spreadsheets",
-};
+import type { DownloadMethod, SaveMethod } from "./saving/saveMethod.js";
 
 /** Text about a problem: the event, and the next step for the user. */
 export interface ProblemText {
@@ -25,7 +19,10 @@ export interface ProblemText {
   next: string;
 }
 
-/** Every text of the page. To translate the page, translate this file. */
+/**
+ * Every text of the page. To translate the page, translate this file; the SDK has the names of formats and operators in
+ * English and German.
+ */
 export const strings = {
   product: "Sluice",
   tagline: "Export your data. Watch it arrive.",
@@ -145,7 +142,10 @@ export const strings = {
       "Ask your administrator for access to a dataset. If you run this installation, add a catalog (docs/catalog.md shows how), then reload this page.",
     unknown: (name: string) => `There is no dataset called “${name}” that you may export.`,
     search: "Search datasets",
-    noneFound: "No dataset matches these words.",
+    found: (shown: number, all: number) =>
+      shown === 0
+        ? "No dataset matches these words."
+        : `${formatCount(shown)} of ${formatCount(all)} datasets`,
     rows: (count: number) => `about ${formatCompact(count)} ${count === 1 ? "row" : "rows"}`,
     columns: (count: number) => `${formatCount(count)} ${count === 1 ? "column" : "columns"}`,
   },
@@ -165,8 +165,18 @@ export const strings = {
       chosen === all
         ? `Columns (${formatCount(all)})`
         : `Columns (${formatCount(chosen)} of ${formatCount(all)})`,
-    nullable: "may be empty",
-    masked: "masked for you",
+    columnFacts: ({ type, masked, nullable }: Column) =>
+      [
+        strings.columnTypes[type] ?? type,
+        masked ? "masked for you" : undefined,
+        nullable ? "may be empty" : undefined,
+      ]
+        .filter(Boolean)
+        .join(" · "),
+    moveUp: (column: string) => `Move ${column} up`,
+    moveDown: (column: string) => `Move ${column} down`,
+    columnMoved: (column: string, position: number, all: number) =>
+      `${column} is now column ${formatCount(position)} of ${formatCount(all)}`,
     preview: "First rows",
     noPreview: "The first rows show here as soon as the form is complete.",
     previewLater: "The first rows show here once this is fixed.",
@@ -180,11 +190,15 @@ export const strings = {
     saveLocations: { downloads: "Downloads", file: "A place I choose" },
     template: "Template",
     format: "Format",
-    /** A format's name in the list of formats, with what the format is good for. */
-    formatOption: (name: string) => {
-      const purpose = FORMAT_PURPOSES[name];
-      return purpose === undefined ? name.toUpperCase() : `${name.toUpperCase()} (${purpose})`;
-    },
+    formatName: (name: string) => formatNames.en[name] ?? name,
+    /** What the built-in templates are for. */
+    templates: {
+      plain: "Plain: for loading by programs",
+      default: "Default: with both timestamps beside the table",
+      spreadsheet: "Spreadsheet: for opening in a spreadsheet",
+    } as Record<string, string>,
+    /** What the template `default` is for, in a format with comment lines. */
+    defaultAsComments: "Default: with both timestamps as comment lines",
     compression: "Compression",
     noCompression: "None",
     params: "Parameters",
@@ -206,30 +220,18 @@ export const strings = {
     utc: "UTC",
     submit: "Export",
     cost: (count: number) => `Costs ${formatCount(count)} ${count === 1 ? "credit" : "credits"}`,
-    savesToDownloads:
-      "The file is in your downloads as soon as it is complete and checked. A reload does not lose it.",
+    savesToDownloads: (method: DownloadMethod | undefined) =>
+      method === "private"
+        ? "The file is handed to your browser's downloads as soon as it is complete and checked. A reload does not lose it."
+        : "The file is handed to your browser's downloads. Leave this page open until it is complete and checked.",
     savesToFile: "You choose a file, and it is written there while the export runs. Best for large ones.",
   },
-  operators: {
-    eq: "is",
-    ne: "is not",
-    lt: "less than",
-    lte: "at most",
-    gt: "more than",
-    gte: "at least",
-    in: "is one of",
-    not_in: "is none of",
-    between: "between",
-    is_null: "has no value",
-    is_blank: "is an empty text",
-    like: "matches (% and _)",
-    contains: "contains",
-    not_contains: "does not contain",
-  },
+  operators: operatorNames.en,
   exports: {
     title: "Your exports",
     emptyTitle: "No exports yet",
-    empty: "Choose a dataset and press Export. Progress shows here, and the file is saved by itself.",
+    empty:
+      "Choose a dataset and press Export. Progress shows here, and your browser gets the file by itself.",
     all: "History",
     more: "Show older ones",
     again: "Export again",
@@ -303,11 +305,12 @@ export const strings = {
       "This browser keeps the file in memory until it is complete, up to 256 MB. Leave the page open.",
     paused: "Started earlier. Press Continue to allow this page to write the file again.",
     saved: {
-      private: "Checked, and in your downloads",
-      stream: "Checked, and in your downloads",
-      memory: "Checked, and in your downloads",
-      file: "Checked, and in the file you chose",
+      private: "Checked, and handed to your browser",
+      stream: "Checked, and handed to your browser",
+      memory: "Checked, and handed to your browser",
+      file: "Checked, and written to the file you chose",
     } satisfies Record<SaveMethod, string>,
+    missing: "Not in your downloads? Press Save again.",
   },
   history: {
     title: "History",

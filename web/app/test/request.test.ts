@@ -1,7 +1,7 @@
 import type { Dataset, Export } from "@sluice/client";
-import { compressionsOf } from "@sluice/client/form";
+import { compressionsOf, moveColumn } from "@sluice/client/form";
 import { describe, expect, it } from "vitest";
-import { emptyDraft, requestOf, withFormat } from "../src/form/request.js";
+import { emptyDraft, requestOf, toRequest, withFormat, withTemplate } from "../src/form/request.js";
 
 it("an export is repeated with the same request", () => {
   const item = {
@@ -26,6 +26,7 @@ it("an export is repeated with the same request", () => {
 describe("formats", () => {
   const dataset = {
     name: "flights",
+    columns: [],
     formats: ["csv", "xlsx"],
     compressions: ["none", "gzip"],
     formats_info: [
@@ -47,5 +48,37 @@ describe("formats", () => {
       "none",
       "gzip",
     ]);
+  });
+});
+
+describe("columns", () => {
+  const column = (name: string) => ({ name, type: "string", nullable: false });
+  const dataset = {
+    name: "flights",
+    columns: [column("date"), column("delay"), column("origin")],
+    params: {},
+    formats: ["csv"],
+    compressions: ["none"],
+    templates: [
+      { name: "default", title: "" },
+      { name: "plain", title: "" },
+      { name: "finance", title: "", columns: [column("total"), column("date")] },
+    ],
+  } as unknown as Dataset;
+  const moved = { ...emptyDraft(dataset), columns: moveColumn(emptyDraft(dataset).columns, "origin", -1) };
+
+  it("are requested in the order that the user gave them", () => {
+    expect(toRequest(dataset, emptyDraft(dataset))).not.toHaveProperty("columns");
+    expect(toRequest(dataset, moved)?.columns).toEqual(["date", "origin", "delay"]);
+  });
+
+  it("stay with a template of the same columns, and are those of a template with its own", () => {
+    expect(toRequest(dataset, withTemplate(dataset, moved, "plain"))).toMatchObject({
+      template: "plain",
+      columns: ["date", "origin", "delay"],
+    });
+    const finance = withTemplate(dataset, moved, "finance");
+    expect(toRequest(dataset, finance)).not.toHaveProperty("columns");
+    expect(finance.columns.map(({ name }) => name)).toEqual(["total", "date"]);
   });
 });

@@ -19,6 +19,12 @@ describe("texts", () => {
     expect(strings.datasets.rows(1)).toBe("about 1 row");
   });
 
+  it("name formats as people do, and unknown ones by their own name", () => {
+    expect(strings.form.formatName("xlsx")).toBe("Excel workbook (.xlsx)");
+    expect(strings.form.formatName("arrow")).toBe("Arrow (.arrows)");
+    expect(strings.form.formatName("orc")).toBe("orc");
+  });
+
   it("describe the parameters and the filter of a request", () => {
     expect(describeRequest({ params: {}, filter: {} })).toBe("");
     expect(

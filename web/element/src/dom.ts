@@ -60,4 +60,6 @@ export const ICONS = {
   retry: "M20 11a8 8 0 1 0-2.3 6.3M20 4.5V11h-6.5",
   close: "m6 6 12 12M18 6 6 18",
   plus: "M12 5v14M5 12h14",
+  up: "M12 19V5m-6 6 6-6 6 6",
+  down: "M12 5v14m-6-6 6 6 6-6",
 } as const;

@@ -42,7 +42,8 @@ it("the user's filter applies in addition to the page's", () => {
 
 it("chosen columns keep their order, and a format without the compression drops it", () => {
   const base = { dataset: "orders", columns: ["total", "id"], compression: "gzip" };
-  const draft: Draft = { ...initialDraft(dataset, base), columns: new Set(["id", "status", "total"]) };
+  const choices = ["total", "id", "status"].map((name) => ({ name, chosen: true }));
+  const draft: Draft = { ...initialDraft(dataset, base), columns: choices };
   expect(requestOf(dataset, base, draft)).toMatchObject({
     columns: ["total", "id", "status"],
     compression: "gzip",
@@ -54,7 +55,9 @@ it("missing values and columns stop the export", () => {
   const draft = initialDraft(dataset, { dataset: "orders" });
   expect(isUnfinished(draft)).toBe(false);
   expect(isUnfinished({ ...draft, rows: [{ ...row, values: [" "] }] })).toBe(true);
-  expect(isUnfinished({ ...draft, columns: new Set() })).toBe(true);
+  expect(
+    isUnfinished({ ...draft, columns: draft.columns.map(({ name }) => ({ name, chosen: false })) }),
+  ).toBe(true);
 });
 
 it("an error of the server is matched to the user's own filter", () => {

@@ -45,7 +45,7 @@ describe("the button says", () => {
       "50%",
       "Connection lost. Continues by itself.",
     ],
-    [state("saved", { file }), "Saved", "orders.xlsx"],
+    [state("saved", { file }), "Handed to your browser", "orders.xlsx"],
   ])("the right thing in state %#", (given, main, detail) => {
     expect(statusText(given, texts)).toEqual({ main, detail });
   });
@@ -128,7 +128,7 @@ it("a screen reader hears each phase and each quarter once", () => {
     "Connection lost. Continues by itself.",
     "Finishing…",
     "Saving…",
-    "Saved: orders.xlsx",
+    "Handed to your browser: orders.xlsx",
   ]);
 });
 

@@ -4,9 +4,10 @@ import { IconSearch, IconTable } from "@tabler/icons-react";
 import { useState } from "react";
 import { strings } from "../strings.js";
 import classes from "./DatasetList.module.css";
+import { searchDatasets } from "./searchDatasets.js";
 
 /** Minimum number of datasets for which the list has a search field. */
-const SEARCH_THRESHOLD = 7;
+const SEARCH_THRESHOLD = 20;
 
 interface Props {
   datasets: Dataset[];
@@ -17,32 +18,34 @@ interface Props {
 /** The datasets that the user may export, as a group of radio buttons. */
 export function DatasetList({ datasets, chosen, onChoose }: Props) {
   const [search, setSearch] = useState("");
-  const query = search.trim().toLocaleLowerCase();
-  const shown = datasets.filter((dataset) =>
-    `${dataset.title} ${dataset.name} ${dataset.description}`.toLocaleLowerCase().includes(query),
-  );
+  const query = search.trim();
+  const shown = searchDatasets(datasets, query);
+  const isChosenShown = shown.some(({ name }) => name === chosen);
   return (
     <Stack gap="xs">
       {datasets.length >= SEARCH_THRESHOLD && (
-        <TextInput
-          aria-label={strings.datasets.search}
-          placeholder={strings.datasets.search}
-          leftSection={<IconSearch size={16} aria-hidden />}
-          value={search}
-          onChange={(event) => setSearch(event.currentTarget.value)}
-        />
-      )}
-      {shown.length === 0 && (
-        <Text size="sm" c="dimmed">
-          {strings.datasets.noneFound}
-        </Text>
+        <>
+          <TextInput
+            type="search"
+            aria-label={strings.datasets.search}
+            placeholder={strings.datasets.search}
+            leftSection={<IconSearch size={16} aria-hidden />}
+            value={search}
+            onChange={(event) => setSearch(event.currentTarget.value)}
+            data-testid="dataset-search"
+          />
+          <Text size="sm" c="dimmed" role="status" data-testid="dataset-count">
+            {query === "" ? "" : strings.datasets.found(shown.length, datasets.length)}
+          </Text>
+        </>
       )}
       <div role="radiogroup" aria-label={strings.datasets.title} className={classes.list}>
-        {shown.map((dataset) => (
+        {shown.map((dataset, index) => (
           <Card
             key={dataset.name}
             dataset={dataset}
             isChosen={dataset.name === chosen}
+            isTabStop={isChosenShown ? dataset.name === chosen : index === 0}
             onChoose={onChoose}
             onMove={(by) => {
               const next = shown[shown.indexOf(dataset) + by];
@@ -61,18 +64,20 @@ export function DatasetList({ datasets, chosen, onChoose }: Props) {
 interface CardProps {
   dataset: Dataset;
   isChosen: boolean;
+  /** Whether Tab reaches this card of the group. */
+  isTabStop: boolean;
   onChoose: (name: string) => void;
   /** Moves the focus to the next or previous card, as in every radio group. */
   onMove: (by: 1 | -1) => void;
 }
 
-function Card({ dataset, isChosen, onChoose, onMove }: CardProps) {
+function Card({ dataset, isChosen, isTabStop, onChoose, onMove }: CardProps) {
   return (
     <UnstyledButton
       id={`dataset-${dataset.name}`}
       role="radio"
       aria-checked={isChosen}
-      tabIndex={isChosen ? 0 : -1}
+      tabIndex={isTabStop ? 0 : -1}
       className={classes.card}
       data-chosen={isChosen || undefined}
       data-testid={`dataset-${dataset.name}`}

@@ -76,7 +76,13 @@ export function ExportRow({ item: given }: { item: MeasuredExport }) {
             >
               {statusLine(item)}
             </Text>
-            {saveState && <SaveStatus saveState={saveState} size={item.file?.size} />}
+            {saveState && (
+              <SaveStatus
+                saveState={saveState}
+                size={item.file?.size}
+                canSaveAgain={item.status === "completed"}
+              />
+            )}
           </div>
           <ExportActions item={item} saveState={saveState} />
         </Group>

@@ -7,10 +7,12 @@ interface Props {
   saveState: SaveState;
   /** Size of the complete file in bytes, once it is known. */
   size: number | undefined;
+  /** Whether the button "Save again" is there. */
+  canSaveAgain: boolean;
 }
 
 /** Shows the state of saving the file of an export. */
-export function SaveStatus({ saveState, size }: Props) {
+export function SaveStatus({ saveState, size, canSaveAgain }: Props) {
   const text = strings.saving;
   switch (saveState.phase) {
     case "receiving":
@@ -51,7 +53,11 @@ export function SaveStatus({ saveState, size }: Props) {
           data-method={saveState.method}
         >
           <IconCheck size={16} aria-hidden color="var(--mantine-color-teal-text)" />
-          <Text size="sm">{text.saved[saveState.method]}</Text>
+          <Text size="sm">
+            {text.saved[saveState.method]}
+            {/* no browser tells whether its download has reached the disk */}
+            {canSaveAgain && saveState.method !== "file" && `. ${text.missing}`}
+          </Text>
         </Group>
       );
     case "paused":

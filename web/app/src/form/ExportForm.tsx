@@ -1,6 +1,6 @@
 import { Box, Button, NativeSelect, SimpleGrid, Stack, Tabs, Text } from "@mantine/core";
 import { type Dataset, SluiceError } from "@sluice/client";
-import { compressionsOf, type FilterRow, filterRowAt } from "@sluice/client/form";
+import { chosenNames, columnsOf, compressionsOf, type FilterRow, filterRowAt } from "@sluice/client/form";
 import { IconColumns3, IconDownload, IconEye } from "@tabler/icons-react";
 import { type FormEvent, useState } from "react";
 import { useStartExport } from "../exports/useStartExport.js";
@@ -16,7 +16,9 @@ import { fieldLabel } from "./fieldErrors.js";
 import { ParamsFields } from "./ParamsFields.js";
 import { Preview } from "./Preview.js";
 import { paramsOf } from "./params.js";
-import { type Draft, emptyDraft, toRequest, withFormat } from "./request.js";
+import { type Draft, emptyDraft, toRequest, withFormat, withTemplate } from "./request.js";
+import { templateLabel } from "./templateLabel.js";
+import { useDownloadMethod } from "./useDownloadMethod.js";
 import { useEstimate } from "./useEstimate.js";
 
 /** The form of one export of a dataset, with preview, estimate and button. */
@@ -75,7 +77,12 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
           onMatch={(match) => change({ match })}
         />
         <PreviewTabs dataset={dataset} draft={draft} change={change} estimated={estimated} />
-        <Options dataset={dataset} draft={draft} change={change} />
+        <Options
+          dataset={dataset}
+          draft={draft}
+          change={change}
+          size={estimated.estimate?.bytes ?? undefined}
+        />
       </Stack>
       <Box className={classes.foot}>
         {start.isError && (
@@ -127,8 +134,9 @@ function PreviewTabs({
   estimated,
 }: PartProps & { estimated: ReturnType<typeof useEstimate> }) {
   const text = strings.form;
-  const chosenColumns = draft.columns
-    .map((name) => dataset.columns.find((column) => column.name === name))
+  const columns = columnsOf(dataset, draft.template);
+  const chosenColumns = chosenNames(draft.columns)
+    .map((name) => columns.find((column) => column.name === name))
     .filter((column) => column !== undefined);
   return (
     <Tabs
@@ -147,22 +155,19 @@ function PreviewTabs({
           leftSection={<IconColumns3 size={15} aria-hidden />}
           data-testid="columns-tab"
         >
-          {text.columnsOf(chosenColumns.length || dataset.columns.length, dataset.columns.length)}
+          {text.columnsOf(chosenColumns.length, columns.length)}
         </Tabs.Tab>
       </Tabs.List>
       {!estimated.unsupported && (
         <Tabs.Panel value="preview" pt="xs">
-          <Preview
-            estimated={estimated}
-            columns={chosenColumns.length > 0 ? chosenColumns : dataset.columns}
-          />
+          <Preview estimated={estimated} columns={chosenColumns} />
         </Tabs.Panel>
       )}
       <Tabs.Panel value="columns" pt="xs">
         <ColumnTable
-          columns={dataset.columns}
-          chosen={draft.columns}
-          onChange={(columns) => change({ columns })}
+          columns={columns}
+          choices={draft.columns}
+          onChange={(choices) => change({ columns: choices })}
         />
       </Tabs.Panel>
     </Tabs>
@@ -170,8 +175,9 @@ function PreviewTabs({
 }
 
 /** Fields for format, template, compression and save location. */
-function Options({ dataset, draft, change }: PartProps) {
+function Options({ dataset, draft, change, size }: PartProps & { size: number | undefined }) {
   const text = strings.form;
+  const method = useDownloadMethod(size);
   const [saveLocation, setSaveLocation] = useState<SaveLocationKind>(() => loadSaveLocation());
   const compressions = compressionsOf(dataset, draft.format);
   return (
@@ -179,7 +185,7 @@ function Options({ dataset, draft, change }: PartProps) {
       <SimpleGrid cols={{ base: 2 }} spacing="sm">
         <NativeSelect
           label={text.format}
-          data={dataset.formats.map((name) => ({ value: name, label: text.formatOption(name) }))}
+          data={dataset.formats.map((name) => ({ value: name, label: text.formatName(name) }))}
           value={draft.format}
           onChange={(event) => change(withFormat(dataset, draft, event.currentTarget.value))}
           data-testid="format"
@@ -187,9 +193,12 @@ function Options({ dataset, draft, change }: PartProps) {
         {dataset.templates.length > 1 && (
           <NativeSelect
             label={text.template}
-            data={dataset.templates.map(({ name, title }) => ({ value: name, label: title }))}
+            data={dataset.templates.map((template) => ({
+              value: template.name,
+              label: templateLabel(template, draft.format),
+            }))}
             value={draft.template}
-            onChange={(event) => change({ template: event.currentTarget.value })}
+            onChange={(event) => change(withTemplate(dataset, draft, event.currentTarget.value))}
             data-testid="template"
           />
         )}
@@ -223,7 +232,7 @@ function Options({ dataset, draft, change }: PartProps) {
         )}
       </SimpleGrid>
       <Text size="xs" c="dimmed" mt={-8}>
-        {saveLocation === "file" ? text.savesToFile : text.savesToDownloads}
+        {saveLocation === "file" ? text.savesToFile : text.savesToDownloads(method)}
       </Text>
     </>
   );

@@ -1,10 +1,21 @@
 import type { Dataset, Export, ExportRequest } from "@sluice/client";
-import { compressionsOf, type FilterRow, isIncomplete, type Match, toFilter } from "@sluice/client/form";
+import {
+  type ColumnChoice,
+  columnChoices,
+  columnsOf,
+  compressionsOf,
+  type FilterRow,
+  isIncomplete,
+  type Match,
+  requestedColumns,
+  toFilter,
+} from "@sluice/client/form";
 import { paramsOf, toParams } from "./params.js";
 
 /** The values that the user has entered in the form. */
 export interface Draft {
-  columns: string[];
+  /** All columns, in the order of the file. */
+  columns: ColumnChoice[];
   template: string | undefined;
   format: string;
   compression: string;
@@ -15,9 +26,10 @@ export interface Draft {
 
 /** Returns the initial state of the form. */
 export function emptyDraft(dataset: Dataset): Draft {
+  const template = dataset.templates[0]?.name;
   return {
-    columns: [],
-    template: dataset.templates[0]?.name,
+    columns: columnChoices(columnsOf(dataset, template), undefined),
+    template,
     format: dataset.formats[0] ?? "csv",
     compression: "none",
     values: {},
@@ -33,6 +45,13 @@ export function withFormat(dataset: Dataset, draft: Draft, format: string): Draf
   return { ...draft, format, compression };
 }
 
+/** Returns the draft with another template, and with the columns of that, if it has its own. */
+export function withTemplate(dataset: Dataset, draft: Draft, template: string): Draft {
+  const columns = columnsOf(dataset, template);
+  const isSame = columns === columnsOf(dataset, draft.template);
+  return { ...draft, template, columns: isSame ? draft.columns : columnChoices(columns, undefined) };
+}
+
 /** Builds the request of the form; `undefined` while a value is missing. */
 export function toRequest(dataset: Dataset, draft: Draft): ExportRequest | undefined {
   if (draft.rows.some(isIncomplete) || isMissingParams(dataset, draft)) {
@@ -40,12 +59,13 @@ export function toRequest(dataset: Dataset, draft: Draft): ExportRequest | undef
   }
   const filter = toFilter(draft.rows, dataset.columns, draft.match);
   const params = toParams(draft.values);
+  const columns = requestedColumns(draft.columns, columnsOf(dataset, draft.template));
   return {
     dataset: dataset.name,
     ...(draft.template ? { template: draft.template } : undefined),
     format: draft.format,
     ...(draft.compression === "none" ? undefined : { compression: draft.compression }),
-    ...(draft.columns.length > 0 ? { columns: draft.columns } : undefined),
+    ...(columns ? { columns } : undefined),
     ...(filter ? { filter } : undefined),
     ...(params ? { params } : undefined),
   };

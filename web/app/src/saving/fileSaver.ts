@@ -7,7 +7,7 @@ import { Journal } from "./journal.js";
 import { privateFile, removePrivateFile } from "./privateFiles.js";
 import { SaveError } from "./saveError.js";
 import { hasWritePermission } from "./saveLocation.js";
-import { type BrowserSupport, downloadMethod, type SaveMethod } from "./saveMethod.js";
+import { type BrowserSupport, type DownloadMethod, downloadMethod, type SaveMethod } from "./saveMethod.js";
 import { deserializeError, serializeError } from "./serializedError.js";
 import { type ServiceWorkerDownload, startServiceWorkerDownload } from "./serviceWorkerDownload.js";
 import type { FromWorker, SaveTask, ToWorker } from "./workerMessages.js";
@@ -109,6 +109,11 @@ export class FileSaver {
     } catch (cause) {
       this.#fail(exportId, SluiceError.from(cause, "sink"));
     }
+  }
+
+  /** Returns how a file of this size in bytes would get into the downloads. */
+  async downloadMethod(size: number | undefined): Promise<DownloadMethod> {
+    return downloadMethod(await this.#detectSupport(), size);
   }
 
   /** Detects the browser's features. Without a journal a private file could be neither resumed nor found again. */

@@ -9,6 +9,9 @@ export type SaveMethod =
   /** Collected in memory, and saved at the end. */
   | "memory";
 
+/** How a file gets into the browser's downloads. */
+export type DownloadMethod = Exclude<SaveMethod, "file">;
+
 /** Storage features of the browser. */
 export interface BrowserSupport {
   /** The user can choose a file to write to. */
@@ -28,10 +31,7 @@ const MAX_SPACE_FRACTION = 0.4;
  * Chooses the method for a file that goes to the downloads. Private files come first: they survive a reload or a crash,
  * and only a complete file reaches the downloads. An unknown size counts as small.
  */
-export function downloadMethod(
-  support: BrowserSupport,
-  size: number | undefined,
-): Exclude<SaveMethod, "file"> {
+export function downloadMethod(support: BrowserSupport, size: number | undefined): DownloadMethod {
   const fits = support.freeSpace === undefined || (size ?? 0) <= support.freeSpace * MAX_SPACE_FRACTION;
   if (support.privateFiles && fits) {
     return "private";

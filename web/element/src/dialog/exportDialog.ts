@@ -1,10 +1,10 @@
 import { type Dataset, type ExportRequest, SluiceError } from "@sluice/client";
-import { filterRowAt, pointerParts } from "@sluice/client/form";
+import { columnsOf, filterRowAt, pointerParts } from "@sluice/client/form";
 import { button, h, ICONS, icon } from "../dom.js";
 import type { Texts } from "../strings/texts.js";
 import { problemText } from "../view/statusText.js";
 import { ColumnSection } from "./columnSection.js";
-import { columnsOf, type Draft, initialDraft, isUnfinished, ownFilterPointer, requestOf } from "./draft.js";
+import { type Draft, initialDraft, isUnfinished, ownFilterPointer, requestOf } from "./draft.js";
 import { EstimateBar, type Estimator } from "./estimateBar.js";
 import { FilterSection } from "./filterSection.js";
 import { select } from "./select.js";
@@ -172,7 +172,9 @@ class DatasetForm {
       onChange,
     });
     this.columns = new ColumnSection(texts, columnsOf(dataset, base.template), draft.columns, onChange);
-    const formats = dataset.formats.map((name) => [name, name.toUpperCase()] as const);
+    const formats = dataset.formats.map(
+      (name) => [name, texts.fill(texts.strings.formats[name] ?? name)] as const,
+    );
     const choose = select({ part: "format" }, formats, draft.format, (name) => {
       this.#format = name;
       onChange();
@@ -223,6 +225,6 @@ class DatasetForm {
 
   #draft(): Draft {
     const { rows, match } = this.filter;
-    return { rows, match, columns: this.columns.chosen, format: this.#format };
+    return { rows, match, columns: this.columns.choices, format: this.#format };
   }
 }

@@ -1,3 +1,4 @@
+import { formatNames, operatorNames } from "@sluice/client/form";
 import type { Strings } from "./strings.js";
 
 /** The texts in German. */
@@ -14,8 +15,8 @@ export const de: Strings = {
   saving: "Speichert …",
   bytesOf: "{bytes} von {total}",
   canceling: "Wird abgebrochen …",
-  saved: "Gespeichert",
-  savedFile: "Gespeichert: {name}",
+  saved: "An Ihren Browser übergeben",
+  savedFile: "An Ihren Browser übergeben: {name}",
   interrupted: "Verbindung unterbrochen. Es geht von selbst weiter.",
   cancel: "Export abbrechen",
   retry: "Erneut versuchen",
@@ -97,26 +98,15 @@ export const de: Strings = {
   columnsChosen: "{count} von {total}",
   all: "Alle",
   none: "Keine",
+  moveUp: "{column} nach oben",
+  moveDown: "{column} nach unten",
+  moved: "{column} ist jetzt Spalte {position} von {total}",
   columnMissing: "Wählen Sie mindestens eine Spalte.",
   format: "Format",
   about: "Etwa {what}",
   estimating: "Wird geschätzt …",
   noEstimate: "Größe unbekannt",
   cost: { one: "Kostet {count} Guthabenpunkt", other: "Kostet {count} Guthabenpunkte" },
-  operators: {
-    eq: "ist",
-    ne: "ist nicht",
-    lt: "kleiner als",
-    lte: "höchstens",
-    gt: "größer als",
-    gte: "mindestens",
-    in: "ist einer von",
-    not_in: "ist keiner von",
-    between: "zwischen",
-    is_null: "hat keinen Wert",
-    is_blank: "ist ein leerer Text",
-    like: "passt auf (% und _)",
-    contains: "enthält",
-    not_contains: "enthält nicht",
-  },
+  formats: formatNames.de,
+  operators: operatorNames.de,
 };

@@ -1,3 +1,4 @@
+import { formatNames, operatorNames } from "@sluice/client/form";
 import type { Strings } from "./strings.js";
 
 /** The texts in English. */
@@ -14,8 +15,8 @@ export const en: Strings = {
   saving: "Saving…",
   bytesOf: "{bytes} of {total}",
   canceling: "Canceling…",
-  saved: "Saved",
-  savedFile: "Saved: {name}",
+  saved: "Handed to your browser",
+  savedFile: "Handed to your browser: {name}",
   interrupted: "Connection lost. Continues by itself.",
   cancel: "Cancel the export",
   retry: "Try again",
@@ -89,26 +90,15 @@ export const en: Strings = {
   columnsChosen: "{count} of {total}",
   all: "All",
   none: "None",
+  moveUp: "Move {column} up",
+  moveDown: "Move {column} down",
+  moved: "{column} is now column {position} of {total}",
   columnMissing: "Choose at least one column.",
   format: "Format",
   about: "About {what}",
   estimating: "Estimating…",
   noEstimate: "Size not known",
   cost: { one: "Costs {count} credit", other: "Costs {count} credits" },
-  operators: {
-    eq: "is",
-    ne: "is not",
-    lt: "less than",
-    lte: "at most",
-    gt: "more than",
-    gte: "at least",
-    in: "is one of",
-    not_in: "is none of",
-    between: "between",
-    is_null: "has no value",
-    is_blank: "is an empty text",
-    like: "matches (% and _)",
-    contains: "contains",
-    not_contains: "does not contain",
-  },
+  formats: formatNames.en,
+  operators: operatorNames.en,
 };

@@ -62,13 +62,18 @@ export interface Strings {
   columnsChosen: Text;
   all: Text;
   none: Text;
+  moveUp: Text;
+  moveDown: Text;
+  moved: Text;
   columnMissing: Text;
   format: Text;
   about: Text;
   estimating: Text;
   noEstimate: Text;
   cost: Text;
-  operators: Record<Operator, Text>;
+  /** Names of the formats; a format without one is shown by its own name. */
+  formats: Readonly<Record<string, Text>>;
+  operators: Readonly<Record<Operator, Text>>;
 }
 
 /** A part of the texts of one language; the rest stays as shipped. */

@@ -42,11 +42,13 @@ textarea { min-block-size: 4.2em; resize: vertical; }
 .row .error { grid-column: 1 / -1; }
 .error { margin: 0; color: var(--_danger); font-size: .85rem; overflow-wrap: anywhere; }
 .columns {
-  display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .1rem .75rem;
-  max-block-size: 13rem; overflow-y: auto; padding: .5rem .6rem;
+  display: grid; gap: .1rem; max-block-size: 13rem; overflow-y: auto; padding: .5rem .6rem;
   border: 1px solid color-mix(in srgb, var(--_border) 55%, transparent); border-radius: calc(var(--_radius) * .75);
 }
-.columns label { display: flex; gap: .5rem; align-items: center; padding-block: .2rem; min-inline-size: 0; overflow-wrap: anywhere; }
+.columns > * { display: flex; align-items: center; gap: .25rem; min-inline-size: 0; min-block-size: 1.9em; }
+.columns .ghost { min-inline-size: 1.75em; min-block-size: 1.75em; }
+.columns [aria-disabled="true"] { opacity: .35; cursor: default; }
+.columns label { flex: 1; display: flex; gap: .5rem; align-items: center; padding-block: .2rem; min-inline-size: 0; overflow-wrap: anywhere; }
 input[type="checkbox"] { accent-color: var(--_accent); inline-size: 1.1em; block-size: 1.1em; flex: none; margin: 0; }
 .field { display: grid; gap: .3rem; font-weight: 600; }
 .field > select { font-weight: 400; max-inline-size: 16rem; }
