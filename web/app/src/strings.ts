@@ -182,6 +182,7 @@ export const strings = {
     previewLater: "The first rows show here once this is fixed.",
     emptyPreview: "No row matches. The file would have a header and nothing more.",
     null: "empty",
+    notShown: "…",
     about: (what: string) => `About ${what}`,
     atMost: (what: string) => (what ? `At most ${what}` : ""),
     noEstimate: "Size not known yet",
@@ -220,10 +221,19 @@ export const strings = {
     utc: "UTC",
     submit: "Export",
     cost: (count: number) => `Costs ${formatCount(count)} ${count === 1 ? "credit" : "credits"}`,
-    savesToDownloads: (method: DownloadMethod | undefined) =>
-      method === "private"
-        ? "The file is handed to your browser's downloads as soon as it is complete and checked. A reload does not lose it."
-        : "The file is handed to your browser's downloads. Leave this page open until it is complete and checked.",
+    savesToDownloads: (method: DownloadMethod | undefined) => {
+      const base = "Your browser gets the file for its downloads";
+      switch (method) {
+        case undefined:
+          return `${base}.`;
+        case "private":
+          return `${base} as soon as it is complete and checked. A reload does not lose it.`;
+        case "memory":
+          return `${base} as soon as it is complete and checked. Leave this page open until then.`;
+        case "stream":
+          return `${base} while the export runs. Leave this page open until it is complete and checked.`;
+      }
+    },
     savesToFile: "You choose a file, and it is written there while the export runs. Best for large ones.",
   },
   operators: operatorNames.en,

@@ -52,7 +52,7 @@ export function SaveStatus({ saveState, size, canSaveAgain }: Props) {
           data-phase="saved"
           data-method={saveState.method}
         >
-          <IconCheck size={16} aria-hidden color="var(--mantine-color-teal-text)" />
+          <IconCheck size={16} aria-hidden color="var(--mantine-color-teal-text)" style={{ flex: "none" }} />
           <Text size="sm">
             {text.saved[saveState.method]}
             {/* no browser tells whether its download has reached the disk */}

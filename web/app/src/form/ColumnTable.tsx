@@ -60,7 +60,7 @@ export function ColumnTable({ columns, choices, onChange }: Props) {
                       {column && strings.form.columnFacts(column)}
                     </Text>
                   </Table.Td>
-                  <Table.Td w={1}>
+                  <Table.Td w={1} h={36}>
                     {chosen && (
                       <Group gap={2} wrap="nowrap">
                         <MoveButton
@@ -107,6 +107,7 @@ function MoveButton({ label, testId, isEnd, onPress, children }: MoveButtonProps
       variant="subtle"
       color="gray"
       size={26}
+      bg={isEnd ? "transparent" : undefined}
       aria-label={label}
       // a disabled button would lose the focus
       aria-disabled={isEnd}

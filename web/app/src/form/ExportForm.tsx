@@ -183,16 +183,10 @@ function Options({ dataset, draft, change, size }: PartProps & { size: number | 
   return (
     <>
       <SimpleGrid cols={{ base: 2 }} spacing="sm">
-        <NativeSelect
-          label={text.format}
-          data={dataset.formats.map((name) => ({ value: name, label: text.formatName(name) }))}
-          value={draft.format}
-          onChange={(event) => change(withFormat(dataset, draft, event.currentTarget.value))}
-          data-testid="format"
-        />
         {dataset.templates.length > 1 && (
           <NativeSelect
             label={text.template}
+            style={{ gridColumn: "1 / -1" }} // its lines are long
             data={dataset.templates.map((template) => ({
               value: template.name,
               label: templateLabel(template, draft.format),
@@ -202,6 +196,13 @@ function Options({ dataset, draft, change, size }: PartProps & { size: number | 
             data-testid="template"
           />
         )}
+        <NativeSelect
+          label={text.format}
+          data={dataset.formats.map((name) => ({ value: name, label: text.formatName(name) }))}
+          value={draft.format}
+          onChange={(event) => change(withFormat(dataset, draft, event.currentTarget.value))}
+          data-testid="format"
+        />
         {compressions.length > 1 && (
           <NativeSelect
             label={text.compression}

@@ -91,12 +91,12 @@ export function Preview({ estimated, columns }: Props) {
   );
 }
 
-/** Shows a value as in the file. */
+/** Shows a value as in the file; `undefined` is one that the preview does not have, such as of a column just added. */
 function Cell({ value }: { value: unknown }) {
   if (value === null || value === undefined) {
     return (
       <Text span fz="inherit" c="dimmed">
-        {strings.form.null}
+        {value === null ? strings.form.null : strings.form.notShown}
       </Text>
     );
   }
