@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use self::values::{duration, nonzero};
 pub use self::{
     backup::{BackupCommand, BackupOptions, Keys, RestoreOptions, VerifyOptions},
-    export::{CatalogCheckOptions, CatalogCommand, CatalogPreviewOptions, ExportOptions},
+    export::{AccessOptions, CatalogCheckOptions, CatalogCommand, CatalogPreviewOptions, ExportOptions},
 };
 
 /// Export large datasets: start an export, watch its progress, receive the file

@@ -42,22 +42,30 @@ pub struct ExportOptions {
     /// Print the finished export as JSON
     #[arg(long)]
     pub json: bool,
+    /// The gateway and the user.
+    #[command(flatten)]
+    pub access: AccessOptions,
+    /// Limit the bytes in flight
+    #[arg(long, value_name = "BYTES", default_value_t = 4 * 1024 * 1024, hide = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub window: u64,
+}
+
+/// The gateway that a command talks to, and the user.
+#[derive(Clone, Debug, Args)]
+pub struct AccessOptions {
     /// Use the gateway at this URL [default: gateway.listen of the settings]
     #[arg(long, env = "SLUICE_URL")]
     pub url: Option<String>,
     /// Use this bearer token or API key [default: a token of the local identity]
     #[arg(long, env = "SLUICE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Export as this user of the local identity
+    /// Act as this user of the local identity
     #[arg(long, default_value = "alice")]
     pub sub: String,
-    /// Export for this tenant of the local identity
+    /// Act for this tenant of the local identity
     #[arg(long, default_value = "acme")]
     pub tenant: String,
-    /// Limit the bytes in flight
-    #[arg(long, value_name = "BYTES", default_value_t = 4 * 1024 * 1024, hide = true,
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub window: u64,
 }
 
 /// The subcommands of `sluice catalog`.
