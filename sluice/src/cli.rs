@@ -7,6 +7,7 @@ mod tests;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use platform::secret::Secret;
 use serde_json::{Map, Value};
 
 /// Export large datasets: start an export, watch its progress, receive the file
@@ -72,7 +73,7 @@ pub enum Command {
     Export(Box<ExportOptions>),
     /// Print the effective settings with secrets hidden, or describe all settings
     Config(ConfigOptions),
-    /// Check catalog files, or print their JSON Schema
+    /// Write or check catalog files, or print their JSON Schema
     #[command(subcommand)]
     Catalog(CatalogCommand),
 }
@@ -80,6 +81,10 @@ pub enum Command {
 /// The options of `sluice up`.
 #[derive(Debug, Args)]
 pub struct UpOptions {
+    /// Offer this source: postgres://…, a SQLite file, a folder or pattern of files, s3://BUCKET/PREFIX, https://…/FILE,
+    /// or env:NAME for a variable with the URL of a database. Writes catalog.toml into the data folder if it has none
+    #[arg(value_name = "SOURCE", value_parser = secret, conflicts_with_all = ["catalog", "no_catalog"])]
+    pub source: Option<Secret>,
     /// Listen on this port of the loopback address; 0 chooses a free port
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
@@ -373,12 +378,44 @@ pub enum ConfigCommand {
 /// The subcommands of `sluice catalog`.
 #[derive(Debug, Subcommand)]
 pub enum CatalogCommand {
+    /// Write a catalog file for a database, a folder of files or a bucket
+    Init(CatalogInitOptions),
     /// Check a catalog file and the sources in it
     Check(CatalogCheckOptions),
     /// Print rows of a dataset as an export would write them, without the access rules of the dataset
     Preview(CatalogPreviewOptions),
     /// Print the JSON Schema of catalog files, for editors
     Schema,
+}
+
+/// The options of `sluice catalog init`.
+#[derive(Debug, Args)]
+pub struct CatalogInitOptions {
+    /// The source: postgres://…, a SQLite file, a folder or pattern of files, s3://BUCKET/PREFIX, https://…/FILE, or
+    /// env:NAME for a variable with the URL of a database
+    #[arg(value_parser = secret)]
+    pub source: Secret,
+    /// Write to this file; `-` is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "catalog.toml")]
+    pub output: PathBuf,
+    /// Take only the tables or files that match a pattern, such as `order*` or `sales.*`
+    #[arg(long, value_name = "PATTERN", num_args = 1.., value_delimiter = ',')]
+    pub tables: Vec<String>,
+    /// Take only the tables of this schema of PostgreSQL; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub schema: Vec<String>,
+    /// Compare tenant columns with this claim of the caller's token
+    #[arg(long, value_name = "NAME", default_value = "tenant")]
+    pub tenant_claim: String,
+    /// Add what is new to an existing file, and keep all that it has
+    #[arg(long, conflicts_with = "force")]
+    pub update: bool,
+    /// Replace an existing file
+    #[arg(long)]
+    pub force: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The options of `sluice catalog check`.
@@ -420,6 +457,11 @@ pub struct CatalogPreviewOptions {
     /// Print the rows in this format
     #[arg(long, value_name = "NAME", default_value = "csv")]
     pub format: String,
+}
+
+/// Hides an argument that may hold a password from debug output.
+fn secret(text: &str) -> Result<Secret, String> {
+    if text.is_empty() { Err("expected a source".to_owned()) } else { Ok(Secret::new(text)) }
 }
 
 fn nonzero(text: &str) -> Result<i64, String> {

@@ -4,6 +4,8 @@
 //! A module depends only on modules that stand before it in this list:
 //! - [`cli`] defines the command line; [`settings`] defines the settings and loads them.
 //! - [`schema`] checks the tables of the database; [`settings_text`] writes the settings for a backup.
+//! - `hidden_source` hides the password of a source from other users of the machine.
+//! - [`init_summary`] tells people what a written catalog file has.
 //! - [`sign_in_link`] creates the one-time link with which a browser may sign in at a local installation.
 //! - [`services`] starts each service; [`single_service`] contains the entry points of the binaries that run one
 //!   service.
@@ -18,6 +20,8 @@ pub mod cli;
 pub mod commands;
 pub mod error;
 pub mod export;
+mod hidden_source;
+pub mod init_summary;
 pub mod output;
 pub mod schema;
 pub mod services;
@@ -49,6 +53,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    hidden_source::hide(&cli.command);
     install_tls();
     exit(Runtime::new().map_err(CliError::Runtime).and_then(|runtime| runtime.block_on(run(cli))))
 }
@@ -92,6 +97,9 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Backup(options) => commands::backup::run(&options, &files).await?,
         Command::Restore(options) => commands::restore::run(&options, &files).await?,
         Command::Export(options) => export::run(*options, &files).await?,
+        Command::Catalog(CatalogCommand::Init(options)) => {
+            commands::catalog_init::run(&options, &files.load()?).await?;
+        }
         Command::Catalog(CatalogCommand::Check(options)) => commands::catalog::check(&options, &files.load()?).await?,
         Command::Catalog(CatalogCommand::Preview(options)) => {
             commands::preview::preview(&options, &files.load()?).await?;
