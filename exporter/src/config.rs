@@ -1,8 +1,11 @@
 //! Settings of an exporter, and limits that are derived from the settings.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use platform::units::{ByteSize, HumanDuration};
+use platform::{
+    secret::Secret,
+    units::{ByteSize, HumanDuration},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +100,9 @@ pub struct ExporterTuning {
     /// The command that starts this program again as a child process, which runs one export alone after an earlier
     /// attempt at the export died. If the command is None, such an export runs in the process of the exporter.
     pub own_process: Option<OwnProcess>,
+    /// The values of environment variables that the catalog file names as secrets. They replace the variables of the
+    /// process, so that a secret needs no file and no variable. Empty by default.
+    pub secrets: BTreeMap<String, Secret>,
     /// The number of rows of each file in an archive; 1,000,000 by default, so that a file fits into one sheet.
     pub archive_part_rows: u64,
 }
@@ -111,6 +117,7 @@ impl Default for ExporterTuning {
             progress_interval: Duration::from_millis(200),
             heartbeat_interval: None,
             own_process: None,
+            secrets: BTreeMap::new(),
             archive_part_rows: 1_000_000,
         }
     }

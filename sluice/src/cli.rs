@@ -1,6 +1,7 @@
 //! The command line of `sluice`.
 
 mod backup;
+mod catalog;
 mod export;
 pub mod keys;
 pub mod ops;
@@ -12,10 +13,13 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-use self::values::{duration, nonzero};
+use platform::secret::Secret;
+
+use self::values::{duration, nonzero, secret};
 pub use self::{
     backup::{BackupCommand, BackupOptions, Keys, RestoreOptions, VerifyOptions},
-    export::{AccessOptions, CatalogCheckOptions, CatalogCommand, CatalogPreviewOptions, ExportOptions},
+    catalog::{CatalogCheckOptions, CatalogCommand, CatalogInitOptions, CatalogPreviewOptions},
+    export::{AccessOptions, ExportOptions},
 };
 
 /// Export large datasets: start an export, watch its progress, receive the file
@@ -84,7 +88,7 @@ pub enum Command {
     Export(Box<ExportOptions>),
     /// Print the effective settings with secrets hidden, or describe all settings
     Config(ConfigOptions),
-    /// Check catalog files, or print their JSON Schema
+    /// Write or check catalog files, or print their JSON Schema
     #[command(subcommand)]
     Catalog(CatalogCommand),
 }
@@ -92,6 +96,10 @@ pub enum Command {
 /// The options of `sluice up`.
 #[derive(Debug, Args)]
 pub struct UpOptions {
+    /// Offer this source: postgres://…, a SQLite file, a folder or pattern of files, s3://BUCKET/PREFIX, https://…/FILE,
+    /// or env:NAME for a variable with the URL of a database. Writes catalog.toml into the data folder if it has none
+    #[arg(value_name = "SOURCE", value_parser = secret, conflicts_with_all = ["catalog", "no_catalog"])]
+    pub source: Option<Secret>,
     /// Listen on this port of the loopback address; 0 chooses a free port
     #[arg(long, default_value_t = 8080)]
     pub port: u16,

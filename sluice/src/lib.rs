@@ -4,6 +4,8 @@
 //! A module depends only on modules that stand before it in this list:
 //! - [`cli`] defines the command line; [`settings`] defines the settings and loads them.
 //! - [`schema`] checks the tables of the database; [`settings_text`] writes the settings for a backup.
+//! - `hidden_source` hides the password of a source from other users of the machine.
+//! - [`init_summary`] tells people what a written catalog file has.
 //! - [`sign_in_link`] creates the one-time link with which a browser may sign in at a local installation.
 //! - [`services`] starts each service; [`health`] checks the readiness of one.
 //! - [`up`] claims a data folder, runs nats-server as a child, and runs all services in this process.
@@ -20,6 +22,8 @@ pub mod commands;
 pub mod error;
 pub mod export;
 pub mod health;
+mod hidden_source;
+pub mod init_summary;
 pub mod output;
 mod process;
 pub mod schema;
@@ -52,6 +56,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    hidden_source::hide(&cli.command);
     process::install_tls();
     process::exit(Runtime::new().map_err(CliError::Runtime).and_then(|runtime| runtime.block_on(run(cli))))
 }
@@ -78,6 +83,9 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Backup(options) => commands::backup::run(&options, &files).await?,
         Command::Restore(options) => commands::restore::run(&options, &files).await?,
         Command::Export(options) => export::run(*options, &files).await?,
+        Command::Catalog(CatalogCommand::Init(options)) => {
+            commands::catalog_init::run(&options, &files.load()?).await?;
+        }
         Command::Catalog(CatalogCommand::Check(options)) => commands::catalog::check(&options, &files.load()?).await?,
         Command::Catalog(CatalogCommand::Preview(options)) => {
             commands::preview::preview(&options, &files.load()?).await?;

@@ -10,6 +10,7 @@
 //! - [`client::Client`] and [`rest::Rest`]: clients that send single requests and check each response against the
 //!   protocol.
 //! - [`catalog`]: the advertisement of datasets, written and read as exporters and gateways do.
+//! - [`rental`]: a PostgreSQL database that was made without any regard to Sluice.
 //! - [`leftovers`]: compares the file store with the database.
 //! - [`fault`]: the `sluice` binary as a child process, a proxy that breaks connections, and memory measurements.
 
@@ -21,6 +22,7 @@ pub mod fault;
 pub mod leftovers;
 pub mod nats;
 pub mod pgbouncer;
+pub mod rental;
 pub mod rest;
 pub mod s3;
 pub mod store;

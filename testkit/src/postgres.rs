@@ -119,16 +119,24 @@ impl Postgres {
         format!("127.0.0.1:{}", self.server.port)
     }
 
+    /// Creates a database without tables, and returns its URL.
+    ///
+    /// # Panics
+    /// When the database can't be created.
+    pub async fn empty_database(&self) -> String {
+        let name = format!("test_{}", self.server.databases.fetch_add(1, Ordering::Relaxed));
+        let admin = Database::connect(self.url("postgres")).await.expect("PostgreSQL is up");
+        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("the name is new");
+        admin.close().await.expect("a pool can be closed");
+        self.url(&name)
+    }
+
     /// Creates a database and applies all migrations.
     ///
     /// # Panics
     /// When the database can't be created.
     pub async fn database(&self) -> TestDatabase {
-        let name = format!("test_{}", self.server.databases.fetch_add(1, Ordering::Relaxed));
-        let admin = Database::connect(self.url("postgres")).await.expect("PostgreSQL is up");
-        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("the name is new");
-        admin.close().await.expect("a pool can be closed");
-        let url = Secret::new(self.url(&name));
+        let url = Secret::new(self.empty_database().await);
         TestDatabase::migrated(DatabaseConfig { url, ..DatabaseConfig::default() }, None).await
     }
 

@@ -8,8 +8,9 @@ use lexopt::{Arg, Parser, ValueExt as _};
 pub(crate) const HELP: &str = "\
 cargo xtask: builds, starts, checks and measures Sluice
 
-  cargo xtask up [--port N] [--data-dir D] [--release] [--open]
+  cargo xtask up [SOURCE] [--port N] [--data-dir D] [--release] [--open]
       Fetches nats-server, builds the page and the binary, loads the demo data and starts Sluice on this machine.
+      SOURCE         offer this database, folder or bucket, in place of the demo: see `sluice up --help`
       --port N       the port of the page and the API on 127.0.0.1 (default 8080)
       --data-dir D   the folder of databases, streams and files (default data/ in the checkout); a second start keeps it
       --release      build with optimisations: a slower build, a faster program
@@ -87,8 +88,10 @@ pub(crate) struct UpOptions {
     /// Relative to the working directory; `None` is `data/` in the checkout.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) release: bool,
-    /// The catalog file to offer; `None` is the demo.
+    /// The catalog file to offer; `None` is the source or the demo.
     pub(crate) catalog: Option<PathBuf>,
+    /// The source to offer, as `sluice up` takes it; `None` is the catalog file or the demo.
+    pub(crate) source: Option<String>,
     /// Whether to open the page in a browser.
     pub(crate) open: bool,
 }
@@ -169,7 +172,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
 }
 
 fn up(parser: &mut Parser) -> Result<UpOptions, String> {
-    let mut up = UpOptions { port: DEFAULT_PORT, data_dir: None, release: false, catalog: None, open: false };
+    let mut up =
+        UpOptions { port: DEFAULT_PORT, data_dir: None, release: false, catalog: None, source: None, open: false };
     while let Some(arg) = parser.next().map_err(describe)? {
         match arg {
             Arg::Long("port") => {
@@ -179,8 +183,14 @@ fn up(parser: &mut Parser) -> Result<UpOptions, String> {
             Arg::Long("release") => up.release = true,
             Arg::Long("open") => up.open = true,
             Arg::Long("catalog") => up.catalog = Some(path(parser, "--catalog")?),
+            Arg::Value(source) if up.source.is_none() => {
+                up.source = Some(source.string().map_err(|_| "the source is no UTF-8".to_owned())?);
+            }
             other => return Err(unknown("up", &other)),
         }
+    }
+    if up.source.is_some() && up.catalog.is_some() {
+        return Err("`cargo xtask up` takes a source or `--catalog`, not both".to_owned());
     }
     Ok(up)
 }
@@ -307,16 +317,25 @@ mod tests {
 
     #[test]
     fn up_has_defaults() {
-        let expected = UpOptions { port: 8080, data_dir: None, release: false, catalog: None, open: false };
+        let expected =
+            UpOptions { port: 8080, data_dir: None, release: false, catalog: None, source: None, open: false };
         assert_eq!(parsed("up"), Ok(Task::Up(expected)));
     }
 
     #[test]
     fn options_take_their_value_after_a_space_or_an_equals_sign() {
         let (data_dir, catalog) = (Some("d".into()), Some("c.toml".into()));
-        let expected = Ok(Task::Up(UpOptions { port: 9000, data_dir, release: true, catalog, open: true }));
+        let expected =
+            Ok(Task::Up(UpOptions { port: 9000, data_dir, release: true, catalog, source: None, open: true }));
         assert_eq!(parsed("up --port 9000 --data-dir d --release --catalog c.toml --open"), expected);
         assert_eq!(parsed("up --open --catalog=c.toml --release --data-dir=d --port=9000"), expected);
+    }
+
+    #[test]
+    fn up_takes_one_source() {
+        let Ok(Task::Up(up)) = parsed("up postgres://localhost/shop --port 9000") else { panic!("up takes a source") };
+        assert_eq!((up.source.as_deref(), up.port), (Some("postgres://localhost/shop"), 9000));
+        assert!(parsed("up shop.db --catalog c.toml").unwrap_err().contains("not both"));
     }
 
     #[test]
@@ -383,7 +402,7 @@ mod tests {
             ("dance", "`dance`"),
             ("--dance", "`--dance`"),
             ("up --colour", "`--colour`"),
-            ("up 8080", "`8080`"),
+            ("up shop.db 8080", "`8080`"),
             ("up --release=yes", "`--release`"),
             ("up --port", "`--port`"),
             ("up --port=", "`--port`"),

@@ -1,5 +1,6 @@
 //! `cargo xtask up`: from a fresh checkout to a running Sluice.
 
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -24,18 +25,25 @@ pub(crate) fn up(layout: &Layout, options: &UpOptions) -> Result<ExitCode> {
     nats::check_named()?;
     node::check()?;
 
-    let demo = catalog.is_none().then_some(data_dir.as_path());
+    let demo = (catalog.is_none() && options.source.is_none()).then_some(data_dir.as_path());
     let server = prepare(layout, demo, options.release)?;
     let sluice = Run::new("Sluice", layout.sluice(options.release))
         .args(["up", "--port", &options.port.to_string(), "--data-dir"])
         .arg(&data_dir)
-        .arg("--catalog")
-        .arg(catalog.unwrap_or_else(|| datasets::catalog(&data_dir)))
+        .args(offered(options.source.as_deref(), catalog, &data_dir))
         .args(options.open.then_some("--open"))
         .env("SLUICE_NATS_SERVER", server)
         .env("SLUICE_WEB_DIR", layout.page());
     // Sluice replaces this process, so that it receives Ctrl-C and its exit code is the command's.
     Err(sluice.exec())
+}
+
+/// Returns the arguments that say what Sluice offers: the source, the catalog file, or the demo.
+fn offered(source: Option<&str>, catalog: Option<PathBuf>, data_dir: &Path) -> Vec<OsString> {
+    match source {
+        Some(source) => vec![source.into()],
+        None => vec!["--catalog".into(), catalog.unwrap_or_else(|| datasets::catalog(data_dir)).into()],
+    }
 }
 
 /// Returns the absolute path of a file that exists.
@@ -104,6 +112,14 @@ fn check_port(port: u16) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_takes_the_place_of_the_demo() {
+        let args = |source, catalog: Option<&str>| offered(source, catalog.map(PathBuf::from), Path::new("data"));
+        assert_eq!(args(Some("postgres://localhost/shop"), None), ["postgres://localhost/shop"]);
+        assert_eq!(args(None, Some("c.toml")), ["--catalog", "c.toml"]);
+        assert_eq!(args(None, None), ["--catalog", "data/datasets/catalog.toml"]);
+    }
 
     #[test]
     fn a_port_in_use_is_named_with_the_remedy() -> Result<()> {

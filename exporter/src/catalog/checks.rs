@@ -89,7 +89,7 @@ pub(super) fn check_declared_types(spec: &DatasetSpec, found: &[Column], is_file
 }
 
 /// Returns the name of a column type, as catalog files spell it.
-const fn name_of(kind: ColumnType) -> &'static str {
+pub(super) const fn name_of(kind: ColumnType) -> &'static str {
     match kind {
         ColumnType::String => "string",
         ColumnType::Int => "int",

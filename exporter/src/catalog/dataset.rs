@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     dataset::{
-        Dataset, DatasetError, DatasetInfo, FileKind, Files, Key, PostgresRows, PostgresServer, SqlRows,
+        Dataset, DatasetError, DatasetInfo, FileKind, Files, Key, PostgresRows, PostgresServer, Resolved, SqlRows,
+        TextMeaning,
         sql::{KnownColumns, Source, SqlDialect, SqliteFile, named_table, query_columns, table_columns, with_zones},
     },
     template,
@@ -101,11 +102,21 @@ async fn postgres(
 ) -> Result<PostgresRows, Refusal> {
     let failed = |e: DatasetError| classify_probe_error(at, spec, &e);
     // describe the source even if every type is declared, so that a missing table is found now
-    let (rows, found, unreadable) = PostgresRows::resolve(&server, rows).await.map_err(failed)?;
+    let resolved = PostgresRows::resolve(&server, rows).await.map_err(failed)?;
+    let Resolved { source: rows, columns: found, unreadable, text_meanings } = resolved;
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
     check_declared_types(spec, &found, false)?;
     let known = KnownColumns::new(&found, spec.columns.is_empty());
-    let info = info(spec, &merged(spec, found).map_err(failed)?)?;
+    let mut info = info(spec, &merged(spec, found).map_err(failed)?)?;
+    info.text_meanings = text_meanings;
+    let padded =
+        info.tenant_columns().into_iter().find(|name| info.text_meanings.get(*name) == Some(&TextMeaning::Padded));
+    if let Some(tenant) = padded {
+        info.notes.push(format!(
+            "the tenant column `{tenant}` is of the type `char(n)`, and a claim equals its values only with the spaces at \
+             their end"
+        ));
+    }
     check_rights(at, spec, &info.columns, &unreadable)?;
     let key = match &spec.split_by {
         None => None,

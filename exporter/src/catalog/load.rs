@@ -39,8 +39,18 @@ pub async fn load(path: &Path, context: &LoadContext, base: &Registry) -> Result
         CatalogFaults::new(path, vec![fault])
     };
     let text = tokio::fs::read_to_string(path).await.map_err(|e| unreadable(format!("it can't be read: {e}")))?;
-    let spec = CatalogSpec::parse(path, &text)?;
-    let mut loader = Loader { text: &text, context, base, faults: Vec::new(), sources: BTreeMap::new() };
+    load_text(path, &text, context, base).await
+}
+
+/// Loads a catalog like [`load`], from the text of its file. `path` is only for error texts.
+pub(super) async fn load_text(
+    path: &Path,
+    text: &str,
+    context: &LoadContext,
+    base: &Registry,
+) -> Result<Loaded, CatalogFaults> {
+    let spec = CatalogSpec::parse(path, text)?;
+    let mut loader = Loader { text, context, base, faults: Vec::new(), sources: BTreeMap::new() };
     let loaded = loader.load(spec).await;
     if loader.faults.is_empty() { Ok(loaded) } else { Err(CatalogFaults::new(path, loader.faults)) }
 }

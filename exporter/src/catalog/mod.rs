@@ -7,6 +7,7 @@ mod dataset;
 mod entries;
 mod estimates;
 mod fault;
+pub mod init;
 mod load;
 mod loaded;
 mod reload;

@@ -4,7 +4,7 @@
 use protocol::{access::ColumnMask, catalog::ColumnType, filter, params};
 use serde_json::{Map, Value};
 
-use crate::dataset::DatasetInfo;
+use crate::dataset::{DatasetInfo, TextMeaning};
 
 /// Checks the name, the columns, the parameters, the row policy and the column rules of a dataset.
 ///
@@ -63,13 +63,28 @@ fn policy(dataset: &DatasetInfo) -> Result<(), String> {
         let first = faults.first().map(|fault| format!("{}: {}", fault.pointer, fault.detail));
         format!("its row policy is invalid: {}", first.unwrap_or_default())
     })?;
-    match tenants.iter().find(|tenant| !always_tests(policy, tenant)) {
-        Some(tenant) => Err(format!(
+    if let Some(tenant) = tenants.iter().find(|tenant| !always_tests(policy, tenant)) {
+        return Err(format!(
             "its row policy does not compare `{tenant}` with a claim of the caller's token in each row, so that rows of \
              other tenants may pass"
-        )),
-        None => Ok(()),
+        ));
     }
+    tenants.iter().try_for_each(|tenant| can_name_tenants(dataset, tenant))
+}
+
+/// Checks that values of a tenant column can equal a claim that names a tenant.
+fn can_name_tenants(dataset: &DatasetInfo, tenant: &str) -> Result<(), String> {
+    let Some(column) = dataset.column(tenant) else { return Ok(()) };
+    let found = match (column.kind, dataset.text_meanings.get(tenant)) {
+        (ColumnType::Bool, _) => "truth values",
+        (ColumnType::Date | ColumnType::Datetime | ColumnType::Time, _) => "dates or times",
+        (ColumnType::String, Some(TextMeaning::Notation)) => "bytes, JSON or other composed values",
+        _ => return Ok(()),
+    };
+    Err(format!(
+        "its row policy compares the tenant column `{tenant}` with a claim, but the column has {found}, which no claim equals: \
+         name another column in `tenant_column`, or select the tenant as text or as a whole number in a `query`"
+    ))
 }
 
 /// Whether a row can pass the row policy only if the value of its column `tenant` is in a claim of the caller's token.

@@ -1,6 +1,6 @@
 //! Opens the sources of a catalog file.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{ObjectStore, aws::AmazonS3Builder};
 use platform::{catalog::MAX_ENTRY_SIZE, secret::Secret};
@@ -30,6 +30,9 @@ pub struct LoadContext {
     /// The maximum size of a compressed catalog entry, in bytes. It is less than [`MAX_ENTRY_SIZE`] if the NATS server
     /// accepts only smaller messages.
     pub max_entry_size: usize,
+    /// The values of environment variables that the catalog file names as secrets. A value here replaces the variable of
+    /// the process.
+    pub secrets: BTreeMap<String, Secret>,
 }
 
 impl LoadContext {
@@ -39,7 +42,13 @@ impl LoadContext {
         let uses_system_dir = config.spool_dir.as_os_str().is_empty();
         let dir = if uses_system_dir { std::env::temp_dir() } else { config.spool_dir.clone() };
         let spool = Spool { dir, max_size: config.max_spool_size_per_export.bytes(), timeout: FETCH_TIMEOUT };
-        Self { folder: config.datasets_dir.clone(), spool, slots: config.slots(), max_entry_size: MAX_ENTRY_SIZE }
+        Self {
+            folder: config.datasets_dir.clone(),
+            spool,
+            slots: config.slots(),
+            max_entry_size: MAX_ENTRY_SIZE,
+            secrets: config.tuning.secrets.clone(),
+        }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -48,8 +57,9 @@ impl LoadContext {
     }
 
     /// Reads the secret that a reference names. An error text never contains the secret.
-    fn secret(&self, reference: &SecretRef) -> Result<Secret, String> {
+    pub(super) fn secret(&self, reference: &SecretRef) -> Result<Secret, String> {
         let text = match reference {
+            SecretRef::Env(name) if self.secrets.contains_key(name) => self.secrets[name].expose().to_owned(),
             SecretRef::Env(name) => {
                 std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))?
             }
@@ -167,6 +177,7 @@ mod tests {
             spool: Spool { dir: dir.path().to_owned(), max_size: 1, timeout: FETCH_TIMEOUT },
             slots: 1,
             max_entry_size: MAX_ENTRY_SIZE,
+            secrets: BTreeMap::new(),
         };
         let digest = async |settings: &str| {
             let spec = toml::from_str(&format!("kind = \"s3\"\nbucket = \"b\"\n{settings}")).unwrap();

@@ -3,6 +3,7 @@
 mod advertising;
 mod altered;
 mod declarations;
+mod policies;
 mod sources;
 
 use std::path::{Path, PathBuf};
@@ -103,7 +104,7 @@ scope = "hr"
 name = "tenant"
 "#;
 
-async fn rows(dataset: Arc<dyn Dataset>, claims: Value, filter: Value) -> Result<Vec<Vec<String>>, String> {
+pub(super) async fn rows(dataset: Arc<dyn Dataset>, claims: Value, filter: Value) -> Result<Vec<Vec<String>>, String> {
     let view = AccessView::new(dataset, claims.as_object().unwrap()).map_err(|e| e.to_string())?;
     let query = Query {
         columns: view.info().columns.iter().map(|column| column.name.clone()).collect(),

@@ -9,12 +9,12 @@ use futures::StreamExt;
 use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IntoColumn, NewChunkedArray, StringChunked};
 use protocol::{
     access::{Access, ColumnMask, scopes_of},
-    filter::{self, Filter},
+    filter::{self, Filter, Unbound},
     problem::FieldError,
 };
 use serde_json::{Map, Value};
 
-use super::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount};
+use super::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, TextMeaning};
 
 /// The text that replaces each text under the mask `redacted`. NULL stays NULL.
 const REDACTED: &str = "***";
@@ -62,7 +62,11 @@ impl AccessView {
         let policy = match &info.row_policy {
             None => None,
             Some(policy) => {
-                let bound = filter::bind_claims(policy, claims).map_err(AccessError::Claim)?;
+                let is_uuid = |column: &str| info.text_meanings.get(column) == Some(&TextMeaning::Uuid);
+                let bound = filter::bind_claims(policy, claims, &info.columns, &is_uuid).map_err(|e| match e {
+                    Unbound::Missing(claim) => AccessError::Claim(claim),
+                    Unbound::Unfit(fault) => AccessError::Policy(vec![fault]),
+                })?;
                 Some(filter::parse(&bound, &info.columns).map_err(AccessError::Policy)?)
             }
         };

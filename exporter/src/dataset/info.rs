@@ -1,6 +1,6 @@
 //! The description of a dataset: its name, its columns and its access rules.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use protocol::{access::Access, catalog::Column, params::ParamSpec};
 use serde_json::Value;
@@ -21,6 +21,17 @@ pub enum Snapshot {
     /// The parts of the source are read at different times. A row that a concurrent write moves from one part to
     /// another may be exported twice or not at all.
     None,
+}
+
+/// What the texts of a column stand for in its source, where this matters for a comparison with a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextMeaning {
+    /// UUIDs in lower case with hyphens. A UUID in a claim is compared in lower case.
+    Uuid,
+    /// Texts that spaces fill up to a fixed length, as `char(n)` of PostgreSQL has them.
+    Padded,
+    /// Bytes, JSON, lists, records or other values that are written in a notation of their own.
+    Notation,
 }
 
 /// The description of a dataset.
@@ -52,6 +63,8 @@ pub struct DatasetInfo {
     /// The columns that name the tenant of a row; by default the columns called `tenant` or `tenant_id`. The row policy
     /// must compare each of these columns with a claim.
     pub tenant_columns: Option<Vec<String>>,
+    /// What the texts of a column stand for, by the name of the column; ordinary texts have no entry. Empty by default.
+    pub text_meanings: BTreeMap<String, TextMeaning>,
     /// The scopes that an export requires, and the column rules; by default every caller sees all columns as they are.
     pub access: Access,
     /// The time for which finished files are kept; 24 hours by default.
@@ -83,6 +96,7 @@ impl DatasetInfo {
             params: Vec::new(),
             row_policy: None,
             tenant_columns: None,
+            text_meanings: BTreeMap::new(),
             access: Access::default(),
             retention: RETENTION,
             credits: 1,

@@ -37,11 +37,14 @@ pub use self::{
     apply_query::apply_query,
     error::DatasetError,
     files::{Comments, CsvDialect, FileKind, Files, Location, SourceDigest, Spool},
-    info::{DatasetInfo, Snapshot},
+    info::{DatasetInfo, Snapshot, TextMeaning},
     postgres::{PostgresRows, PostgresServer, PostgresSettings},
     sql::SqlRows,
 };
-pub(crate) use self::{info::TENANT_COLUMNS, postgres::Key};
+pub(crate) use self::{
+    info::TENANT_COLUMNS,
+    postgres::{Key, Relation, RelationKind, Resolved, can_split, relations},
+};
 
 /// A stream of data frames. The rows are in the order of the dataset, and the columns in the order of the query. The
 /// reader of the source prepares a bounded number of frames ahead, and stops when the stream is dropped.

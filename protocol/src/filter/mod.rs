@@ -11,7 +11,7 @@ mod resolve;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
 pub use parse::{check_policy, parse};
-pub use policy::bind_claims;
+pub use policy::{Unbound, bind_claims};
 pub use resolve::resolve;
 
 /// A checked filter: each column exists, and each value has the type of its column.

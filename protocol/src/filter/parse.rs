@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     Compare, Filter, Literal,
     literal::{NUL, literal},
-    policy::{claim_name, placeholder},
+    policy::{TEXT_CLAIMS, claim_name, placeholder},
 };
 use crate::{
     access::TOKEN_CLAIMS,
@@ -184,6 +184,13 @@ impl Parser<'_> {
         count: std::ops::RangeInclusive<usize>,
     ) -> Option<Vec<Literal>> {
         if let Some(claim) = self.claim(value).filter(|_| count.start() != count.end()) {
+            if TEXT_CLAIMS.contains(&claim) {
+                let detail = format!(
+                    "the claim `{claim}` is a text in every token, and `in` takes a claim that is a list: use `eq`, or a list \
+                     such as [{{\"claim\": \"{claim}\"}}]"
+                );
+                return self.fail(at, detail);
+            }
             return self.claim_placeholder(column, claim, at).map(|literal| vec![literal]);
         }
         let Some(items) = value.as_array().filter(|items| count.contains(&items.len())) else {
@@ -219,6 +226,10 @@ impl Parser<'_> {
     fn claim_placeholder(&mut self, column: &Column, claim: &str, at: &str) -> Option<Literal> {
         if TOKEN_CLAIMS.contains(&claim) {
             let detail = "describes a token or a sign-in, and not the user: a row policy can't use it";
+            return self.fail(at, format!("the claim `{claim}` {detail}"));
+        }
+        if column.kind == ColumnType::Bool && TEXT_CLAIMS.contains(&claim) {
+            let detail = "is a text in every token, which never equals true or false";
             return self.fail(at, format!("the claim `{claim}` {detail}"));
         }
         Some(placeholder(column.kind))

@@ -1,10 +1,28 @@
-//! The claims in a row policy: `{"claim": "<name>"}` stands for the value of a claim of the caller's token.
+//! The claims in a row policy: `{"claim": "<name>"}` stands for a value of a claim of the caller's token.
 
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use serde_json::{Map, Value};
 
-use super::Literal;
-use crate::catalog::ColumnType;
+use super::{Literal, literal::literal};
+use crate::{
+    catalog::{Column, ColumnType},
+    json::child,
+    problem::FieldError,
+};
+
+/// The claims that are a text in every token, because the gateway refuses other tokens.
+pub(super) const TEXT_CLAIMS: [&str; 3] = ["tenant", "sub", "iss"];
+/// The number of characters of a UUID in its canonical form (RFC 9562, section 4).
+const UUID_LENGTH: usize = 36;
+
+/// Why the claims of a caller can't be put into a row policy. Sluice must then refuse the export.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unbound {
+    /// The token of the caller lacks the claim with this name.
+    Missing(String),
+    /// The value of a claim can't be compared with its column. The text names both, and does not repeat the value.
+    Unfit(FieldError),
+}
 
 /// The name of the claim in a value `{"claim": "<name>"}` of a row policy; None for every other value.
 pub(super) fn claim_name(value: &Value) -> Option<&str> {
@@ -12,24 +30,143 @@ pub(super) fn claim_name(value: &Value) -> Option<&str> {
     map.get("claim")?.as_str()
 }
 
-/// Replaces each `{"claim": "<name>"}` in a row policy by the claim of the caller with that name.
+/// Replaces each `{"claim": "<name>"}` in a row policy by the claim of the caller with that name, in the type of the
+/// compared column: a text of digits becomes a number for a column of numbers, and a whole number becomes a text for a
+/// column of texts. A UUID becomes lower case if `is_uuid` says that the column with this name has UUIDs.
+///
+/// Each number has one accepted text, so that two tenants with the names `42` and `042` never see the same rows.
 ///
 /// # Errors
-/// The name of a claim that the token of the caller lacks. Sluice must then refuse the export.
-pub fn bind_claims(policy: &Value, claims: &Map<String, Value>) -> Result<Value, String> {
-    match policy {
-        Value::Object(map) => {
-            if let Some(name) = claim_name(policy) {
-                return claims.get(name).cloned().ok_or_else(|| name.to_owned());
-            }
-            map.iter()
-                .map(|(k, v)| Ok((k.clone(), bind_claims(v, claims)?)))
-                .collect::<Result<_, _>>()
-                .map(Value::Object)
-        }
-        Value::Array(items) => items.iter().map(|v| bind_claims(v, claims)).collect::<Result<_, _>>().map(Value::Array),
-        other => Ok(other.clone()),
+/// When the token of the caller lacks a claim, or a claim can't be compared with its column.
+pub fn bind_claims(
+    policy: &Value,
+    claims: &Map<String, Value>,
+    columns: &[Column],
+    is_uuid: &dyn Fn(&str) -> bool,
+) -> Result<Value, Unbound> {
+    Binder { claims, columns, is_uuid }.filter(policy, "/filter")
+}
+
+struct Binder<'a> {
+    claims: &'a Map<String, Value>,
+    columns: &'a [Column],
+    is_uuid: &'a dyn Fn(&str) -> bool,
+}
+
+impl Binder<'_> {
+    fn filter(&self, filter: &Value, at: &str) -> Result<Value, Unbound> {
+        let Value::Object(members) = filter else { return Ok(filter.clone()) };
+        let bound = members.iter().map(|(name, member)| {
+            let at = child(at, name);
+            let bound = match (name.as_str(), member) {
+                ("and" | "or", Value::Array(parts)) => {
+                    let parts = parts.iter().enumerate();
+                    parts.map(|(index, part)| self.filter(part, &child(&at, &index.to_string()))).collect()
+                }
+                ("not", inner) => self.filter(inner, &at),
+                (name, operators) => self.operators(name, operators, &at),
+            };
+            Ok((name.clone(), bound?))
+        });
+        bound.collect::<Result<_, _>>().map(Value::Object)
     }
+
+    /// Replaces the claims that are compared with one column. An unknown column stays, and the parser of filters
+    /// reports it.
+    fn operators(&self, name: &str, operators: &Value, at: &str) -> Result<Value, Unbound> {
+        let Some(column) = self.columns.iter().find(|column| column.name == name) else { return Ok(operators.clone()) };
+        let Value::Object(members) = operators else { return Ok(operators.clone()) };
+        let bound = members.iter().map(|(operator, operand)| {
+            let at = child(at, operator);
+            let takes_list = operator == "in";
+            let is_equality = takes_list || operator == "eq" || operator == "ne";
+            let bound = match (claim_name(operand), operand) {
+                (Some(claim), _) => match self.claim(claim)? {
+                    Value::Array(items) if takes_list => {
+                        items.iter().map(|item| self.fitted(column, claim, item, is_equality, &at)).collect()
+                    }
+                    // the parser refuses it
+                    other if takes_list => Ok(other.clone()),
+                    value => self.fitted(column, claim, value, is_equality, &at),
+                },
+                (None, Value::Array(items)) => {
+                    let items = items.iter().enumerate().map(|(index, item)| match claim_name(item) {
+                        None => Ok(item.clone()),
+                        Some(claim) => {
+                            let at = child(&at, &index.to_string());
+                            self.fitted(column, claim, self.claim(claim)?, is_equality, &at)
+                        }
+                    });
+                    items.collect()
+                }
+                (None, other) => Ok(other.clone()),
+            };
+            Ok((operator.clone(), bound?))
+        });
+        bound.collect::<Result<_, _>>().map(Value::Object)
+    }
+
+    fn claim(&self, name: &str) -> Result<&Value, Unbound> {
+        self.claims.get(name).ok_or_else(|| Unbound::Missing(name.to_owned()))
+    }
+
+    /// Returns the value of a claim in the type of a column. `is_equality` says that the operator tests for equality.
+    fn fitted(
+        &self,
+        column: &Column,
+        claim: &str,
+        value: &Value,
+        is_equality: bool,
+        at: &str,
+    ) -> Result<Value, Unbound> {
+        let unfit = |expected: &str| {
+            let detail = format!("the claim `{claim}` can't be compared with the column `{}`: {expected}", column.name);
+            Unbound::Unfit(FieldError::new(at, detail))
+        };
+        let fitted = match (column.kind, value) {
+            (ColumnType::Int, Value::String(text)) => {
+                text.parse::<i64>().ok().filter(|number| number.to_string() == *text).map(Value::from).ok_or_else(|| {
+                    unfit(
+                        "expected a whole number of 64 bits in its shortest form, such as 42 or \"42\", without leading \
+                         zeros",
+                    )
+                })?
+            }
+            (ColumnType::Decimal | ColumnType::Float, Value::String(text)) if is_equality && !is_shortest(text) => {
+                return Err(unfit("expected a number in its shortest form, such as 42, without leading zeros"));
+            }
+            (ColumnType::String, Value::Number(number)) if number.is_i64() || number.is_u64() => {
+                number.to_string().into()
+            }
+            (ColumnType::String, Value::String(text)) if (self.is_uuid)(&column.name) && is_uuid(text) => {
+                text.to_ascii_lowercase().into()
+            }
+            _ => value.clone(),
+        };
+        literal(column, &fitted).map(|_| fitted).map_err(|expected| unfit(&expected))
+    }
+}
+
+/// Whether the text of a number is the only one of its value: no leading zeros, no zeros at the end of a fraction, no
+/// exponent, and no `-0`.
+fn is_shortest(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "1"));
+    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits(whole)
+        && are_digits(fraction)
+        && (whole == "0" || !whole.starts_with('0'))
+        && !fraction.ends_with('0')
+        && text != "-0"
+}
+
+/// Whether a text is a UUID in its canonical form, in any case.
+fn is_uuid(text: &str) -> bool {
+    text.len() == UUID_LENGTH
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
 
 /// Returns the placeholder for a claim value. [`check_policy`](super::check_policy) checks a row policy without a
@@ -46,3 +183,7 @@ pub(super) fn placeholder(kind: ColumnType) -> Literal {
         ColumnType::Time => Literal::Time(NaiveTime::MIN),
     }
 }
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

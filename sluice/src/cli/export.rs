@@ -1,8 +1,8 @@
-//! The options of `sluice export` and `sluice catalog`.
+//! The options of `sluice export`.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::{Map, Value};
 
 use super::values::{filter, object, parameter};
@@ -66,56 +66,4 @@ pub struct AccessOptions {
     /// Act for this tenant of the local identity
     #[arg(long, default_value = "acme")]
     pub tenant: String,
-}
-
-/// The subcommands of `sluice catalog`.
-#[derive(Debug, Subcommand)]
-pub enum CatalogCommand {
-    /// Check a catalog file and the sources in it
-    Check(CatalogCheckOptions),
-    /// Print rows of a dataset as an export would write them, without the access rules of the dataset
-    Preview(CatalogPreviewOptions),
-    /// Print the JSON Schema of catalog files, for editors
-    Schema,
-}
-
-/// The options of `sluice catalog check`.
-#[derive(Debug, Args)]
-pub struct CatalogCheckOptions {
-    /// The catalog file [default: exporter.catalog of the settings]
-    pub file: Option<PathBuf>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// The options of `sluice catalog preview`.
-#[derive(Debug, Args)]
-pub struct CatalogPreviewOptions {
-    /// The name of the dataset
-    pub dataset: String,
-    /// The catalog file [default: exporter.catalog of the settings]
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Print at most this many rows
-    #[arg(long, value_name = "ROWS", default_value_t = 20)]
-    pub limit: u64,
-    /// Print every row instead of the first ones
-    #[arg(long, conflicts_with = "limit")]
-    pub all: bool,
-    /// Print the rows that match this filter, such as '{"origin": {"eq": "SEA"}}'
-    #[arg(long, value_name = "JSON", value_parser = filter)]
-    pub filter: Option<Value>,
-    /// Print these columns in this order, separated by commas
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub columns: Vec<String>,
-    /// Set a parameter of the dataset; a value that is not JSON is a text
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
-    pub param: Vec<(String, Value)>,
-    /// Use this template for the layout of the rows [default: plain]
-    #[arg(long, value_name = "NAME")]
-    pub template: Option<String>,
-    /// Print the rows in this format
-    #[arg(long, value_name = "NAME", default_value = "csv")]
-    pub format: String,
 }

@@ -74,6 +74,29 @@ fn invalid_arguments_are_refused() {
 }
 
 #[test]
+fn a_source_is_hidden_from_debug_output() {
+    let url = "postgres://app:s3cr3t@localhost/shop";
+    for args in
+        [&["sluice", "up", url][..], &["sluice", "catalog", "init", url, "--tables", "a,b", "c", "--schema", "s"]]
+    {
+        let cli = Cli::try_parse_from(args).unwrap();
+        assert!(!format!("{cli:?}").contains("s3cr3t"), "{cli:?}");
+        match cli.command {
+            Command::Up(up) => assert_eq!(up.source.unwrap().expose(), url),
+            Command::Catalog(CatalogCommand::Init(init)) => {
+                assert_eq!((init.source.expose(), init.tables.len(), init.schema.len()), (url, 3, 1));
+                assert_eq!((init.output.to_str(), init.tenant_claim.as_str()), (Some("catalog.toml"), "tenant"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(refused(&["up", "shop.db", "--catalog", "c.toml"]), ErrorKind::ArgumentConflict);
+    assert_eq!(refused(&["catalog", "init"]), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refused(&["catalog", "init", "shop.db", "--update", "--force"]), ErrorKind::ArgumentConflict);
+    assert_eq!(refused(&["up", ""]), ErrorKind::ValueValidation);
+}
+
+#[test]
 fn an_adjustment_may_have_either_sign() {
     for (text, amount) in [("-2", -2), ("+3", 3), ("3", 3)] {
         let args = ["sluice", "credits", "adjust", "--sub", "a", "--tenant", "b", "--amount", text, "--reason", "r"];

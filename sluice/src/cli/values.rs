@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use platform::secret::Secret;
 use serde_json::{Map, Value};
 
 /// The longest duration that an option accepts, in seconds: 366 days. The lifetime of a token needs a limit, because a
 /// token cannot be revoked before it expires.
 const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
+
+/// Parses a source, which may hold a password. Hides it from debug output.
+pub(super) fn secret(text: &str) -> Result<Secret, String> {
+    if text.is_empty() { Err("expected a source".to_owned()) } else { Ok(Secret::new(text)) }
+}
 
 /// Parses a signed number other than 0, such as `+3`.
 pub(super) fn nonzero(text: &str) -> Result<i64, String> {

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod catalog;
+pub mod catalog_init;
 pub mod config;
 pub mod credits;
 pub mod keys;
@@ -13,10 +14,11 @@ pub mod schedule;
 pub mod sign_in_link;
 pub mod token;
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use ::backup::BackupError;
 use entity::{StoreError, credit_policy::CreditPolicyError};
+use exporter::catalog::init::InitError;
 use gateway::auth::local::SignError;
 use notifier::BackupRunError;
 use sea_orm::DbErr;
@@ -63,6 +65,15 @@ pub enum CommandError {
     /// Neither the command line nor the settings name a catalog file.
     #[error("give a catalog file, or set `exporter.catalog`")]
     NoCatalog,
+    /// No catalog file can be written for a source.
+    #[error(transparent)]
+    CatalogInit(Box<InitError>),
+    /// The catalog file exists, and may have edits.
+    #[error("{} exists: --update adds what is new and keeps the rest, --force replaces the file", .0.display())]
+    CatalogExists(PathBuf),
+    /// The catalog file can't be read or written.
+    #[error("{}: {}", .0.display(), .1)]
+    CatalogFile(PathBuf, io::Error),
     /// The rows of a dataset can't be printed.
     #[error(transparent)]
     Preview(#[from] Box<preview::PreviewError>),

@@ -95,6 +95,11 @@ impl DataDir {
         self.path.join("sign-in.html")
     }
 
+    /// The catalog file that `sluice up SOURCE` writes.
+    pub(super) fn catalog(&self) -> PathBuf {
+        self.path.join("catalog.toml")
+    }
+
     fn nats(&self) -> PathBuf {
         self.path.join("nats")
     }

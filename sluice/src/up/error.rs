@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use exporter::catalog::init::InitError;
+
 use super::nats_version::{OLDEST, Version};
 use crate::{services::ServiceError, settings::SettingsError};
 
@@ -92,6 +94,12 @@ pub enum UpError {
     /// The catalog file of `--catalog` does not exist.
     #[error("there is no catalog file {0}")]
     NoCatalog(PathBuf),
+    /// No catalog file can be written for the source.
+    #[error(transparent)]
+    CatalogInit(Box<InitError>),
+    /// The data folder has a catalog file for another source.
+    #[error("{0} does not read this source: start without a source, or choose another --data-dir")]
+    OtherSource(PathBuf),
     /// Standard output is closed.
     #[error("can't print: {0}")]
     Print(io::Error),

@@ -1,13 +1,14 @@
 //! `sluice up`: runs all services in one process, with nats-server as its child.
 //!
 //! The modules, in the order of a start: `data_dir` claims the folder, `secrets` creates or reads the secrets,
-//! `stale_nats` stops a nats-server that a killed `sluice up` left running, `nats` runs the server, `settings_file`
-//! writes the settings that the other commands read, `ready_block` prints the address and example commands, and
-//! `browser` opens the page.
+//! `from_source` writes a catalog file for the source on the command line, `stale_nats` stops a nats-server that a killed
+//! `sluice up` left running, `nats` runs the server, `settings_file` writes the settings that the other commands read,
+//! `ready_block` prints the address and example commands, and `browser` opens the page.
 
 mod browser;
 mod data_dir;
 mod error;
+mod from_source;
 mod nats;
 mod nats_version;
 mod ready_block;
@@ -17,6 +18,7 @@ mod stale_nats;
 mod standalone_nats;
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -25,10 +27,12 @@ use std::{
 
 use exporter::OwnProcess;
 use migration::{Migrator, MigratorTrait};
-use platform::{lifecycle::Lifecycle, startup::Startup};
+use platform::{lifecycle::Lifecycle, secret::Secret, startup::Startup};
 use tokio::net::TcpListener;
 
-use self::{data_dir::DataDir, nats::NatsChild, secrets::Secrets, settings_file::CatalogChoice};
+use self::{
+    data_dir::DataDir, from_source::SourceCatalog, nats::NatsChild, secrets::Secrets, settings_file::CatalogChoice,
+};
 pub use self::{error::UpError, standalone_nats::StandaloneNats};
 use crate::{
     cli::{SettingsFiles, UpOptions},
@@ -53,7 +57,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub async fn run(options: &UpOptions, files: &SettingsFiles) -> Result<(), UpError> {
     let life = Lifecycle::new();
     life.stop_at_signals();
-    let catalog = catalog_choice(options)?;
+    let choice = catalog_choice(options)?;
     let dir = DataDir::claim(files.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR)))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let listener = TcpListener::bind(address).await.map_err(|source| UpError::Port { port: options.port, source })?;
@@ -61,18 +65,34 @@ pub async fn run(options: &UpOptions, files: &SettingsFiles) -> Result<(), UpErr
     let address = listener.local_addr().map_err(|source| UpError::Port { port: options.port, source })?;
     let program = nats::find()?;
     let secrets = Secrets::load(&dir)?;
+    let catalog = match &options.source {
+        None => Catalog { choice, secrets: BTreeMap::new() },
+        Some(source) => {
+            let preparing = life.soft().run_until_cancelled(from_source::prepare(&dir, source));
+            let Some(prepared) = preparing.await else { return Ok(()) };
+            let SourceCatalog { path, secrets } = prepared?;
+            Catalog { choice: CatalogChoice::Use(path), secrets }
+        }
+    };
     stale_nats::stop(&dir.nats_pid(), &dir.nats_config()).await?;
 
     // `setpriv --pdeathsig` ends nats-server together with the thread that started nats-server, so the main thread must
     // start nats-server
     let mut nats = NatsChild::start(&program, &dir, &secrets).await?;
-    let written = settings_file::write(&dir, address, nats.url(), &secrets, &catalog);
+    let written = settings_file::write(&dir, address, nats.url(), &secrets, &catalog.choice);
     let served = match written {
         Ok(()) => serve(&dir, address, listener, files, (&catalog, options.open), &mut nats, &life).await,
         Err(e) => Err(e),
     };
     nats.stop().await;
     served
+}
+
+/// The catalog of this start.
+struct Catalog {
+    choice: CatalogChoice,
+    /// The values of environment variables that the catalog file names.
+    secrets: BTreeMap<String, Secret>,
 }
 
 /// Returns the choice of the catalog on the command line. The path of a catalog file is absolute, because later starts
@@ -90,18 +110,19 @@ async fn serve(
     address: SocketAddr,
     listener: TcpListener,
     files: &SettingsFiles,
-    (catalog, open): (&CatalogChoice, bool),
+    (catalog, open): (&Catalog, bool),
     nats: &mut NatsChild,
     life: &Lifecycle,
 ) -> Result<(), UpError> {
     let files = SettingsFiles { data_dir: Some(dir.path().to_path_buf()), ..files.clone() };
     let mut settings = files.load()?;
     // the command line overrides --config and the environment
-    match catalog {
+    match &catalog.choice {
         CatalogChoice::Keep => {}
         CatalogChoice::Use(path) => settings.exporter.catalog.clone_from(path),
         CatalogChoice::None => settings.exporter.catalog = PathBuf::new(),
     }
+    settings.exporter.tuning.secrets.clone_from(&catalog.secrets);
     settings.exporter.tuning.own_process = Some(own_process(&files, &settings));
     let startup = Startup::default();
     let common = Handles::set_up(&settings, PROCESS)?.connect(&settings, &startup).await?;

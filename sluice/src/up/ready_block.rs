@@ -37,7 +37,7 @@ pub(super) async fn text(url: &str, dir: &DataDir, settings: &Settings, http: &r
     let has_catalog = !settings.exporter.catalog.as_os_str().is_empty();
     let example = example(list_datasets(url, settings, http, has_catalog).await.as_deref(), has_catalog);
     if example == Example::NoDataset {
-        tracing::info!("no datasets: write a catalog file (docs/catalog.md) and start with `sluice up --catalog FILE`");
+        tracing::info!("no datasets: name a source with `sluice up SOURCE` (docs/catalog.md)");
     }
     let page = (!settings.gateway.web_dir.is_empty()).then(|| page_address(url, settings));
     lines(url, &shell_word(&program), &shell_word(&dir.named().display().to_string()), &example, page.as_deref())
@@ -86,7 +86,10 @@ fn example(datasets: Option<&[DatasetInfo]>, has_catalog: bool) -> Example {
             let needs_none = |dataset: &&DatasetInfo| {
                 dataset.params["required"].as_array().is_none_or(|required| required.is_empty())
             };
-            datasets.iter().find(needs_none).map_or(Example::Unknown, |dataset| Example::Export {
+            // under a row policy, the number of rows is unknown, and the user of the command may see none of them
+            let has_rows = |dataset: &&DatasetInfo| needs_none(dataset) && dataset.rows_estimate.is_some();
+            let usable = datasets.iter().find(has_rows).or_else(|| datasets.iter().find(needs_none));
+            usable.map_or(Example::Unknown, |dataset| Example::Export {
                 dataset: shell_word(&dataset.name),
                 options: format!("-o {}", shell_word(&format!("{}.csv", dataset.name))),
             })
@@ -114,8 +117,8 @@ fn lines(url: &str, program: &str, dir: &str, example: &Example, page: Option<&s
             format!("\x20 export    {program} export {dataset} --data-dir {dir} {options}\n")
         }
         Example::NoDataset => format!(
-            "\x20 next      there is no dataset yet: describe one in a catalog file (docs/catalog.md) and start again with\n\
-             \x20           {program} up --data-dir {dir} --catalog catalog.toml\n\
+            "\x20 next      there is no dataset yet: start again with a database, a folder of files or a bucket (docs/catalog.md)\n\
+             \x20           {program} up postgres://USER:PASSWORD@HOST/DB --data-dir {dir}\n\
              \x20           To try the demo, run `cargo xtask up` in Sluice's repository.\n"
         ),
         Example::NoneReadable => "\x20 next      no dataset of the catalog can be read: see the warnings above; an exporter tries again every \

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod catalog_init;
 mod export_client;
 mod preview;
 mod services;

@@ -135,6 +135,7 @@ impl Files {
             }
             withheld_by.append(&mut widened.withheld_by);
         }
+        info.text_meanings = widened.text_forms.iter().map(|(name, form)| (name.clone(), form.meaning())).collect();
         let has_all = !is_declared && !kind.is_text() && (location.is_local() || names.len() == 1);
         let known = has_all.then(|| widened.schema.iter_names().map(ToString::to_string).chain(widened.late).collect());
         Ok(Self {
@@ -152,12 +153,12 @@ impl Files {
         })
     }
 
-    /// Replaces the [`DatasetInfo`] of the dataset by `info`, except for the notes about its files, which
-    /// [`Self::open`] has added. The columns of `info` must be columns of the files.
+    /// Replaces the [`DatasetInfo`] of the dataset by `info`, except for the notes about its files and the meanings of
+    /// its texts, which [`Self::open`] has added. The columns of `info` must be columns of the files.
     #[must_use]
     pub(crate) fn described(self, info: DatasetInfo) -> Self {
-        let notes = self.info.notes;
-        Self { info: DatasetInfo { notes, ..info }, ..self }
+        let DatasetInfo { notes, text_meanings, .. } = self.info;
+        Self { info: DatasetInfo { notes, text_meanings, ..info }, ..self }
     }
 
     /// Returns the names of the columns of the first file, including those that the dataset does not offer. If the

@@ -20,7 +20,11 @@ use polars_arrow::{
     datatypes::{ArrowSchema, UnionType},
 };
 
-use super::{super::DatasetError, column_types::column_type, dictionaries, readable, text, unsupported};
+use super::{
+    super::{DatasetError, TextMeaning},
+    column_types::column_type,
+    dictionaries, readable, text, unsupported,
+};
 use crate::quiet::{self, catch_panic};
 
 /// The maximum total size of the texts into which the values of all columns of one frame are converted, in bytes. The
@@ -92,6 +96,14 @@ pub(super) enum TextForm {
 }
 
 impl TextForm {
+    /// Returns what the texts of a column in this form stand for.
+    pub(super) const fn meaning(self) -> TextMeaning {
+        match self {
+            Self::Uuid => TextMeaning::Uuid,
+            Self::Bytes | Self::Duration | Self::Json => TextMeaning::Notation,
+        }
+    }
+
     fn of(dtype: &DataType, field: &ArrowField) -> Option<Self> {
         Some(match dtype {
             DataType::Binary | DataType::BinaryOffset if readable::has_uuids(field) => Self::Uuid,

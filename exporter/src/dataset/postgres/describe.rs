@@ -7,7 +7,7 @@ use sea_orm::sqlx::{
 };
 
 use super::{
-    super::{DatasetError, Query, sql::Source},
+    super::{DatasetError, Query, TextMeaning, sql::Source},
     server::{PostgresServer, failed},
 };
 
@@ -45,6 +45,9 @@ pub(super) mod oid {
     pub(in super::super) const TIMESTAMPTZ: u32 = 1184;
     pub(in super::super) const NUMERIC: u32 = 1700;
     pub(in super::super) const UUID: u32 = 2950;
+    pub(in super::super) const BPCHAR: u32 = 1042;
+    /// `bytea`, `json`, `point`, `xml`, `jsonb`.
+    pub(in super::super) const NOTATIONS: [u32; 5] = [17, 114, 600, 142, 3802];
 }
 
 /// A column of a source, as the server describes it.
@@ -68,6 +71,18 @@ impl Described {
     pub(super) fn column(&self) -> Column {
         let kind = kind(self.oid);
         Column::new(&self.name, kind).typed(kind, self.oid == oid::TIMESTAMP)
+    }
+}
+
+impl Described {
+    /// Returns what the texts of the column stand for; None for ordinary texts and for columns of other types.
+    pub(super) fn text_meaning(&self) -> Option<TextMeaning> {
+        match self.oid {
+            oid::UUID => Some(TextMeaning::Uuid),
+            oid::BPCHAR => Some(TextMeaning::Padded),
+            other if oid::NOTATIONS.contains(&other) || self.type_name.ends_with("[]") => Some(TextMeaning::Notation),
+            _ => None,
+        }
     }
 }
 

@@ -15,12 +15,13 @@ mod plan;
 mod ranges;
 mod readers;
 mod server;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod wire;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use protocol::catalog::{Column, ColumnType};
@@ -31,17 +32,45 @@ use sea_orm::{
 };
 use tracing::warn;
 
-pub(crate) use self::key::Key;
 pub use self::server::{PostgresServer, PostgresSettings};
 use self::{describe::Described, plan::Plan, ranges::Ranged};
+pub(crate) use self::{
+    key::Key,
+    tables::{Relation, RelationKind, can_split, relations},
+};
 use super::{
-    Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, Snapshot,
+    Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, Snapshot, TextMeaning,
     sql::{self, KnownColumns, Natives, OrderBy, Source},
 };
 
 /// The cost, in the units of the planner, above which a query is not counted exactly. Reading 400 MB of pages
 /// sequentially has this cost.
 const COUNT_COST: f64 = 50_000.0;
+
+/// A source as the server describes it.
+pub(crate) struct Resolved {
+    /// The source in a form that the server accepts.
+    pub(crate) source: Source,
+    /// All columns of the source.
+    pub(crate) columns: Vec<Column>,
+    /// The names of the columns that the exporter has no right to read.
+    pub(crate) unreadable: Vec<String>,
+    /// What the texts of a column stand for, by the name of the column; ordinary texts have no entry.
+    pub(crate) text_meanings: BTreeMap<String, TextMeaning>,
+}
+
+impl Resolved {
+    fn new(source: Source, found: &[Described]) -> Self {
+        let unreadable = found.iter().filter(|column| !column.is_readable).map(|column| column.name.clone());
+        let meanings = found.iter().filter_map(|column| Some((column.name.clone(), column.text_meaning()?)));
+        Self {
+            source,
+            columns: found.iter().map(Described::column).collect(),
+            unreadable: unreadable.collect(),
+            text_meanings: meanings.collect(),
+        }
+    }
+}
 
 /// A dataset of the rows of a table, view or query of a PostgreSQL server.
 #[derive(Clone, Debug)]
@@ -98,40 +127,23 @@ impl PostgresRows {
         Ok(found.iter().map(Described::column).collect())
     }
 
-    /// Returns a source that the server accepts, its columns, and the names of the columns that the exporter has no
-    /// right to read. If the server refuses the declared types of a query's parameters, the returned source has the
-    /// parameters as constants without these types.
+    /// Describes a source in a form that the server accepts. If the server refuses the declared types of a query's
+    /// parameters, the returned source has the parameters as constants without these types.
     ///
     /// # Errors
     /// When the server can't be reached, or refuses the source both with the declared types and with constants.
-    pub(crate) async fn resolve(
-        server: &PostgresServer,
-        source: Source,
-    ) -> Result<(Source, Vec<Column>, Vec<String>), DatasetError> {
-        let refused = match Self::describe_with_rights(server, &source).await {
-            Ok((columns, unreadable)) => return Ok((source, columns, unreadable)),
+    pub(crate) async fn resolve(server: &PostgresServer, source: Source) -> Result<Resolved, DatasetError> {
+        let refused = match Self::described(server, &source).await {
+            Ok(found) => return Ok(Resolved::new(source, &found)),
             Err(e) => e,
         };
         let Some(constant) = source.with_constants().filter(|_| is_about_types(&refused)) else { return Err(refused) };
-        match Self::describe_with_rights(server, &constant).await {
-            Ok((columns, unreadable)) => Ok((constant, columns, unreadable)),
+        match Self::described(server, &constant).await {
+            Ok(found) => Ok(Resolved::new(constant, &found)),
             Err(e) if e.is_transient() => Err(e),
             // the first error is about the types that the catalog declares, which the operator can correct
             Err(_) => Err(refused),
         }
-    }
-
-    /// Returns the columns of a source, and the names of those that the exporter has no right to read.
-    ///
-    /// # Errors
-    /// When the server can't be reached, or refuses the source.
-    pub(crate) async fn describe_with_rights(
-        server: &PostgresServer,
-        source: &Source,
-    ) -> Result<(Vec<Column>, Vec<String>), DatasetError> {
-        let found = Self::described(server, source).await?;
-        let unreadable = found.iter().filter(|column| !column.is_readable).map(|column| column.name.clone());
-        Ok((found.iter().map(Described::column).collect(), unreadable.collect()))
     }
 
     async fn described(server: &PostgresServer, source: &Source) -> Result<Vec<Described>, DatasetError> {

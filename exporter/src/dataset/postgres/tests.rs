@@ -50,7 +50,7 @@ fn server(url: &str) -> Arc<PostgresServer> {
 }
 
 async fn described(server: &Arc<PostgresServer>, source: Source, params: Vec<ParamSpec>) -> PostgresRows {
-    let (source, columns, _) = PostgresRows::resolve(server, source).await.unwrap();
+    let Resolved { source, columns, .. } = PostgresRows::resolve(server, source).await.unwrap();
     PostgresRows::new(Arc::clone(server), source, DatasetInfo { params, ..DatasetInfo::new("t", columns) })
 }
 

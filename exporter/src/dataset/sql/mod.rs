@@ -30,6 +30,6 @@ pub(super) use self::{
 pub(crate) use self::{
     known_columns::KnownColumns,
     query_text::SqlDialect,
-    sqlite::{named_table, query_columns, table_columns},
+    sqlite::{SqliteTable, named_table, query_columns, sqlite_tables, table_columns},
     zones::with_zones,
 };

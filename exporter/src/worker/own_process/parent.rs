@@ -1,11 +1,11 @@
 //! The parent of the child process that runs one export alone. The parent starts a child for the export, waits
 //! for the end of the child, and records its death.
 
-use std::{io, process::Stdio};
+use std::{collections::BTreeMap, io, process::Stdio};
 
 use async_nats::jetstream::{AckKind, Message};
 use entity::{export::Model, transition};
-use platform::backoff::Schedule;
+use platform::{backoff::Schedule, secret::Secret};
 use protocol::envelope::{Envelope, Job};
 use tokio::{
     io::AsyncWriteExt,
@@ -51,7 +51,8 @@ pub(in crate::worker) async fn handle(
         return job::process_here(context, message, job).await;
     };
     let instance = format!("exporter-{}", Uuid::new_v4().simple());
-    let (mut child, stdin) = match start(command, message, &instance).await {
+    let secrets = &context.config.tuning.secrets;
+    let (mut child, stdin) = match start(command, secrets, message, &instance).await {
         Ok(started) => started,
         Err(e) => {
             error!(error = %e, "failed to start a process for an export; running the export in this process");
@@ -95,7 +96,14 @@ fn count(result: &'static str) {
 }
 
 /// Starts a child, and writes the job to its standard input. The child hands over its export when this input is closed.
-async fn start(command: &OwnProcess, message: &Message, instance: &str) -> io::Result<(Child, ChildStdin)> {
+/// `secrets` are the values of the environment variables that the catalog names, and the child has them in its
+/// environment.
+async fn start(
+    command: &OwnProcess,
+    secrets: &BTreeMap<String, Secret>,
+    message: &Message,
+    instance: &str,
+) -> io::Result<(Child, ChildStdin)> {
     let job = PassedJob {
         instance: instance.to_owned(),
         subject: message.subject.to_string(),
@@ -107,6 +115,7 @@ async fn start(command: &OwnProcess, message: &Message, instance: &str) -> io::R
     let mut child = Command::new(&command.program)
         .args(&command.args)
         .envs(command.env.iter().map(|(name, value)| (name, value)))
+        .envs(secrets.iter().map(|(name, value)| (name, value.expose())))
         .env(VARIABLE, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

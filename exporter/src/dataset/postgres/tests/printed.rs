@@ -167,8 +167,8 @@ async fn rights_on_some_columns_suffice_for_a_table_of_many_pages() {
     let url = database.url().replace("//postgres@", "//reader@");
     let server = server(&url);
     let source = Source::table("accounts");
-    let (columns, unreadable) = PostgresRows::describe_with_rights(&server, &source).await.unwrap();
-    assert_eq!((columns.len(), unreadable), (3, vec!["filler".to_owned()]));
+    let found = PostgresRows::resolve(&server, source.clone()).await.unwrap();
+    assert_eq!((found.columns.len(), found.unreadable), (3, vec!["filler".to_owned()]));
     let rows = described(&server, source, vec![]).await;
     for snapshot in [Snapshot::Export, Snapshot::None] {
         let read = frames(&with_snapshot(rows.clone(), snapshot), &query(&["id", "amount"], Filter::all())).await;

@@ -17,14 +17,18 @@ mod row_test;
 mod schema;
 mod sorting;
 mod stored;
+mod tables;
 #[cfg(test)]
 mod tests;
 
 pub use self::file::SqliteFile;
-pub(crate) use self::schema::{named_table, query_columns, table_columns};
 pub(super) use self::{
     moments::HAS_ZONE,
     reader::{count, open},
+};
+pub(crate) use self::{
+    schema::{named_table, query_columns, table_columns},
+    tables::{SqliteTable, sqlite_tables},
 };
 
 use super::{super::numbers, expressions::SOURCE};

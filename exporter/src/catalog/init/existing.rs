@@ -1,0 +1,172 @@
+//! What a catalog file has already, so that an update adds only what is new.
+
+use std::{collections::BTreeSet, path::Path};
+
+use toml::Spanned;
+
+use super::{
+    super::{
+        fault::CatalogFaults,
+        source::LoadContext,
+        spec::{CatalogSpec, DatasetSpec, SecretRef, SourceSpec},
+    },
+    address::Address,
+    draft::{Draft, DraftRows},
+};
+
+/// A catalog file that people may have edited.
+pub(super) struct Existing {
+    text: String,
+    spec: CatalogSpec,
+    /// The values of `table` and `files` in commented-out lines: what people have left out on purpose.
+    left_out: BTreeSet<String>,
+}
+
+/// The source of a catalog file that reads an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KnownSource {
+    pub(super) name: String,
+    /// The environment variable with the URL of a PostgreSQL database; None for other sources.
+    pub(super) variable: Option<String>,
+}
+
+impl Existing {
+    /// Parses a catalog file. `path` is for error texts.
+    ///
+    /// # Errors
+    /// The fault of a file that is no catalog.
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, CatalogFaults> {
+        let spec = CatalogSpec::parse(path, text)?;
+        let commented = text.lines().filter_map(|line| line.trim_start().strip_prefix('#'));
+        let left_out = commented.filter_map(|line| {
+            let parsed: toml::Table = line.trim_start_matches(['#', ' ']).parse().ok()?;
+            let value = parsed.get("table").or_else(|| parsed.get("files"))?;
+            value.as_str().map(str::to_owned)
+        });
+        let left_out = left_out.collect();
+        Ok(Self { text: text.to_owned(), spec, left_out })
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn dataset_names(&self) -> impl Iterator<Item = String> {
+        self.spec.dataset.iter().map(|dataset| dataset.get_ref().name.get_ref().clone())
+    }
+
+    pub(super) fn has_source(&self, name: &str) -> bool {
+        self.spec.source.contains_key(name)
+    }
+
+    /// Whether datasets can be appended. They can't if the file writes `dataset` or `source` as inline values.
+    pub(super) fn can_grow(&self) -> bool {
+        let grown =
+            format!("{}\n[source.__new]\nkind = \"sqlite\"\npath = \"x\"\n[[dataset]]\nname = \"__new\"\n", self.text);
+        toml::from_str::<CatalogSpec>(&grown).is_ok()
+    }
+
+    /// Finds the source that reads an address: a PostgreSQL source whose variable has the same URL or the same name, a
+    /// SQLite source of the same file, a source of the same bucket or endpoint.
+    pub(super) fn source(&self, address: &Address, context: &LoadContext) -> Option<KnownSource> {
+        let sources = || self.spec.source.iter().map(|(name, spec)| (name, spec.get_ref()));
+        let known = |name: &String| KnownSource { name: name.clone(), variable: None };
+        match address {
+            Address::Files(_) => None,
+            Address::Postgres(postgres) => {
+                let named = |wanted: &dyn Fn(&SecretRef) -> bool| {
+                    sources().find_map(|(name, spec)| match spec {
+                        SourceSpec::Postgres { url, .. } if wanted(url) => {
+                            let variable =
+                                if let SecretRef::Env(variable) = url { Some(variable.clone()) } else { None };
+                            Some(KnownSource { name: name.clone(), variable })
+                        }
+                        _ => None,
+                    })
+                };
+                let has_url = |url: &SecretRef| context.secret(url).is_ok_and(|found| found == postgres.url);
+                let has_name = |url: &SecretRef| matches!(url, SecretRef::Env(name) if *name == postgres.variable);
+                named(&has_url).or_else(|| named(&has_name))
+            }
+            Address::Sqlite(file) => sources().find_map(|(name, spec)| match spec {
+                SourceSpec::Sqlite { path } if context.folder.join(path) == *file => Some(known(name)),
+                _ => None,
+            }),
+            Address::Bucket { bucket: wanted, .. } => sources().find_map(|(name, spec)| match spec {
+                SourceSpec::S3 { bucket, .. } if bucket == wanted => Some(known(name)),
+                _ => None,
+            }),
+            Address::Http(url) => sources().find_map(|(name, spec)| match spec {
+                SourceSpec::Http { base, .. } if url.join(".").is_ok_and(|folder| folder.as_str() == base) => {
+                    Some(known(name))
+                }
+                _ => None,
+            }),
+        }
+    }
+
+    /// Whether the file reads the address already.
+    pub(super) fn reads(&self, address: &Address, context: &LoadContext) -> bool {
+        let Address::Files(path) = address else { return self.source(address, context).is_some() };
+        let folder = path.ancestors().find(|folder| folder.exists()).unwrap_or(path);
+        self.spec.dataset.iter().map(Spanned::get_ref).any(|dataset| {
+            let files = dataset.files.as_ref().filter(|_| dataset.from.is_none());
+            files.is_some_and(|files| context.folder.join(files.get_ref()).starts_with(folder))
+        })
+    }
+
+    /// Returns the datasets of a source; those of local files if `from` is None.
+    fn datasets_of(&self, from: Option<&str>) -> impl Iterator<Item = &DatasetSpec> {
+        let source = |dataset: &DatasetSpec| dataset.from.as_ref().map(|from| from.get_ref().clone());
+        self.spec.dataset.iter().map(Spanned::get_ref).filter(move |dataset| source(dataset).as_deref() == from)
+    }
+
+    /// Returns the name of a PostgreSQL source whose URL is unknown, and the environment variable that should have it.
+    /// Such a source may be any database.
+    pub(super) fn unset_variable(&self, context: &LoadContext) -> Option<(&str, &str)> {
+        self.spec.source.iter().find_map(|(name, spec)| match spec.get_ref() {
+            SourceSpec::Postgres { url: reference @ SecretRef::Env(variable), .. }
+                if context.secret(reference).is_err() =>
+            {
+                Some((name.as_str(), variable.as_str()))
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether the file offers the rows of a draft, or has them in a commented-out line. `from` is the source of the
+    /// draft.
+    pub(super) fn has(&self, draft: &Draft, from: Option<&str>, context: &LoadContext) -> bool {
+        let mut of_source = self.datasets_of(from);
+        match &draft.rows {
+            DraftRows::Table(table) => {
+                let short = table.strip_prefix("public.").unwrap_or(table);
+                let is = |name: &str| name == table || name == short;
+                self.left_out.iter().any(|name| is(name))
+                    || of_source.any(|dataset| dataset.table.as_deref().is_some_and(is))
+            }
+            DraftRows::Query(query) => {
+                of_source.any(|dataset| dataset.query.as_ref().is_some_and(|known| known.get_ref() == query))
+            }
+            DraftRows::Files { files, .. } => {
+                let absolute = |path: &str| if from.is_none() { context.folder.join(path) } else { path.into() };
+                let is = |path: &str| absolute(path) == absolute(files);
+                self.left_out.iter().any(|path| is(path))
+                    || of_source.any(|dataset| dataset.files.as_ref().is_some_and(|known| is(known.get_ref())))
+            }
+        }
+    }
+
+    /// Returns the columns of a draft that its dataset in the file does not declare. Empty if the dataset declares no
+    /// columns, because it offers all of them then.
+    pub(super) fn new_columns(&self, draft: &Draft, from: Option<&str>) -> Option<(String, Vec<String>)> {
+        let DraftRows::Table(table) = &draft.rows else { return None };
+        let short = table.strip_prefix("public.").unwrap_or(table);
+        let is = |name: &str| name == table || name == short;
+        let dataset = self.datasets_of(from).find(|dataset| dataset.table.as_deref().is_some_and(is))?;
+        let is_declared = |name: &str| dataset.columns.iter().any(|column| column.get_ref().name == name);
+        let new: Vec<_> = draft.columns.iter().filter(|column| !is_declared(&column.name)).collect();
+        let new: Vec<_> = new.into_iter().map(|column| column.name.clone()).collect();
+        (!dataset.columns.is_empty() && !new.is_empty()).then(|| (dataset.name.get_ref().clone(), new))
+    }
+}
