@@ -115,6 +115,15 @@ async fn a_workbook_shifts_only_moments_with_a_zone() {
 }
 
 #[tokio::test]
+async fn a_workbook_column_with_a_part_of_a_millisecond_is_text_with_all_digits() {
+    let moments = [GAP, GAP + 1];
+    let texts = workbook_xml(&moments, "sheet1.xml").await + &workbook_xml(&moments, "sharedStrings.xml").await;
+    for text in ["02:30:00.500Z", "02:30:00.500", "02:30:00.500001Z", "02:30:00.500001"] {
+        assert!(texts.contains(&format!(">2026-03-29T{text}<")), "{text}: {texts}");
+    }
+}
+
+#[tokio::test]
 async fn a_workbook_column_with_a_moment_before_1900_is_text() {
     let texts =
         workbook_xml(&[GAP, EARLY], "sheet1.xml").await + &workbook_xml(&[GAP, EARLY], "sharedStrings.xml").await;

@@ -28,8 +28,7 @@ const CELL_BYTES: u64 = 32;
 struct Value<'a> {
     /// The standard text of the value.
     text: Cow<'a, str>,
-    /// The number by which a workbook represents the value exactly. Only timestamps are truncated, to milliseconds.
-    /// None if a workbook has no such number.
+    /// The number by which a workbook represents the value exactly. None if a workbook has no such number.
     number: Option<f64>,
 }
 
@@ -147,13 +146,15 @@ impl Column {
     }
 
     /// Converts a date, timestamp or time of day to the serial number of a workbook, in days. `seconds` is the result
-    /// of [`Cells::seconds`]. Returns None if `seconds` is None, if a workbook does not support the date, or if a time of
-    /// day has a part of a millisecond.
+    /// of [`Cells::seconds`]. Returns None if `seconds` is None, if a workbook does not support the date, or if the value
+    /// has a part of a millisecond, because spreadsheets keep milliseconds only.
     fn serial_number(&self, seconds: Option<(i64, i64)>) -> Option<f64> {
         let (seconds, nanos) = seconds?;
+        if nanos % NANOS_PER_MILLI != 0 {
+            return None;
+        }
         if self.kind == ColumnType::Time {
-            let is_exact = nanos % NANOS_PER_MILLI == 0;
-            return is_exact.then(|| (seconds as f64 + millis(nanos)) / SECONDS_PER_DAY as f64);
+            return Some((seconds as f64 + millis(nanos)) / SECONDS_PER_DAY as f64);
         }
         let offset = match (self.kind, self.time_zone) {
             (ColumnType::Datetime, Some(zone)) => utc_offset(zone, seconds),
@@ -166,7 +167,7 @@ impl Column {
     }
 }
 
-/// Converts nanoseconds to seconds, truncated to milliseconds.
+/// Converts a whole number of milliseconds, given in nanoseconds, to seconds.
 fn millis(nanos: i64) -> f64 {
     (nanos / NANOS_PER_MILLI) as f64 / 1_000.0
 }
@@ -185,13 +186,27 @@ mod tests {
     use super::*;
     use crate::layout::{ColumnStyle, Profile};
 
-    #[test]
-    fn a_time_of_day_with_a_part_of_a_millisecond_has_no_number() {
-        let source = protocol::catalog::Column::new("t", ColumnType::Time);
+    fn column(kind: ColumnType) -> Column {
+        let source = protocol::catalog::Column::new("t", kind);
         let column = LayoutColumn { source, title: "t".to_owned(), style: ColumnStyle::default() };
-        let column = Column::new(&column, &Style::of(Profile::Machine));
-        for (nanos, expected) in [(0, Some(0.25)), (500_000_000, Some(21_600.5 / 86_400.0)), (1_000, None), (1, None)] {
-            assert_eq!(column.serial_number(Some((21_600, nanos))), expected, "{nanos}");
+        Column::new(&column, &Style::of(Profile::Machine))
+    }
+
+    #[test]
+    fn a_time_with_a_part_of_a_millisecond_has_no_number() {
+        let day = EPOCH as f64 + 20_000.0;
+        for (nanos, of_day) in [
+            (0, Some(0.25)),
+            (500_000_000, Some(21_600.5 / 86_400.0)),
+            (999_000_000, Some(21_600.999 / 86_400.0)),
+            (1_000, None),
+            (999_999_999, None),
+            (1, None),
+        ] {
+            assert_eq!(column(ColumnType::Time).serial_number(Some((21_600, nanos))), of_day, "{nanos}");
+            let seconds = 20_000 * SECONDS_PER_DAY + 21_600;
+            let moment = column(ColumnType::Datetime).serial_number(Some((seconds, nanos)));
+            assert_eq!(moment, of_day.map(|of_day| day + of_day), "{nanos}");
         }
     }
 }

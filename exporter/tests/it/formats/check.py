@@ -411,7 +411,7 @@ def has_no_number(value):
         return not math.isfinite(value)
     if isinstance(value, dt.datetime):
         here = local(value)
-        return here is None or here < dt.datetime(1900, 3, 1)
+        return here is None or here < dt.datetime(1900, 3, 1) or value.microsecond % 1000 != 0
     if isinstance(value, dt.time):
         return value.microsecond % 1000 != 0
     return isinstance(value, dt.date) and value < dt.date(1900, 3, 1)
