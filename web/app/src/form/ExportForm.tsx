@@ -182,7 +182,7 @@ function Options({ dataset, draft, change, size }: PartProps & { size: number | 
   const compressions = compressionsOf(dataset, draft.format);
   return (
     <>
-      <SimpleGrid cols={{ base: 2 }} spacing="sm">
+      <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="sm">
         {dataset.templates.length > 1 && (
           <NativeSelect
             label={text.template}
