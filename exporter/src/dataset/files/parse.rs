@@ -108,7 +108,8 @@ fn datetime(text: &str) -> Option<i64> {
 fn local_datetime(text: &str) -> Result<i64, &'static str> {
     naive_datetime(text).ok_or_else(|| {
         if datetime(text).is_some() {
-            "a value has a time zone, and other values of its column have none"
+            "a value has a time zone, but its column has moments without one: write all values of the column with a time zone and \
+             leave out `local = true`, or all without one"
         } else {
             "a value is no time to the microsecond such as 2026-11-22T15:26:01"
         }
