@@ -221,12 +221,15 @@ impl JobError {
         }
     }
 
-    /// If this error comes from the source of `dataset`, adds the name of the dataset to the text of `problem`, because
-    /// a log or a script may show the problem without its export. After any other error, and after an error for lack of
-    /// disk space, `problem` stays unchanged.
+    /// If this error is about the rows of `dataset`, the template or the format, adds the name of the dataset to the text
+    /// of `problem`, because a log or a script may show the problem without its export. After any other error, and after
+    /// an error for lack of disk space, `problem` stays unchanged.
     pub(crate) fn with_dataset(&self, mut problem: Problem, dataset: &str) -> Problem {
-        if matches!(self, Self::Dataset(_)) && !self.is_full() {
-            problem.detail = format!("dataset `{dataset}`: {}", problem.detail);
+        let names = format!("dataset `{dataset}`");
+        let is_about_rows = matches!(self, Self::Dataset(_) | Self::Template(_) | Self::Format(_));
+        // an error about one stored value names the dataset itself
+        if is_about_rows && !self.is_full() && !problem.detail.starts_with(&names) {
+            problem.detail = format!("{names}: {}", problem.detail);
         }
         problem
     }
@@ -331,10 +334,17 @@ mod tests {
             assert!(problem.detail.contains(cause), "{problem}");
             assert_eq!(problem.detail.contains("stopped"), label == "died", "{problem}");
         }
-        // only the problem of a source names the dataset
-        let named = |error: &JobError| error.with_dataset(Problem::new(Slug::ExportFailed, "x"), "orders").detail;
+        // only a problem with the rows names the dataset, and only once
+        let named =
+            |error: &JobError, text: &str| error.with_dataset(Problem::new(Slug::ExportFailed, text), "orders").detail;
         let gone = JobError::from(DatasetError::NoTable("t".into()));
-        assert_eq!([named(&gone), named(&JobError::Stopping)], ["dataset `orders`: x", "x"]);
+        let template = JobError::from(TemplateError::NoColumn("c".into()));
+        let format = JobError::from(FormatError::Workbook("w".into()));
+        for error in [gone, template, format] {
+            assert_eq!(named(&error, "x"), "dataset `orders`: x");
+            assert_eq!(named(&error, "dataset `orders`, column `c`: x"), "dataset `orders`, column `c`: x");
+        }
+        assert_eq!(named(&JobError::Stopping, "x"), "x");
         let denied = JobError::from(FormatError::Spool(io::Error::from_raw_os_error(13)));
         assert!(!denied.is_full() && denied.outage().is_none() && denied.label() == "format");
     }

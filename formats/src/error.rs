@@ -10,7 +10,9 @@ use super::CompressionError;
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// The format does not support the type of a column.
-    #[error("column `{column}` is of type {dtype}, which {format} files can't hold")]
+    #[error(
+        "column `{column}` is of type {dtype}, which {format} files can't hold: leave it out, or convert it in the source"
+    )]
     Unsupported {
         /// The name of the column.
         column: String,

@@ -4,7 +4,7 @@
 use protocol::catalog::{Column, ColumnType};
 
 use super::{fault::Refusal, spec::DatasetSpec};
-use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS};
+use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS, sql};
 
 /// Returns a fault if the declared columns of a dataset leave out a tenant column, which is a column called `tenant` or
 /// `tenant_id`. No row policy could name that column, so users could export the rows of other tenants. `found` are the
@@ -34,7 +34,8 @@ pub(super) fn check_tenant_columns<'a>(
 /// has a suffix such as `:1`. For a table, `found` is empty.
 ///
 /// Returns a fault if two columns have the same name, because only the first of them could be read. Also returns a
-/// fault if the catalog file declares no columns, because SQLite does not know the types of a query's columns.
+/// fault if the catalog file declares no columns, because SQLite does not know the types of a query's columns, and a
+/// refusal if the query lacks a declared column.
 pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String]) -> Result<(), Refusal> {
     for column in found {
         let Some((name, number)) = column.rsplit_once(':') else { continue };
@@ -43,14 +44,27 @@ pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String
             return Err(Refusal::Fault(at, detail));
         }
     }
-    if spec.columns.is_empty() && !found.is_empty() {
-        let names: Vec<_> = found.iter().map(|name| format!("`{name}`")).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let names = || found.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if spec.columns.is_empty() {
         let detail = format!(
             "SQLite does not know the types of a query: declare each column with its `type` in a [[dataset.column]]; the query \
              has {}",
-            names.join(", ")
+            names()
         );
         return Err(Refusal::Fault(at, detail));
+    }
+    // SQLite compares names of columns without their case
+    let is_found = |name: &str| found.iter().any(|other| other.eq_ignore_ascii_case(name));
+    if let Some(missing) = spec.columns.iter().find(|declared| !is_found(&declared.get_ref().name)) {
+        let name = &missing.get_ref().name;
+        let detail = format!(
+            "its query has no column `{name}`: correct the name, or name a column of the query with AS; the query has {}",
+            names()
+        );
+        return Err(Refusal::Differs(missing.span().start, detail));
     }
     Ok(())
 }
@@ -67,7 +81,11 @@ pub(super) fn check_declared_types(spec: &DatasetSpec, found: &[Column], is_file
         let Some(source) = found.iter().find(|column| column.name == declared.name) else { continue };
         let Some(kind) = declared.kind.filter(|kind| *kind != source.kind) else {
             if declared.local && is_file && !source.local {
-                let detail = format!("the values of column `{}` have a time zone: leave out `local`", declared.name);
+                let detail = format!(
+                    "`local = true` declares that the moments of column `{}` have no time zone, but in the source they have \
+                     one: leave out `local`",
+                    declared.name
+                );
                 return Err(Refusal::Differs(at, detail));
             }
             continue;
@@ -182,6 +200,11 @@ pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &Datase
             Refusal::Differs(at, format!("{source} has no table `{table}`: correct the name in `table`"))
         }
         DatasetError::Undeclared(detail) => Refusal::Differs(at, format!("{source}: {detail}")),
-        _ => Refusal::Unavailable(error.to_string()),
+        // a SQLite file that is available refuses the query for good
+        DatasetError::Db(e) if sql::is_refused_by_sqlite(e) && spec.query.is_some() => {
+            let at = spec.query.as_ref().map_or(at, |query| query.span().start);
+            Refusal::Differs(at, cause.operator_message())
+        }
+        _ => Refusal::Unavailable(error.operator_message()),
     }
 }

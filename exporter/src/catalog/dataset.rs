@@ -195,8 +195,9 @@ fn check_keys(spec: &DatasetSpec, found: &[Column]) -> Result<(), Refusal> {
     let order = spec.order.as_ref().map(|order| order.span().start);
     let split_by = spec.split_by.as_ref().map(|key| (key.span().start, "split_by", key.get_ref().clone()));
     let order: Vec<_> = spec.order().into_iter().filter_map(|key| Some((order?, "order", key.column))).collect();
-    if let Some((at, ..)) = order.iter().find(|(.., name)| found.iter().all(|column| column.name != *name)) {
-        return Err(Refusal::Fault(*at, "`order` names no column of it".into()));
+    if let Some((at, _, name)) = order.iter().find(|(.., name)| found.iter().all(|column| column.name != *name)) {
+        let detail = format!("`order` names `{name}`, which is none of its columns: correct the name");
+        return Err(Refusal::Fault(*at, detail));
     }
     let has_scope = |name: &str| spec.columns.iter().any(|c| c.get_ref().name == name && c.get_ref().scope.is_some());
     if let Some((at, key, name)) = order.iter().chain(&split_by).find(|(.., name)| has_scope(name)) {

@@ -47,7 +47,9 @@ fn policy(dataset: &DatasetInfo) -> Result<(), String> {
     let tenants = dataset.tenant_columns();
     let missing = tenants.iter().find(|tenant| dataset.columns.iter().all(|column| column.name != **tenant));
     if let Some(tenant) = missing {
-        return Err(format!("its tenant column `{tenant}` is none of its columns"));
+        return Err(format!(
+            "its tenant column `{tenant}` is none of its columns: correct `tenant_column`, or offer the column"
+        ));
     }
     let policy = match (&dataset.row_policy, tenants.first()) {
         (Some(policy), _) => policy,

@@ -8,7 +8,7 @@ use platform::{catalog::MAX_ENTRY_SIZE, secret::Secret};
 use super::spec::{SecretRef, SourceSpec};
 use crate::{
     ExporterConfig,
-    dataset::{Location, PostgresServer, PostgresSettings, SourceDigest, Spool, sql::SqliteFile},
+    dataset::{DatasetError, Location, PostgresServer, PostgresSettings, SourceDigest, Spool, sql::SqliteFile},
 };
 
 /// The timeout for connecting to the server of a remote file, and for each wait for the next bytes of the file.
@@ -91,14 +91,19 @@ impl LoadContext {
                 // one check for the source, not one for each of its datasets
                 match server.check_connection().await {
                     Ok(()) => OpenSource::Postgres(Arc::new(server)),
-                    Err(e) => OpenSource::Unavailable { reason: e.to_string(), is_postgres: true },
+                    Err(e) => OpenSource::Unavailable { reason: e.operator_message(), is_postgres: true },
                 }
             }
             SourceSpec::Sqlite { path } => {
                 let file = SqliteFile::new(&self.path(path), SQLITE_LOCK_TIMEOUT);
                 match file.connection().await {
                     Ok(_) => OpenSource::Sqlite(Arc::new(file)),
-                    Err(e) => OpenSource::Unavailable { reason: e.to_string(), is_postgres: false },
+                    Err(DatasetError::Io(e)) => {
+                        let reason =
+                            format!("its SQLite file can't be opened: {e}: correct `path`, or the rights on the file");
+                        OpenSource::Unavailable { reason, is_postgres: false }
+                    }
+                    Err(e) => OpenSource::Unavailable { reason: e.operator_message(), is_postgres: false },
                 }
             }
             SourceSpec::S3 { bucket, endpoint, region, access_key_id, secret_access_key, allow_http } => {

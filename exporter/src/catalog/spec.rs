@@ -268,6 +268,10 @@ const MAX_ITEMS: usize = 1_000;
 /// The fault text for a table or query whose source is no database.
 pub(super) const NO_DATABASE: &str = "a table or query needs `from`, the name of a database";
 
+/// The fault text for a table of PostgreSQL whose name has more parts than a schema and a table, or an empty part.
+const DOTTED: &str = "`table` is `name` or `schema.name` for a PostgreSQL source: read a table of another database through a \
+    source of its own, and a table whose own name has a dot by a `query`, such as SELECT * FROM schema.\"a.b\"";
+
 /// The source of a dataset's rows.
 #[derive(Clone, Debug)]
 pub(crate) enum Rows {
@@ -309,6 +313,10 @@ impl DatasetSpec {
             (Some(table), None, None) => {
                 if !params.is_empty() {
                     return Err((at, "a table takes no parameters: write a `query` that names them".into()));
+                }
+                let parts: Vec<_> = table.split('.').collect();
+                if dialect == Some(SqlDialect::Postgres) && (parts.len() > 2 || parts.contains(&"")) {
+                    return Err((at, DOTTED.into()));
                 }
                 Ok(Rows::Sql(Source::table(table)))
             }

@@ -14,13 +14,15 @@ use super::{redact, sql};
 pub enum DatasetError {
     /// A query or the catalog file names a column that the source does not have, or that the caller may not use. The
     /// text is the name of the column.
-    #[error("there is no column `{0}` any more")]
+    #[error(
+        "there is no column `{0}` any more: leave it out of the request, or ask the operator to update the catalog"
+    )]
     NoColumn(String),
     /// A file of the dataset lacks the column of this name.
     #[error("it has no column `{0}`: write the column into all files, or declare only columns that all files have")]
     MissingColumn(String),
     /// The database has no table of this name.
-    #[error("there is no table `{0}`")]
+    #[error("there is no table `{0}`: correct the name in `table` of the catalog")]
     NoTable(String),
     /// A column of the source has a type that neither filters nor export formats support.
     #[error("column `{column}` is of the unsupported type {dtype}: write it as another type, such as text")]
@@ -31,7 +33,9 @@ pub enum DatasetError {
         dtype: String,
     },
     /// The query has no value for the parameter of this name, or a value of another type than the declared type.
-    #[error("parameter `{0}` does not fit its declaration")]
+    #[error(
+        "parameter `{0}` has no value, or one that is not of its declared type: `GET /v1/datasets` lists the types"
+    )]
     Param(String),
     /// The source has a value that the type of the column can't hold.
     #[error("column `{column}`: {detail}")]
@@ -78,7 +82,7 @@ pub enum DatasetError {
         depth: usize,
     },
     /// The source sent malformed bytes, such as a damaged page of a Parquet file. The text names the damage.
-    #[error("malformed data: {0}")]
+    #[error("malformed data: {0}: try again later, or ask the operator to check the source")]
     Garbled(&'static str),
     /// A file uses a feature of its format that Sluice does not support. The text names the feature.
     #[error("{0}")]
@@ -139,7 +143,7 @@ pub enum DatasetError {
     #[error(transparent)]
     Shared(Arc<DatasetError>),
     /// The source did not answer within this timeout.
-    #[error("the source did not answer within {} s", .0.as_secs())]
+    #[error("the source did not answer within {} s: try again later, or ask the operator", .0.as_secs())]
     Slow(Duration),
     /// The database refused a statement, or the connection broke.
     #[error("database: {}", sql::log_message(.0))]
@@ -180,6 +184,14 @@ pub enum DatasetError {
     /// A remote file is too large to be copied to the local disk. The number is the maximum size of a copy, in bytes.
     #[error("a file has more than {0} bytes, which is the most that is copied")]
     TooLarge(u64),
+    /// An error in one row of a database.
+    #[error("row {row} of the export: {source}")]
+    AtRow {
+        /// The number of the row in the export, from 1.
+        row: u64,
+        /// The error, without the number of the row.
+        source: Box<DatasetError>,
+    },
     /// An error on one line of a text file.
     #[error("line {line}: {source}")]
     AtLine {
@@ -215,21 +227,28 @@ pub enum DatasetError {
 
 /// The value of `found` in [`DatasetError::Stored`] for a SQLite text whose bytes are not UTF-8.
 pub(super) const BROKEN_TEXT: &str = "a text that is not UTF-8";
+/// The value of `found` in [`DatasetError::Stored`] for a moment with a time zone in a column without time zones.
+pub(super) const ZONED: &str =
+    "a moment with a time zone (a text with an offset or `Z`, or a number, which counts from a moment in UTC)";
 
 /// Returns advice to the owner of a SQLite database about a stored value that an export refuses. `found` is the kind of
 /// the value, as in [`DatasetError::Stored`].
 fn advice(found: &str) -> &'static str {
-    if found == BROKEN_TEXT {
-        "correct the text, or store its bytes as a BLOB"
-    } else {
-        "correct the value, or declare the column as `type = \"string\"` to export every value as its exact text"
+    match found {
+        BROKEN_TEXT => "correct the text, or store its bytes as a BLOB",
+        ZONED => {
+            "leave out `local = true` if the catalog declares it for the column, and otherwise store all moments of the \
+             column with a time zone, or all without one; or declare the column as `type = \"string\"` to export every \
+             value as its exact text"
+        }
+        _ => "correct the value, or declare the column as `type = \"string\"` to export every value as its exact text",
     }
 }
 
 /// The text for the owner of the export if a file of the dataset is missing.
-const FILE_GONE: &str = "its file is no longer there";
+const FILE_GONE: &str = "its file is no longer there: ask the operator to restore it, or to update the catalog";
 /// The text for the owner of the export if a file of the dataset exists, but can't be read.
-const FILE_UNREADABLE: &str = "its file can't be read";
+const FILE_UNREADABLE: &str = "its file can't be read: ask the operator, whose log has the cause";
 
 impl DatasetError {
     /// Adds the name of the file in which this error occurred. `file` is the path, key or URL of the file. The error
@@ -238,6 +257,14 @@ impl DatasetError {
         // the text shows neither the folder nor the query of a URL
         let path = file.split('?').next().unwrap_or(file);
         Self::InFile { file: path.rsplit('/').next().unwrap_or(path).to_owned(), source: Box::new(self) }
+    }
+
+    /// Adds the number, from 1, of the row of the export in which this error occurred.
+    pub(super) fn at_row(self, row: u64) -> Self {
+        match self {
+            Self::Value { .. } | Self::Unsorted(_) => Self::AtRow { row, source: Box::new(self) },
+            other => other,
+        }
     }
 
     /// Adds the number, from 1, of the line on which this error occurred.
@@ -256,6 +283,15 @@ impl DatasetError {
         }
     }
 
+    /// Returns the text for the operator, about an error that occurred when the catalog was loaded. The text names the
+    /// cause, and what to do.
+    pub(crate) fn operator_message(&self) -> String {
+        match self {
+            Self::Db(e) => sql::operator_message(e),
+            other => other.to_string(),
+        }
+    }
+
     /// Returns the text for the owner of the export. The text names the cause, but neither the location of the source
     /// nor a value of a row.
     #[must_use]
@@ -263,20 +299,25 @@ impl DatasetError {
         let words = match self {
             Self::InFile { file, source } => return format!("{file}: {}", source.user_message()),
             Self::AtLine { line, source } => return format!("line {line}: {}", source.user_message()),
+            Self::AtRow { row, source } => return format!("row {row} of the export: {}", source.user_message()),
             Self::InColumn { column, source } => return format!("column `{column}`: {}", source.user_message()),
             Self::Shared(error) => return error.user_message(),
-            Self::NoTable(_) => "its table is no longer there",
+            Self::NoTable(_) => "its table is no longer there: ask the operator to update the catalog",
             Self::Db(e) => return sql::user_message(e),
             Self::NoFile(_) | Self::Objects(object_store::Error::NotFound { .. }) => FILE_GONE,
             Self::Io(e) if e.kind() == std::io::ErrorKind::NotFound => FILE_GONE,
             Self::Http(e) if e.status().is_some_and(|status| matches!(status.as_u16(), 404 | 410)) => FILE_GONE,
             Self::Io(_) => FILE_UNREADABLE,
-            Self::Objects(_) | Self::Http(_) => "the server that has its files does not answer as it should",
+            Self::Objects(_) | Self::Http(_) => {
+                "the server that has its files does not answer as it should: try again later, or ask the operator"
+            }
             Self::Csv(e) if e.is_io_error() => FILE_UNREADABLE,
             Self::Polars(PolarsError::IO { .. }) => FILE_UNREADABLE,
             Self::Polars(e) if redact::names_cause(e) => return redact::polars(e),
-            Self::Polars(_) => "a value of its source can't be read, or its content has changed",
-            Self::Died(_) => "its source stopped in the middle",
+            Self::Polars(_) => {
+                "a value of its source can't be read, or its content has changed: ask the operator, whose log has the cause"
+            }
+            Self::Died(_) => "its source stopped in the middle: try again later, or ask the operator",
             Self::NoColumn(_)
             | Self::MissingColumn(_)
             | Self::Unsupported { .. }
@@ -311,9 +352,10 @@ impl DatasetError {
     /// loaded catalog no longer fits them.
     pub(super) fn is_newer(&self) -> bool {
         match self {
-            Self::InFile { source, .. } | Self::AtLine { source, .. } | Self::InColumn { source, .. } => {
-                source.is_newer()
-            }
+            Self::InFile { source, .. }
+            | Self::AtLine { source, .. }
+            | Self::AtRow { source, .. }
+            | Self::InColumn { source, .. } => source.is_newer(),
             Self::Shared(error) => error.is_newer(),
             Self::NewColumn(_) | Self::BrokenGuess(_) | Self::Changed(_) | Self::DoesNotFit(_) | Self::Repaired => true,
             _ => false,
@@ -326,9 +368,10 @@ impl DatasetError {
     #[must_use]
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::InFile { source, .. } | Self::AtLine { source, .. } | Self::InColumn { source, .. } => {
-                source.is_outage()
-            }
+            Self::InFile { source, .. }
+            | Self::AtLine { source, .. }
+            | Self::AtRow { source, .. }
+            | Self::InColumn { source, .. } => source.is_outage(),
             Self::Shared(error) => error.is_outage(),
             // a query that writes fails with the same code as a query on a standby, but is no outage of its source
             Self::Db(e) => entity::is_outage(e) && sql::is_transient(e),
@@ -343,9 +386,10 @@ impl DatasetError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::InFile { source, .. } | Self::AtLine { source, .. } | Self::InColumn { source, .. } => {
-                source.is_transient()
-            }
+            Self::InFile { source, .. }
+            | Self::AtLine { source, .. }
+            | Self::AtRow { source, .. }
+            | Self::InColumn { source, .. } => source.is_transient(),
             Self::Shared(error) => error.is_transient(),
             Self::NoTable(_) | Self::NoFile(_) | Self::TooLarge(_) => false,
             Self::Lacking(_) | Self::Limit(_) | Self::Fields { .. } | Self::Undeclared(_) => false,

@@ -13,7 +13,7 @@ mod files;
 mod frame_builder;
 mod frame_channel;
 mod info;
-mod numbers;
+pub(crate) mod numbers;
 #[cfg(test)]
 mod parity_tests;
 mod postgres;

@@ -18,7 +18,7 @@ pub(in crate::dataset) fn shortest(real: f64) -> String {
 
 /// Returns the [`shortest`] text of a double, but without an exponent. Values that are not finite are `NaN`, `Infinity`
 /// and `-Infinity`.
-pub(in crate::dataset) fn decimal_text(real: f64) -> String {
+pub(crate) fn decimal_text(real: f64) -> String {
     match real {
         _ if real.is_nan() => "NaN".to_owned(),
         f64::INFINITY => "Infinity".to_owned(),
@@ -52,7 +52,7 @@ pub(in crate::dataset) fn parse_int(text: &str) -> Option<i64> {
 
 /// Parses the text of a double, including words such as `inf` and `NaN`. Returns None for any other text, and for a
 /// number that is too large or has more digits than a double keeps.
-pub(in crate::dataset) fn parse_float(text: &str) -> Option<f64> {
+pub(crate) fn parse_float(text: &str) -> Option<f64> {
     let real: f64 = text.parse().ok()?;
     if real.is_finite() {
         return decimal::compare(&plain(text)?, &decimal_text(real)).is_eq().then_some(real);

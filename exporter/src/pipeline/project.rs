@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use polars::prelude::DataFrame;
+use polars::prelude::{DataFrame, PolarsError};
 use tokio::task::spawn_blocking;
 
 use super::stage::Rows;
@@ -28,18 +28,17 @@ pub(super) async fn projected(
         return Ok(frames.map_err(JobError::from).boxed());
     }
     let frame_layout = Arc::clone(layout);
+    let mut rows = 0;
     let frames = frames
         .map(move |frame| {
             let layout = Arc::clone(&frame_layout);
+            let earlier_rows = rows;
+            rows += frame.as_ref().map_or(0, DataFrame::height);
             async move {
                 let frame = frame?;
                 // not retried, because the same rows would fail again
                 let project = move || {
-                    layout.projection.apply(frame.clone()).map_err(|e| {
-                        let column =
-                            layout.projection.failing_output(&frame).and_then(|index| layout.columns.get(index));
-                        TemplateError::Value(expr::failure(&e, column.map(|column| column.title.as_str())))
-                    })
+                    layout.projection.apply(frame.clone()).map_err(|e| failure(&layout, &frame, earlier_rows, &e))
                 };
                 Ok(spawn_blocking(project).await??)
             }
@@ -47,6 +46,21 @@ pub(super) async fn projected(
         .buffered(max_concurrent)
         .boxed();
     if layout.projection.is_sorted() { sorted(frames, layout, max_sort_size_per_export).await } else { Ok(frames) }
+}
+
+/// Returns the error for rows whose calculation failed with `error`. `earlier_rows` is the number of rows before those
+/// of `frame`.
+fn failure(layout: &Layout, frame: &DataFrame, earlier_rows: usize, error: &PolarsError) -> TemplateError {
+    let found = layout.projection.failure(frame);
+    let column = found.as_ref().and_then(|found| layout.columns.get(found.output?));
+    let row = found.as_ref().map(|found| earlier_rows + found.row + 1);
+    let place = if layout.projection.is_sorted() { "before the rows are sorted" } else { "of the export" };
+    TemplateError::Value {
+        template: layout.template.name.clone(),
+        part: column.map_or_else(|| "its sort keys".to_owned(), |column| format!("column `{}`", column.title)),
+        row: row.map_or_else(String::new, |row| format!(", row {row} {place}")),
+        cause: expr::cause(found.as_ref().map_or(error, |found| &found.error)),
+    }
 }
 
 /// Collects and sorts all rows. Fails if the sort needs more than `max_memory` bytes.

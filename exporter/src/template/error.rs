@@ -4,16 +4,25 @@
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A requested column does not exist.
-    #[error("there is no column `{0}`")]
+    #[error("the template has no column `{0}`: request columns that `GET /v1/datasets` lists for the template")]
     NoColumn(String),
     /// The request names the same column twice.
-    #[error("column `{0}` is requested twice")]
+    #[error("column `{0}` is requested twice: request it once")]
     Twice(String),
     /// The template can't be used for this dataset, for example because the dataset lacks a column. The text is the
     /// reason.
-    #[error("the template does not fit the dataset: {0}")]
+    #[error("the template does not fit the dataset: {0}; use another template, or ask the operator")]
     Unsuited(String),
-    /// The expression of a calculated column failed for the values of a row.
-    #[error("a calculated column failed: {0}")]
-    Value(String),
+    /// The expression of a calculated column or of a sort key failed for the values of a row.
+    #[error("template `{template}`, {part}{row}: {cause}")]
+    Value {
+        /// The name of the template.
+        template: String,
+        /// The calculated column by its title, or the sort keys.
+        part: String,
+        /// The row in words, such as `, row 7 of the export`. Empty if the row is not known.
+        row: String,
+        /// The cause, and what to do. The text does not repeat the value.
+        cause: String,
+    },
 }

@@ -296,15 +296,22 @@ fn an_unknown_key_is_refused() {
 }
 
 #[test]
-fn a_failed_calculation_names_its_column_and_no_value() {
+fn a_failed_calculation_has_its_column_and_its_first_row() {
     let template = DeclaredTemplate::new(spec(
         "name = \"t\"\n[[column]]\nsource = \"id\"\n[[column]]\nname = \"next\"\nvalue = \"quantity + 1\"\n",
     ));
     let layout = template.layout(&orders(), &[]).unwrap();
-    let frame = df!("id" => [1], "quantity" => [i64::MAX]).unwrap();
-    let error = layout.projection.apply(frame.clone()).unwrap_err();
-    let column = layout.projection.failing_output(&frame).unwrap();
-    assert_eq!(column, 1);
-    let text = super::expr::failure(&error, Some(&layout.columns[column].title));
-    assert_eq!(text, "column `next`: a result is beyond whole numbers of 64 bits, or decimals of 38 digits");
+    for failing in [0, 1, 5, 9] {
+        let mut quantity = vec![1; 10];
+        quantity[failing] = i64::MAX;
+        quantity[9] = i64::MAX;
+        let frame = df!("id" => [1; 10], "quantity" => quantity).unwrap();
+        assert!(layout.projection.apply(frame.clone()).is_err());
+        let failure = layout.projection.failure(&frame).unwrap();
+        assert_eq!((failure.output, failure.row), (Some(1), failing));
+        let text = super::expr::cause(&failure.error);
+        assert!(text.contains("beyond whole numbers of 64 bits") && !text.contains("922"), "{text}");
+    }
+    let frame = df!("id" => [1], "quantity" => [1_i64]).unwrap();
+    assert!(layout.projection.failure(&frame).is_none());
 }

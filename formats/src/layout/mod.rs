@@ -17,7 +17,7 @@ pub use self::{
     column_style::ColumnStyle,
     file_name::{FileName, FileNameError},
     pattern::{Pattern, PatternError},
-    projection::Projection,
+    projection::{Failure, Projection},
     style::{LineEnd, Profile, Quoting, Style},
 };
 pub use self::{pattern::utc_offset, projection::SortKey};

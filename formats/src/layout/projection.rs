@@ -1,6 +1,6 @@
 //! The projection of a dataset to the columns of a file, which calculates the columns and sorts the rows.
 
-use polars::prelude::{DataFrame, Expr, IntoLazy, PolarsResult, SortMultipleOptions};
+use polars::prelude::{DataFrame, Expr, IntoLazy, PolarsError, PolarsResult, SortMultipleOptions};
 
 use crate::named_column;
 
@@ -22,6 +22,17 @@ pub struct SortKey {
     pub value: Expr,
     /// Whether the largest value comes first.
     pub descending: bool,
+}
+
+/// The first row of a data frame for which an expression fails.
+#[derive(Debug)]
+pub struct Failure {
+    /// The index of the first column of the file whose expression fails; None if only a sort key fails.
+    pub output: Option<usize>,
+    /// The index of the row in the data frame.
+    pub row: usize,
+    /// The error, whose text may contain values of the row.
+    pub error: PolarsError,
 }
 
 impl Projection {
@@ -76,11 +87,27 @@ impl Projection {
         frame.lazy().select(all).collect()?.drop("height")
     }
 
-    /// Returns the index of the first column of the file whose expression fails for the rows of `frame`. Returns None
-    /// if no such expression fails, for example because only a sort key fails.
-    pub fn failing_output(&self, frame: &DataFrame) -> Option<usize> {
-        let outputs = self.outputs.as_ref()?;
-        outputs.iter().position(|value| frame.clone().lazy().select([value.clone()]).collect().is_err())
+    /// Finds the cause after [`Projection::apply`] failed for `frame`. Returns None if no row of the frame fails by
+    /// itself.
+    pub fn failure(&self, frame: &DataFrame) -> Option<Failure> {
+        let outputs = self.outputs.iter().flatten();
+        let output =
+            outputs.enumerate().find_map(|(index, value)| calculated(frame, value).is_err().then_some((index, value)));
+        let attempt = |rows: usize| {
+            let rows = frame.head(Some(rows));
+            output.map_or_else(|| self.apply(rows.clone()).map(drop), |(_, value)| calculated(&rows, value))
+        };
+        // the first `passing` rows are calculated without an error, and the first `failing` rows are not
+        let (mut passing, mut failing) = (0, frame.height());
+        let mut error = attempt(failing).err()?;
+        while failing - passing > 1 {
+            let middle = passing.midpoint(failing);
+            match attempt(middle) {
+                Ok(()) => passing = middle,
+                Err(e) => (failing, error) = (middle, e),
+            }
+        }
+        Some(Failure { output: output.map(|(index, _)| index), row: passing, error })
     }
 
     /// Sorts the rows of a file, and drops the columns of the sort keys. `frame` contains all rows of the file, as
@@ -97,6 +124,10 @@ impl Projection {
         let sorted = frame.sort(keys.iter().map(String::as_str), options)?;
         Ok(sorted.drop_many(keys))
     }
+}
+
+fn calculated(frame: &DataFrame, value: &Expr) -> PolarsResult<()> {
+    frame.clone().lazy().select([value.clone()]).collect().map(drop)
 }
 
 fn output_name(index: usize) -> String {

@@ -79,6 +79,8 @@ struct Sheets {
     count: usize,
     /// The index of the next row in the open sheet.
     row: u32,
+    /// The number of rows of all frames so far, on all sheets.
+    written: u64,
     /// The estimated size on disk of all rows so far, in bytes.
     size: u64,
 }
@@ -100,6 +102,7 @@ impl Sheets {
             limits,
             count: 0,
             row: 0,
+            written: 0,
             size: 0,
         })
     }
@@ -135,6 +138,8 @@ impl Sheets {
         let physical = Physical::of(frame);
         let cells = physical.cells("xlsx", &self.local)?;
         let mut scratch = Vec::with_capacity(64);
+        let written = self.written;
+        self.written += physical.rows() as u64;
         let mut row = 0;
         while row < physical.rows() {
             if self.row >= self.limits.max_sheet_rows {
@@ -147,7 +152,7 @@ impl Sheets {
                     let at = (self.row, index as u16);
                     self.size += column
                         .write(sheet, at, cells, row, self.is_text[index], &mut scratch)
-                        .map_err(|e| cell_failed(e, &self.titles[index]))?;
+                        .map_err(|e| cell_failed(e, &self.titles[index], written + row as u64 + 1))?;
                 }
                 if self.size == before {
                     // a row without cells would be missing at the end of a sheet
@@ -235,12 +240,17 @@ fn failed(error: XlsxError) -> FormatError {
     }
 }
 
-fn cell_failed(error: XlsxError, title: &str) -> FormatError {
+/// Returns the error for a cell of the column `title`. `row` is the number of the row in the workbook, from 1 and without
+/// the titles.
+fn cell_failed(error: XlsxError, title: &str, row: u64) -> FormatError {
     match error {
         XlsxError::MaxStringLengthExceeded => FormatError::Workbook(format!(
-            "column `{title}` has a text of more than {MAX_CELL_LENGTH}, which no cell holds; use csv or parquet"
+            "column `{title}`, row {row} of the workbook: a text has more than {MAX_CELL_LENGTH}, which no cell holds: use csv \
+             or parquet, or leave out the column or the row"
         )),
-        XlsxError::RowColumnLimitError => FormatError::Workbook("a sheet has 16384 columns at most".into()),
+        XlsxError::RowColumnLimitError => FormatError::Workbook(
+            "a sheet has 16384 columns at most: request fewer columns, or use csv or parquet".into(),
+        ),
         other => failed(other),
     }
 }

@@ -9,10 +9,13 @@ mod policy;
 mod resolve;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use serde_json::Value;
 
 pub use parse::{check_policy, parse};
 pub use policy::{Unbound, bind_claims};
 pub use resolve::resolve;
+
+use crate::catalog::Column;
 
 /// A checked filter: each column exists, and each value has the type of its column.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +77,25 @@ impl Filter {
                 }
             }
         }
+    }
+}
+
+/// All operators of a column.
+const OPERATORS: [&str; 11] = ["eq", "ne", "lt", "lte", "gt", "gte", "in", "between", "is_null", "like", "contains"];
+
+/// Whether the member `name` of a filter is a condition on a column, and not `and`, `or` or `not`. If the dataset has a
+/// column with such a name, the shape of the member decides: `and` and `or` take a list, but a column takes an object;
+/// and if the keys of the object of `not` are operators of a column, it is a condition on the column `not`. The values
+/// don't count, because a claim of the caller may replace a value of a row policy, and must not change its meaning.
+fn names_column(name: &str, member: &Value, columns: &[Column]) -> bool {
+    let has_column = || columns.iter().any(|column| column.name == name);
+    match name {
+        "and" | "or" => member.is_object() && has_column(),
+        "not" => {
+            let keys = member.as_object().filter(|members| !members.is_empty());
+            keys.is_some_and(|members| members.keys().all(|key| OPERATORS.contains(&key.as_str()))) && has_column()
+        }
+        _ => true,
     }
 }
 

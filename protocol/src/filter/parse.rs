@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    Compare, Filter, Literal,
+    Compare, Filter, Literal, OPERATORS,
     literal::{NUL, literal},
+    names_column,
     policy::{TEXT_CLAIMS, claim_name, placeholder},
 };
 use crate::{
@@ -22,8 +23,6 @@ const MAX_IN: usize = 10_000;
 const MAX_PARTS: usize = 500;
 /// The maximum number of reported errors. The limit bounds the size of the answer.
 const MAX_ERRORS: usize = 20;
-/// All operators, as listed in error texts.
-const OPERATORS: &str = "eq, ne, lt, lte, gt, gte, in, between, is_null, like, contains";
 
 /// Parses a filter and checks it against the columns of the dataset.
 ///
@@ -89,10 +88,10 @@ impl Parser<'_> {
             let at = child(at, name);
             self.count_part(&at)?;
             let part = match name.as_str() {
+                name if names_column(name, member, self.columns) => self.column(name, member, &at),
                 "and" => self.list(member, &at, depth).map(Filter::And),
                 "or" => self.list(member, &at, depth).map(Filter::Or),
-                "not" => self.object(member, &at, depth + 1).map(|f| Filter::Not(Box::new(f))),
-                column => self.column(column, member, &at),
+                _ => self.object(member, &at, depth + 1).map(|f| Filter::Not(Box::new(f))),
             };
             all.extend(part);
         }
@@ -122,7 +121,7 @@ impl Parser<'_> {
             return self.fail(at, "your token shows only masked values of this column, so a filter may not use it");
         }
         let Some(operators) = value.as_object().filter(|o| !o.is_empty()) else {
-            return self.fail(at, format!("expected an object with one of {OPERATORS}"));
+            return self.fail(at, format!("expected an object with one of {}", OPERATORS.join(", ")));
         };
         let mut all = Vec::with_capacity(operators.len());
         for (operator, operand) in operators {
@@ -165,7 +164,7 @@ impl Parser<'_> {
                     _ => self.fail(at, "expected a string"),
                 };
             }
-            _ => return self.fail(at, format!("unknown operator; expected one of {OPERATORS}")),
+            _ => return self.fail(at, format!("unknown operator; expected one of {}", OPERATORS.join(", "))),
         };
         if value.is_null() {
             return self.fail(at, "a comparison with null is never true; use {\"is_null\": true}");

@@ -214,3 +214,33 @@ fn a_filter_on_a_masked_column_is_refused() {
 fn like_patterns_split_with_their_escapes_resolved() {
     assert_eq!(like_parts(r"a\%b%_"), [LikePart::Text("a%b".into()), LikePart::Any, LikePart::One]);
 }
+
+#[test]
+fn columns_called_not_and_or_are_filtered_by_the_shape_of_their_conditions() {
+    let named = ["and", "or", "not", "in"].map(|name| Column::new(name, ColumnType::Int));
+    let equals = |name: &str| Filter::Compare(name.into(), Compare::Eq, Literal::Int(1));
+    let not = |inner: Filter| Filter::Not(Box::new(inner));
+    for (filter, expected) in [
+        (json!({"and": {"eq": 1}}), equals("and")),
+        (json!({"or": {"eq": 1}}), equals("or")),
+        (json!({"not": {"eq": 1}}), equals("not")),
+        (json!({"not": {"in": [1]}}), Filter::In("not".into(), vec![Literal::Int(1)])),
+        (json!({"not": {"not": {"eq": 1}}}), not(equals("not"))),
+        (json!({"not": {"and": {"eq": 1}}}), not(equals("and"))),
+        (json!({"not": {"and": [{"in": {"eq": 1}}]}}), not(Filter::And(vec![equals("in")]))),
+        (json!({"or": [{"or": {"eq": 1}}, {"and": [{"not": {"eq": 1}}]}]}), {
+            Filter::Or(vec![equals("or"), Filter::And(vec![equals("not")])])
+        }),
+    ] {
+        assert_eq!(parse(&filter, &named), Ok(expected), "{filter}");
+    }
+    // a claim does not change what `not` means, whatever its value is
+    let policy = json!({"not": {"in": {"claim": "numbers"}}});
+    assert_eq!(check_policy(&policy, &named).unwrap().columns(), ["not"]);
+    let claims = json!({"numbers": {"eq": 1}});
+    let bound = bind_claims(&policy, claims.as_object().unwrap()).unwrap();
+    assert_eq!(parse(&bound, &named).unwrap_err()[0].pointer, "/filter/not/in");
+    // without such columns, the names are operators only
+    assert_eq!(error_pointers(json!({"and": {"eq": 1}})), ["/filter/and"]);
+    assert_eq!(error_pointers(json!({"not": {"eq": 1}})), ["/filter/not/eq"]);
+}

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::names_column;
 use crate::{
     catalog::{Column, ColumnType},
     json::child,
@@ -36,9 +37,9 @@ impl Resolver<'_> {
         let resolved = members.iter().map(|(name, member)| {
             let at = child(at, name);
             let resolved = match name.as_str() {
+                name if names_column(name, member, self.columns) => self.operators(name, member, &at),
                 "and" | "or" => self.each(member, &at, Self::filter),
-                "not" => self.filter(member, &at),
-                name => self.operators(name, member, &at),
+                _ => self.filter(member, &at),
             };
             (name.clone(), resolved)
         });
@@ -126,6 +127,16 @@ mod tests {
         assert!(super::super::parse(&berlin, &columns()).is_ok());
         let utc = resolved(json!({"day": {"eq": "now"}, "wall": {"lt": "now/d"}}), Tz::UTC).unwrap();
         assert_eq!(utc, json!({"day": {"eq": "2026-10-25"}, "wall": {"lt": "2026-10-25T00:00:00.000"}}));
+    }
+
+    #[test]
+    fn moments_of_columns_called_not_and_or_are_resolved() {
+        let columns = ["not", "and", "or", "at"].map(|name| Column::new(name, ColumnType::Date));
+        let now = DateTime::parse_from_rfc3339("2026-10-25T23:30:00.123Z").unwrap().to_utc();
+        let resolved = |filter: Value| resolve(&filter, &columns, &Reference { now, zone: Tz::UTC }).unwrap();
+        let (relative, absolute) = (json!({"in": ["now/d"]}), json!({"in": ["2026-10-25"]}));
+        let filter = |moment: &Value| json!({"not": moment, "and": moment, "or": [{"and": [{"or": moment}]}, {"not": {"not": moment}}, {"not": {"at": moment}}]});
+        assert_eq!(resolved(filter(&relative)), filter(&absolute));
     }
 
     #[test]

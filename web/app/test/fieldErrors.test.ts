@@ -6,6 +6,8 @@ import { fieldLabel } from "../src/form/fieldErrors.js";
 const columns = [
   { name: "delay", label: "Delay", type: "int" },
   { name: "a/b", type: "string" },
+  { name: "and", type: "int" },
+  { name: "not", type: "int" },
 ] as unknown as Column[];
 const dataset = {
   columns,
@@ -35,6 +37,8 @@ describe("a field error of the filter", () => {
     ["all", [row("delay", "between", "x", "y"), row("a/b", "eq", "s")]],
     ["all", [row("delay", "gt", "x"), row("delay", "lt", "y")]],
     ["all", [row("delay", "not_in", "x"), row("delay", "lt", "y")]],
+    ["all", [row("and", "gt", "x"), row("not", "eq", "y"), row("delay", "lt", "z")]],
+    ["all", [row("and", "gt", "x"), row("not", "not_in", "y"), row("delay", "not_in", "z")]],
     ["any", [row("delay", "gt", "x"), row("a/b", "not_contains", "y"), row("delay", "is_null", "true")]],
   ])("belongs to the row of its pointer: %s of %j", (match, rows) => {
     const filter = toFilter(rows, columns, match);

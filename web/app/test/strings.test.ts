@@ -33,5 +33,9 @@ describe("texts", () => {
         filter: { origin: { eq: "SEA" }, or: [{ delay: { gt: 5 } }, { not: { delay: { is_null: true } } }] },
       }),
     ).toBe("muscles: a · origin is SEA · delay more than 5 or not (delay has no value)");
+    const named = { not: { eq: 1 }, and: { gt: 2 }, or: [{ not: { not: { lt: 3 } } }] };
+    expect(describeRequest({ params: {}, filter: named })).toBe(
+      "not is 1 · and more than 2 · not (not less than 3)",
+    );
   });
 });

@@ -57,7 +57,11 @@ async fn rows_are_ordered_by_several_columns_in_either_direction() {
     let ids: Vec<_> = rows.iter().map(|row| row[0].as_str()).collect();
     assert_eq!(ids, ["3", "4", "5", "6"]);
     let faults = fixture.faults(&text.replace("\"id\"", "\"nope\"")).await;
-    assert_eq!(faults, [(Some(8), "`order` names no column of it".to_owned())]);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(
+        faults[0].0 == Some(8) && faults[0].1.contains("which is none of its columns: correct the name"),
+        "{faults:?}"
+    );
 }
 
 #[test]

@@ -254,3 +254,58 @@ async fn the_columns_of_a_query_of_sqlite_are_declared_and_have_different_names(
         }
     }
 }
+
+#[tokio::test]
+async fn a_refused_source_says_what_to_do() {
+    let fixture = Fixture::new().await;
+    let dataset =
+        |source: &str, rows: &str| format!("[source.d]\n{source}\n[[dataset]]\nname = \"m\"\nfrom = \"d\"\n{rows}\n");
+    let column = "[[dataset.column]]\nname = \"c\"\ntype = \"string\"\n";
+    let sqlite = "kind = \"sqlite\"\npath = \"demo.db\"";
+    for (query, word) in [
+        ("SELECT name AS c FORM menus", "correct the `query`"),
+        ("SELECT nope(name) AS c FROM menus", "correct the `query`"),
+        ("SELECT c FROM nowhere", "correct the `query`"),
+    ] {
+        let text = dataset(sqlite, &format!("query = '{query}'\n{column}"));
+        let faults = fixture.faults(&text).await;
+        assert!(faults.len() == 1 && faults[0].0 == Some(7) && faults[0].1.contains(word), "{query}: {faults:?}");
+        // an exporter that starts offers the other datasets
+        assert_eq!(fixture.load(&text).await.unwrap().unavailable.len(), 1, "{query}");
+    }
+    let unnamed = dataset(sqlite, &format!("query = \"SELECT name || 'x' FROM menus\"\n{column}"));
+    let faults = fixture.faults(&unnamed).await;
+    let words = "its query has no column `c`: correct the name, or name a column of the query with AS";
+    assert!(faults.len() == 1 && faults[0].0 == Some(8) && faults[0].1.starts_with(words), "{faults:?}");
+    // SQLite takes a quoted name that is no column for a text
+    let text = dataset(sqlite, &format!("query = 'SELECT name || \"\" c FROM menus WHERE id = 1'\n{column}"));
+    let menus = fixture.load(&text).await.unwrap().datasets.remove(0);
+    assert_eq!(rows(menus, json!({}), json!({})).await.unwrap().len(), 1);
+    std::fs::write(fixture.path("text.db"), "this is no database".repeat(100)).unwrap();
+    for (path, word) in [("text.db", "correct the `path`"), ("nowhere.db", "correct `path`")] {
+        let source = format!("kind = \"sqlite\"\npath = \"{path}\"");
+        let loaded = fixture.load(&dataset(&source, "table = \"t\"")).await.unwrap();
+        assert!(loaded.unavailable[0].1.contains(word), "{path}: {:?}", loaded.unavailable);
+    }
+
+    let postgres = testkit::db::Postgres::start().await;
+    let database = postgres.database().await;
+    database.db.execute_unprepared("CREATE SCHEMA x; CREATE TABLE x.\"dot.ted\" (id bigint)").await.unwrap();
+    std::fs::write(fixture.path("url"), database.url()).unwrap();
+    let source = "kind = \"postgres\"\nurl = { file = \"url\" }";
+    for (rows, word) in [
+        ("table = \"x.nope\"", "correct the name in the catalog, or create the table"),
+        ("table = \"dot.ted\"", "a table whose own name has a dot needs a `query`"),
+        ("query = \"SELECT id FORM x\"", "correct the `query`"),
+        ("query = \"SELECT nope FROM x.\\\"dot.ted\\\"\"", "correct the `query`"),
+    ] {
+        let loaded = fixture.load(&dataset(source, rows)).await.unwrap();
+        assert!(loaded.unavailable[0].1.contains(word), "{rows}: {:?}", loaded.unavailable);
+    }
+    for table in ["x.dot.ted", ".x", "x."] {
+        let faults = fixture.faults(&dataset(source, &format!("table = \"{table}\""))).await;
+        assert!(faults[0].0 == Some(4) && faults[0].1.contains("`name` or `schema.name`"), "{table}: {faults:?}");
+    }
+    let quoted = "query = \"SELECT * FROM x.\\\"dot.ted\\\"\"";
+    assert_eq!(fixture.load(&dataset(source, quoted)).await.unwrap().unavailable, []);
+}

@@ -21,6 +21,12 @@ const EPOCH_DAYS: i32 = 10_957;
 /// The number of microseconds from 1970-01-01 to 2000-01-01, the epoch of PostgreSQL.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
+const LATE_TIMESTAMP: &str = "a timestamp is after the year 294246, which no export holds: leave its row out by a filter, \
+    or declare the column as `type = \"string\"` to export every value as its exact text";
+const LATE_DATE: &str = "a date is after the year 5881580, which no export holds: leave its row out by a filter, or declare \
+    the column as `type = \"string\"` to export every value as its exact text";
+const NO_UTF8: &str = "a text is not UTF-8: correct it in the database, or leave the column out";
+
 /// The time of day 24:00, in microseconds.
 const END_OF_DAY: i64 = 86_400_000_000;
 
@@ -59,7 +65,7 @@ fn append(values: &mut ColumnBuilder, field: Option<&[u8]>, scratch: &mut String
     let eight = |wrong| bytes.try_into().map(i64::from_be_bytes).map_err(|_| wrong);
     match values {
         ColumnBuilder::Text(values) => {
-            values.append_value(str::from_utf8(bytes).map_err(|_| "a text is not UTF-8")?);
+            values.append_value(str::from_utf8(bytes).map_err(|_| NO_UTF8)?);
         }
         ColumnBuilder::Decimal(values) => {
             scratch.clear();
@@ -80,14 +86,14 @@ fn append(values: &mut ColumnBuilder, field: Option<&[u8]>, scratch: &mut String
             values.append_value(match four("the server sent a date of another width than 32 bits")? {
                 i32::MAX => infinity::DATE,
                 i32::MIN => -infinity::DATE,
-                days => days.checked_add(EPOCH_DAYS).ok_or("a date is after the year 5881580")?,
+                days => days.checked_add(EPOCH_DAYS).ok_or(LATE_DATE)?,
             });
         }
         ColumnBuilder::Datetime(values) => {
             values.append_value(match eight("the server sent a timestamp of another width than 64 bits")? {
                 i64::MAX => infinity::TIMESTAMP,
                 i64::MIN => -infinity::TIMESTAMP,
-                micros => micros.checked_add(EPOCH_MICROS).ok_or("a timestamp is after the year 294246")?,
+                micros => micros.checked_add(EPOCH_MICROS).ok_or(LATE_TIMESTAMP)?,
             });
         }
         // the server sends microseconds since midnight

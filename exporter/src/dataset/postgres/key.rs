@@ -55,7 +55,7 @@ impl Key {
     ) -> Result<Result<Self, String>, DatasetError> {
         let found = PostgresRows::described(server, source).await?;
         let Some(column) = found.iter().find(|column| column.name == name) else {
-            return Ok(Err(format!("`split_by` names `{name}`, which is none of its columns")));
+            return Ok(Err(format!("`split_by` names `{name}`, which is none of its columns: correct the name")));
         };
         let kind = match column.oid {
             oid::INT2 | oid::INT4 | oid::INT8 => Kind::Int,
@@ -66,7 +66,7 @@ impl Key {
             _ => {
                 return Ok(Err(format!(
                     "`split_by` names `{name}`, which is of the type {}: whole numbers, uuids, dates and timestamps have \
-                     ranges",
+                     ranges, so name such a column, or leave `split_by` out",
                     column.type_name
                 )));
             }

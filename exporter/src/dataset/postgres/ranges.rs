@@ -15,7 +15,7 @@ use sea_orm::{
 
 use super::{
     super::{DatasetError, Frames, OpenedQuery, Snapshot, frame_channel},
-    readers::{Further, Readers, copy},
+    readers::{Further, Readers, Rows, copy},
     server::{PostgresServer, failed},
     transaction::{Session, View},
 };
@@ -27,7 +27,7 @@ const PAGES: u64 = 2_048;
 fn single(server: Arc<PostgresServer>, mut session: Session, select: String, columns: Vec<Column>) -> Frames {
     let (sender, receiver) = frame_channel::channel();
     let task = tokio::spawn(async move {
-        if copy(&server, &mut session.conn, &select, &columns, &sender).await? {
+        if copy(&server, &mut session.conn, &select, &columns, &sender, Rows::OfExport).await? {
             session.close(&server).await;
         }
         Ok(())

@@ -55,10 +55,10 @@ impl Reader {
         sender: &mpsc::Sender<DataFrame>,
     ) -> Result<bool, DatasetError> {
         let Some(turn) = turn else {
-            return copy(server, &mut self.session.conn, statement, columns, sender).await;
+            return copy(server, &mut self.session.conn, statement, columns, sender, Rows::OfRange).await;
         };
         turn.begin(&mut self.session, server).await?;
-        let is_wanted = copy(server, &mut self.session.conn, statement, columns, sender).await?;
+        let is_wanted = copy(server, &mut self.session.conn, statement, columns, sender, Rows::OfRange).await?;
         if is_wanted {
             self.session.end(server).await?;
         }
@@ -276,6 +276,15 @@ impl<S: Ranged> Readers<S> {
     }
 }
 
+/// The rows that one statement reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// All rows of the export, so that the number of a row is that in the export.
+    OfExport,
+    /// The rows of one range. The number of rows in the earlier ranges is not known.
+    OfRange,
+}
+
 /// Runs a select by `COPY`, and sends its rows as frames. Returns false if the receiver is dropped.
 pub(super) async fn copy(
     server: &PostgresServer,
@@ -283,11 +292,13 @@ pub(super) async fn copy(
     select: &str,
     columns: &[Column],
     sender: &mpsc::Sender<DataFrame>,
+    rows: Rows,
 ) -> Result<bool, DatasetError> {
     let statement = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
     let mut stream = server.within(conn.copy_out_raw(&statement)).await?;
     let (mut wire, mut frame) = (Wire::new(columns.len()), FrameBuilder::new(columns.iter().cloned()));
     let mut scratch = String::new();
+    let mut row = 0;
     loop {
         // bytes that have arrived need neither a timer nor a check of the receiver
         let bytes = match stream.try_next().now_or_never() {
@@ -299,7 +310,11 @@ pub(super) async fn copy(
             },
         };
         let Some(bytes) = bytes else { break };
-        wire.push(bytes, |fields| binary_values::push(&mut frame, fields, &mut scratch))?;
+        wire.push(bytes, |fields| {
+            row += 1;
+            let pushed = binary_values::push(&mut frame, fields, &mut scratch);
+            if rows == Rows::OfExport { pushed.map_err(|e| e.at_row(row)) } else { pushed }
+        })?;
         if frame.is_full() && sender.send(frame.take()?).await.is_err() {
             return Ok(false);
         }

@@ -113,8 +113,9 @@ impl PostgresServer {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err("expected a URL that begins with postgres://".to_owned());
         }
-        let options =
-            PgConnectOptions::from_str(url).map_err(|_| "this is no URL of a PostgreSQL server".to_owned())?;
+        let options = PgConnectOptions::from_str(url).map_err(|_| {
+            "this is no URL of a PostgreSQL server: write postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned()
+        })?;
         // PgBouncer refuses this parameter of a startup message; each transaction sets it
         let options = options.extra_float_digits(None);
         let options = options.application_name("sluice-exporter").log_statements(LevelFilter::Trace);

@@ -146,6 +146,8 @@ fn text_of(code: &str, message: &str) -> &'static str {
         "1" if message.starts_with("no such column") => "one of its columns is no longer there",
         "57014" => "its database canceled the query",
         "42804" | "42846" | "42883" => "one of its columns has changed its type",
+        "26" => "its file is no SQLite database",
+        "11" => "its SQLite file is damaged",
         LOCK_NOT_AVAILABLE => "its database was busy with something else",
         code if is_locked_code(code) => LOCKED,
         code if code.len() == 5 => match code.get(..2).unwrap_or_default() {
@@ -214,7 +216,7 @@ fn is_temporary(error: &sqlx::Error) -> bool {
 }
 
 /// Whether an error with this code is temporary. A SQLSTATE has five characters, and a code of SQLite has fewer.
-fn is_temporary_code(code: &str) -> bool {
+pub(super) fn is_temporary_code(code: &str) -> bool {
     if code.len() == 5 {
         return code == LOCK_NOT_AVAILABLE || SQLSTATES.iter().any(|class| code.starts_with(class));
     }

@@ -5,6 +5,7 @@ mod dataset;
 mod expressions;
 mod failure;
 mod known_columns;
+mod load_failure;
 mod native;
 mod predicate;
 mod query_text;
@@ -29,6 +30,7 @@ pub(super) use self::{
 };
 pub(crate) use self::{
     known_columns::KnownColumns,
+    load_failure::{is_refused_by_sqlite, operator_message},
     query_text::SqlDialect,
     sqlite::{SqliteTable, named_table, query_columns, sqlite_tables, table_columns},
     zones::with_zones,

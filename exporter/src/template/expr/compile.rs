@@ -1,12 +1,16 @@
 //! Type-checks a syntax tree and compiles it to a polars expression.
 
-use polars::prelude::{DataType, Expr, LiteralValue, NULL, lit, when};
+use polars::prelude::{DataType, Expr, LiteralValue, NULL, lit};
 use protocol::catalog::{Column, ColumnType};
 
 use super::{
-    ExprError, exact_decimal, exact_timestamp, functions,
+    ExprError,
+    exact_decimal::{self, Excess},
+    exact_float::{self, QUOTIENT},
+    exact_timestamp, functions,
+    numbers::{self, zero_is_null},
     parse::{Kind, Node},
-    typed::{PRECISION, SCALE, Typed, cast, common_type, decimal, mismatch, type_name},
+    typed::{PRECISION, SCALE, Typed, cast, common_type, decimal, is_mixed, mismatch, type_name},
 };
 use crate::{format::named_column, value::float32};
 
@@ -30,7 +34,7 @@ impl<'a> Compiler<'a> {
             Kind::Number(text) => number(node.at, text)?,
             Kind::Text(text) => Typed::new(lit(text.clone()), Text),
             Kind::Bool(value) => Typed::new(lit(*value), Bool),
-            Kind::Null => Typed { expr: lit(NULL), kind: None, local: false },
+            Kind::Null => Typed { expr: lit(NULL), kind: None, local: false, decimals: None },
             Kind::Column(name) => self.column(node.at, name)?,
             Kind::Minus(inner) => {
                 let value = self.node(inner)?;
@@ -80,15 +84,16 @@ impl<'a> Compiler<'a> {
         if !self.used.iter().any(|used| used == name) {
             self.used.push(name.to_owned());
         }
-        let expr = named_column(name);
+        let source = named_column(name);
+        let decimals = (column.kind == ColumnType::Decimal).then(|| Box::new(source.clone()));
         let expr = match column.kind {
-            ColumnType::Int => expr.strict_cast(DataType::Int64),
-            ColumnType::Float => float32::doubles(expr),
-            ColumnType::Decimal => exact_decimal::from_text(expr),
-            ColumnType::Datetime => exact_timestamp::microseconds(expr),
-            _ => expr,
+            ColumnType::Int => source.strict_cast(DataType::Int64),
+            ColumnType::Float => float32::doubles(source),
+            ColumnType::Decimal => exact_decimal::from_text(source, SCALE, Excess::Refused),
+            ColumnType::Datetime => exact_timestamp::microseconds(source),
+            _ => source,
         };
-        Ok(Typed { local: column.local, ..Typed::new(expr, column.kind) })
+        Ok(Typed { local: column.local, decimals, ..Typed::new(expr, column.kind) })
     }
 }
 
@@ -125,11 +130,10 @@ fn arithmetic(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Ty
             return Err(mismatch(at, &format!("`{operator}` takes numbers"), side));
         }
     };
-    let zero_is_null = |divisor: Expr, zero: Expr| when(divisor.clone().eq(zero)).then(lit(NULL)).otherwise(divisor);
     Ok(match (kind, operator) {
         (Int, "/") => {
-            let divisor = zero_is_null(right.expr, lit(0_i64));
-            Typed::new(left.expr.cast(DataType::Float64) / divisor.cast(DataType::Float64), Float)
+            let divisor = zero_is_null(exact_float::floats(right.expr, QUOTIENT), Float);
+            Typed::new(exact_float::floats(left.expr, QUOTIENT) / divisor, Float)
         }
         // integers would silently overflow; decimals report an overflow
         (Int, _) => {
@@ -137,16 +141,13 @@ fn arithmetic(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Ty
             Typed::new(apply(operator, left, right).strict_cast(DataType::Int64), Int)
         }
         (Decimal, "/") => {
-            let divisor = zero_is_null(decimal(right.expr, SCALE), decimal(lit(0_i64), SCALE));
-            Typed::new(decimal(left.expr, SCALE) / divisor, Decimal)
+            let divisor = zero_is_null(right.factor(), Decimal);
+            Typed::new(left.factor() / divisor, Decimal)
         }
-        (Decimal, "*") => Typed::new(decimal(left.expr, SCALE) * decimal(right.expr, SCALE), Decimal),
-        (Decimal, _) => {
-            let (left, right) = (cast(left, Decimal), cast(right, Decimal));
-            Typed::new(apply(operator, left, right), Decimal)
-        }
+        (Decimal, "*") => Typed::new(left.factor() * right.factor(), Decimal),
+        (Decimal, _) => Typed::new(numbers::sum(left.expr, right.expr, operator == "-"), Decimal),
         (_, "/") => {
-            let divisor = zero_is_null(cast(right, Float), lit(0.0));
+            let divisor = zero_is_null(cast(right, Float), Float);
             Typed::new(cast(left, Float) / divisor, Float)
         }
         _ => Typed::new(apply(operator, cast(left, Float), cast(right, Float)), Float),
@@ -170,7 +171,11 @@ fn comparison(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Ty
         return Err(mismatch(at, &rule, right.kind));
     };
     left.check_zones(&right, at)?;
-    let (left, right) = (cast(left, kind), cast(right, kind));
+    let (left, right) = if is_mixed(left.kind, right.kind, kind) {
+        numbers::ordering(left.expr, right.expr)
+    } else {
+        (left.expr, right.expr)
+    };
     let expr = match operator {
         "=" => left.eq(right),
         "<" => left.lt(right),

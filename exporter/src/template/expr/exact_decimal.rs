@@ -4,54 +4,76 @@ use polars::prelude::{
     Column, DataType, Expr, Field, Int128Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, polars_err,
 };
 
-use super::typed::{PRECISION, SCALE};
+use super::typed::PRECISION;
 
-/// The error for a decimal with more digits before its point than [`PRECISION`] minus [`SCALE`].
-pub(super) const TOO_LONG: &str = "a decimal has more than 28 digits before its point";
+/// The error for a decimal with more digits before its point than [`PRECISION`] minus [`SCALE`](super::typed::SCALE).
+pub(super) const TOO_LONG: &str = "a decimal has more than 28 digits before its point, which expressions can't keep: use the column itself as a `source`";
 
-/// Converts a text column to decimals with [`SCALE`] digits after the point. Other columns stay unchanged.
-pub(super) fn from_text(column: Expr) -> Expr {
-    column.map(read, |_, field| {
+/// The error for a decimal with more than [`SCALE`](super::typed::SCALE) digits after its point, where it would lose
+/// digits in silence.
+pub(super) const TOO_FINE: &str = "a decimal has more than 10 digits after its point, which only `*`, `/`, `round` and \
+    `concat` take: write `round(column, 10)`, or use the column itself as a `source`";
+
+/// What happens to the digits of a text after the point that the decimal has no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// They are the error [`TOO_FINE`], unless they are zeros.
+    Refused,
+    /// They round the decimal half away from zero.
+    Rounded,
+    /// They round the decimal half to even, as `round` does.
+    RoundedToEven,
+}
+
+/// Converts a text column to decimals with `scale` digits after the point. Other columns stay unchanged.
+pub(super) fn from_text(column: Expr, scale: usize, excess: Excess) -> Expr {
+    let convert = move |column: Column| read(column, scale, excess);
+    column.map(convert, move |_, field| {
         let dtype = match field.dtype() {
-            DataType::String => DataType::Decimal(PRECISION, SCALE),
+            DataType::String => DataType::Decimal(PRECISION, scale),
             other => other.clone(),
         };
         Ok(Field::new(field.name().clone(), dtype))
     })
 }
 
-fn read(column: Column) -> PolarsResult<Column> {
+fn read(column: Column, scale: usize, excess: Excess) -> PolarsResult<Column> {
     if column.dtype() != &DataType::String {
         return Ok(column);
     }
-    let values = column.str()?.iter().map(|text| text.map_or(Ok(None), unscaled)).collect::<PolarsResult<Vec<_>>>()?;
+    let convert = |text: &str| unscaled(text, scale, excess);
+    let values = column.str()?.iter().map(|text| text.map_or(Ok(None), convert)).collect::<PolarsResult<Vec<_>>>()?;
     let values = Int128Chunked::from_iter_options(column.name().clone(), values.into_iter());
-    Ok(values.into_decimal(PRECISION, SCALE)?.into_series().into_column())
+    Ok(values.into_decimal(PRECISION, scale)?.into_series().into_column())
 }
 
-/// Parses a decimal, and returns its value times 10^[`SCALE`], rounded half away from zero. Returns None for NaN and
-/// infinity.
-fn unscaled(text: &str) -> PolarsResult<Option<i128>> {
+/// Parses a decimal, and returns its value times 10^`scale`. Returns None for NaN and infinity.
+fn unscaled(text: &str, scale: usize, excess: Excess) -> PolarsResult<Option<i128>> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     if matches!(digits, "NaN" | "Infinity") {
         return Ok(None);
     }
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let kept = &fraction[..fraction.len().min(SCALE)];
-    let padding = std::iter::repeat_n(b'0', SCALE - kept.len());
-    let round = fraction.as_bytes().get(SCALE).is_some_and(|next| *next >= b'5');
+    let (kept, rest) = fraction.split_at_checked(scale).unwrap_or((fraction, ""));
+    let padding = std::iter::repeat_n(b'0', scale - kept.len());
     let value = whole.bytes().chain(kept.bytes()).chain(padding).try_fold(0_i128, |sum, digit| {
         let digit = digit.is_ascii_digit().then(|| i128::from(digit - b'0'))?;
         sum.checked_mul(10)?.checked_add(digit)
     });
-    let value = value.map(|value| value + i128::from(round)).filter(|value| *value < 10_i128.pow(PRECISION as u32));
+    let rest = rest.trim_end_matches('0');
+    if excess == Excess::Refused && !rest.is_empty() {
+        return Err(polars_err!(InvalidOperation: "{}", TOO_FINE));
+    }
+    let is_odd = value.is_some_and(|value| value % 2 == 1);
+    let up = if rest == "5" { excess == Excess::Rounded || is_odd } else { rest.as_bytes().first() >= Some(&b'5') };
+    let value = value.map(|value| value + i128::from(up)).filter(|value| *value < 10_i128.pow(PRECISION as u32));
     let value = value.ok_or_else(|| polars_err!(InvalidOperation: "{}", TOO_LONG))?;
     Ok(Some(if negative { -value } else { value }))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::typed::SCALE, *};
 
     #[test]
     fn text_becomes_a_decimal_with_ten_digits_after_the_point() {
@@ -63,8 +85,30 @@ mod tests {
             ("NaN", None),
             ("-Infinity", None),
         ] {
-            assert_eq!(unscaled(text).unwrap(), expected, "{text}");
+            assert_eq!(unscaled(text, SCALE, Excess::Rounded).unwrap(), expected, "{text}");
         }
-        assert!(unscaled("12345678901234567890123456789").is_err() && unscaled("x").is_err());
+        for text in ["12345678901234567890123456789", "x"] {
+            assert!(unscaled(text, SCALE, Excess::Rounded).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_beyond_the_scale_are_refused_or_round_once() {
+        for (text, scale, to_even) in [
+            ("0.015", 2, 2),
+            ("0.025", 2, 2),
+            // rounded to ten digits first, this would become 0.015 and then 0.02
+            ("0.01499999999996", 2, 1),
+            ("0.02500000000001", 2, 3),
+            ("-0.035", 2, -4),
+            ("1.5", 0, 2),
+            ("2.5", 0, 2),
+            ("0.4", 0, 0),
+        ] {
+            assert_eq!(unscaled(text, scale, Excess::RoundedToEven).unwrap(), Some(to_even), "{text}");
+            let refused = unscaled(text, scale, Excess::Refused).unwrap_err().to_string();
+            assert!(refused.contains(TOO_FINE), "{refused}");
+        }
+        assert_eq!(unscaled("1.500000000000", SCALE, Excess::Refused).unwrap(), Some(15_000_000_000));
     }
 }

@@ -5,7 +5,9 @@ use protocol::catalog::ColumnType;
 
 use super::{
     ExprError,
-    typed::{Typed, cast, common_type, decimal, mismatch, type_name},
+    exact_decimal::{self, Excess},
+    numbers,
+    typed::{Typed, common_type, decimal, is_mixed, mismatch, type_name},
 };
 
 /// The maximum distance of a date from 1970-01-01, in days, at which polars can calculate the year. This is about
@@ -42,8 +44,10 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
                 };
             }
             let Some(kind) = kind else { return Err(wrong_type("a value", None)) };
-            let values: Vec<Expr> = arguments.into_iter().map(|value| cast(value, kind)).collect();
-            Typed { local, ..Typed::new(coalesce(&values), kind) }
+            let is_mixed = others.iter().any(|other| is_mixed(first.kind.or(Some(kind)), other.kind, kind));
+            let values: Vec<Expr> = arguments.into_iter().map(|value| value.expr).collect();
+            let expr = if is_mixed { numbers::first_value(values, kind) } else { coalesce(&values) };
+            Typed { local, ..Typed::new(expr, kind) }
         }
         ("coalesce", _) => return Err(wrong_count("one value or more")),
         ("if", [condition, then, otherwise]) => {
@@ -58,7 +62,11 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
             then.check_zones(otherwise, at)?;
             let local = then.local || otherwise.local;
             let (condition, then, otherwise) = (condition.expr.clone(), then.clone(), otherwise.clone());
-            let expr = when(condition).then(cast(then, kind)).otherwise(cast(otherwise, kind));
+            let expr = if is_mixed(then.kind, otherwise.kind, kind) {
+                numbers::either(condition, then.expr, otherwise.expr, kind)
+            } else {
+                when(condition).then(then.expr).otherwise(otherwise.expr)
+            };
             Typed { local, ..Typed::new(expr, kind) }
         }
         ("if", _) => return Err(wrong_count("a condition and two values")),
@@ -101,14 +109,20 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
             let places = usize::try_from(digits).unwrap_or_default();
             match value.kind {
                 Some(Int) => value.clone(),
-                Some(Decimal) => Typed::new(decimal(value.expr.clone(), places), Decimal),
+                Some(Decimal) => {
+                    let column = value.decimals.clone();
+                    let column = column.map(|column| exact_decimal::from_text(*column, places, Excess::RoundedToEven));
+                    Typed::new(decimal(column.unwrap_or_else(|| value.expr.clone()), places), Decimal)
+                }
                 Some(Float) => Typed::new(value.expr.clone().round(places as u32, RoundMode::HalfAwayFromZero), Float),
                 other => return Err(wrong_type("a number", other)),
             }
         }
         ("round", _) => return Err(wrong_count("a number and its digits")),
         ("abs", [value]) => match value.kind {
-            Some(kind @ (Int | Decimal | Float)) => Typed::new(value.expr.clone().abs(), kind),
+            // the absolute value of the smallest integer would silently be negative
+            Some(Int) => Typed::new(decimal(value.expr.clone(), 0).abs().strict_cast(DataType::Int64), Int),
+            Some(kind @ (Decimal | Float)) => Typed::new(value.expr.clone().abs(), kind),
             other => return Err(wrong_type("a number", other)),
         },
         ("year" | "month" | "day" | "weekday", [value]) => {
@@ -168,7 +182,10 @@ fn text(at: usize, value: &Typed) -> Result<Expr, ExprError> {
     match value.kind {
         None => Ok(lit("")),
         Some(ColumnType::String) => Ok(value.expr.clone()),
-        Some(ColumnType::Int | ColumnType::Decimal | ColumnType::Bool | ColumnType::Date) => {
+        Some(ColumnType::Decimal) => {
+            Ok(value.decimals.as_deref().unwrap_or(&value.expr).clone().cast(DataType::String))
+        }
+        Some(ColumnType::Int | ColumnType::Bool | ColumnType::Date) => {
             Ok(within_calendar(value).cast(DataType::String))
         }
         Some(kind @ (ColumnType::Float | ColumnType::Datetime | ColumnType::Time)) => Err(ExprError::at(

@@ -7,15 +7,20 @@
 //!   second weekday`.
 //!
 //! Arithmetic with whole numbers and decimals is exact, but products and quotients of decimals keep only 10 digits
-//! after the point. A result that overflows fails the export. `/` of whole numbers gives a float. Division by zero
-//! gives NULL, and so does nearly every operation with a NULL operand.
+//! after the point. A result that overflows fails the export. `/` of whole numbers gives a float. A whole number or
+//! decimal that becomes a float, but has more digits than a float keeps, fails the export. Division by zero gives NULL,
+//! and so does nearly every operation with a NULL operand.
 
 mod compile;
+#[cfg(test)]
+mod digit_tests;
 mod error;
 mod exact_decimal;
+mod exact_float;
 mod exact_timestamp;
 mod functions;
 mod lex;
+mod numbers;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -52,20 +57,28 @@ pub(super) fn compile(text: &str, columns: &[Column]) -> Result<Computed, ExprEr
     Ok(Computed { expr: typed.expr, kind, local: typed.local, columns: compiler.into_columns() })
 }
 
-/// Returns the error text for a calculation that failed. `column` is the title of the calculated column; None if the
-/// failure belongs to no column of the file, such as that of a sort key. Unlike the error texts of polars, this text
-/// contains no value of a row.
-pub(crate) fn failure(error: &PolarsError, column: Option<&str>) -> String {
+/// Returns the cause of a calculation that failed, and what to do. Unlike the error texts of polars, this text contains
+/// no value of a row.
+pub(crate) fn cause(error: &PolarsError) -> String {
     let text = error.to_string();
-    let known = [exact_decimal::TOO_LONG, exact_timestamp::TOO_FINE].into_iter().find(|known| text.contains(known));
-    let cause = if let Some(known) = known {
-        known.to_owned()
-    } else if text.contains("conversion from") {
+    let known = [
+        exact_decimal::TOO_LONG,
+        exact_decimal::TOO_FINE,
+        exact_timestamp::TOO_FINE,
+        exact_float::QUOTIENT,
+        exact_float::MIXED,
+        numbers::TOO_WIDE,
+    ];
+    if let Some(known) = known.into_iter().find(|known| text.contains(known)) {
+        return known.to_owned();
+    }
+    let overflow = ["conversion from", "overflow in ", "decimal precision"].iter().any(|part| text.contains(part));
+    let cause = if overflow {
         "a result is beyond whole numbers of 64 bits, or decimals of 38 digits".to_owned()
     } else {
         redact::polars(error)
     };
-    column.map_or_else(|| cause.clone(), |column| format!("column `{column}`: {cause}"))
+    format!("{cause}: change the expression in the template, or leave the row out by a filter")
 }
 
 /// Returns the names of the columns that an expression reads, with duplicates. Returns no names for a malformed

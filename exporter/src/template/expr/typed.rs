@@ -3,7 +3,11 @@
 use polars::prelude::{DataType, Expr};
 use protocol::catalog::ColumnType;
 
-use super::ExprError;
+use super::{
+    ExprError,
+    exact_decimal::{self, Excess},
+    exact_float::{self, MIXED},
+};
 
 /// The maximum number of digits of a decimal, before and after the point together.
 pub(super) const PRECISION: usize = 38;
@@ -18,11 +22,21 @@ pub(super) struct Typed {
     pub(super) kind: Option<ColumnType>,
     /// Whether the values are timestamps without a time zone. False for values of any other type.
     pub(super) local: bool,
+    /// The column as its source returns it, for an expression that is only a column of decimals.
+    pub(super) decimals: Option<Box<Expr>>,
 }
 
 impl Typed {
     pub(super) const fn new(expr: Expr, kind: ColumnType) -> Self {
-        Self { expr, kind: Some(kind), local: false }
+        Self { expr, kind: Some(kind), local: false, decimals: None }
+    }
+
+    /// Returns the values as an operand of `*` or `/` of decimals, which has [`SCALE`] digits after the point.
+    pub(super) fn factor(self) -> Expr {
+        decimal(
+            self.decimals.map_or(self.expr, |column| exact_decimal::from_text(*column, SCALE, Excess::Rounded)),
+            SCALE,
+        )
     }
 
     /// Returns an error if one operand is a timestamp with a time zone, and the other is a timestamp without a time
@@ -75,11 +89,19 @@ pub(super) fn common_type(left: Option<ColumnType>, right: Option<ColumnType>) -
     }
 }
 
-/// Casts a value to `kind`, a type from [`common_type`].
+/// Whether values of the type `left` and `right` become numbers of another type to have the type `kind` of both, or are
+/// decimals, which may have different numbers of digits after the point.
+pub(super) fn is_mixed(left: Option<ColumnType>, right: Option<ColumnType>, kind: ColumnType) -> bool {
+    let (Some(left), Some(right)) = (left, right) else { return false };
+    kind == ColumnType::Decimal || left != right
+}
+
+/// Casts a value to `kind`, a type from [`common_type`]. If no float has the digits of a whole number or decimal, the
+/// export fails.
 pub(super) fn cast(value: Typed, kind: ColumnType) -> Expr {
     match (value.kind, kind) {
         (Some(ColumnType::Int), ColumnType::Decimal) => decimal(value.expr, 0),
-        (Some(ColumnType::Int | ColumnType::Decimal), ColumnType::Float) => value.expr.cast(DataType::Float64),
+        (Some(ColumnType::Int | ColumnType::Decimal), ColumnType::Float) => exact_float::floats(value.expr, MIXED),
         _ => value.expr,
     }
 }

@@ -14,13 +14,19 @@ function describeFilter(filter: Filter): string[] {
       const parts = value.map((part: Filter) => describeFilter(part).join(" · "));
       return key === "and" ? parts.join(" · ") : strings.exports.either(parts);
     }
-    if (key === "not") {
+    if (key === "not" && !isCondition(value)) {
       return strings.exports.not(describeFilter(value as Filter).join(" · "));
     }
     return Object.entries(value as Record<string, unknown>)
       .map(([operator, operand]) => comparison(key, operator, operand))
       .join(" · ");
   });
+}
+
+/** Returns whether the value of `not` is a condition on a column called `not`: its keys are operators of a column. */
+function isCondition(value: unknown): boolean {
+  const keys = Object.keys(value as Record<string, unknown>);
+  return keys.length > 0 && keys.every((key) => key in strings.operators);
 }
 
 function comparison(column: string, operator: string, operand: unknown): string {

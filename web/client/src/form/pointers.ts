@@ -17,10 +17,11 @@ export function filterRowAt(rows: readonly FilterRow[], pointer: string): Filter
   if (rows.length === 1) {
     return rows[0];
   }
-  if (first === "and" || first === "or") {
+  // a column may have the name of an operator, whose members are `and/0` and `not/COLUMN`
+  if ((first === "and" || first === "or") && /^\d+$/.test(second ?? "")) {
     return rows[Number(second)];
   }
-  const negated = first === "not";
+  const negated = first === "not" && rows.some((row) => row.column === second);
   const column = negated ? second : first;
   return rows.find((row) => row.column === column && row.operator.startsWith("not_") === negated);
 }

@@ -200,7 +200,8 @@ async fn what_is_unsupported_is_called_so_with_its_column() {
                     write it with another one";
     assert_eq!(refused, expected);
     let damaged = changed(&frame(), CompressionCodec::GZIP, |_, body, _| body.to_vec());
-    assert_eq!(message(damaged).await, "a.parquet: column `n`: malformed data: a page of the file is damaged");
+    let damaged = message(damaged).await;
+    assert!(damaged.starts_with("a.parquet: column `n`: malformed data: a page of the file is damaged: "), "{damaged}");
     let encrypted = [b"PARE", [7; 20].as_slice(), &20_u32.to_le_bytes(), b"PARE"].concat();
     std::fs::write(&path, encrypted).unwrap();
     let refused = opened(&path).await.unwrap_err().user_message();

@@ -39,3 +39,19 @@ async fn a_timestamp_has_no_time_zone_and_a_timestamptz_has_one() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timestamp_that_no_export_holds_is_refused_with_its_row() {
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    let late = "CREATE TABLE late (id bigint, at timestamp); \
+                INSERT INTO late VALUES (1, '2026-01-01'), (2, '294270-01-01')";
+    run(&database.db, late).await;
+    let rows = described(&server(database.url()), Source::table("late"), vec![]).await;
+    let opened = rows.open(&query(&["id", "at"], Filter::all())).await.unwrap();
+    let refused = opened.frames.try_collect::<Vec<_>>().await.unwrap_err();
+    assert!(!refused.is_transient(), "{refused}");
+    for words in ["row 2 of the export: column `at`: ", "a filter", "`type = \"string\"`"] {
+        assert!(refused.user_message().contains(words), "{refused}");
+    }
+}

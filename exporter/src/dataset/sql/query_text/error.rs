@@ -14,7 +14,7 @@ pub enum QueryTextError {
         fault: QueryFault,
     },
     /// The query does not use this parameter, although the catalog declares it for the query.
-    #[error("the query does not use the parameter `{0}`")]
+    #[error("the query does not use the parameter `{0}`: use it as `:{0}`, or leave out its [[dataset.param]]")]
     Unused(String),
 }
 
@@ -22,13 +22,13 @@ pub enum QueryTextError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryFault {
     /// The text is not exactly one SELECT, WITH, VALUES or TABLE statement.
-    #[error("a query begins with SELECT, WITH, VALUES or TABLE, and has no `;`")]
+    #[error("a query is one statement that begins with SELECT, WITH, VALUES or TABLE: leave out what stands here")]
     NoSelect,
     /// The tokenizer can't read the text, for example because a quoted text has no end. Holds the tokenizer's message.
-    #[error("it can't be read as SQL: {0}")]
+    #[error("it can't be read as SQL: {0}: correct the query at this place")]
     Unreadable(String),
     /// A parenthesis or a bracket has no partner. Holds this character.
-    #[error("the `{0}` has no partner")]
+    #[error("the `{0}` has no partner: add the other one, or leave this one out")]
     Unbalanced(char),
     /// The query names a parameter that is not declared. Holds the name, without the colon.
     #[error(

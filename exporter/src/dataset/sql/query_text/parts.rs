@@ -20,8 +20,9 @@ use super::{
 const STATEMENTS: [&str; 4] = ["select", "with", "values", "table"];
 const CAST_BEFORE_COLON: &str = "a `:` directly follows `::`: write a space or a parenthesis between them";
 const COLON_BEFORE_PREFIX: &str = "a `:` directly precedes a quoted text with a prefix: write a space between them";
-const LONE_COLON: &str = "SQLite has no `:` but that of a parameter, `:name`";
-const ODD_NAME: &str = "the name of a parameter has only letters, digits and `_` of ASCII";
+const LONE_COLON: &str = "SQLite has no `:` but that of a parameter, `:name`: leave it out, or declare the parameter";
+const ODD_NAME: &str =
+    "the name of a parameter has only letters, digits and `_` of ASCII: rename it, or write a space after it";
 
 /// Parses a query into pieces of SQL text and the parameters between them.
 ///

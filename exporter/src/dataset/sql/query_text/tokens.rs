@@ -98,13 +98,16 @@ pub(super) fn tokens(text: &str, dialect: SqlDialect) -> Result<Vec<Token<'_>>, 
     if rest.text.is_empty() { Ok(found) } else { Err(QueryFault::Unsure(OUT_OF_STEP).at(place(rest.at))) }
 }
 
-const OUT_OF_STEP: &str = "the tokens of the query do not add up to its text";
-const COMMENT: &str = "the database may read this comment up to another place";
-const QUOTED: &str = "the database may read this quoted text or name up to another place, or has no such quotes";
+const OUT_OF_STEP: &str =
+    "the tokens of the query do not add up to its text: put the query into a view, and name the view in `table`";
+const COMMENT: &str = "the database may read this comment up to another place: leave it out";
+const QUOTED: &str = "the database may read this quoted text or name up to another place, or has no such quotes: write texts as '…' and \
+    names as \"…\", without prefixes and backslashes";
 const JOINED: &str =
     "a quoted text directly follows a number or a word that may be its prefix: write a space between them";
 const CONTINUED: &str = "the database may join two quoted texts that follow each other: write one text, or use `||`";
-const CHARACTER: &str = "this character belongs to no SQL of this database outside of quotes";
+const CHARACTER: &str =
+    "this character belongs to no SQL of this database outside of quotes: leave it out, or quote it";
 const COMMENT_IN_OPERATOR: &str =
     "an operator contains `--` or `/*`, which begins a comment: write spaces around operators";
 

@@ -15,6 +15,7 @@ use super::{
     super::{
         super::{
             DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount,
+            error::ZONED,
             frame_builder::{AppendError, FrameBuilder},
             frame_channel,
         },
@@ -30,8 +31,6 @@ use super::{
     stored::Stored,
 };
 
-/// The error text for a value with a time zone in a column without time zones.
-const ZONED: &str = "a moment with a time zone";
 /// The description of a column of timestamps without a time zone, for error texts.
 const LOCAL_MOMENTS: &str = "a column of timestamps without a time zone";
 /// The maximum number of rows on which an estimate evaluates the filter. This is twice the gateway's default
@@ -225,7 +224,7 @@ impl Reader {
             return Ok(());
         }
         frame.push(|at, values| cells.get(at).map_err(AppendError::Source)?.append_to(values))?;
-        self.order.check(|at| cells.get(at))?;
+        self.order.check(|at| cells.get(at)).map_err(|e| e.at_row(self.passed + 1))?;
         self.passed += 1;
         Ok(())
     }

@@ -154,3 +154,17 @@ async fn values_of_a_view_are_found_in_every_spelling() {
         assert_eq!(values(&t, filter.clone(), "id").await, ["1", "2", "3"], "{filter}");
     }
 }
+
+#[tokio::test]
+async fn a_moment_with_a_time_zone_in_a_column_without_says_what_to_do() {
+    for zoned in ["'2026-01-01T00:00:00Z'", "'2026-01-01 00:00:00+01:00'", "1700000000", "2460000.5"] {
+        let insert = format!("INSERT INTO t VALUES ('2026-01-01 00:00:00'), ({zoned})");
+        let fixture = Fixture::new(&["CREATE TABLE t (at DATETIME)", &insert]).await;
+        let columns = vec![Column::new("at", ColumnType::Datetime).typed(ColumnType::Datetime, true)];
+        let rows = SqlRows::new(fixture.file(), Source::table("t"), DatasetInfo::new("t", columns));
+        let refused = export(&rows, json!({}), &["at"]).await.unwrap_err().to_string();
+        let place = "dataset `t`, column `at`, row 2 of the export: the source stores a moment with a time zone";
+        assert!(refused.starts_with(place) && refused.contains("leave out `local = true`"), "{zoned}: {refused}");
+        assert!(!refused.contains("1700000000") && !refused.contains("+01:00"), "{refused}");
+    }
+}
