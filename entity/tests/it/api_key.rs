@@ -54,7 +54,9 @@ async fn a_deleted_key_takes_the_keys_with_it_that_it_created(db: &DatabaseConne
         assert_eq!(insert(db, row.clone(), 10, now()).await, Insertion::Inserted);
     }
     assert_eq!(delete(db, "umbrella", parent.key_id(), now()).await, []);
-    assert_eq!(api_key::find_by_hash(db, &child.secret_hash).await.unwrap(), Some(child.clone()));
+    // the creation of another key counts as a use
+    let used = Model { last_used_at: Some(now()), ..child.clone() };
+    assert_eq!(api_key::find_by_hash(db, &child.secret_hash).await.unwrap(), Some(used));
 
     let deleted = delete(db, "acme", parent.key_id(), now()).await;
     assert_eq!(deleted, [parent.key_id(), child.key_id(), grandchild.key_id()]);

@@ -75,7 +75,7 @@ export interface Column {
 /** The type of a column in filters and in the catalog. */
 export type ColumnType = "string" | "int" | "float" | "decimal" | "bool" | "date" | "datetime" | "time";
 
-/** The answer of `POST /v1/keys`. It has no `Debug`, because it contains the secret. */
+/** The answer of `POST /v1/keys`: the new key with its secret. */
 export interface CreatedApiKey {
   /** The time at which the key was created. */
   created_at: Timestamp;
