@@ -47,6 +47,8 @@ pub struct Plan {
     pub notifiers: usize,
     /// Whether the database is PostgreSQL instead of SQLite.
     pub postgres: bool,
+    /// The PostgreSQL server with the database; None starts one if `postgres` is true.
+    pub postgres_server: Option<Postgres>,
     /// Whether NATS uses the files of `ops/nats`, with one user and one password file for each service.
     pub nats_users: bool,
     /// Whether NATS is a cluster of three encrypted servers. Implies `nats_users`.
@@ -77,6 +79,7 @@ impl Default for Plan {
             exporters: 1,
             notifiers: 1,
             postgres: false,
+            postgres_server: None,
             nats_users: false,
             nats_cluster: false,
             settings: vec![],
@@ -143,10 +146,11 @@ impl Fleet {
             (None, false, false) => NatsServer::start().await,
             (Some(dirs), false, false) => NatsServer::start_in(&dirs.nats).await,
         };
-        let postgres = match (plan.postgres, &plan.data_dirs) {
-            (true, None) => Some(Postgres::start().await),
-            (true, Some(dirs)) => Some(Postgres::start_in(&dirs.database).await),
-            (false, _) => None,
+        let postgres = match (plan.postgres_server, plan.postgres, &plan.data_dirs) {
+            (Some(server), ..) => Some(server),
+            (None, true, None) => Some(Postgres::start().await),
+            (None, true, Some(dirs)) => Some(Postgres::start_in(&dirs.database).await),
+            (None, false, _) => None,
         };
         let database = match (&postgres, &plan.data_dirs) {
             (Some(postgres), _) => postgres.database().await,

@@ -203,6 +203,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_text_with_u_0000_is_refused() {
+        for (kind, value) in [
+            (ParamType::String, json!("a\0b")),
+            (ParamType::Strings, json!(["a", "\0"])),
+            (ParamType::Date, json!("2026-11-22\0")),
+        ] {
+            let error = value_error(&ParamSpec::new("p", kind), &value);
+            assert!(error.is_some_and(|error| error.contains("U+0000")), "{value}");
+        }
+    }
+
     fn muscles_spec() -> Vec<ParamSpec> {
         vec![ParamSpec {
             name: "muscles".into(),

@@ -12,6 +12,7 @@
 //! - [`catalog`]: the advertisement of datasets, written and read as exporters and gateways do.
 //! - [`rental`]: a PostgreSQL database that was made without any regard to Sluice.
 //! - [`leftovers`]: compares the file store with the database.
+//! - [`small_disk::SmallDisk`]: a file system that a test fills and frees.
 //! - [`fault`]: the `sluice` binary as a child process, a proxy that breaks connections, and memory measurements.
 
 pub mod catalog;
@@ -25,6 +26,7 @@ pub mod pgbouncer;
 pub mod rental;
 pub mod rest;
 pub mod s3;
+pub mod small_disk;
 pub mod store;
 pub mod token;
 
@@ -43,6 +45,9 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The interval between two polls of [`eventually`].
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The receive buffer of [`widen_connection`], in bytes.
+const WIDE_BUFFER_BYTES: usize = 1 << 20;
 
 /// Calls `poll` until it returns a value. `what` describes the awaited state in the panic.
 ///
@@ -75,6 +80,14 @@ pub async fn narrow_connection(address: &str) -> TcpStream {
     socket.set_recv_buffer_size(4096).expect("the kernel accepts any buffer size");
     SockRef::from(&socket).set_tcp_mss(536).expect("every link carries segments of 536 bytes (RFC 9293)");
     socket.connect(address).await.expect("the server listens")
+}
+
+/// Gives a [`narrow_connection`] a large receive buffer, as if the link was fast from now on.
+///
+/// # Panics
+/// When the kernel refuses the size.
+pub fn widen_connection(stream: &TcpStream) {
+    SockRef::from(stream).set_recv_buffer_size(WIDE_BUFFER_BYTES).expect("the kernel accepts any buffer size");
 }
 
 /// The SHA-256 of these bytes in lower-case hex.

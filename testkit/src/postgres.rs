@@ -22,7 +22,9 @@ use platform::{config::DatabaseConfig, secret::Secret};
 use sea_orm::{ConnectionTrait, Database};
 use tempfile::TempDir;
 
-use crate::{db::TestDatabase, fault::kill_tree, ports::free_port, server_process::ServerProcess};
+use crate::{
+    db::TestDatabase, fault::kill_tree, ports::free_port, server_process::ServerProcess, small_disk::SmallDisk,
+};
 
 /// The shared server; the weak reference is empty while no test uses the server.
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
@@ -43,7 +45,11 @@ struct Server {
     databases: AtomicU32,
     /// Further settings, each `name=value`.
     settings: &'static [&'static str],
-    dir: TempDir,
+    /// The folder of the data.
+    data: PathBuf,
+    /// The folder that is deleted with the server; None if the data is on `disk`.
+    _dir: Option<TempDir>,
+    disk: Option<Arc<SmallDisk>>,
 }
 
 /// Settings of a server that is never killed: a lost commit is no loss.
@@ -79,6 +85,19 @@ impl Postgres {
     pub async fn start_in(folder: &Path) -> Self {
         let folder = folder.to_owned();
         match tokio::task::spawn_blocking(move || Server::start(&folder, &DURABLE)).await {
+            Ok(server) => Self { server: Arc::new(server) },
+            Err(e) => std::panic::resume_unwind(e.into_panic()),
+        }
+    }
+
+    /// Starts a server whose data is on this disk, and whose commits survive [`Postgres::kill`]. Its folder is
+    /// [`SmallDisk::folder`]. Drop the server before the disk.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed or does not start.
+    pub async fn start_on(disk: &Arc<SmallDisk>) -> Self {
+        let disk = Arc::clone(disk);
+        match tokio::task::spawn_blocking(move || Server::start_on(disk)).await {
             Ok(server) => Self { server: Arc::new(server) },
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         }
@@ -162,16 +181,55 @@ impl Server {
             let changed = chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()));
             changed.expect("root may change the owner of a folder");
         }
-        cluster::create(&programs(), user.as_ref(), &dir.path().join("data"));
-        let server = Self { process: Mutex::new(None), port: free_port(), databases: AtomicU32::new(0), settings, dir };
+        let data = dir.path().join("data");
+        cluster::create(&programs(), user.as_ref(), &data);
+        Self::launched(data, Some(dir), None, settings)
+    }
+
+    fn start_on(disk: Arc<SmallDisk>) -> Self {
+        // created elsewhere, because a program that runs as another user can't reach the namespace of the disk
+        let user = unprivileged();
+        let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
+        if let Some(user) = &user {
+            let changed = chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+            changed.expect("root may change the owner of a folder");
+        }
+        let data = dir.path().join("data");
+        cluster::create(&programs(), user.as_ref(), &data);
+        let copied = Command::new("cp").arg("-a").args([&data, &disk.folder()]).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the disk has room for a data folder");
+        let folder = if user.is_some() { disk.inner_folder().to_owned() } else { disk.folder() };
+        let data = folder.join("data");
+        Self::launched(data, None, Some(disk), &DURABLE)
+    }
+
+    fn launched(
+        data: PathBuf,
+        dir: Option<TempDir>,
+        disk: Option<Arc<SmallDisk>>,
+        settings: &'static [&'static str],
+    ) -> Self {
+        let (process, port, databases) = (Mutex::new(None), free_port(), AtomicU32::new(0));
+        let server = Self { process, port, databases, settings, data, _dir: dir, disk };
         assert!(server.launch(), "PostgreSQL ended before it was ready");
         server
     }
 
     /// Starts the process, and returns whether it accepts connections.
     fn launch(&self) -> bool {
-        let mut postgres = as_user(&programs().join("postgres"), unprivileged().as_ref());
-        postgres.arg("-D").arg(self.dir.path().join("data")).arg("-p").arg(self.port.to_string());
+        let (program, user) = (programs().join("postgres"), unprivileged());
+        let mut postgres = match (&self.disk, &user) {
+            // only root enters the namespace, so the program changes its user afterwards
+            (Some(disk), Some(user)) => {
+                let mut postgres = disk.enter();
+                postgres.env("LC_ALL", "C").current_dir("/").arg("setpriv");
+                postgres.args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid)]);
+                postgres.arg("--clear-groups").arg(program);
+                postgres
+            }
+            _ => as_user(&program, user.as_ref()),
+        };
+        postgres.arg("-D").arg(&self.data).arg("-p").arg(self.port.to_string());
         for setting in ["listen_addresses=127.0.0.1", "max_connections=200"].iter().chain(self.settings) {
             postgres.arg("-c").arg(setting);
         }

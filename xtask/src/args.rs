@@ -33,6 +33,9 @@ cargo xtask: builds, starts, checks and measures Sluice
       --minutes N    how long faults happen (default 3)
       --seed S       the seed of all choices (default a new one, which is printed)
       --without F    leave out a kind of fault: kill, freeze, full-disk, wrong-clock or cut-line; may be repeated
+      --allow-missing
+                     succeed though the machine can't make a kind of fault, which otherwise fails: full disks need the
+                     right to mount, wrong clocks need libfaketime
       --json         print the numbers of each half as one line of JSON
 
   cargo xtask lint-ops
@@ -119,11 +122,13 @@ pub(crate) struct StormOptions {
     pub(crate) json: bool,
     /// The kinds of faults that don't happen.
     pub(crate) without: Vec<String>,
+    /// Whether the machine may be unable to make a kind of fault.
+    pub(crate) allow_missing: bool,
 }
 
 impl Default for StormOptions {
     fn default() -> Self {
-        Self { minutes: DEFAULT_STORM_MINUTES, seed: None, json: false, without: vec![] }
+        Self { minutes: DEFAULT_STORM_MINUTES, seed: None, json: false, without: vec![], allow_missing: false }
     }
 }
 
@@ -248,6 +253,7 @@ fn storm(parser: &mut Parser) -> Result<StormOptions, String> {
             }
             Arg::Long("seed") => storm.seed = Some(value(parser, "--seed", "a seed: give a whole number", |_| true)?),
             Arg::Long("without") => storm.without.push(text(parser, "--without")?),
+            Arg::Long("allow-missing") => storm.allow_missing = true,
             Arg::Long("json") => storm.json = true,
             other => return Err(unknown("storm", &other)),
         }
@@ -371,9 +377,9 @@ mod tests {
     fn storm_takes_minutes_and_a_seed() {
         assert_eq!(parsed("storm"), Ok(Task::Storm(StormOptions::default())));
         let without = vec!["kill".to_owned(), "freeze".to_owned()];
-        let expected = StormOptions { minutes: 60, seed: Some(7), json: true, without };
+        let expected = StormOptions { minutes: 60, seed: Some(7), json: true, without, allow_missing: true };
         assert_eq!(
-            parsed("storm --minutes 60 --seed 7 --json --without kill --without freeze"),
+            parsed("storm --minutes 60 --seed 7 --json --without kill --without freeze --allow-missing"),
             Ok(Task::Storm(expected))
         );
         assert!(parsed("storm --minutes 0").unwrap_err().contains("--minutes 0"));

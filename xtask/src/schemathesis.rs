@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use crate::browser::{free_port, stop, until_ready};
 use crate::layout::Layout;
@@ -14,6 +15,8 @@ use crate::{datasets, web};
 
 /// The number of generated requests for each operation; with those of sequences they are more than 5,000.
 const EXAMPLES: &str = "350";
+/// The number of requests of which fewer fail the check.
+const MIN_REQUESTS: u64 = 5_000;
 /// The requests that are sent at the same time: one, so that no request deletes the file that another one downloads.
 const WORKERS: &str = "1";
 /// No request takes this long, in seconds.
@@ -64,6 +67,7 @@ fn send_requests(layout: &Layout, python: &Path, data_dir: &Path, port: u16) -> 
         .args(["token", "--sub", "alice", "--tenant", "acme", "--data-dir"])
         .arg(data_dir)
         .output()?;
+    let report = data_dir.join("schemathesis.json");
     Run::new("schemathesis", python)
         .args(["-m", "schemathesis.cli", "--config-file"])
         .arg(layout.root.join("xtask/schemathesis.toml"))
@@ -72,7 +76,61 @@ fn send_requests(layout: &Layout, python: &Path, data_dir: &Path, port: u16) -> 
         .args(["--header", &format!("Authorization: Bearer {}", token.trim())])
         .args(["--checks", "all", "--continue-on-failure", "--max-examples", EXAMPLES, "--workers", WORKERS])
         .args(["--request-timeout", REQUEST_TIMEOUT, "--generation-database", "none"])
+        .args(["--report", "json", "--report-json-path"])
+        .arg(&report)
         // cassettes and reports stay out of the checkout
         .dir(data_dir)
-        .live()
+        .live()?;
+    let text = fs::read_to_string(&report).with_context(|| format!("{} can't be read", report.display()))?;
+    let count = checked_requests(&text)?;
+    println!("   {count} generated requests, no finding");
+    Ok(())
+}
+
+/// Returns the number of requests whose responses were checked, from the JSON report of schemathesis.
+///
+/// # Errors
+/// When they are fewer than [`MIN_REQUESTS`], an operation was not tested, or the report has another form.
+fn checked_requests(report: &str) -> Result<u64> {
+    let report: Value = serde_json::from_str(report).context("the report of schemathesis is no JSON")?;
+    let number = |pointer: &str| {
+        report.pointer(pointer).and_then(Value::as_u64).with_context(|| format!("the report has no {pointer}"))
+    };
+    let (total, tested) = (number("/operations/total")?, number("/operations/tested")?);
+    if tested < total {
+        bail!("schemathesis tested {tested} of {total} operations");
+    }
+    let count = number("/test_cases/generated")?
+        .saturating_sub(number("/test_cases/without_checks")?)
+        .saturating_sub(number("/test_cases/errored")?);
+    if count < MIN_REQUESTS {
+        bail!("schemathesis checked the responses to {count} requests, and must check {MIN_REQUESTS}");
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(tested: u64, generated: u64, errored: u64) -> String {
+        serde_json::json!({
+            "operations": {"total": 13, "tested": tested},
+            "test_cases": {"generated": generated, "without_checks": 0, "errored": errored},
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn a_run_of_too_few_requests_or_operations_fails() {
+        assert_eq!(checked_requests(&report(13, MIN_REQUESTS + 7, 0)).unwrap(), MIN_REQUESTS + 7);
+        for (wrong, why) in [
+            (report(13, MIN_REQUESTS - 1, 0), "must check 5000"),
+            (report(13, MIN_REQUESTS, 1), "must check 5000"),
+            (report(12, MIN_REQUESTS, 0), "12 of 13 operations"),
+            ("{}".to_owned(), "/operations/total"),
+        ] {
+            assert!(checked_requests(&wrong).unwrap_err().to_string().contains(why), "{wrong}");
+        }
+    }
 }

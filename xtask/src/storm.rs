@@ -12,7 +12,7 @@ use crate::test::WITHOUT_ALLOCATOR;
 use crate::tools::{faketime, nats, postgres, seaweed};
 use crate::{test, web};
 
-/// The exit code when a promise is broken.
+/// The exit code when a promise is broken, or a kind of fault is missing.
 const EXIT_BROKEN: u8 = 1;
 
 /// The servers of one half of a storm: the option of `storm`, and the name of the step.
@@ -50,7 +50,7 @@ pub(crate) fn storm(layout: &Layout, options: &StormOptions) -> Result<ExitCode>
 /// Runs one half of a storm.
 ///
 /// # Errors
-/// When a promise is broken.
+/// When a promise is broken, or the machine can't make a kind of fault that the options don't leave out.
 pub(crate) fn run(
     layout: &Layout,
     env: &[(&str, PathBuf)],
@@ -70,6 +70,9 @@ pub(crate) fn run(
     }
     for fault in &options.without {
         run = run.args(["--without", fault]);
+    }
+    if options.allow_missing {
+        run = run.arg("--allow-missing");
     }
     if options.json {
         run = run.arg("--json");

@@ -89,10 +89,11 @@ async fn assert_told(metrics: &Rest, readyz: &Rest, seconds: i64) {
 #[tokio::test]
 async fn slow_exports_end_with_their_files_while_each_process_has_another_wrong_clock() {
     let clocks = Clocks::new();
-    let [gateway, notifier] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+    let [gateway, notifier, exporter] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
     let settings = vec![
         ("SLUICE_GATEWAY__INTERNAL_LISTEN", gateway.clone()),
         ("SLUICE_NOTIFIER__INTERNAL_LISTEN", notifier.clone()),
+        ("SLUICE_EXPORTER__INTERNAL_LISTEN", exporter.clone()),
     ];
     for service in ["gateway", "exporter", "notifier"] {
         clocks.set(service, 0);
@@ -103,7 +104,9 @@ async fn slow_exports_end_with_their_files_while_each_process_has_another_wrong_
     let plan = Plan { settings, postgres: true, ..Plan::default() };
     let fleet = Fleet::start_with(plan, own_settings).await;
     let (metrics, public) = (Rest::new(&format!("http://{gateway}"), None), Rest::new(fleet.url(), None));
+    let exporter = Rest::new(&format!("http://{exporter}"), None);
     assert_told(&metrics, &public, HOUR).await;
+    assert_told(&exporter, &exporter, -HOUR).await;
     export_flights(&fleet).await;
 
     // stepped while they run, the other way
@@ -113,12 +116,14 @@ async fn slow_exports_end_with_their_files_while_each_process_has_another_wrong_
     assert_told(&metrics, &public, -HOUR).await;
     let internal = Rest::new(&format!("http://{notifier}"), None);
     assert_told(&internal, &internal, 2 * HOUR).await;
+    assert_told(&exporter, &exporter, HOUR).await;
     export_flights(&fleet).await;
 
     for service in ["gateway", "exporter", "notifier"] {
         clocks.set(service, 0);
     }
     assert_told(&metrics, &public, 0).await;
+    assert_told(&exporter, &exporter, 0).await;
     let stale = fleet.logs().lines().filter(|line| line.contains("renews its lease")).count();
     assert_eq!(stale, 0, "{}", fleet.logs());
 }

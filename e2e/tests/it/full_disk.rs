@@ -1,18 +1,16 @@
 //! Full disks: of the file store, and of temporary files.
 //!
-//! Each test runs with a limit on the file size of the process, which needs no privilege. It runs again on a file system of
-//! a few MiB where the machine permits a mount in a new namespace, and prints a line where the machine does not.
+//! Each test of a failure runs with a limit on the file size of the process, which needs no privilege, and again on a file
+//! system of a few MiB.
 
-#![expect(clippy::print_stdout, reason = "prints the cases that this machine can't run")]
-
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use e2e::{Fleet, Plan};
 use platform::{config::StoreConfig, store::FileStore};
 use protocol::{
     credits::CreditsView,
     delivery,
-    export::{Export, ExportRequest, Status},
+    export::{Export, ExportRequest, Status, WaitingFor},
     problem::Slug,
 };
 use reqwest::StatusCode;
@@ -20,10 +18,13 @@ use serde_json::{Value, json};
 use testkit::{
     eventually,
     fault::{Launch, Process},
+    small_disk::{SmallDisk, permits_mounts},
 };
 
 /// The free space in KiB: enough for a first segment, but not for a second one.
 const FREE_KIB: u64 = 2 << 10;
+/// The size of a disk that has room for the temporary files of a test, in MiB.
+const SPOOL_MIB: u32 = 128;
 
 /// The cause of the full disk.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,14 +38,7 @@ enum FullDisk {
 impl FullDisk {
     /// The causes that this machine permits.
     fn all() -> Vec<Self> {
-        let mount = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/tmp"]).output();
-        match mount {
-            Ok(output) if output.status.success() => vec![Self::Limit, Self::Mount],
-            refused => {
-                println!("this machine permits no mount ({refused:?}): testing only with a limit on the file size");
-                vec![Self::Limit]
-            }
-        }
+        if permits_mounts() { vec![Self::Limit, Self::Mount] } else { vec![Self::Limit] }
     }
 
     /// The command with a folder that is soon full.
@@ -165,5 +159,49 @@ async fn slow_an_export_fails_with_a_clear_cause_when_the_disk_of_temporary_file
             fixture.assert_failed(done, "disk for temporary files is full").await;
         }
         fixture.assert_small_export_completes().await;
+    }
+}
+
+#[tokio::test]
+async fn slow_exports_wait_while_the_disk_of_temporary_files_is_full_and_complete_when_it_has_space() {
+    let Some(disk) = SmallDisk::mount(SPOOL_MIB) else { return };
+    let settings = vec![
+        ("SLUICE_EXPORTER__SPOOL_DIR", disk.folder().display().to_string()),
+        ("SLUICE_CREDITS__INITIAL_BALANCE", "20".to_owned()),
+        // all exports run at once
+        ("SLUICE_EXPORTER__SLOTS", "8".to_owned()),
+    ];
+    let fleet = Fleet::start(Plan { settings, ..Plan::default() }).await;
+    let rest = fleet.rest();
+    let filler = disk.fill();
+    let mut waiting = vec![];
+    // the kinds of files that need temporary ones: two passes over the rows, a workbook, and an archive of workbooks
+    for kind in [
+        json!({"template": "spreadsheet"}),
+        json!({"template": "spreadsheet", "compression": "gzip"}),
+        json!({"format": "xlsx"}),
+        json!({"format": "xlsx-zip"}),
+    ] {
+        let mut body = json!({"dataset": "flights", "filter": {"origin": {"eq": "SEA"}, "delay": {"gte": 30}}});
+        for (name, value) in kind.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        let request: ExportRequest = serde_json::from_value(body).expect("a request");
+        waiting.push(rest.create(&request).await.id);
+    }
+    for id in &waiting {
+        eventually("the export waits for storage", async || {
+            let export = rest.export(*id).await;
+            assert!(export.status.is_unfinished(), "{:?}\n{}", export.problem, fleet.logs());
+            (export.progress.waiting_for == Some(WaitingFor::Storage)).then_some(())
+        })
+        .await;
+    }
+    drop(filler);
+    for id in waiting {
+        let done = rest.ended(id).await;
+        assert_eq!(done.status, Status::Completed, "{:?}\n{}", done.problem, fleet.logs());
+        let file = rest.get(&done.links.file).await;
+        assert_eq!(Some(testkit::sha256(&file.body)), done.file.map(|file| file.sha256));
     }
 }

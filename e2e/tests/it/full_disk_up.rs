@@ -1,15 +1,12 @@
 //! `sluice up` on a small disk that is full for a while: database, file store, NATS and temporary files at once. Every
 //! accepted export ends with its file, and no operator does anything.
 //!
-//! The disk is a new file system in a new mount namespace. Where the machine permits no mount, the test prints a line.
-
-#![expect(clippy::print_stdout, reason = "prints that this machine can't run the test")]
+//! The disk is a new file system in a new mount namespace.
 
 use std::{
     fs::File,
     io::Write,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use e2e::{fleet::CATALOG, fleet::link, flights};
@@ -20,6 +17,7 @@ use testkit::{
     demo, eventually,
     fault::{Launch, Process, free_port},
     rest::Rest,
+    small_disk::permits_mounts,
 };
 
 /// The size of the disk in MiB: enough for some files of the test, and for the streams of NATS.
@@ -94,16 +92,6 @@ impl Drop for Filler {
     fn drop(&mut self) {
         std::fs::remove_file(&self.0).expect("the file can be deleted");
     }
-}
-
-/// Whether the machine permits a mount in a new namespace; prints a line if it does not.
-fn permits_mounts() -> bool {
-    let mount = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/tmp"]).output();
-    let permits = mount.as_ref().is_ok_and(|output| output.status.success());
-    if !permits {
-        println!("this machine permits no mount ({mount:?}): not tested");
-    }
-    permits
 }
 
 fn request(origin: &str, format: &str) -> ExportRequest {

@@ -23,6 +23,7 @@ mod nats_permissions;
 mod operator_commands;
 mod operator_permissions;
 mod poisonous_export;
+mod postgres_full_disk;
 mod redundancy;
 mod rolling_restart;
 mod s3;

@@ -28,9 +28,11 @@ fn probes() -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn the_probes_of_kubernetes_fail_while_streams_are_shut() {
-    let Some(nats) = NatsServer::start_with_small_disk(DISK_KIB).await else {
-        println!("this machine permits no mount");
-        return;
+    let Some(nats) = NatsServer::start_with_small_disk(DISK_KIB).await else { return };
+    let metrics = platform::telemetry::init_metrics().expect("the first metrics of this process");
+    let has_failed = |failed: u8| {
+        let wanted = format!("sluice_jetstream_write_failed{{stream=\"SLUICE_OUTCOMES\"}} {failed}");
+        metrics.render().lines().any(|line| line == wanted)
     };
     let config = NatsConfig { request_timeout: HumanDuration::from_secs(3), ..nats.config() };
     let bus = Bus::connect(&config, "test").await.expect("the server is up");
@@ -52,7 +54,9 @@ async fn the_probes_of_kubernetes_fail_while_streams_are_shut() {
     while publish(stored).await.is_ok() {
         stored += 1;
         assert!(stored < 1_000, "the disk is never full");
+        assert!(has_failed(0), "{}", metrics.render());
     }
+    assert!(has_failed(1), "{}", metrics.render());
     for (name, path) in &probes {
         assert_eq!(probe(path).await, StatusCode::SERVICE_UNAVAILABLE, "{name} while streams are shut: {path}");
     }

@@ -8,6 +8,7 @@ use testkit::{
     eventually,
     fault::{Launch, Process, Proxy, free_port},
     nats::NatsServer,
+    s3::S3Server,
 };
 
 /// A started service with the address of its readiness.
@@ -76,7 +77,9 @@ async fn services_wait_for_their_database_and_nats() {
         service.waits_for("nats").await;
     }
     to_nats.restore();
-    services[0].waits_for("file_store").await;
+    for service in &services[..2] {
+        service.waits_for("file_store").await;
+    }
     std::fs::remove_file(&blocked).expect("the file can be deleted");
     for service in &mut services {
         service.process.ready(&service.readyz).await;
@@ -84,6 +87,44 @@ async fn services_wait_for_their_database_and_nats() {
     for Started { process, .. } in &mut services {
         process.terminate();
         assert!(process.ended().await.success(), "{}", process.stderr());
+    }
+}
+
+#[tokio::test]
+async fn services_wait_for_their_s3_store() {
+    let database = testkit::db::sqlite().await;
+    let nats = NatsServer::start().await;
+    let NatsConfig { url, user, password, .. } = nats.config();
+    let s3 = S3Server::start().await;
+    let bucket = s3.bucket().await;
+    let store = bucket.config("files");
+    let to_store = Proxy::start(&bucket.address()).await;
+    to_store.refuse();
+    let mut services = Vec::new();
+    for (name, setting) in
+        [("notifier", "SLUICE_NOTIFIER__INTERNAL_LISTEN"), ("exporter", "SLUICE_EXPORTER__INTERNAL_LISTEN")]
+    {
+        let address = format!("127.0.0.1:{}", free_port());
+        let process = Launch::sluice([name])
+            .env("SLUICE_DATABASE__URL", database.url())
+            .env("SLUICE_NATS__URL", &url)
+            .env("SLUICE_NATS__USER", &user)
+            .env("SLUICE_NATS__PASSWORD", password.expose())
+            .env("SLUICE_STORE__URL", &store.url)
+            .env("SLUICE_STORE__S3_ENDPOINT", to_store.url())
+            .env("SLUICE_STORE__S3_REGION", &store.s3_region)
+            .env("SLUICE_STORE__S3_ACCESS_KEY_ID", &store.s3_access_key_id)
+            .env("SLUICE_STORE__S3_SECRET_ACCESS_KEY", store.s3_secret_access_key.expose())
+            .env(setting, &address)
+            .spawn();
+        services.push(Started { name, process, readyz: format!("http://{address}/readyz") });
+    }
+    for service in &services {
+        service.waits_for("file_store").await;
+    }
+    to_store.restore();
+    for service in &mut services {
+        service.process.ready(&service.readyz).await;
     }
 }
 

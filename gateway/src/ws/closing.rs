@@ -19,9 +19,9 @@ const MAX_DISCARD_BYTES: u64 = 64 * 1024 * 1024;
 /// After this time without a byte, the gateway assumes that the client has stopped sending.
 const QUIET_PERIOD: Duration = Duration::from_millis(300);
 
-/// Returns the close code for a session whose read from the socket has failed (RFC 6455, section 7.4.1). The code for a
-/// broken connection is [`CloseCode::GoingAway`]. In this case the client receives no close frame, and the code only
-/// appears in the log.
+/// Returns the close code for a session whose read from the socket or write to the socket has failed (RFC 6455, section
+/// 7.4.1). The code for a broken connection is [`CloseCode::GoingAway`]. In this case the client receives no close
+/// frame, and the code only appears in the log.
 pub(super) const fn code_of(error: &Error) -> CloseCode {
     match error {
         Error::Protocol(violation) if !is_end_of_connection(violation) => CloseCode::ProtocolError,

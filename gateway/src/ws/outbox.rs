@@ -23,6 +23,8 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode as WireCode},
 };
 
+use super::closing;
+
 /// The maximum number of queued messages. A further message closes the session with the close code 4408.
 const MAX_MESSAGES: usize = 256;
 /// The maximum total size of queued messages, in bytes. A message that would exceed this size closes the session with
@@ -193,7 +195,7 @@ impl Writer {
                 code = &mut closing => return send_close(sink, code.ok()).await,
                 result = tokio::time::timeout(self.timeout, sink.send(message)) => match result {
                     Ok(Ok(())) => {}
-                    Ok(Err(_)) => break CloseCode::GoingAway,
+                    Ok(Err(e)) => break closing::code_of(&e),
                     Err(_) => break CloseCode::TooSlow,
                 }
             }
@@ -219,8 +221,14 @@ where
 #[cfg(test)]
 mod tests {
     use protocol::server::ServerMessage;
+    use tokio_tungstenite::{
+        WebSocketStream,
+        tungstenite::protocol::{Role, WebSocketConfig},
+    };
 
     use super::*;
+
+    const KIB: usize = 1024;
 
     fn text(size: usize) -> OutgoingMessage {
         OutgoingMessage::Text("x".repeat(size).into())
@@ -237,5 +245,32 @@ mod tests {
         assert_eq!(outbox.queued_bytes.load(Ordering::Acquire), MAX_MESSAGE_BYTES - 1);
         assert_eq!(outbox.send(text(1)), Ok(()));
         assert!(writer.messages.try_recv().is_ok_and(|out| out.len() == MAX_MESSAGE_BYTES - 1));
+    }
+
+    /// Writes a message of 64 KiB to a client that reads nothing, over a connection that takes 1 KiB. Returns the code
+    /// with which the session must close.
+    async fn code_of_unread_message(max_write_buffer: usize, timeout: Duration) -> CloseCode {
+        let (near, _client) = tokio::io::duplex(KIB);
+        let config = WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(max_write_buffer);
+        let socket = WebSocketStream::from_raw_socket(near, Role::Server, Some(config)).await;
+        let (outbox, writer) = outbox(timeout);
+        outbox.send(text(64 * KIB)).unwrap();
+        let (close, closing) = oneshot::channel();
+        let (failed, failure) = oneshot::channel();
+        let writing = tokio::spawn(writer.run(socket, closing, failed));
+        let code = failure.await.unwrap();
+        drop(close);
+        writing.await.unwrap();
+        code
+    }
+
+    #[tokio::test]
+    async fn a_write_that_takes_too_long_closes_the_session_as_too_slow() {
+        assert_eq!(code_of_unread_message(1024 * KIB, Duration::from_millis(10)).await, CloseCode::TooSlow);
+    }
+
+    #[tokio::test]
+    async fn a_full_write_buffer_closes_the_session_as_too_slow() {
+        assert_eq!(code_of_unread_message(KIB, Duration::from_secs(600)).await, CloseCode::TooSlow);
     }
 }

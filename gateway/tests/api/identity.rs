@@ -1,15 +1,19 @@
 //! Authentication and authorization at every route and at the WebSocket handshake.
 
+use std::{convert::Infallible, time::Duration};
+
 use super::support::Gateway;
+use axum::{Json, Router, body::Body, response::Redirect, routing::get};
 use chrono::TimeDelta;
 use protocol::{api_key::ApiKeyId, id::ExportId, problem::Slug};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use testkit::{
     client::{Client, Credential},
-    rest::Rest,
+    rest::{Answer, Rest},
     token::Issuer,
 };
+use tokio::net::TcpListener;
 
 fn routes() -> Vec<(Method, String)> {
     let export = format!("/v1/exports/{}", ExportId::generate());
@@ -138,31 +142,86 @@ async fn a_ticket_works_once_and_for_thirty_seconds() {
     assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|ok| **ok).count(), 1);
 }
 
+/// Starts an identity provider with these routes, and returns its URL.
+async fn provider(routes: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    url
+}
+
+/// The answer of a gateway that fetches its keys from this URL to a request with a valid token.
+async fn answer_with_keys_of(gateway: &Gateway, url: String) -> Answer {
+    let other = gateway.another(|config| config.identity.jwks_url = url).await;
+    let token = gateway.issuers[0].token("alice", "acme").sign();
+    Rest::new(&other, Some(&token)).get("/v1/credits").await
+}
+
 #[tokio::test]
 async fn the_keys_of_another_origin_and_a_huge_key_set_are_not_accepted() {
     let gateway = Gateway::start().await;
-    let provider = |route: axum::routing::MethodRouter| async move {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/keys", listener.local_addr().unwrap());
-        let router = axum::Router::new().route("/keys", route).route("/moved", axum::routing::get(|| async { "{}" }));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
-    };
     let keys = gateway.jwks.url().to_owned();
-    let redirect = axum::routing::get(move || {
-        let keys = keys.clone();
-        async move { axum::response::Redirect::temporary(&keys) }
-    });
+    let redirect = move || std::future::ready(Redirect::temporary(&keys));
     let huge = format!("{{\"keys\": [], \"x\": \"{}\"}}", "x".repeat(2 << 20));
-    let huge = axum::routing::get(move || std::future::ready(huge));
-    let token = gateway.issuers[0].token("alice", "acme").sign();
-    assert_eq!(gateway.rest(&token).get("/v1/credits").await.status, StatusCode::OK);
-    for url in [provider(redirect).await, provider(huge).await] {
-        let other = gateway.another(|config| config.identity.jwks_url = url).await;
-        let answer = Rest::new(&other, Some(&token)).get("/v1/credits").await;
+    let routes =
+        Router::new().route("/moved-elsewhere", get(redirect)).route("/huge", get(move || std::future::ready(huge)));
+    let url = provider(routes).await;
+    for path in ["moved-elsewhere", "huge"] {
         // no key is known, so no token can be called wrong
+        let answer = answer_with_keys_of(&gateway, format!("{url}/{path}")).await;
+        assert_eq!(answer.problem().slug(), Slug::Unavailable, "{path}");
+    }
+    assert_eq!(answer_with_keys_of(&gateway, gateway.jwks.url().to_owned()).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_redirect_within_the_origin_of_the_keys_is_followed() {
+    let gateway = Gateway::start().await;
+    let keys = Issuer::jwks(&gateway.issuers);
+    let routes = Router::new()
+        .route("/moved", get(|| async { Redirect::temporary("/keys") }))
+        .route("/keys", get(move || std::future::ready(Json(keys))));
+    let url = provider(routes).await;
+    assert_eq!(answer_with_keys_of(&gateway, format!("{url}/moved")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn slow_a_provider_that_hangs_or_drips_makes_tokens_unverifiable_and_blocks_no_request() {
+    let gateway = Gateway::start().await;
+    // a space before a JSON document means nothing, so this key set begins and never ends
+    let drip = || async {
+        let ticks = tokio::time::interval(Duration::from_millis(100));
+        let spaces = futures::stream::unfold(ticks, |mut ticks| async {
+            ticks.tick().await;
+            Some((Ok::<_, Infallible>(" "), ticks))
+        });
+        Body::from_stream(spaces)
+    };
+    let routes = Router::new().route("/hangs", get(std::future::pending::<String>)).route("/drips", get(drip));
+    let url = provider(routes).await;
+    // without a deadline neither answers before the client of the test gives up
+    let (hangs, drips) = tokio::join!(
+        answer_with_keys_of(&gateway, format!("{url}/hangs")),
+        answer_with_keys_of(&gateway, format!("{url}/drips")),
+    );
+    for answer in [hangs, drips] {
         assert_eq!(answer.problem().slug(), Slug::Unavailable);
     }
+}
+
+#[tokio::test]
+async fn a_store_of_tickets_that_fails_is_unavailable_and_says_nothing_about_the_ticket() {
+    let gateway = Gateway::start().await;
+    let rest = gateway.rest(&gateway.token("alice", "acme"));
+    let issue = async || rest.send(rest.request(Method::POST, "/v1/tickets")).await;
+    let ticket = issue().await.json::<serde_json::Value>()["ticket"].as_str().expect("a ticket").to_owned();
+    let jetstream = gateway.bus.jetstream();
+    jetstream.delete_stream(protocol::subject::KV_TICKETS).await.expect("the bucket exists");
+    let refusal = Client::connect(&gateway.url, Credential::Ticket(&ticket)).await.err().expect("no upgrade");
+    assert_eq!(refusal.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refusal.www_authenticate, None);
+    assert_eq!(refusal.problem.expect("a problem body").slug(), Slug::Unavailable);
+    assert_eq!(issue().await.problem().slug(), Slug::Unavailable);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A WebSocket session as bytes on a TCP connection, for frames that no library sends.
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
@@ -57,8 +57,14 @@ pub(crate) struct Frame {
 /// Opens a session on a new TCP connection, and reads the response to its handshake.
 pub(crate) async fn open(gateway: &Gateway) -> TcpStream {
     let address = gateway.url.trim_start_matches("http://");
-    let mut socket = TcpStream::connect(address).await.expect("the gateway listens");
+    let socket = TcpStream::connect(address).await.expect("the gateway listens");
     socket.set_nodelay(true).expect("a TCP connection");
+    open_on(socket, gateway).await
+}
+
+/// Opens a session on a connection to the gateway, and reads the response to its handshake.
+pub(crate) async fn open_on(mut socket: TcpStream, gateway: &Gateway) -> TcpStream {
+    let address = gateway.url.trim_start_matches("http://");
     let token = gateway.token("alice", "acme");
     let request = format!(
         "GET /v1/ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -75,7 +81,12 @@ pub(crate) async fn open(gateway: &Gateway) -> TcpStream {
 }
 
 /// Reads the next frame of the server.
-pub(crate) async fn next(socket: &mut TcpStream) -> Frame {
+pub(crate) async fn next(socket: &mut (impl AsyncRead + Unpin)) -> Frame {
+    try_next(socket).await.expect("a frame before the end")
+}
+
+/// Reads the next frame of the server, or the error at the end of the connection.
+pub(crate) async fn try_next(socket: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Frame> {
     let reading = async {
         let (first, length) = (socket.read_u8().await?, socket.read_u8().await?);
         assert_eq!(length & 0x80, 0, "a server masks no frame");
@@ -86,9 +97,9 @@ pub(crate) async fn next(socket: &mut TcpStream) -> Frame {
         };
         let mut payload = vec![0; length as usize];
         socket.read_exact(&mut payload).await?;
-        Ok::<_, std::io::Error>(Frame { first, payload })
+        Ok(Frame { first, payload })
     };
-    timeout(testkit::DEADLINE, reading).await.expect("a frame in time").expect("a frame before the end")
+    timeout(testkit::DEADLINE, reading).await.expect("a frame in time")
 }
 
 /// Returns the status code of a close frame; None if the frame has none.

@@ -8,6 +8,7 @@ use gateway::{
 };
 use platform::clock::Clock;
 use protocol::{
+    client::ExportCreate,
     export::{ExportPage, ExportRequest, Status},
     problem::Slug,
     server::ServerMessage,
@@ -37,6 +38,7 @@ fn bad_requests() -> Vec<(Value, Slug, &'static str)> {
         (json!({"dataset": "flights", "params": {"x": 1}}), Slug::InvalidRequest, "/params/x"),
         (json!({"dataset": "counts"}), Slug::InvalidRequest, "/params/muscles"),
         (json!({"dataset": "counts", "params": {"muscles": "m"}}), Slug::InvalidRequest, "/params/muscles"),
+        (json!({"dataset": "counts", "params": {"muscles": ["m\0"]}}), Slug::InvalidRequest, "/params/muscles"),
     ]
 }
 
@@ -62,7 +64,7 @@ async fn rest_reports_every_fault_and_holds_no_credit() {
         let answer = rest.get(&format!("/v1/exports?{query}")).await;
         assert_eq!(answer.problem().slug(), Slug::InvalidRequest, "{query}");
     }
-    for key in ["", "a b", "a\tb", "\u{e4}"] {
+    for key in ["", "a b", "a\tb", "\u{e4}", &"k".repeat(256)] {
         let request = rest.request(Method::POST, "/v1/exports").json(&json!({"dataset": "flights"}));
         let answer = rest.send(request.header("idempotency-key", key.as_bytes())).await;
         assert_eq!(answer.problem().errors[0].pointer, "/idempotency_key", "{key:?}");
@@ -94,6 +96,18 @@ async fn a_refusal_reads_the_rest_of_the_body_or_says_that_the_connection_closes
         let answer = answer(&mut socket).await;
         assert!(answer.starts_with("http/1.1 401") && !answer.contains("connection: close"), "{answer}");
     }
+    // a body above the limit of 1 MiB, of which the gateway reads 1 MiB more
+    let mut large = TcpStream::connect(address).await.unwrap();
+    let token = gateway.token("alice", "acme");
+    let length = 16 << 20;
+    let start = format!(
+        "POST /v1/exports HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
+    );
+    large.write_all(start.as_bytes()).await.unwrap();
+    // the gateway may close the connection before it has all of this
+    let _ = large.write_all(&vec![b' '; 3 << 20]).await;
+    let refusal = answer(&mut large).await;
+    assert!(refusal.starts_with("http/1.1 413") && refusal.contains("connection: close"), "{refusal}");
     // a body that never comes
     socket.write_all(head(10).as_bytes()).await.unwrap();
     let answer = answer(&mut socket).await;
@@ -113,7 +127,7 @@ async fn the_socket_reports_the_same_faults_and_stays_open() {
         let problem = client.expect_error(Some(&reference)).await;
         assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (slug, pointer), "{body}");
     }
-    for key in ["", "a b", "a\n", "a\0", "ä"] {
+    for key in ["", "a b", "a\n", "a\0", "ä", &"k".repeat(256)] {
         let create = json!({"type": "export.create", "ref": "k", "dataset": "flights", "idempotency_key": key});
         client.send_text(&create.to_string()).await;
         assert_eq!(client.expect_error(Some("k")).await.errors[0].pointer, "/idempotency_key", "{key:?}");
@@ -197,6 +211,19 @@ async fn one_idempotency_key_creates_one_export_and_credits_run_out() {
 }
 
 #[tokio::test]
+async fn the_longest_idempotency_key_names_the_same_export_over_rest_and_the_socket() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token("alice", "acme");
+    let (rest, key) = (gateway.rest(&token), "k".repeat(255));
+    let request = rest.request(Method::POST, "/v1/exports").header("Idempotency-Key", &key);
+    let answer = rest.send(request.json(&json!({"dataset": "flights"}))).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+    let mut client = Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("the session starts");
+    let create = ExportCreate { dataset: "flights".into(), idempotency_key: Some(key), ..ExportCreate::default() };
+    assert_eq!(json!(client.create(create).await.id), answer.json::<Value>()["id"]);
+}
+
+#[tokio::test]
 async fn concurrent_requests_with_one_key_and_one_credit_get_the_same_export() {
     let one = CreditsConfig { initial_balance: 1, ..CreditsConfig::default() };
     let gateway = Gateway::start_with_credits(&one, |_| {}).await;
@@ -264,6 +291,7 @@ async fn a_browser_without_a_sign_in_link_cannot_sign_in() {
     assert_eq!((exchanged.status, exchanged.header("cache-control")), (StatusCode::OK, Some("no-store")));
     let key = exchanged.json::<Value>()["key"].as_str().unwrap().to_owned();
     let signed_in = sign_in(&key).await;
+    assert_eq!(signed_in.header("cache-control"), Some("no-store"));
     let token = signed_in.json::<Value>()["token"].as_str().unwrap().to_owned();
     assert_eq!(gateway.rest(&token).get("/v1/credits").await.status, StatusCode::OK);
     assert_eq!(exchange().await.problem().slug(), Slug::Unauthorized, "a link works once");

@@ -77,6 +77,40 @@ async fn a_request_without_a_host_and_a_handshake_without_a_nonce_are_refused() 
     }
 }
 
+/// A head that the HTTP parser refuses gets the status alone, because no handler sees it
+/// (`docs/decisions/0140-refusals-of-unparsed-requests-have-no-body.md`).
+#[tokio::test]
+async fn a_head_that_cannot_be_parsed_gets_its_status_without_a_body_and_the_connection_closes() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let gateway = Gateway::start().await;
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    let long_field = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nX: {}\r\n\r\n", "x".repeat(200_000));
+    let many_fields = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n{}\r\n", "X: x\r\n".repeat(101));
+    let long_path = format!("GET /{} HTTP/1.1\r\nHost: {address}\r\n\r\n", "x".repeat(66_000));
+    for (head, statuses) in [
+        ("GET /healthz HTTP/1.1\r\nno colon\r\n\r\n", &[400][..]),
+        ("nonsense\r\n\r\n", &[400]),
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", &[400]),
+        (&long_field, &[431]),
+        (&many_fields, &[431]),
+        // by the sizes of the reads, the parser or the buffer refuses it
+        (&long_path, &[414, 431]),
+    ] {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // bytes that the gateway did not read reset the connection after the answer
+        let _ = socket.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+        let (start, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{statuses:?}: {answer:?}"));
+        let is_expected = statuses.iter().any(|status| start.starts_with(&format!("http/1.1 {status} ")));
+        assert!(is_expected, "{statuses:?}: {start}");
+        assert!(start.contains("connection: close") && start.contains("content-length: 0"), "{start}");
+        assert_eq!(body, "", "{statuses:?}");
+    }
+}
+
 #[tokio::test]
 async fn only_responses_over_https_have_strict_transport_security() {
     let gateway = Gateway::start_with(|config| config.hsts_max_age = HumanDuration::from_secs(600)).await;

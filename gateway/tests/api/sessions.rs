@@ -8,8 +8,13 @@ use protocol::{
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use testkit::client::{Client, Credential};
+use tokio::io::AsyncWriteExt;
 
-use super::{sse::Stream, support::Gateway};
+use super::{
+    raw_socket::{self, CLOSE, PING, frame},
+    sse::Stream,
+    support::Gateway,
+};
 
 #[tokio::test]
 async fn an_invalid_frame_closes_the_session_with_its_code() {
@@ -55,7 +60,7 @@ async fn a_burst_within_the_limit_is_answered_and_a_longer_one_closes_with_4429(
     for is_control in [false, true] {
         let mut client = Client::connect(&slow, Credential::Bearer(&token)).await.expect("the session starts");
         for _ in 0..1_000 {
-            let sent = if is_control { client.try_ping().await } else { client.try_send(&ping, None).await };
+            let sent = if is_control { client.try_ping(b"").await } else { client.try_send(&ping, None).await };
             if !sent {
                 break;
             }
@@ -83,6 +88,40 @@ async fn a_client_that_answers_no_ping_loses_its_session() {
     })
     .await;
     drop(client);
+}
+
+#[tokio::test]
+async fn slow_a_client_that_pings_and_reads_nothing_loses_its_session_within_the_write_timeout() {
+    let gateway = Gateway::start_with(|config| {
+        config.ws.heartbeat_interval = HumanDuration::from_millis(200);
+        config.ws.write_timeout = HumanDuration::from_millis(500);
+        // the rate limit must not end the session
+        config.ws.messages_per_second = 10_000_000;
+        config.max_sessions_per_user = 1;
+    })
+    .await;
+    let connection = testkit::narrow_connection(gateway.url.trim_start_matches("http://")).await;
+    let (mut reading, mut writing) = raw_socket::open_on(connection, &gateway).await.into_split();
+    let pings = frame(PING, &[b'x'; 125]).repeat(100);
+    let flood = tokio::spawn(async move { while writing.write_all(&pings).await.is_ok() {} });
+    // the pings prove that the client is alive, so only a write that takes too long ends the session
+    let token = gateway.token("alice", "acme");
+    testkit::eventually("the session has ended, so that its user may open another one", async || {
+        let next = Client::try_connect(&gateway.url, Credential::Bearer(&token), None).await;
+        next.is_ok_and(|session| session.is_ok()).then_some(())
+    })
+    .await;
+    // the client reads again: the answers to its pings, and then the close frame, or the end of the connection
+    let end = loop {
+        match raw_socket::try_next(&mut reading).await {
+            Ok(answer) if answer.first == CLOSE => break raw_socket::code(&answer),
+            Ok(_) => {}
+            Err(_) => break None,
+        }
+    };
+    assert!(matches!(end, Some(4408) | None), "{end:?}");
+    // the gateway drops the connection, however long the client goes on
+    flood.await.expect("the client ends");
 }
 
 #[tokio::test]
@@ -125,7 +164,7 @@ async fn a_pause_of_the_gateway_does_not_end_its_sessions() {
 
 /// Opens a socket without the client library, because a session above the limit closes before its first message.
 async fn raw_handshake(url: &str, ticket: &str) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
     let address = url.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await.expect("the gateway listens");
     let request = format!(

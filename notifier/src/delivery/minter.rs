@@ -91,3 +91,48 @@ impl Minter {
         token::verify(&self.key, token, self.clock.now())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use platform::{clock::ManualClock, config::StoreConfig, secret::Secret};
+
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(60);
+    const DAY: i64 = 24 * 60 * 60;
+
+    /// The lifetime in seconds of a presigned URL (`X-Amz-Expires`) that a notifier creates, when the clock of its machine is
+    /// this many seconds behind the clock of the services.
+    async fn presigned_seconds(behind: i64) -> u64 {
+        let config = StoreConfig {
+            url: "s3://bucket/files".into(),
+            s3_endpoint: "http://127.0.0.1:9".into(),
+            s3_access_key_id: "key".into(),
+            s3_secret_access_key: Secret::new("secret"),
+            ..StoreConfig::default()
+        };
+        let store = FileStore::open(&config).unwrap();
+        let clock = ManualClock::at(SystemClock.now() + TimeDelta::seconds(behind));
+        let minter = Minter::new(store, clock, "http://127.0.0.1:9", TTL).unwrap();
+        let segment = Segment { index: 0, offset: 0, size: 1, rows: 1, sha256: String::new() };
+        let grant = minter.mint(ExportId::generate(), 1, segment).await.unwrap();
+        assert_eq!(grant.ttl_ms, 60_000, "gateways count from the arrival of the grant");
+        let expires = grant.url.split_once("X-Amz-Expires=").expect("a presigned URL").1;
+        expires.split('&').next().unwrap().parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_presigned_url_of_a_machine_whose_clock_is_behind_lives_longer() {
+        let seconds = presigned_seconds(3600).await;
+        // the difference shrinks while the test runs, and whole seconds are signed
+        assert!((3600..=3660).contains(&seconds), "{seconds}");
+        assert_eq!(presigned_seconds(30 * DAY).await, 60 + DAY.cast_unsigned(), "the extension is limited");
+    }
+
+    #[tokio::test]
+    async fn a_presigned_url_of_a_machine_whose_clock_is_right_or_ahead_has_its_lifetime() {
+        for behind in [0, -3600] {
+            assert_eq!(presigned_seconds(behind).await, 60, "{behind}");
+        }
+    }
+}

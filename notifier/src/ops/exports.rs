@@ -41,6 +41,12 @@ impl Handler for ExportsHandler {
             let fault = FieldError::new("/tenant", "A filter by user needs the tenant of the user.");
             return Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault])));
         }
+        let texts = [("/tenant", &request.tenant), ("/user", &request.user), ("/dataset", &request.dataset)];
+        if let Some((pointer, _)) = texts.iter().find(|(_, text)| has_nul(text.as_deref())) {
+            // PostgreSQL refuses such a text
+            let fault = FieldError::new(*pointer, "expected a text without the character U+0000");
+            return Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault])));
+        }
         let ExportsRequest { status, tenant, user, dataset, cursor, .. } = request;
         // reads one extra row to find out whether another page follows
         let query = operator::Query { status, tenant, user, dataset, before: cursor, limit: limit + 1 };
@@ -57,6 +63,10 @@ impl Handler for ExportsHandler {
         count_request("exports", false);
         enveloped(ExportsReply::Refused { problem })
     }
+}
+
+fn has_nul(text: Option<&str>) -> bool {
+    text.is_some_and(|text| text.contains('\0'))
 }
 
 /// Answers each [`ExportLookup`] with one export of any owner.

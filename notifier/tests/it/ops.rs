@@ -66,6 +66,9 @@ async fn an_invalid_request_is_refused_by_the_name_of_its_field() {
         (json!({"limit": "many"}), "/limit"),
         (json!({"status": "lost"}), "/status"),
         (json!({"user": "bob"}), "/tenant"),
+        (json!({"tenant": "ac\0me"}), "/tenant"),
+        (json!({"tenant": "acme", "user": "\0"}), "/user"),
+        (json!({"dataset": "flights\0"}), "/dataset"),
         (json!({"cursor": "x"}), "/cursor"),
     ] {
         let reply: ExportsReply = operator_request(&h, subject::OPS_EXPORTS, &question).await;

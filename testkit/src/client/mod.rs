@@ -159,6 +159,15 @@ impl Client {
         client.expect("the gateway is reachable").unwrap_or_else(|refusal| panic!("session refused: {refusal:?}"))
     }
 
+    /// Gives a session of [`Client::connect_narrow`] a large receive buffer, as if the link was fast from now on.
+    ///
+    /// # Panics
+    /// When the session uses TLS.
+    pub fn widen(&self) {
+        let MaybeTlsStream::Plain(stream) = self.socket.get_ref() else { panic!("a session without TLS") };
+        crate::widen_connection(stream);
+    }
+
     async fn from_upgrade(
         upgraded: Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response), WsError>,
     ) -> Result<Result<Self, Refusal>, String> {
@@ -212,12 +221,13 @@ impl Client {
         sent.expect("the connection is up");
     }
 
-    /// Sends a ping of the WebSocket protocol (RFC 6455, section 5.5.2). Returns false when the connection is closed.
+    /// Sends a ping of the WebSocket protocol with up to 125 bytes (RFC 6455, section 5.5.2). Returns false when the
+    /// connection is closed.
     ///
     /// # Panics
     /// When the connection takes no more bytes in time.
-    pub async fn try_ping(&mut self) -> bool {
-        with_deadline("sending", self.socket.send(Message::Ping(Default::default()))).await.is_ok()
+    pub async fn try_ping(&mut self, payload: &'static [u8]) -> bool {
+        with_deadline("sending", self.socket.send(Message::Ping(payload.into()))).await.is_ok()
     }
 
     /// Sends a binary message with these bytes.

@@ -21,6 +21,15 @@ pub fn memory(pid: u32) -> Memory {
     Memory { current: field(&status, "VmRSS:"), peak: field(&status, "VmHWM:") }
 }
 
+/// Makes the current resident memory of a process the peak that [`memory`] measures from now on.
+///
+/// # Panics
+/// When the process does not exist or belongs to another user.
+pub fn reset_peak(pid: u32) {
+    // 5 resets VmHWM (proc_pid_clear_refs(5))
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the process is a child of the test");
+}
+
 fn field(status: &str, name: &str) -> u64 {
     let line =
         status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux reports the memory of each process");
@@ -36,5 +45,17 @@ mod tests {
     fn the_memory_of_this_process_is_measured() {
         let memory = memory(std::process::id());
         assert!(0 < memory.current && memory.current <= memory.peak, "{memory:?}");
+    }
+
+    #[test]
+    fn the_peak_starts_again_after_a_reset() {
+        const LARGE: usize = 256 << 20;
+        let large = vec![1_u8; LARGE];
+        let while_held = memory(std::process::id());
+        assert!(while_held.peak > LARGE as u64, "{while_held:?}");
+        drop(std::hint::black_box(large));
+        reset_peak(std::process::id());
+        let after = memory(std::process::id());
+        assert!(after.peak < while_held.peak, "{after:?} after {while_held:?}");
     }
 }

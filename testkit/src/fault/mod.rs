@@ -5,7 +5,7 @@ mod process;
 mod process_tree;
 mod proxy;
 
-pub use memory::{Memory, memory};
+pub use memory::{Memory, memory, reset_peak};
 pub use process::{Launch, Process};
 pub use process_tree::{kill_tree, pause_tree, resume_tree};
 pub use proxy::Proxy;

@@ -15,7 +15,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use super::{Memory, kill_9, memory};
+use super::{Memory, kill_9, memory, reset_peak};
 use crate::{DEADLINE, eventually};
 
 /// The timeout of one request to a readiness URL.
@@ -249,6 +249,14 @@ impl Process {
     #[must_use]
     pub fn memory(&self) -> Memory {
         memory(self.pid())
+    }
+
+    /// Makes the current resident memory the peak that [`Process::memory`] measures from now on.
+    ///
+    /// # Panics
+    /// When the process has ended.
+    pub fn reset_peak(&self) {
+        reset_peak(self.pid());
     }
 
     fn poll(&mut self) -> Option<ExitStatus> {

@@ -41,6 +41,7 @@ struct Shared {
     allowance: AtomicU64,
     bytes_passed: AtomicU64,
     connections: AtomicU64,
+    open_connections: AtomicU64,
 }
 
 /// A TCP proxy on loopback in front of one server. Dropping the value ends the proxy.
@@ -65,6 +66,7 @@ impl Proxy {
             allowance: AtomicU64::new(u64::MAX),
             bytes_passed: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            open_connections: AtomicU64::new(0),
         });
         let task = tokio::spawn(accept(listener, target.to_owned(), Arc::clone(&shared)));
         Self { address, shared, task }
@@ -129,6 +131,12 @@ impl Proxy {
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
     }
+
+    /// The number of connections that neither side has closed.
+    #[must_use]
+    pub fn open_connections(&self) -> u64 {
+        self.shared.open_connections.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -162,19 +170,24 @@ async fn accept(listener: TcpListener, target: String, shared: Arc<Shared>) {
         shared.connections.fetch_add(1, Ordering::SeqCst);
         while connections.try_join_next().is_some() {}
         if *shared.mode.borrow() != Mode::Refusing {
-            connections.spawn(connect(client, target.clone(), Arc::clone(&shared)));
+            let (target, shared) = (target.clone(), Arc::clone(&shared));
+            shared.open_connections.fetch_add(1, Ordering::SeqCst);
+            connections.spawn(async move {
+                connect(client, target, &shared).await;
+                shared.open_connections.fetch_sub(1, Ordering::SeqCst);
+            });
         }
     }
 }
 
-async fn connect(client: TcpStream, target: String, shared: Arc<Shared>) {
+async fn connect(client: TcpStream, target: String, shared: &Shared) {
     let Some(server) = connect_to(&target).await else { return };
     let mut cuts = shared.cuts.subscribe();
     cuts.mark_unchanged();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let both = async {
-        tokio::join!(forward(from_client, to_server, &shared, false), forward(from_server, to_client, &shared, true));
+        tokio::join!(forward(from_client, to_server, shared, false), forward(from_server, to_client, shared, true));
     };
     // a cut has priority over bytes that are ready at the same time
     tokio::select! {
@@ -270,7 +283,9 @@ mod tests {
         proxy.restore();
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         assert!(round_trip(&mut stream).await);
-        assert_eq!((proxy.bytes_passed(), proxy.connections()), (12, 4));
+        assert_eq!((proxy.bytes_passed(), proxy.connections(), proxy.open_connections()), (12, 4, 1));
+        drop(stream);
+        crate::eventually("the connection is closed", async || (proxy.open_connections() == 0).then_some(())).await;
     }
 
     #[tokio::test]

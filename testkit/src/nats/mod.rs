@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 pub use certificates::Certificates;
 
-use crate::{DEADLINE, ports::free_port, server_process::ServerProcess};
+use crate::{DEADLINE, ports::free_port, server_process::ServerProcess, small_disk::permits_mounts};
 
 const USER: &str = "sluice";
 const PASSWORD: &str = "test-password";
@@ -65,13 +65,12 @@ impl NatsServer {
     }
 
     /// Starts one server whose store is a new file system of `kib` KiB, and whose monitoring answers at
-    /// [`Self::monitor_url`]. Returns None where the machine permits no mount in a new namespace.
+    /// [`Self::monitor_url`]. Returns None where [`permits_mounts`] returns false.
     ///
     /// # Panics
     /// When nats-server is not installed or does not start.
     pub async fn start_with_small_disk(kib: u32) -> Option<Self> {
-        let mount = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/tmp"]).output();
-        if !mount.is_ok_and(|output| output.status.success()) {
+        if !permits_mounts() {
             return None;
         }
         let dir = folder();

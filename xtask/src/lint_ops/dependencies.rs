@@ -14,11 +14,12 @@ const ADVISORY_DB: &str = "SLUICE_ADVISORY_DB";
 const ADVISORY_URL: &str = "https://github.com/RustSec/advisory-db";
 
 /// Checks licences, bans and sources, and the advisories where [`ADVISORY_DB`] names a copy of the database. The hosted
-/// workflow checks the newest advisories.
+/// workflow checks the newest advisories (`docs/decisions/0141-advisories-are-checked-by-the-hosted-workflow.md`).
 pub(super) fn dependencies(context: &Context<'_>) -> Result<()> {
     let check = context.program("cargo-deny")?.args(["--all-features", "--locked"]);
     let log = context.log("cargo-deny");
     let Some(database) = env::var_os(ADVISORY_DB).map(PathBuf::from) else {
+        println!("   advisories: not checked, because {ADVISORY_DB} names no copy of RustSec's database");
         return check.args(["check", "bans", "licenses", "sources"]).quiet(&log);
     };
     if !database.is_dir() {

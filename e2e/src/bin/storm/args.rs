@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     /// The kinds of faults that don't happen.
     pub(crate) without: Vec<Fault>,
+    /// Whether the machine may be unable to make a kind of fault.
+    pub(crate) allow_missing: bool,
     /// Where the logs stay; None keeps them in a temporary folder, and only after a broken promise.
     pub(crate) logs: Option<PathBuf>,
 }
@@ -49,6 +51,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Options, 
         seed: rand::random(),
         json: false,
         without: vec![],
+        allow_missing: false,
         logs: None,
     };
     let mut parser = Parser::from_args(words);
@@ -59,6 +62,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Options, 
             Arg::Long("seed") => options.seed = number(&mut parser)?,
             Arg::Long("without") => options.without.push(text(&mut parser)?.parse()?),
             Arg::Long("logs") => options.logs = Some(text(&mut parser)?.into()),
+            Arg::Long("allow-missing") => options.allow_missing = true,
             Arg::Long("json") => options.json = true,
             other => return Err(describe(other.unexpected())),
         }

@@ -13,6 +13,7 @@ mod faults;
 mod journal;
 mod load;
 mod promises;
+mod reference;
 mod report;
 mod requests;
 mod site;
@@ -25,6 +26,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use args::Options;
 use journal::Journal;
+use report::Verdict;
 use site::Site;
 use tokio::sync::watch;
 use world::World;
@@ -33,6 +35,8 @@ use world::World;
 const EXIT_BROKEN: u8 = 1;
 /// The exit code for an unknown option.
 const EXIT_UNUSABLE: u8 = 2;
+/// The exit code when the machine can't make a kind of fault.
+const EXIT_INCOMPLETE: u8 = 3;
 /// The time between two lines of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -74,8 +78,11 @@ async fn storm(options: &Options, mounts: bool) -> ExitCode {
 
     world.save_logs().await;
     world.disks.iter().for_each(disks::Disk::unmount);
-    let broken = report::print(&journal, options);
-    if broken { ExitCode::from(EXIT_BROKEN) } else { ExitCode::SUCCESS }
+    match report::print(&journal, options) {
+        Verdict::Kept => ExitCode::SUCCESS,
+        Verdict::Broken => ExitCode::from(EXIT_BROKEN),
+        Verdict::Incomplete => ExitCode::from(EXIT_INCOMPLETE),
+    }
 }
 
 async fn print_progress(journal: Arc<Journal>) {

@@ -6,9 +6,6 @@ use serde_json::json;
 
 use crate::{args::Options, faults::Fault, journal::Journal};
 
-/// The longest list of violations in the text.
-const MAX_SHOWN: usize = 50;
-
 /// One line about the storm so far.
 pub(crate) fn progress(journal: &Journal) -> String {
     let by_kind = by_kind(journal);
@@ -28,26 +25,39 @@ pub(crate) fn progress(journal: &Journal) -> String {
     )
 }
 
-/// Prints the result. Returns whether a promise is broken.
-pub(crate) fn print(journal: &Journal, options: &Options) -> bool {
+/// The result of a storm, by the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Kept,
+    /// A promise is broken.
+    Broken,
+    /// No promise is broken, but the machine can't make a kind of fault, which nobody asked to leave out.
+    Incomplete,
+}
+
+/// Prints the result, with every broken promise.
+pub(crate) fn print(journal: &Journal, options: &Options) -> Verdict {
     let violations = journal.violations();
     if options.json {
         print_json(journal, options);
     } else {
         print_text(journal, options);
     }
-    for violation in violations.iter().take(MAX_SHOWN) {
+    for violation in &violations {
         let export = violation.export.map(|id| format!("export {id}: ")).unwrap_or_default();
         eprintln!("BROKEN {}: {export}{}", violation.promise, violation.detail);
-    }
-    if violations.len() > MAX_SHOWN {
-        eprintln!("… and {} more", violations.len() - MAX_SHOWN);
     }
     if !violations.is_empty() {
         journal.keep_logs();
         eprintln!("the logs are in {}; the seed was {}", journal.logs().display(), options.seed);
+        return Verdict::Broken;
     }
-    !violations.is_empty()
+    let counts = journal.counts();
+    let missing: Vec<_> = counts.left_out.iter().filter(|(fault, _)| !options.without.contains(fault)).collect();
+    for (fault, reason) in &missing {
+        eprintln!("LEFT OUT {fault}: {reason}; `--allow-missing` or `--without {fault}` accepts that");
+    }
+    if missing.is_empty() || options.allow_missing { Verdict::Kept } else { Verdict::Incomplete }
 }
 
 fn by_kind(journal: &Journal) -> BTreeMap<Fault, u64> {
@@ -103,4 +113,31 @@ fn print_json(journal: &Journal, options: &Options) {
         "resumed": counts.resumed, "violations": violations,
     });
     println!("{result}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args;
+
+    fn verdict(words: &str, promise_is_broken: bool) -> Verdict {
+        let logs = tempfile::tempdir().unwrap();
+        let logs = ["--logs".to_owned(), logs.path().display().to_string()];
+        let options = args::parse(logs.into_iter().chain(words.split_whitespace().map(str::to_owned))).unwrap();
+        let journal = Journal::new(&options);
+        journal.counts().left_out.insert(Fault::FullDisk, "this machine permits no mounts".to_owned());
+        if promise_is_broken {
+            journal.violated("none lost", None, "an export");
+        }
+        print(&journal, &options)
+    }
+
+    #[test]
+    fn a_storm_without_a_kind_of_fault_succeeds_only_if_that_is_accepted() {
+        assert_eq!(verdict("", false), Verdict::Incomplete);
+        assert_eq!(verdict("--without kill", false), Verdict::Incomplete);
+        assert_eq!(verdict("--without full-disk", false), Verdict::Kept);
+        assert_eq!(verdict("--allow-missing", false), Verdict::Kept);
+        assert_eq!(verdict("--allow-missing", true), Verdict::Broken);
+    }
 }
