@@ -5,6 +5,8 @@
 //! temporary file of bounded size. The operating system deletes the copy when the reader closes it.
 
 mod arrow;
+#[cfg(test)]
+mod arrow_form_tests;
 mod batches;
 mod column_types;
 mod columns;
