@@ -18,6 +18,7 @@ mod differing_tests;
 mod file_version;
 mod first_file;
 mod guess;
+mod int96;
 mod kind;
 mod location;
 mod ndjson;

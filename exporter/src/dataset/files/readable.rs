@@ -6,6 +6,7 @@
 //! | 16-bit floats | 32-bit floats |
 //! | dates of 64 bits | dates of 32 bits |
 //! | timestamps and durations in seconds | in milliseconds |
+//! | timestamps of 96 bits (see `int96`) | timestamps |
 //! | timestamps with a time zone that polars does not support, such as `+05:30` | in UTC |
 //! | times of day | nanoseconds, where a reserved number stands for `24:00:00` |
 //! | decimals of 32 and 64 bits | decimals of 128 bits |
@@ -31,6 +32,7 @@ use uuid::Uuid;
 use super::{
     super::DatasetError,
     decimal_bytes::{self, DecimalBytes, MAX_DIGITS},
+    int96,
 };
 use crate::value::infinity;
 
@@ -85,7 +87,11 @@ pub(super) fn has_halves(field: &ArrowField) -> bool {
 
 /// Returns the field with the type to which [`convert`] converts its values.
 pub(super) fn field(field: &ArrowField) -> ArrowField {
-    let dtype = DecimalBytes::of(field).map_or_else(|| dtype(&field.dtype), DecimalBytes::dtype);
+    let dtype = match (DecimalBytes::of(field), int96::timestamps(field)) {
+        (Some(decimals), _) => decimals.dtype(),
+        (None, Some(timestamps)) => dtype(&timestamps),
+        (None, None) => dtype(&field.dtype),
+    };
     ArrowField { dtype, ..field.clone() }
 }
 
@@ -167,6 +173,9 @@ fn converted(from: &ArrowField, to: &ArrowField, array: &dyn Array) -> Result<Bo
     let target = &to.dtype;
     if let Some(decimals) = DecimalBytes::of(from) {
         return decimals.convert(array);
+    }
+    if int96::timestamps(from).is_some() {
+        return int96::convert(array, target);
     }
     match (&from.dtype, target) {
         (Type::Float16, _) => map(array, target, |half: pf16| Ok(f32::from(half))),

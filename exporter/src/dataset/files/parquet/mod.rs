@@ -9,7 +9,11 @@ mod extras;
 mod footer;
 #[cfg(test)]
 mod footer_tests;
+#[cfg(test)]
+mod int96_tests;
 mod logical;
+#[cfg(test)]
+mod logical_tests;
 mod nested;
 mod pages;
 mod plan;
