@@ -31,6 +31,8 @@ mod offered;
 mod parquet;
 mod parse;
 mod partitions;
+#[cfg(test)]
+mod policy_tests;
 mod predicate;
 mod readable;
 #[cfg(test)]
