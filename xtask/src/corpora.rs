@@ -21,9 +21,5 @@ pub(crate) fn corpora(layout: &Layout, folder: &Path) -> Result<()> {
     let python = python::environment(layout, Packages::Peers)?;
     let scripts = layout.root.join("xtask/python/corpora");
     Run::new("testing the comparison", &python).arg(scripts.join("corpora_test.py")).live()?;
-    Run::new("comparing foreign files", python)
-        .arg(scripts)
-        .arg(layout.sluice(false))
-        .arg(folder)
-        .live()
+    Run::new("comparing foreign files", python).arg(scripts).arg(layout.sluice(false)).arg(folder).live()
 }
