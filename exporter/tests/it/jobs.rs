@@ -9,8 +9,8 @@ use exporter::{
     ExporterConfig,
     config::ExporterTuning,
     dataset::{
-        Dataset, DatasetError, DatasetInfo, OpenedQuery, PostgresRows, PostgresServer, PostgresSettings, Query,
-        SqlRows, sql::Source,
+        Dataset, DatasetError, DatasetInfo, FileKind, Files, Location, OpenedQuery, PostgresRows, PostgresServer,
+        PostgresSettings, Query, SqlRows, sql::Source,
     },
 };
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -99,6 +99,37 @@ async fn a_plain_file_has_quoted_titles_and_no_envelope() {
         assert_eq!(metadata[format!("urn:sluice:{name}")], json!(time), "{metadata}");
     }
     harness.no_jobs().await;
+    stop(life).await;
+}
+
+#[tokio::test]
+async fn notes_about_columns_are_in_the_stored_metadata_document() {
+    let harness = Harness::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    // a second column of one name, a column without a name, and a column that only the name of a folder has
+    std::fs::create_dir(folder.path().join("year=2024")).unwrap();
+    std::fs::write(folder.path().join("year=2024/a.csv"), "a,a,\n1,2,3\n").unwrap();
+    let location = Location::Local(folder.path().join("*/*.csv"));
+    let kind = FileKind::from_name("a.csv").unwrap();
+    let files = Files::open(location, kind, DatasetInfo::new("twice", Vec::new())).await.unwrap();
+    let notes = files.info().notes.clone();
+    let all = notes.join("\n");
+    assert!(["`a_2`", "`column_3`", "`year`"].iter().all(|name| all.contains(name)), "{all}");
+    let life = harness.exporter(harness.config(), Some(Arc::new(files))).await;
+    for format in ["csv", "ndjson"] {
+        let id = harness.submit("twice", json!({"format": format})).await;
+        let outcome = harness.outcome().await.body;
+        assert!(matches!(outcome.result, OutcomeResult::Completed { attempt: 1, .. }), "{outcome:?}");
+        let stored = harness.folder.store().get(&delivery::metadata_path(id, 1)).await.unwrap();
+        let metadata: Value = serde_json::from_slice(&stored).unwrap();
+        assert_eq!(metadata["urn:sluice:notes"], json!(notes), "{format}: {metadata}");
+    }
+    // a dataset without notes has none
+    let id = harness.submit("menus", json!({})).await;
+    harness.outcome().await;
+    let stored = harness.folder.store().get(&delivery::metadata_path(id, 1)).await.unwrap();
+    let metadata: Value = serde_json::from_slice(&stored).unwrap();
+    assert!(metadata["tableSchema"].is_object() && metadata["urn:sluice:notes"] == json!([]), "{metadata}");
     stop(life).await;
 }
 

@@ -1,18 +1,18 @@
 """Exports a folder of foreign files with Sluice, reads them with other programs, and counts where the values agree.
 
 python corpora SLUICE FOLDER: SLUICE is the binary. Each file becomes a dataset, which `sluice catalog preview` exports.
-Parquet and Arrow files are compared with pyarrow, CSV and TSV files with Python's csv, NDJSON files with Python's json,
-and all but Arrow also with DuckDB. Files that end in .gz or .zst are compared decompressed. Where a refusal names a key of
-the catalog to declare, the file is tried again with that key. A file counts as
-- right: every value is that of the first reader, and DuckDB does not read another table;
+Parquet and Arrow files are compared with pyarrow, CSV and TSV files with Python's csv, NDJSON files with Python's json.
+DuckDB reads all but Arrow files beside them, and its values are compared with those of the first reader. Files that end in
+.gz or .zst are compared decompressed. Where a refusal names a key of the catalog to declare, the file is tried again with
+that key. A file counts as
+- right: every column has its name, and every value that the readers read alike is theirs, with or without a time zone;
 - wrong: a value differs, or a column is missing without a word;
-- refused clearly: Sluice names a cause; unclearly: it names none;
+- refused clearly: Sluice names a column, a line or a kind of thing, and what to do; unclearly: it names less;
 - dead: the process crashed, panicked or did not end within a minute;
 - no oracle: the first reader can't read the file, or DuckDB reads another table.
 """
 
 import multiprocessing
-import re
 import sys
 import tempfile
 from collections import Counter, defaultdict
@@ -24,6 +24,7 @@ import columnar
 import csv_files
 import ndjson_files
 from export import export
+from refusals import is_clear
 
 KINDS = {
     "parquet": (columnar, "ndjson", (".parquet",)),
@@ -36,13 +37,6 @@ COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 # foreign readers may crash or hang on foreign files, so that each file has a process of its own
 ALONE = multiprocessing.get_context("fork")
 SECONDS = 120
-# a sentence with one of these names a cause that an operator can act on
-CLEAR = re.compile(
-    r"unsupported|not supported|does not match|checksum|encrypted|compress|codec|nested|deeper|more than|beyond"
-    r"|damaged|malformed|truncated|no columns|empty|type|version|UTF-8|out of range|too |lies before|is no whole day"
-    r"|two columns are called|does not follow the specification|time of day|number of seconds|line \d+: ",
-    re.IGNORECASE,
-)
 
 
 def kind_of(path):
@@ -55,24 +49,26 @@ def kind_of(path):
 
 def judge(path, kind, exported):
     """Returns the verdict on an export of a file, and a detail."""
-    outcome, data, said, keys = exported
     reader = KINDS[kind][0]
     try:
-        wanted = reader.wanted(path, kind, keys)
+        wanted = reader.wanted(path, kind, exported.keys)
     except NotImplementedError as error:
         return "no oracle", f"this script does not know the type {error}"
     except Exception as error:
-        return "no oracle", f"{outcome}{': ' + said if outcome == 'refused' else ''}; first reader: {first_line(error)}"
+        refusal = f": {exported.said}" if exported.outcome == "refused" else ""
+        return "no oracle", f"{exported.outcome}{refusal}; first reader: {first_line(error)}"
     try:
-        alike = reader.second(path, kind, wanted, keys)
+        # whether both readers read the same table, or the columns of which they read other values
+        alike = reader.second(path, kind, wanted, exported.keys)
     except Exception:
         alike = None
-    if outcome == "refused":
+    if exported.outcome == "refused":
         # a file that others read is not damaged
-        clear = CLEAR.search(said) and (alike is False or "checksum" in said or "damaged" not in said)
+        clear = is_clear(exported.said, alike)
         alone = "" if alike is not False else " (DuckDB reads another table)"
-        return ("refused clearly" if clear else "refused unclearly"), said + alone
-    difference = reader.difference(wanted, data, said)
+        return ("refused clearly" if clear else "refused unclearly"), exported.said + alone
+    disputed = alike if isinstance(alike, set) else set()
+    difference = reader.difference(wanted, exported, disputed)
     if difference is None:
         return "right", ""
     if alike is False:
@@ -93,7 +89,7 @@ def alone(path, kind, exported):
     try:
         verdict = ours.recv() if ours.poll(SECONDS) else ("no oracle", f"the readers did not end within {SECONDS} s")
     except EOFError:
-        verdict = "no oracle", f"a reader crashed; Sluice: {exported[0]} {exported[2]}"
+        verdict = "no oracle", f"a reader crashed; Sluice: {exported.outcome} {exported.said}"
     process.kill()
     process.join()
     return verdict
@@ -124,7 +120,8 @@ def main():
                 verdict, detail = "no oracle", f"can't be decompressed: {first_line(error)}"
             else:
                 exported = export(sluice, content, kind, KINDS[kind][1])
-                verdict, detail = ("dead", exported[2]) if exported[0] == "dead" else alone(content, kind, exported)
+                dead = exported.outcome == "dead"
+                verdict, detail = ("dead", exported.said) if dead else alone(content, kind, exported)
         counts[kind][verdict] += 1
         if verdict != "right":
             print(f"{verdict}: {path.relative_to(folder)}: {detail}", flush=True)

@@ -87,6 +87,9 @@ def same_time(kind, value, got):
     if pa.types.is_time(kind):
         return time_of_day(got) == Decimal(value.value) / UNITS[kind.unit]
     if pa.types.is_timestamp(kind):
+        # a moment in UTC ends with Z, and a local one does not
+        if got.endswith("Z") != (kind.tz is not None):
+            return False
         text = got.removesuffix("Z")
         date, _, time = text.partition("T")
         return seconds_of_date(date) + time_of_day(time) == Decimal(value.value) / UNITS[kind.unit]
@@ -151,21 +154,27 @@ def storage(column):
     return column
 
 
-def differences(wanted, text, said):
-    """Returns the first difference between a table and the lines of Sluice; None if there is none."""
+def differences(wanted, text, said, names, disputed=frozenset()):
+    """Returns the first difference between a table and the lines of Sluice; None if there is none.
+
+    `names` are the columns of the export, also if it has no rows. Values of the columns in `disputed` are not compared.
+    """
     lines = [json.loads(line, parse_float=Raw, parse_int=Raw, object_pairs_hook=list) for line in text.split("\n") if line]
     if len(lines) != wanted.num_rows:
         return f"{len(lines)} rows instead of {wanted.num_rows}"
-    if not lines:
-        return None
-    names = [name for name, _ in lines[0]]
     missing = [name for name in wanted.column_names if name not in names]
-    unsaid = [name for name in missing if name not in said]
-    if unsaid and len(names) != wanted.num_columns:
-        return f"the column {unsaid[0]!r} is missing without a word"
+    unsaid = [name for name in missing if f"`{name}`" not in said]
     by_place = len(names) == wanted.num_columns
+    if unsaid and not by_place:
+        return f"the column {unsaid[0]!r} is missing without a word"
+    renamed = [name for name in missing if name in unsaid]
+    if renamed:
+        return f"the column {renamed[0]!r} has another name without a word"
+    extra = [name for name in names if name not in wanted.column_names]
+    if extra and not by_place:
+        return f"the column {extra[0]!r} is in no reader's table"
     for at, name in enumerate(wanted.column_names):
-        if not by_place and name not in names:
+        if name in disputed or (not by_place and name not in names):
             continue
         place = at if by_place else names.index(name)
         column = storage(wanted.column(at))

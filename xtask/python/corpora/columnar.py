@@ -1,4 +1,4 @@
-"""Reads Parquet and Arrow files with pyarrow, and looks whether DuckDB reads as many rows of the Parquet files."""
+"""Reads Parquet and Arrow files with pyarrow, and looks whether DuckDB reads the same values of the Parquet files."""
 
 import duckdb
 import pyarrow as pa
@@ -7,6 +7,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from arrow_values import differences
+from oracles import disputed
 
 
 def wanted(path, kind, _):
@@ -20,13 +21,14 @@ def wanted(path, kind, _):
 
 
 def second(path, kind, table, _):
-    """Whether DuckDB reads as many rows; None if it can't read the file."""
+    """The columns of which DuckDB reads other values; False if it reads other rows or columns, and None if it reads none."""
     if kind != "parquet":
         return None
     relation = duckdb.sql("from read_parquet($path)", params={"path": str(path)})
-    return relation.to_arrow_table().num_rows == table.num_rows
+    found = disputed(table, relation.to_arrow_table())
+    return False if found is None else found
 
 
-def difference(table, data, said):
-    """The first difference between a table and the lines of Sluice."""
-    return differences(table, data.decode(), said)
+def difference(table, exported, disputed_columns):
+    """The first difference between a table and the lines of Sluice, apart from disputed columns."""
+    return differences(table, exported.data.decode(), exported.said, exported.names, disputed_columns)

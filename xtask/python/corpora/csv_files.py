@@ -59,9 +59,9 @@ def second(path, kind, found, keys):
     return [row for row in rows if row != ("",)] == [tuple(row) for row in found if row != [""]]
 
 
-def difference(found, data, said):
+def difference(found, exported, _):
     """The first difference between the records and the CSV file that Sluice wrote."""
-    got = records(data, ",")
+    got, said = records(exported.data, ","), exported.said
     if len(got) != len(found):
         return f"{len(got) - 1} rows instead of {len(found) - 1}"
     for at, (title, name) in enumerate(zip(found[0], got[0])):

@@ -1,10 +1,12 @@
 """Exports a single foreign file with Sluice."""
 
+import csv
 import json
 import os
 import re
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 # settings of tests are no settings of Sluice
@@ -13,20 +15,43 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 ADVICE = re.compile(r'declare `(delimiter|comment) = ("[^"]*")`|add one such as (row_policy) = (\{.*\})')
 
 
-def export(sluice, path, kind, to):
-    """Exports a file of a kind that a catalog can name to the format `to`, and follows the advice of a refusal.
+@dataclass
+class Export:
+    """What Sluice did with a file.
 
-    Returns the outcome ("read", "refused" or "dead"), the bytes of the export or the message, the notes of Sluice, and the
-    keys of the catalog that it asked for.
+    `outcome` is "read", "refused" or "dead", `data` the bytes of the export, `said` the message of a refusal or the notes of
+    Sluice, `keys` the keys of the catalog that it asked for, and `names` the columns of an export.
     """
+
+    outcome: str
+    data: bytes
+    said: str
+    keys: dict
+    names: list
+
+
+def export(sluice, path, kind, to):
+    """Exports a file of a kind that a catalog can name to the format `to`, and follows the advice of a refusal."""
     keys = {}
     while True:
         outcome, data, said = attempt(sluice, path, kind, to, keys)
         advice = ADVICE.search(said) if outcome == "refused" else None
         key, value = (advice[1] or advice[3], advice[2] or advice[4]) if advice else (None, None)
         if key is None or key in keys:
-            return outcome, data, said, {name: json.loads(text) for name, text in keys.items() if name != "row_policy"}
+            break
         keys[key] = value
+    names = []
+    if outcome == "read" and to == "ndjson":
+        first = data.partition(b"\n")[0]
+        if first:
+            names = [name for name, _ in json.loads(first, object_pairs_hook=list)]
+        else:
+            # an NDJSON file without rows names no columns
+            outcome, header, said = attempt(sluice, path, kind, "csv", keys)
+            lines = [line for line in header.decode().split("\n") if not line.startswith("#")]
+            names = next(csv.reader(lines), []) if outcome == "read" else []
+    given = {name: json.loads(text) for name, text in keys.items() if name != "row_policy"}
+    return Export(outcome, data, said, given, names)
 
 
 def attempt(sluice, path, kind, to, keys):

@@ -41,9 +41,9 @@ def second(path, _, objects, keys):
     return [exact(text) for (text,) in relation.fetchall()] == objects
 
 
-def difference(objects, data, _):
+def difference(objects, exported, _):
     """The first difference between the objects and the NDJSON file that Sluice wrote."""
-    got = [dict(exact(line)) for line in data.decode().split("\n") if line]
+    got = [dict(exact(line)) for line in exported.data.decode().split("\n") if line]
     if len(got) != len(objects):
         return f"{len(got)} rows instead of {len(objects)}"
     for row, (want, line) in enumerate(zip(objects, got)):

@@ -1,7 +1,7 @@
 //! Checks the sizes of the record batches of an Arrow IPC file before they are decoded. A batch can only be decoded as
 //! a whole, so a large batch would need too much memory.
 
-use std::{fs::File, io::ErrorKind, os::unix::fs::FileExt};
+use std::{collections::BTreeSet, fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
 use polars_arrow::{
     datatypes::{ArrowDataType, ArrowSchema, Field as ArrowField},
@@ -35,6 +35,20 @@ const OLD_UNION: DatasetError = DatasetError::Lacking(
     "it has a union, and the file is written with an old version of the format, which is not supported: write the file with \
      Arrow 1.0 or newer, or without the column",
 );
+/// The key in the custom metadata of a message whose buffers are compressed as version 0.17 of Apache Arrow did. The
+/// header of such a batch states no compression, so that polars would take the compressed bytes for values.
+const OLD_COMPRESSION: &str = "ARROW:experimental_compression";
+/// The error for a message with the key [`OLD_COMPRESSION`].
+const OLD_COMPRESSED: DatasetError = DatasetError::Lacking(
+    "the file is compressed in the form of Apache Arrow 0.17, which is not supported: write it again with a newer version of \
+     Apache Arrow, or without compression",
+);
+/// The error for a file in which a later batch replaces a dictionary. polars would read the rows of all batches with the
+/// last dictionary.
+const REPLACED_DICTIONARY: DatasetError = DatasetError::Lacking(
+    "a dictionary of the file is replaced by another one, which the file format of Arrow does not allow: write one \
+     dictionary for all rows, or an Arrow stream",
+);
 
 /// The maximum number of buffers of one column of the type Utf8View or BinaryView that are checked for [`EMPTY_VIEWS`].
 const MAX_VIEW_BUFFERS: usize = 1 << 16;
@@ -54,6 +68,18 @@ pub(super) struct Batches {
     columns: Vec<Column>,
     max_size: u64,
     header: Vec<u8>,
+    /// The ids of the dictionaries that [`Batches::check_at`] has seen.
+    dictionaries: BTreeSet<i64>,
+}
+
+/// The kinds of messages that the checks distinguish.
+enum Kind {
+    /// A record batch.
+    Rows,
+    /// A whole dictionary with this id. It replaces an earlier dictionary with the same id.
+    Dictionary(i64),
+    /// Another message, or an extension of a dictionary, which polars refuses.
+    Other,
 }
 
 impl Batches {
@@ -65,30 +91,34 @@ impl Batches {
             dtype: field.dtype.clone(),
             wanted: wanted.contains(&at),
         });
-        Self { file, columns: columns.collect(), max_size, header: Vec::new() }
+        Self { file, columns: columns.collect(), max_size, header: Vec::new(), dictionaries: BTreeSet::new() }
     }
 
-    /// Checks the Arrow IPC message at the offset `at` of the file. Returns an error if the message is damaged, exceeds
-    /// the maximum size that [`Batches::new`] received, or has a buffer that polars can't read.
+    /// Checks the message at the offset `at` of data in the file format of Arrow IPC. Returns an error if the message is
+    /// damaged, exceeds the maximum size that [`Batches::new`] received, has a buffer that polars can't read, or replaces
+    /// a dictionary of an earlier call.
     pub(super) fn check_at(&mut self, at: u64) -> Result<(), DatasetError> {
-        self.message(at).map(drop)
+        match self.message(at)? {
+            Some((_, Kind::Dictionary(id))) if !self.dictionaries.insert(id) => Err(REPLACED_DICTIONARY),
+            _ => Ok(()),
+        }
     }
 
     /// Checks the messages from the offset `at` of the file up to and including the next record batch. Returns the
     /// offset of the first byte after that batch. If no batch follows, returns the offset at which the messages end.
     pub(super) fn check_next(&mut self, mut at: u64) -> Result<u64, DatasetError> {
-        while let Some((next, is_rows)) = self.message(at)? {
+        while let Some((next, kind)) = self.message(at)? {
             at = next;
-            if is_rows {
+            if matches!(kind, Kind::Rows) {
                 break;
             }
         }
         Ok(at)
     }
 
-    /// Checks the message at the offset `at` of the file. Returns the offset of the next message, and whether the
-    /// checked message is a record batch. Returns None at the end of the stream.
-    fn message(&mut self, at: u64) -> Result<Option<(u64, bool)>, DatasetError> {
+    /// Checks the message at the offset `at` of the file. Returns the offset of the next message, and the kind of the
+    /// checked message. Returns None at the end of the stream.
+    fn message(&mut self, at: u64) -> Result<Option<(u64, Kind)>, DatasetError> {
         let (mut at, mut length) = (at, [0; 4]);
         for _ in 0..2 {
             match self.file.read_exact_at(&mut length, at) {
@@ -118,18 +148,25 @@ impl Batches {
             return Err(OLD_UNION.in_column(&union.name));
         }
         let size = u64::try_from(message.body_length().map_err(|_| BROKEN)?).map_err(|_| BROKEN)?;
-        let (bytes, is_rows) = match message.header().map_err(|_| BROKEN)?.ok_or(BROKEN)? {
-            MessageHeaderRef::RecordBatch(batch) => (self.bytes(batch, body, Some(&self.columns))?, true),
-            MessageHeaderRef::DictionaryBatch(batch) => {
-                let batch = batch.data().map_err(|_| BROKEN)?.ok_or(BROKEN)?;
-                (self.bytes(batch, body, None)?, false)
+        for pair in message.custom_metadata().map_err(|_| BROKEN)?.into_iter().flatten() {
+            if pair.and_then(|pair| pair.key()).map_err(|_| BROKEN)? == Some(OLD_COMPRESSION) {
+                return Err(OLD_COMPRESSED);
             }
-            _ => (0, false),
+        }
+        let (bytes, kind) = match message.header().map_err(|_| BROKEN)?.ok_or(BROKEN)? {
+            MessageHeaderRef::RecordBatch(batch) => (self.bytes(batch, body, Some(&self.columns))?, Kind::Rows),
+            MessageHeaderRef::DictionaryBatch(dictionary) => {
+                let batch = dictionary.data().map_err(|_| BROKEN)?.ok_or(BROKEN)?;
+                let is_whole = !dictionary.is_delta().map_err(|_| BROKEN)?;
+                let kind = if is_whole { Kind::Dictionary(dictionary.id().map_err(|_| BROKEN)?) } else { Kind::Other };
+                (self.bytes(batch, body, None)?, kind)
+            }
+            _ => (0, Kind::Other),
         };
         if bytes > self.max_size {
             return Err(DatasetError::Limit("a batch of rows has more than 256 MiB: write smaller batches"));
         }
-        Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
+        Ok(Some((body.checked_add(size).ok_or(BROKEN)?, kind)))
     }
 
     /// Returns the size of a batch in memory, in bytes. For a record batch, `columns` are its columns, and the size

@@ -1,5 +1,5 @@
 //! Decodes decimals that files store as bytes and that polars can't decode. These are decimals of 32 bytes in Arrow IPC
-//! files, and decimals of any number of bytes (BYTE_ARRAY) in Parquet files.
+//! files, and in Parquet files decimals of any number of bytes (BYTE_ARRAY), and of a fixed number above 16.
 
 use std::sync::Arc;
 
@@ -80,7 +80,7 @@ impl DecimalBytes {
     /// Returns the format in which the decimals of a field are stored; None if the field is not marked as decimals in
     /// bytes.
     pub(super) fn of(field: &ArrowField) -> Option<Self> {
-        if !matches!(field.dtype, ArrowDataType::FixedSizeBinary(BYTES) | ArrowDataType::BinaryView) {
+        if !matches!(field.dtype, ArrowDataType::FixedSizeBinary(_) | ArrowDataType::BinaryView) {
             return None;
         }
         let mut parts = field.metadata.as_deref()?.get(&DECIMAL)?.split(' ');

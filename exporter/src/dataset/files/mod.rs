@@ -5,6 +5,8 @@
 //! temporary file of bounded size. The operating system deletes the copy when the reader closes it.
 
 mod arrow;
+#[cfg(test)]
+mod arrow_form_tests;
 mod batches;
 mod column_types;
 mod columns;
@@ -19,6 +21,7 @@ mod differing_tests;
 mod file_version;
 mod first_file;
 mod guess;
+mod int96;
 mod ipc_layout;
 mod kind;
 mod location;
@@ -32,6 +35,8 @@ mod offered;
 mod parquet;
 mod parse;
 mod partitions;
+#[cfg(test)]
+mod policy_tests;
 mod predicate;
 mod readable;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! | 16-bit floats | 32-bit floats |
 //! | dates of 64 bits | dates of 32 bits |
 //! | timestamps and durations in seconds | in milliseconds |
+//! | timestamps of 96 bits (see `int96`) | timestamps |
 //! | timestamps with a time zone that polars does not support, such as `+05:30` | in UTC |
 //! | times of day | nanoseconds, where a reserved number stands for `24:00:00` |
 //! | decimals of 32 and 64 bits | decimals of 128 bits |
@@ -32,7 +33,7 @@ use uuid::Uuid;
 use super::{
     super::DatasetError,
     decimal_bytes::{self, DecimalBytes, MAX_DIGITS},
-    dictionaries, ipc_layout,
+    dictionaries, int96, ipc_layout,
 };
 use crate::value::infinity;
 
@@ -96,6 +97,9 @@ fn target(field: &ArrowField, is_inner: bool) -> ArrowDataType {
     use ArrowDataType as Type;
     if let Some(decimals) = DecimalBytes::of(field) {
         return decimals.dtype();
+    }
+    if let Some(dtype) = int96::timestamps(field) {
+        return target(&ArrowField::new(field.name.clone(), dtype, field.is_nullable), is_inner);
     }
     let boxed = |field: &ArrowField| Box::new(inner(field));
     match &field.dtype {
@@ -173,6 +177,9 @@ fn converted(from: &ArrowField, to: &ArrowField, array: &dyn Array) -> Result<Bo
     let target = &to.dtype;
     if let Some(decimals) = DecimalBytes::of(from) {
         return decimals.convert(array);
+    }
+    if int96::timestamps(from).is_some() {
+        return int96::convert(array, target);
     }
     match (&from.dtype, target) {
         (Type::Utf8 | Type::LargeUtf8 | Type::Utf8View, _) => ipc_layout::texts(array),

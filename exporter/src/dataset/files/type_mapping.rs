@@ -272,7 +272,9 @@ pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) 
                 "the file uses a type or a feature that is not supported: write it with other options",
             )
         } else {
-            DatasetError::Garbled("its bytes can't be decoded, and so the file is damaged")
+            DatasetError::Garbled(
+                "its bytes can't be decoded: the file is damaged, or has a form that is not supported; write it again",
+            )
         })
     })
 }
@@ -368,6 +370,35 @@ mod tests {
         assert!(exceeds_budget(&error) && error.to_string().starts_with("column `b`"), "{error}");
         assert_eq!(series(bytes(1), &TextBudget::new(1, 1), text::write).unwrap().len(), 1);
         assert!(!exceeds_budget(&DatasetError::Rewritten));
+    }
+
+    #[test]
+    fn a_panic_of_a_decoder_is_told_apart_from_a_missing_feature() {
+        let panic = |decode: &dyn Fn() -> usize| catch_damage(|| Ok(decode())).unwrap_err();
+        let empty: Vec<usize> = Vec::new();
+        let missing: [&dyn Fn() -> usize; 3] =
+            [&|| panic!("not yet implemented"), &|| panic!("not implemented: an encoding"), &|| {
+                panic!("not supported")
+            }];
+        for decode in missing {
+            let error = panic(decode);
+            assert!(matches!(error, DatasetError::Lacking(_)) && !error.is_transient(), "{error:?}");
+            let message = error.user_message();
+            assert!(message.contains("not supported") && !message.contains("damaged"), "{message}");
+        }
+        let broken: [&dyn Fn() -> usize; 4] =
+            [&|| empty[7], &|| empty.first().copied().unwrap(), &|| unreachable!(), &|| panic!("nothing is left")];
+        for decode in broken {
+            let error = panic(decode);
+            assert!(matches!(error, DatasetError::Garbled(_)), "{error:?}");
+            assert!(
+                error.user_message().contains("the file is damaged, or has a form that is not supported"),
+                "{error}"
+            );
+        }
+        // errors and results pass unchanged
+        assert!(matches!(catch_damage::<()>(|| Err(DatasetError::Rewritten)), Err(DatasetError::Rewritten)));
+        assert_eq!(catch_damage(|| Ok(7)).unwrap(), 7);
     }
 
     #[test]

@@ -13,17 +13,21 @@ use std::{
 use polars::prelude::{ArrowField, Column};
 use polars_arrow::array::Array;
 use polars_parquet::{
-    parquet::{compression::Compression, read::PageMetaData, schema::types::PrimitiveType},
+    parquet::{
+        compression::Compression,
+        read::PageMetaData,
+        schema::types::{PhysicalType, PrimitiveType},
+    },
     read::{BasicDecompressor, ColumnChunkMetadata, Filter, PageReader, column_iter_to_arrays},
 };
 
 use super::{
     super::{
         super::DatasetError,
-        readable,
+        int96, readable,
         type_mapping::{self, TextBudget},
     },
-    logical, nested,
+    nested,
     pages::{BROKEN, Pages, width},
     repack,
     windows::{PageCache, Windows},
@@ -85,8 +89,6 @@ impl Windows {
             Err(DatasetError::Polars(_)) => self.arrays(field, &leaves, &runs, rows, whole, true)?,
             arrays => arrays?,
         };
-        let kinds: Vec<_> = leaves.iter().map(|leaf| kind(leaf).physical_type).collect();
-        logical::check_moments(name, &kinds, &arrays)?;
         let arrays = arrays.into_iter().map(|array| readable::convert(field, &field.dtype, array));
         let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
         let column = type_mapping::column(&readable::field(field), arrays, budget)?;
@@ -234,9 +236,14 @@ impl Windows {
     }
 }
 
-/// Returns the type of the values of a leaf column.
+/// Returns the type as which the values of a leaf column are decoded. Timestamps of 96 bits are decoded as bytes, because
+/// polars changes some of them (see `int96`).
 fn kind(leaf: &ColumnChunkMetadata) -> PrimitiveType {
-    leaf.descriptor().descriptor.primitive_type.clone()
+    let mut kind = leaf.descriptor().descriptor.primitive_type.clone();
+    if kind.physical_type == PhysicalType::Int96 {
+        kind.physical_type = PhysicalType::FixedLenByteArray(int96::BYTES);
+    }
+    kind
 }
 
 /// The error for a column with fewer rows than the footer of the file states.

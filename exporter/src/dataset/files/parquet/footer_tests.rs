@@ -21,7 +21,7 @@ use crate::dataset::{Dataset, Query};
 const TAIL: usize = 8;
 
 /// Writes a file without compression, and changes its footer.
-fn write(path: &Path, columns: Vec<Series>, change: impl FnOnce(&mut FileMetaData)) {
+pub(super) fn write(path: &Path, columns: Vec<Series>, change: impl FnOnce(&mut FileMetaData)) {
     let columns: Vec<_> = columns.into_iter().map(IntoColumn::into_column).collect();
     let mut frame = DataFrame::new(columns[0].len(), columns).unwrap();
     let mut file = Vec::new();
@@ -41,18 +41,18 @@ fn write(path: &Path, columns: Vec<Series>, change: impl FnOnce(&mut FileMetaDat
     std::fs::write(path, file).unwrap();
 }
 
-fn column(footer: &mut FileMetaData, index: usize) -> &mut ColumnMetaData {
+pub(super) fn column(footer: &mut FileMetaData, index: usize) -> &mut ColumnMetaData {
     footer.row_groups[0].columns[index].meta_data.as_mut().unwrap()
 }
 
 /// Makes a leaf of the schema a column of decimals with two digits after the point.
-fn as_decimal(leaf: &mut SchemaElement, digits: i32) {
+pub(super) fn as_decimal(leaf: &mut SchemaElement, digits: i32) {
     (leaf.converted_type, leaf.logical_type) = (Some(ConvertedType::DECIMAL), None);
     (leaf.precision, leaf.scale) = (Some(digits), Some(2));
 }
 
 /// Reads all rows, in whole row groups and in windows. Returns each value as text, or the text of the error.
-async fn read(path: &Path) -> Result<Vec<Vec<String>>, String> {
+pub(super) async fn read(path: &Path) -> Result<Vec<Vec<String>>, String> {
     let files = opened(path).await.map_err(|e| e.user_message())?;
     let columns: Vec<_> = files.info().columns.iter().map(|column| column.name.clone()).collect();
     let mut found = None;

@@ -1,30 +1,29 @@
 //! Handles values that polars misreads in Parquet files. 16-bit floats and UUIDs get the types that their annotations
-//! state, because polars ignores these annotations. 96-bit timestamps beyond the range of polars are refused.
+//! state, because polars ignores these annotations.
 
-use polars_arrow::{
-    array::{Array, FixedSizeListArray, ListArray, MapArray, PrimitiveArray, StructArray},
-    datatypes::{ArrowDataType, ArrowSchema, Field as ArrowField, TimeUnit as ArrowTimeUnit},
-};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field as ArrowField, TimeUnit as ArrowTimeUnit};
 use polars_parquet::parquet::{
     metadata::SchemaDescriptor,
-    schema::types::{PhysicalType, PrimitiveLogicalType, PrimitiveType},
+    schema::types::{PhysicalType, PrimitiveConvertedType, PrimitiveLogicalType, PrimitiveType, TimeUnit},
 };
 
 use super::super::{
-    super::DatasetError,
     decimal_bytes::{self, MAX_DIGITS},
-    dictionaries, readable,
+    dictionaries, int96, readable,
 };
 
 /// Corrects the Arrow types `fields` that polars infers for the columns of a Parquet file:
 ///
 /// - 16-bit floats and UUIDs get a mark in the field's metadata, because polars reads them as bytes. A 16-bit float
 ///   outside of lists and records also gets the type of 16-bit floats.
-/// - Times of day in milliseconds get this unit, even if the stored Arrow schema states another unit.
+/// - Timestamps and times of day get the unit that the Parquet file states, even if the stored Arrow schema states another
+///   unit, because polars would take the numbers for another time, drop digits or overflow.
+/// - Timestamps of 96 bits get the type of bytes and a mark in the field's metadata (see `int96`).
 /// - Decimals of more than 38 digits get the type of 256 bits, and those of at most 38 digits the type of 128 bits, even
 ///   if the stored Arrow schema states another type.
-/// - Decimals of variable length (BYTE_ARRAY) get the type of bytes and a mark in the field's metadata, because polars
-///   does not distinguish a decimal of zero bytes from NULL.
+/// - Decimals of variable length (BYTE_ARRAY) and of more than 16 bytes get the type of bytes and a mark in the field's
+///   metadata, because polars does not distinguish a decimal of zero bytes from NULL, and reads at most 38 digits from at
+///   most 16 bytes.
 /// - Dictionaries of other values than texts get the type of their values. Such a dictionary remains within an extension
 ///   type.
 pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSchema {
@@ -60,15 +59,20 @@ fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &Primitive
         Type::Struct(members) => Type::Struct(members.iter().map(|member| *boxed(member)).collect()),
         leaf => {
             let written = types.next();
-            let is_bytes = written.is_some_and(|written| written.physical_type == PhysicalType::ByteArray);
+            let bytes = written.and_then(|written| decimal_bytes_of(written.physical_type));
+            let is_int96 = written.is_some_and(|written| written.physical_type == PhysicalType::Int96);
+            let unit = written.and_then(unit);
+            if let (
+                Some(bytes),
+                Type::Decimal32(digits, scale)
+                | Type::Decimal64(digits, scale)
+                | Type::Decimal(digits, scale)
+                | Type::Decimal256(digits, scale),
+            ) = (bytes, leaf)
+            {
+                return decimal_bytes::marked(&field, bytes, (*digits, *scale), true);
+            }
             return match (written.and_then(|written| written.logical_type), leaf) {
-                (
-                    _,
-                    Type::Decimal32(digits, scale)
-                    | Type::Decimal64(digits, scale)
-                    | Type::Decimal(digits, scale)
-                    | Type::Decimal256(digits, scale),
-                ) if is_bytes => decimal_bytes::marked(&field, Type::BinaryView, (*digits, *scale), true),
                 (Some(PrimitiveLogicalType::Float16), Type::FixedSizeBinary(2)) => readable::with_halves(field),
                 (Some(PrimitiveLogicalType::Uuid), Type::FixedSizeBinary(16)) => readable::with_uuids(field),
                 // polars reads at most 38 digits as this type
@@ -79,7 +83,13 @@ fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &Primitive
                 (_, Type::Decimal256(digits, scale)) if *digits <= MAX_DIGITS => {
                     ArrowField { dtype: Type::Decimal(*digits, *scale), ..field.clone() }
                 }
-                (_, Type::Time32(_)) => ArrowField { dtype: Type::Time32(ArrowTimeUnit::Millisecond), ..field },
+                (_, Type::Timestamp(..)) if is_int96 => int96::marked(field),
+                (_, Type::Timestamp(stated, zone)) => {
+                    ArrowField { dtype: Type::Timestamp(unit.unwrap_or(*stated), zone.clone()), ..field.clone() }
+                }
+                (_, Type::Time32(_) | Type::Time64(_)) => {
+                    ArrowField { dtype: time_of_day(leaf, unit), ..field.clone() }
+                }
                 _ => field,
             };
         }
@@ -87,41 +97,43 @@ fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &Primitive
     ArrowField { dtype, ..field }
 }
 
-/// Checks that a column has no 96-bit timestamps outside the years 1677 to 2262, because polars replaces them by
-/// another timestamp. `kinds` has the physical types of the column's leaves.
-///
-/// # Errors
-/// When the column has such a timestamp.
-pub(super) fn check_moments(name: &str, kinds: &[PhysicalType], arrays: &[Box<dyn Array>]) -> Result<(), DatasetError> {
-    if kinds.contains(&PhysicalType::Int96) && arrays.iter().any(|array| has_replaced(&**array)) {
-        let detail = "a moment of 96 bits lies before 1677-09-22 or after 2262-04-11: write the column as \
-                      timestamps in microseconds";
-        return Err(DatasetError::Value { column: name.to_owned(), detail });
+/// Returns the Arrow type of bytes as which decimals of a physical type are read; None if polars reads the decimals.
+const fn decimal_bytes_of(physical: PhysicalType) -> Option<ArrowDataType> {
+    /// The number of bytes of a decimal that polars reads.
+    const POLARS: usize = size_of::<i128>();
+    match physical {
+        PhysicalType::ByteArray => Some(ArrowDataType::BinaryView),
+        PhysicalType::FixedLenByteArray(width) if width > POLARS => Some(ArrowDataType::FixedSizeBinary(width)),
+        _ => None,
     }
-    Ok(())
 }
 
-/// Whether an array, or an array within it, has a timestamp with the number `i64::MAX`. polars writes this number for a
-/// 96-bit timestamp that is out of range.
-fn has_replaced(array: &dyn Array) -> bool {
-    let any = array.as_any();
-    if let Some(moments) = any.downcast_ref::<PrimitiveArray<i64>>() {
-        return matches!(moments.dtype(), ArrowDataType::Timestamp(..))
-            && moments.iter().flatten().any(|moment| *moment == i64::MAX);
+/// Returns the Arrow type of times of day in the unit that a Parquet file states. `stated` is the type in the Arrow schema.
+/// Arrow has times of day in milliseconds in 32 bits, and in finer units in 64 bits, as Parquet has them.
+fn time_of_day(stated: &ArrowDataType, unit: Option<ArrowTimeUnit>) -> ArrowDataType {
+    match (stated, unit) {
+        (_, Some(ArrowTimeUnit::Millisecond)) | (ArrowDataType::Time32(_), None) => {
+            ArrowDataType::Time32(ArrowTimeUnit::Millisecond)
+        }
+        (_, Some(unit)) => ArrowDataType::Time64(unit),
+        (stated, None) => stated.clone(),
     }
-    if let Some(list) = any.downcast_ref::<ListArray<i64>>() {
-        return has_replaced(&**list.values());
-    }
-    if let Some(list) = any.downcast_ref::<ListArray<i32>>() {
-        return has_replaced(&**list.values());
-    }
-    if let Some(list) = any.downcast_ref::<FixedSizeListArray>() {
-        return has_replaced(&**list.values());
-    }
-    if let Some(map) = any.downcast_ref::<MapArray>() {
-        return has_replaced(&**map.field());
-    }
-    any.downcast_ref::<StructArray>().is_some_and(|record| record.values().iter().any(|part| has_replaced(&**part)))
+}
+
+/// Returns the unit that a Parquet file states for a leaf of timestamps or times of day; None for any other leaf.
+const fn unit(leaf: &PrimitiveType) -> Option<ArrowTimeUnit> {
+    use PrimitiveConvertedType as Converted;
+    use PrimitiveLogicalType as Logical;
+    Some(match (leaf.logical_type, leaf.converted_type) {
+        (Some(Logical::Time { unit, .. } | Logical::Timestamp { unit, .. }), _) => match unit {
+            TimeUnit::Milliseconds => ArrowTimeUnit::Millisecond,
+            TimeUnit::Microseconds => ArrowTimeUnit::Microsecond,
+            TimeUnit::Nanoseconds => ArrowTimeUnit::Nanosecond,
+        },
+        (None, Some(Converted::TimeMillis | Converted::TimestampMillis)) => ArrowTimeUnit::Millisecond,
+        (None, Some(Converted::TimeMicros | Converted::TimestampMicros)) => ArrowTimeUnit::Microsecond,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

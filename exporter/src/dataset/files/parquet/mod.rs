@@ -12,6 +12,8 @@ mod footer_tests;
 #[cfg(test)]
 mod int96_tests;
 mod logical;
+#[cfg(test)]
+mod logical_tests;
 mod nested;
 mod pages;
 mod plan;
