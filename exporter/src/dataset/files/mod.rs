@@ -14,6 +14,8 @@ mod csv;
 mod dataset;
 mod decimal_bytes;
 #[cfg(test)]
+mod decimal_tests;
+#[cfg(test)]
 mod differing_tests;
 mod file_version;
 mod first_file;
