@@ -7,6 +7,7 @@ mod broken_sources;
 mod cli;
 mod clocks;
 mod datasets;
+mod deep_files;
 mod exports;
 mod file_streams;
 mod full_disk;

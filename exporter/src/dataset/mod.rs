@@ -9,11 +9,15 @@
 mod access_view;
 mod apply_query;
 mod error;
+#[cfg(test)]
+mod file_spelling_tests;
 mod files;
 mod frame_builder;
 mod frame_channel;
 mod info;
 pub(crate) mod numbers;
+#[cfg(test)]
+mod own_comparison_tests;
 #[cfg(test)]
 mod parity_tests;
 mod postgres;

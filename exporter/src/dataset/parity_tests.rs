@@ -66,6 +66,13 @@ const DAYS: [i32; 6] = [0, -1, 11_000, 11_001, -200_000, 200_000];
 const MOMENTS: [i64; 6] =
     [0, -1, 979_397_760_000_000, 979_397_760_500_000, -9_000_000_000_000_000, 9_000_000_000_000_000];
 
+/// Times of day, in nanoseconds since midnight. PostgreSQL has times to the microsecond.
+const TIMES: [i64; 5] = [0, 1_000, 43_200_000_000_000, 43_200_500_000_000, 86_399_999_999_000];
+/// Floats of 32 bits. Sources without such floats have the 64-bit floats with the same shortest texts.
+const REALS: [f32; 8] = [0.0, -1.5, 0.1, 0.3, 16_777_216.0, 1e-45, 3.4e38, f32::NAN];
+const BYTES: [&[u8]; 5] = [b"", b"\x00\xff", b"a", b"\\x61", b"\xfe"];
+const LARGE: [u64; 5] = [0, 7, u64::MAX, u64::MAX - 1, 9_007_199_254_740_993];
+
 #[derive(Clone)]
 struct Sample {
     i: Option<i64>,
@@ -75,6 +82,11 @@ struct Sample {
     b: Option<bool>,
     day: Option<i32>,
     at: Option<i64>,
+    local: Option<i64>,
+    t: Option<i64>,
+    r: Option<f32>,
+    x: Option<&'static [u8]>,
+    u: Option<u64>,
 }
 
 fn samples(nan: bool) -> Vec<Sample> {
@@ -89,6 +101,11 @@ fn samples(nan: bool) -> Vec<Sample> {
             b: some(&mut dice).then(|| dice.roll(2) == 0),
             day: some(&mut dice).then(|| dice.pick(&DAYS)),
             at: some(&mut dice).then(|| dice.pick(&MOMENTS)),
+            local: some(&mut dice).then(|| dice.pick(&MOMENTS)),
+            t: some(&mut dice).then(|| dice.pick(&TIMES)),
+            r: some(&mut dice).then(|| dice.pick(&REALS)).filter(|r| nan || !r.is_nan()),
+            x: some(&mut dice).then(|| dice.pick(&BYTES)),
+            u: some(&mut dice).then(|| dice.pick(&LARGE)),
         })
         .collect()
 }
@@ -103,8 +120,13 @@ fn columns() -> Vec<Column> {
         ("b", ColumnType::Bool),
         ("day", ColumnType::Date),
         ("at", ColumnType::Datetime),
+        ("local", ColumnType::Datetime),
+        ("t", ColumnType::Time),
+        ("r", ColumnType::Float),
+        ("x", ColumnType::String),
+        ("u", ColumnType::Decimal),
     ]
-    .map(|(name, kind)| Column::new(name, kind))
+    .map(|(name, kind)| Column::new(name, kind).typed(kind, name == "local"))
     .to_vec()
 }
 
@@ -116,8 +138,38 @@ fn moment(micros: i64) -> chrono::DateTime<chrono::Utc> {
     chrono::DateTime::from_timestamp_micros(micros).unwrap()
 }
 
-fn operand(kind: ColumnType, dice: &mut Dice) -> Value {
-    match kind {
+/// Returns the text of a moment without a time zone.
+fn local(micros: i64) -> String {
+    moment(micros).naive_utc().format("%Y-%m-%dT%H:%M:%S%.f").to_string()
+}
+
+fn time(nanos: i64) -> chrono::NaiveTime {
+    let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+    chrono::NaiveTime::from_num_seconds_from_midnight_opt(seconds as u32, rest as u32).unwrap()
+}
+
+/// Returns the 64-bit float with the shortest text of a 32-bit float.
+fn shortest(real: f32) -> f64 {
+    real.to_string().parse().unwrap()
+}
+
+/// Returns bytes as the text that exports show.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold("\\x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn operand(column: &Column, dice: &mut Dice) -> Value {
+    match column.name.as_str() {
+        "local" if dice.roll(8) > 0 => return json!(local(dice.pick(&MOMENTS))),
+        "r" => match dice.pick(&REALS) {
+            real if real.is_nan() => return json!("NaN"),
+            real => return json!(shortest(real)),
+        },
+        "x" => return json!(hex(dice.pick(&BYTES))),
+        "u" if dice.roll(4) > 0 => return json!(dice.pick(&LARGE).to_string()),
+        _ => {}
+    }
+    match column.kind {
         ColumnType::String => json!(dice.pick(&TEXTS)),
         ColumnType::Int => json!(dice.pick(&INTS)),
         ColumnType::Float => match dice.pick(&FLOATS) {
@@ -141,7 +193,8 @@ fn operand(kind: ColumnType, dice: &mut Dice) -> Value {
         ColumnType::Date | ColumnType::Datetime if dice.roll(8) == 0 => json!(dice.pick(&["infinity", "-infinity"])),
         ColumnType::Date => json!(date(dice.pick(&DAYS)).to_string()),
         ColumnType::Datetime => json!(moment(dice.pick(&MOMENTS)).to_rfc3339()),
-        ColumnType::Time => json!("00:00:00"),
+        ColumnType::Time if dice.roll(8) == 0 => json!("24:00:00"),
+        ColumnType::Time => json!(time(dice.pick(&TIMES)).to_string()),
     }
 }
 
@@ -155,13 +208,14 @@ fn random_filter(dice: &mut Dice, depth: usize) -> Value {
         };
     }
     let column = dice.pick(&columns());
-    let operand = |dice: &mut Dice| operand(column.kind, dice);
+    let operand = |dice: &mut Dice| operand(&column, dice);
     let test = match dice.roll(9) {
         0 => json!({"in": [operand(dice), operand(dice), operand(dice)]}),
         1 if column.kind != ColumnType::Bool => json!({"between": [operand(dice), operand(dice)]}),
         2 => json!({"is_null": dice.roll(2) == 0}),
         3 | 4 if column.kind == ColumnType::String => {
-            let pattern = dice.pick(&["%a%", "_", "a\\%%", "%'%", "%\\\\%", "é", "%", "[x]%", "%💡%", "a_b", "日%"]);
+            let pattern = dice
+                .pick(&["\\\\x%", "%ff", "%a%", "_", "a\\%%", "%'%", "%\\\\%", "é", "%", "[x]%", "%💡%", "a_b", "日%"]);
             json!({dice.pick(&["like", "contains"]): pattern})
         }
         5 => json!({"eq": operand(dice)}),
@@ -203,6 +257,11 @@ fn frame(rows: &[Sample]) -> DataFrame {
         PolarsColumn::new("b".into(), rows.iter().map(|r| r.b).collect::<Vec<_>>()),
         column("day", all(|r| r.day.map(i64::from)), DataType::Date),
         column("at", all(|r| r.at), DataType::Datetime(TimeUnit::Microseconds, None)),
+        column("local", all(|r| r.local), DataType::Datetime(TimeUnit::Microseconds, None)),
+        column("t", all(|r| r.t), DataType::Time),
+        PolarsColumn::new("r".into(), rows.iter().map(|r| r.r).collect::<Vec<_>>()),
+        PolarsColumn::new("x".into(), rows.iter().map(|r| r.x).collect::<Vec<_>>()),
+        PolarsColumn::new("u".into(), rows.iter().map(|r| r.u).collect::<Vec<_>>()),
     ])
     .unwrap()
 }
@@ -218,25 +277,34 @@ async fn files(dir: &Path, rows: &[Sample]) -> Vec<(&'static str, Arc<dyn Datase
     }
     IpcWriter::new(create("all.arrow")).finish(&mut frame.clone()).unwrap();
     IpcStreamWriter::new(create("all.arrows")).finish(&mut frame.clone()).unwrap();
-    let (mut csv, mut ndjson) = ("id,i,f,d,s,b,day,at\n".to_owned(), String::new());
+    let (mut csv, mut ndjson) = ("id,i,f,d,s,b,day,at,local,t,r,x,u\n".to_owned(), String::new());
     for (id, row) in rows.iter().enumerate() {
         let text = |value: Option<String>| value.unwrap_or_default();
         let quoted = row.s.map(|s| format!("\"{}\"", s.replace('"', "\"\"")));
         let (day, at) = (row.day.map(|d| date(d).to_string()), row.at.map(|t| moment(t).to_rfc3339()));
         let numbers = [row.i.map(|n| n.to_string()), row.f.map(|f| format!("{f:?}")), row.d.map(str::to_owned)];
         let [i, f, d] = numbers.map(text);
+        let (at_home, t, x) = (row.local.map(local), row.t.map(|t| time(t).to_string()), row.x.map(hex));
+        let real = row.r.map(|r| if r.is_nan() { json!("NaN") } else { json!(shortest(r)) });
         writeln!(
             csv,
-            "{id},{i},{f},{d},{},{},{},{}",
+            "{id},{i},{f},{d},{},{},{},{},{},{},{},{},{}",
             text(quoted),
             text(row.b.map(|b| b.to_string())),
             text(day.clone()),
-            text(at.clone())
+            text(at.clone()),
+            text(at_home.clone()),
+            text(t.clone()),
+            text(row.r.map(|r| format!("{r:?}"))),
+            text(x.clone()),
+            text(row.u.map(|u| u.to_string())),
         )
         .unwrap();
         let float = row.f.map(|f| if f.is_nan() { json!("NaN") } else { json!(f) });
-        let object =
-            json!({"id": id, "i": row.i, "f": float, "d": row.d, "s": row.s, "b": row.b, "day": day, "at": at});
+        let object = json!({
+            "id": id, "i": row.i, "f": float, "d": row.d, "s": row.s, "b": row.b, "day": day, "at": at,
+            "local": at_home, "t": t, "r": real, "x": x, "u": row.u,
+        });
         writeln!(ndjson, "{object}").unwrap();
     }
     std::fs::write(dir.join("all.csv"), csv).unwrap();
@@ -254,15 +322,20 @@ async fn files(dir: &Path, rows: &[Sample]) -> Vec<(&'static str, Arc<dyn Datase
 async fn fill(db: &DatabaseConnection, rows: &[Sample]) {
     let types = match db.get_database_backend() {
         sea_orm::DbBackend::Postgres => {
-            "i bigint, f double precision, d numeric(10, 2), s text, b boolean, day date, at timestamptz"
+            "i bigint, f double precision, d numeric(10, 2), s text, b boolean, day date, at timestamptz, local timestamp, \
+             t time, r double precision, x bytea, u numeric(20)"
         }
-        _ => "i integer, f double, d real, s text, b boolean, day date_text, at timestamp_with_timezone_text",
+        _ => {
+            "i integer, f double, d real, s text, b boolean, day date_text, at timestamp_with_timezone_text, \
+             local timestamp_text, t time_text, r double, x blob, u text"
+        }
     };
     db.execute_unprepared(&format!("CREATE TABLE t (id bigint PRIMARY KEY, {types})")).await.unwrap();
+    let is_postgres = db.get_database_backend() == sea_orm::DbBackend::Postgres;
     for (id, row) in rows.iter().enumerate() {
         let insert = Sql::insert()
             .into_table(Alias::new("t"))
-            .columns(["id", "i", "f", "d", "s", "b", "day", "at"].map(Alias::new))
+            .columns(["id", "i", "f", "d", "s", "b", "day", "at", "local", "t", "r", "x", "u"].map(Alias::new))
             .values_panic([
                 Expr::val(id as i64),
                 Expr::val(row.i),
@@ -272,6 +345,15 @@ async fn fill(db: &DatabaseConnection, rows: &[Sample]) {
                 Expr::val(row.b),
                 Expr::val(row.day.map(date)),
                 Expr::val(row.at.map(moment)),
+                Expr::val(row.local.map(|micros| moment(micros).naive_utc())),
+                Expr::val(row.t.map(time)),
+                Expr::val(row.r.map(shortest)),
+                Expr::val(row.x.map(<[u8]>::to_vec)),
+                if is_postgres {
+                    Expr::val(row.u.map(|u| u.to_string())).cast_as("numeric")
+                } else {
+                    Expr::val(row.u.map(|u| u.to_string()))
+                },
             ])
             .take();
         db.execute(&insert).await.unwrap();
@@ -292,7 +374,8 @@ async fn agree(sources: &[(&'static str, Arc<dyn Dataset>)], filters: usize) {
     }
     assert!(selective > filters / 2, "only {selective} filters pass some of the rows");
     for (name, source) in sources {
-        let selective = filters_compare_what_is_written(name, source.as_ref(), 3).await;
+        let values = if filters > FEW_FILTERS { 8 } else { 2 };
+        let selective = filters_compare_what_is_written(name, source.as_ref(), values).await;
         assert!(selective > 40, "{name}: only {selective} filters return some of the rows");
     }
 }

@@ -1,7 +1,8 @@
 //! Tests a property of every source: a filter compares the values that files show.
 //!
 //! For each value that an export shows, the tests query the source with filters that name this value. polars applies
-//! the same filters to the shown values of the whole export. Both results must have the same rows.
+//! the same filters to the shown values of the whole export, and so does a comparison of the texts of the values. All
+//! results must have the same rows.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +14,7 @@ use protocol::{
 };
 use serde_json::json;
 
-use super::{files::RowFilter, *};
+use super::{files::RowFilter, own_comparison_tests::passes, *};
 use crate::value::infinity;
 
 /// Checks that filters compare the values that files show, for up to `most` values of each column of a dataset. The
@@ -28,8 +29,16 @@ pub(super) async fn filters_compare_what_is_written(name: &str, dataset: &dyn Da
         let literals: BTreeMap<String, i64> =
             shown(&all, column).into_iter().map(|(id, literal)| (literal.to_string(), id)).collect();
         assert!(literals.len() > 1, "{name}: column {} shows too few values", column.name);
+        // values from all over the order of the texts
+        let step = literals.len().div_ceil(most).max(1);
         let literals: Vec<(Value, i64)> =
-            literals.iter().take(most).map(|(text, id)| (serde_json::from_str(text).unwrap(), *id)).collect();
+            literals.iter().step_by(step).map(|(text, id)| (serde_json::from_str(text).unwrap(), *id)).collect();
+        let cells = all.column(&column.name).unwrap();
+        let written: Vec<(i64, Option<Value>)> = ids(&all)
+            .into_iter()
+            .enumerate()
+            .map(|(row, id)| (id, literal(column.kind, &cells.get(row).unwrap())))
+            .collect();
         for (at, (literal, id)) in literals.iter().enumerate() {
             let other = &literals[(at + 1) % literals.len()].0;
             for test in tests(column.kind, literal, other) {
@@ -39,6 +48,10 @@ pub(super) async fn filters_compare_what_is_written(name: &str, dataset: &dyn Da
                 let passing = tokio::task::spawn_blocking(move || test_of_polars.passing(rows)).await.unwrap().unwrap();
                 let found = ids(&read(dataset, &filter).await);
                 assert_eq!(found, ids(&passing), "{name}, column {}: {filter}", column.name);
+                let expected =
+                    written.iter().filter(|(_, value)| passes(column.kind, value.as_ref(), &filter[&column.name]));
+                let expected: Vec<_> = expected.map(|(id, _)| *id).collect();
+                assert_eq!(found, expected, "{name}, column {}, by the texts: {filter}", column.name);
                 assert!(found.contains(id) || test.get("eq").is_none(), "{name}, row {id}: {filter}");
                 selective += usize::from(!found.is_empty() && found.len() < all.height());
             }
@@ -78,6 +91,12 @@ fn literal(kind: ColumnType, value: &AnyValue<'_>) -> Option<Value> {
         AnyValue::Null => return None,
         AnyValue::Boolean(is) => json!(is),
         AnyValue::Int64(number) => json!(number),
+        AnyValue::Float32(number) if number.is_nan() => json!("NaN"),
+        AnyValue::Float32(number) if number.is_infinite() => json!(if *number > 0.0 { "INF" } else { "-INF" }),
+        // the shortest text that reads back as this number
+        AnyValue::Float32(number) => json!(number.to_string().parse::<f64>().unwrap()),
+        AnyValue::Int8(_) | AnyValue::Int16(_) | AnyValue::Int32(_) => json!(value.extract::<i64>().unwrap()),
+        AnyValue::UInt8(_) | AnyValue::UInt16(_) | AnyValue::UInt32(_) => json!(value.extract::<i64>().unwrap()),
         AnyValue::Float64(f64::INFINITY) => json!("INF"),
         AnyValue::Float64(f64::NEG_INFINITY) => json!("-INF"),
         AnyValue::Float64(number) if number.is_nan() => json!("NaN"),

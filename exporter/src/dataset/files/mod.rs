@@ -17,6 +17,8 @@ mod dictionaries;
 #[cfg(test)]
 mod dictionary_tests;
 #[cfg(test)]
+mod decimal_tests;
+#[cfg(test)]
 mod differing_tests;
 mod file_version;
 mod first_file;

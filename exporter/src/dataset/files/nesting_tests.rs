@@ -111,6 +111,34 @@ async fn columns_of_32_levels_are_read_and_of_33_are_refused() {
     }
 }
 
+/// Runs `code` in a thread with a large stack, because the libraries that write files are recursive.
+fn with_large_stack<T: Send>(code: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(1 << 30).spawn_scoped(scope, code);
+        thread.unwrap().join().unwrap()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_100_levels_are_refused_at_the_load_and_by_an_export() {
+    let dir = tempfile::tempdir().unwrap();
+    let kinds: [&[Level]; 3] = [&[Level::List], &[Level::Record], &[Level::List, Level::Record]];
+    for levels in kinds {
+        for name in ["a.parquet", "a.arrow", "a.arrows"] {
+            write(dir.path(), name, &mut frame(levels, 1).0);
+            let files = open(dir.path(), name).await.unwrap();
+            with_large_stack(|| write(dir.path(), name, &mut frame(levels, 100).0));
+            let replaced = value(&files).await.unwrap_err();
+            let refused = open(dir.path(), name).await.unwrap_err();
+            for error in [replaced, refused] {
+                let message = error.user_message();
+                assert!(message.starts_with(&format!("{name}: column `deep` is nested ")), "{levels:?}: {message}");
+                assert!(message.ends_with("at most 32 are read: flatten it, or store it as text"), "{message}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_of_32_levels_select_rows_and_deeper_ones_are_refused() {
     let dir = tempfile::tempdir().unwrap();

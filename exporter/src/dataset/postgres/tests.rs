@@ -8,6 +8,7 @@ mod pooler;
 mod printed;
 mod ranges;
 mod sessions;
+mod spellings;
 mod type_values;
 mod types;
 mod zones;
