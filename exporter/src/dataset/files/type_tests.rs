@@ -283,7 +283,10 @@ async fn an_unsupported_column_does_not_affect_other_columns() {
     let declared = [Column::new("u", ColumnType::String)];
     let refused = open(dir.path(), "u.arrows", &declared).await.unwrap_err();
     let message = refused.user_message();
-    assert_eq!(message, "u.arrows: column `u` is of the unsupported type Union");
+    assert_eq!(
+        message,
+        "u.arrows: column `u` is of the unsupported type Union: leave it out, or convert it to another type in the source"
+    );
     let left_out = open(dir.path(), "u.arrows", &[Column::new("n", ColumnType::Int)]).await.unwrap();
     assert_eq!(left_out.info().columns.len(), 1);
 }
