@@ -8,6 +8,7 @@ use testkit::{
     db::Postgres,
     eventually,
     fault::{Launch, Process},
+    s3::S3Server,
 };
 
 const PASSWORD: &str = "s3cr3t-of-the-newcomer";
@@ -94,6 +95,40 @@ async fn a_catalog_is_written_checked_and_never_overwritten() {
     for text in [text, checked, err, forced, printed, refused] {
         assert!(!text.contains(PASSWORD), "{text}");
     }
+}
+
+#[tokio::test]
+async fn objects_of_a_bucket_become_a_catalog_without_the_keys() {
+    let bucket = S3Server::start().await.bucket().await;
+    let (store, config) = (bucket.store("lake"), bucket.config("lake"));
+    for (key, text) in [
+        ("orders-1.csv", "id,email\n1,a@example.com\n"),
+        ("orders-2.csv", "id,email\n2,b@example.com\n"),
+        ("sales/year=2025/a.ndjson", "{\"n\":1}\n"),
+        ("sales/year=2026/b.ndjson", "{\"n\":2}\n"),
+        ("note.txt", "x"),
+    ] {
+        store.put(key, text).await.unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let keys = [
+        ("AWS_ENDPOINT_URL", config.s3_endpoint.as_str()),
+        ("AWS_ACCESS_KEY_ID", config.s3_access_key_id.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", config.s3_secret_access_key.expose()),
+    ];
+    let (code, out, err) = run(sluice(dir.path(), &["catalog", "init", &config.url]).envs(keys)).await;
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.starts_with("catalog.toml: 2 datasets\n") && out.contains("not offered: file `note.txt`"), "{out}");
+    let text = fs::read_to_string(dir.path().join("catalog.toml")).unwrap();
+    assert!(text.contains("files = \"lake/orders-[0-9]*.csv\"\n"), "{text}");
+    assert!(text.contains("files = \"lake/sales/year=*/*.ndjson\"\n"), "{text}");
+    assert!(text.contains(&format!("endpoint = \"{}\"\nallow_http = true\n", config.s3_endpoint)), "{text}");
+    assert!(!text.contains(config.s3_secret_access_key.expose()) && !text.contains("access_key_id ="), "{text}");
+    let (code, out, err) = run(sluice(dir.path(), &["catalog", "check", "catalog.toml"]).envs(keys)).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    let preview = ["catalog", "preview", "orders", "--file", "catalog.toml", "--all"];
+    let (code, out, err) = run(sluice(dir.path(), &preview).envs(keys)).await;
+    assert_eq!((code, out.lines().count()), (Some(0), 3), "{out}{err}");
 }
 
 /// Starts Sluice for a source on a free port, and returns the process once it is ready.

@@ -23,6 +23,7 @@ pub(super) enum DraftRows {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SplitBy {
     pub(super) column: String,
+    /// A sentence for operators.
     pub(super) reason: String,
     /// Whether the key is written; otherwise, it is a comment.
     pub(super) applies: bool,

@@ -127,7 +127,7 @@ impl Place<'_> {
         let info = opened.files.info();
         let declares_types = opened.is_text(kind);
         let is_shared = |name: &str| !declares_types || shared.as_ref().is_none_or(|shared| shared.contains(name));
-        let mut remarks = vec![origin(group, self.is_local())];
+        let mut remarks: Vec<_> = origin(group, self.is_local()).into_iter().collect();
         remarks.extend(info.notes.iter().map(|note| format!("Note: {note}.")));
         let lost: Vec<_> = info.columns.iter().filter(|column| !is_shared(&column.name)).collect();
         if !lost.is_empty() {
@@ -246,19 +246,19 @@ fn subject(group: &Group) -> String {
     }
 }
 
-/// Returns the sentence that says which files a dataset has, and why.
-fn origin(group: &Group, is_local: bool) -> String {
+/// Returns the sentence that says which files a dataset has, and why; None for a single file.
+fn origin(group: &Group, is_local: bool) -> Option<String> {
     let (first, last) = (&group.files[0], &group.files[group.files.len() - 1]);
     let compared = if is_local { "" } else { "; the first and the last were compared" };
     match group.files.len() {
-        1 => format!("One file: `{first}`."),
+        1 if !group.is_partitioned => None,
         count if group.is_partitioned => {
-            format!("Guess: {count} files of partition folders are one dataset, `{first}` to `{last}`{compared}.")
+            Some(format!("Guess: {count} files of partition folders are one dataset, `{first}` to `{last}`{compared}."))
         }
-        count => format!(
+        count => Some(format!(
             "Guess: {count} files whose names differ in numbers only and whose columns agree are one dataset, `{first}` to \
              `{last}`{compared}. A new file that fits the pattern belongs to it."
-        ),
+        )),
     }
 }
 

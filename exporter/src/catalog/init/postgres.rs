@@ -154,7 +154,7 @@ async fn split_by(
     let (column, reason, applies) = match relation.kind {
         RelationKind::Partitioned if is_free(&relation.key) => {
             let reason = format!(
-                "`{}` is the first column of its primary key or of another index, so that several connections read ranges of it",
+                "Guess: several connections read ranges of `{}`, the first column of its primary key or of another index.",
                 relation.key
             );
             (relation.key.clone(), reason, true)
@@ -167,8 +167,8 @@ async fn split_by(
             };
             let column = by_name.or_else(by_type).filter(|name| is_free(name))?;
             let reason = format!(
-                "if the view is large and finds rows by `{column}` without computing all others, several connections can \
-                 read ranges of it"
+                "No guess: if the view is large and finds rows by `{column}` without computing all others, remove the `#` \
+                 below, so that several connections read ranges of it."
             );
             (column.to_owned(), reason, false)
         }

@@ -132,10 +132,8 @@ pub(super) fn dataset(draft: &Draft, name: &str, from: Option<&str>, tenant: &Te
         }
     }
     if let Some(split) = &draft.split_by {
-        let line = format!("split_by = {}", quoted(&split.column));
-        let verb = if split.applies { "Guess" } else { "Remove the `#` below" };
-        comment(&mut out, "", &format!("{verb}: {}.", split.reason));
-        let _ = writeln!(out, "{}{line}", if split.applies { "" } else { "# " });
+        comment(&mut out, "", &split.reason);
+        let _ = writeln!(out, "{}split_by = {}", if split.applies { "" } else { "# " }, quoted(&split.column));
     }
     comment(&mut out, "", &tenant.reasons.join(" "));
     if let Some(column) = &tenant.column {
@@ -174,11 +172,9 @@ fn columns(out: &mut String, columns: &[DraftColumn]) {
         };
         let masked = format!("{plain}, scope = {}, mask = {}", quoted(guess.kind.scope()), quoted(mask));
         if guess.applies {
-            comment(
-                out,
-                "  ",
-                &format!("Guess: {}. Callers without the scope `{}` see the mask.", guess.reason, guess.kind.scope()),
-            );
+            let verb = if mask == "hidden" { "don't see the column" } else { "see the mask" };
+            let scope = guess.kind.scope();
+            comment(out, "  ", &format!("Guess: {}. Callers without the scope `{scope}` {verb}.", guess.reason));
             let _ = writeln!(out, "  {{ {masked} }},");
         } else {
             comment(
