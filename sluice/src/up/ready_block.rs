@@ -184,6 +184,13 @@ mod tests {
         let offered = [with_parameter.clone(), dataset("my orders", json!({"type": "object"}))];
         let expected = Example::Export { dataset: "'my orders'".into(), options: "-o 'my orders.csv'".into() };
         assert_eq!(example(Some(&offered), true), expected);
+        // under a row policy, the user of the command may see no row, and the number of rows is unknown
+        let hidden = dataset("hidden", json!({}));
+        let counted = DatasetInfo { rows_estimate: Some(1), ..dataset("counted", json!({})) };
+        let Example::Export { dataset: name, .. } = example(Some(&[hidden, counted]), true) else {
+            panic!("an example")
+        };
+        assert_eq!(name, "counted");
         assert_eq!(example(Some(&[with_parameter]), true), Example::Unknown);
         assert_eq!(example(None, false), Example::Unknown);
         assert_eq!(example(Some(&[]), true), Example::NoneReadable);
@@ -193,7 +200,7 @@ mod tests {
     fn an_installation_without_a_dataset_or_page_names_the_next_step() {
         assert_eq!(example(Some(&[]), false), Example::NoDataset);
         let block = lines("http://127.0.0.1:8080", "sluice", "data", &Example::NoDataset, None);
-        assert!(block.contains("sluice up --data-dir data --catalog catalog.toml\n"), "{block}");
+        assert!(block.contains("sluice up postgres://USER:PASSWORD@HOST/DB --data-dir data\n"), "{block}");
         assert!(!block.contains("sluice export"), "{block}");
         assert!(block.contains("SLUICE_WEB_DIR") && !block.contains("open"), "{block}");
     }

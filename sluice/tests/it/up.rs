@@ -108,7 +108,7 @@ async fn an_empty_installation_offers_nothing_and_explains_the_next_step() {
     process.terminate();
     assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
     let log = process.stderr();
-    let next_step = "write a catalog file (docs/catalog.md) and start with `sluice up --catalog FILE`";
+    let next_step = "set exporter.catalog to a catalog file, see docs/catalog.md";
     assert!(log.lines().any(|line| line.contains("no datasets") && line.contains(next_step)), "{log}");
 
     let tables = tables(&data.join("sluice.db")).await;
@@ -128,7 +128,9 @@ async fn tables(file: &Path) -> Vec<String> {
 #[tokio::test]
 async fn an_installation_remembers_its_catalog() {
     let (_dir, data) = data_dir();
-    let catalog = testkit::demo::seed(&data.join("datasets")).await;
+    let datasets = data.join("datasets");
+    fs::create_dir_all(&datasets).unwrap();
+    let catalog = testkit::demo::seed(&datasets).await;
     for args in [&["--catalog", catalog.to_str().unwrap()][..], &[]] {
         let (mut process, _) = up(&data, args).await;
         assert!(process.stdout().contains("export menus --data-dir"), "{}", process.stdout());

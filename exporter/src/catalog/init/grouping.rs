@@ -176,7 +176,7 @@ fn without_numbers(stem: &str) -> String {
         _ => None,
     });
     let text = words.collect::<String>();
-    let parts: Vec<_> = text.split(['-', '_', '.', ' ']).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).collect();
     parts.join("_")
 }
 
@@ -264,7 +264,7 @@ mod tests {
         );
         // there is no pattern for numbers of different lengths beside such a file
         assert_eq!(grouped(&["o-1-1.csv", "o-1-22.csv", "o-1-x-3.csv"]).len(), 3);
-        assert_eq!(grouped(&["a[1].csv", "a[2].csv"]), expected(&[("a_[]", "a[[][0-9]*[]].csv", 2)]));
+        assert_eq!(grouped(&["a[1].csv", "a[2].csv"]), expected(&[("a", "a[[][0-9]*[]].csv", 2)]));
     }
 
     #[test]
