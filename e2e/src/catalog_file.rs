@@ -44,10 +44,7 @@ impl CatalogFile {
     /// The plan of a fleet whose exporters use this catalog and notice changes soon.
     #[must_use]
     pub fn plan(&self, mut settings: Vec<Setting>) -> Plan {
-        settings.extend([
-            ("SLUICE_EXPORTER__CATALOG_POLL_INTERVAL", "50ms".to_owned()),
-            ("SLUICE_EXPORTER__ADVERTISE_INTERVAL", "200ms".to_owned()),
-        ]);
+        settings.extend([("SLUICE_EXPORTER__ADVERTISE_INTERVAL", "200ms".to_owned())]);
         Plan { settings, datasets: Datasets::Catalog(self.dir.path().to_owned()), ..Plan::default() }
     }
 

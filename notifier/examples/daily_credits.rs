@@ -59,8 +59,8 @@ async fn main() {
     };
     let config = NotifierConfig {
         lease_duration: HumanDuration::from_secs(3600),
+        command_reconcile_interval: HumanDuration::from_secs(1_000_000),
         tuning: NotifierTuning {
-            command_reconcile_interval: HumanDuration::from_secs(1_000_000),
             dispatch_poll_interval: HumanDuration::from_secs(60),
             schedule_poll_interval: HumanDuration::from_millis(20),
             ..NotifierTuning::default()

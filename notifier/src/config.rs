@@ -38,6 +38,10 @@ pub struct NotifierConfig {
     /// Timeout of one run of a scheduled job. Backups have another timeout: twice `backup.backup_or_restore_timeout`.
     /// Raise it when a sweep or an audit of a large installation times out.
     pub scheduled_job_timeout: HumanDuration,
+    /// Time between two runs in which the notifier publishes lost commands to cancel or delete again, and deletes
+    /// objects that were written late: after their export had ended. Shorter values repair sooner and cost database
+    /// queries.
+    pub command_reconcile_interval: HumanDuration,
     /// Cron expression of the sweep, evaluated in the top-level `schedule_time_zone`. The sweep deletes expired files,
     /// and orphans: objects in the file store that no export needs.
     pub sweep_schedule: String,
@@ -65,6 +69,7 @@ impl Default for NotifierConfig {
             lease_duration: HumanDuration::from_secs(6),
             segment_url_ttl: HumanDuration::from_secs(60),
             scheduled_job_timeout: HumanDuration::from_secs(60 * 60),
+            command_reconcile_interval: HumanDuration::from_secs(30),
             sweep_schedule: "0 * * * *".into(),
             orphan_object_grace: HumanDuration::from_secs(24 * 60 * 60),
             schedule_time_zone: Tz::UTC,
@@ -80,9 +85,6 @@ pub struct NotifierTuning {
     /// one extra job, an exporter starts the next job as soon as a slot becomes free. More extra jobs make the dispatch
     /// order less fair.
     pub prefetch: u64,
-    /// Time between two runs in which the notifier publishes lost commands to cancel or delete again, and deletes
-    /// objects that were written late: after their export had ended; default 30 s.
-    pub command_reconcile_interval: HumanDuration,
     /// Time between two updates of the metrics that describe the queue and JetStream; default 15 s, the usual scrape
     /// interval of Prometheus.
     pub metrics_interval: HumanDuration,
@@ -141,7 +143,6 @@ impl Default for NotifierTuning {
     fn default() -> Self {
         Self {
             prefetch: 1,
-            command_reconcile_interval: HumanDuration::from_secs(30),
             metrics_interval: HumanDuration::from_secs(15),
             queue_position_interval: HumanDuration::from_secs(1),
             max_connections: 1024,
@@ -183,6 +184,7 @@ impl NotifierConfig {
             ("lease_duration", self.lease_duration),
             ("segment_url_ttl", self.segment_url_ttl),
             ("scheduled_job_timeout", self.scheduled_job_timeout),
+            ("command_reconcile_interval", self.command_reconcile_interval),
         ];
         if let Some((name, _)) = durations.into_iter().find(|(_, value)| value.get().is_zero()) {
             return Err(NotifierError::Config(format!("notifier.{name} must be longer than 0s")));

@@ -99,7 +99,7 @@ pub struct ApiKey {
 // without `Debug`, so that no log line contains the secret
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedApiKey {
-    /// The new key.
+    /// The key's name, scopes and times, as lists show them.
     #[serde(flatten)]
     pub info: ApiKey,
     /// The secret, for the header `Authorization: Bearer <key>`. No later answer contains it.

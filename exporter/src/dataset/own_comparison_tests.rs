@@ -58,7 +58,7 @@ enum Number {
     Nan,
 }
 
-/// A finite number.
+/// A finite number by its decimal digits, so that no digit is rounded.
 #[derive(Debug, PartialEq, Eq)]
 struct Digits {
     is_negative: bool,

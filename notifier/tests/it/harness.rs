@@ -81,8 +81,8 @@ impl Harness {
             config: NotifierConfig {
                 // a slow machine must not lose a lease
                 lease_duration: HumanDuration::from_secs(30),
+                command_reconcile_interval: HumanDuration::from_secs(1),
                 tuning: NotifierTuning {
-                    command_reconcile_interval: HumanDuration::from_secs(1),
                     dispatch_poll_interval: HumanDuration::from_millis(50),
                     schedule_poll_interval: HumanDuration::from_millis(50),
                     ..NotifierTuning::default()

@@ -64,7 +64,7 @@ async fn end_after_death(h: &Harness, status: Status) -> ExportId {
 #[tokio::test]
 async fn after_deaths_and_one_sweep_nothing_is_left_that_no_export_needs() {
     let mut h = Harness::new().await;
-    h.config.tuning.command_reconcile_interval = HumanDuration::from_secs(1_000_000_000);
+    h.config.command_reconcile_interval = HumanDuration::from_secs(1_000_000_000);
     h.config.sweep_schedule = "0 0 1 1 *".into();
     h.start().await;
     h.wait_until_idle().await;

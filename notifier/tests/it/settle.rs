@@ -176,7 +176,7 @@ async fn a_delete_removes_the_objects_and_then_expires_the_export() {
 async fn an_unrequested_delete_is_refused_before_the_retention_ends() {
     let mut h = Harness::new().await;
     // only the command may delete the file
-    h.config.tuning.command_reconcile_interval = HumanDuration::from_secs(36_000);
+    h.config.command_reconcile_interval = HumanDuration::from_secs(36_000);
     h.config.sweep_schedule = "0 0 1 1 *".into();
     h.start().await;
     let (id, attempt) = h.running_export().await;

@@ -23,7 +23,7 @@ const NEVER: &str = "0 0 1 1 *";
 /// Returns a harness whose notifiers sweep on request only, and reconcile only when they start.
 async fn harness_with_manual_sweep() -> Harness {
     let mut h = Harness::new().await;
-    h.config.tuning.command_reconcile_interval = HumanDuration::from_secs(1_000_000_000);
+    h.config.command_reconcile_interval = HumanDuration::from_secs(1_000_000_000);
     h.config.sweep_schedule = NEVER.into();
     h
 }

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::filter::{LikePart, like_parts};
+use crate::filter::{LikePart, bind_claims, like_parts};
 
 fn columns() -> Vec<Column> {
     [
@@ -238,8 +238,13 @@ fn columns_called_not_and_or_are_filtered_by_the_shape_of_their_conditions() {
     let policy = json!({"not": {"in": {"claim": "numbers"}}});
     assert_eq!(check_policy(&policy, &named).unwrap().columns(), ["not"]);
     let claims = json!({"numbers": {"eq": 1}});
-    let bound = bind_claims(&policy, claims.as_object().unwrap()).unwrap();
+    let bound = bind_claims(&policy, claims.as_object().unwrap(), &named, &|_| false).unwrap();
     assert_eq!(parse(&bound, &named).unwrap_err()[0].pointer, "/filter/not/in");
+    // the claim of a policy on the column `not` is bound like any other
+    let policy = json!({"not": {"eq": {"claim": "number"}}});
+    let claims = json!({"number": "1"});
+    let bound = bind_claims(&policy, claims.as_object().unwrap(), &named, &|_| false).unwrap();
+    assert_eq!(parse(&bound, &named), Ok(equals("not")));
     // without such columns, the names are operators only
     assert_eq!(error_pointers(json!({"and": {"eq": 1}})), ["/filter/and"]);
     assert_eq!(error_pointers(json!({"not": {"eq": 1}})), ["/filter/not/eq"]);

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use serde_json::{Map, Value};
 
-use super::{Literal, literal::literal};
+use super::{Literal, literal::literal, names_column};
 use crate::{
     catalog::{Column, ColumnType},
     json::child,
@@ -59,12 +59,14 @@ impl Binder<'_> {
         let bound = members.iter().map(|(name, member)| {
             let at = child(at, name);
             let bound = match (name.as_str(), member) {
+                (name, operators) if names_column(name, operators, self.columns) => {
+                    self.operators(name, operators, &at)
+                }
                 ("and" | "or", Value::Array(parts)) => {
                     let parts = parts.iter().enumerate();
                     parts.map(|(index, part)| self.filter(part, &child(&at, &index.to_string()))).collect()
                 }
-                ("not", inner) => self.filter(inner, &at),
-                (name, operators) => self.operators(name, operators, &at),
+                (_, inner) => self.filter(inner, &at),
             };
             Ok((name.clone(), bound?))
         });

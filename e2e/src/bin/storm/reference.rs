@@ -15,7 +15,7 @@ const ROWS_OF_TIMES: usize = 2;
 pub(crate) enum Times {
     /// No part: the same request gives the same bytes.
     None,
-    /// The first rows.
+    /// The file states its timestamps in rows above the header.
     InRows,
     /// Timestamps in the metadata, which are the only ones in the file that are text.
     InMetadata,

@@ -25,7 +25,7 @@ pub const PASSED_URL: &str = "EXPORTER_SOURCE_URL";
 /// A source of rows, as the user names it.
 #[derive(Clone, Debug)]
 pub enum Address {
-    /// A PostgreSQL database.
+    /// A PostgreSQL database, with the parts of its URL.
     Postgres(PostgresAddress),
     /// A SQLite file, by its absolute path.
     Sqlite(PathBuf),

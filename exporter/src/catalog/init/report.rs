@@ -16,7 +16,7 @@ pub struct Written {
 /// What a written catalog file has, for people and programs.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct InitReport {
-    /// The new datasets.
+    /// The datasets that this run has added to the file.
     pub datasets: Vec<InitDataset>,
     /// The number of datasets that the file had already.
     pub kept: usize,

@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum SampleError {
     /// The source did not send the rows within the time limit.
     Slow,
-    /// The source failed.
+    /// The source refused the query or broke off.
     Failed(DatasetError),
 }
 

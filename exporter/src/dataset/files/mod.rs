@@ -13,11 +13,11 @@ mod columns;
 mod csv;
 mod dataset;
 mod decimal_bytes;
+#[cfg(test)]
+mod decimal_tests;
 mod dictionaries;
 #[cfg(test)]
 mod dictionary_tests;
-#[cfg(test)]
-mod decimal_tests;
 #[cfg(test)]
 mod differing_tests;
 mod file_version;

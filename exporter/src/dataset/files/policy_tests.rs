@@ -40,7 +40,7 @@ const TENANTS: [Option<&str>; 20] = [
     Some("acme\0\0"),
 ];
 
-/// Writes the rows.
+/// Writes one row for each tenant of [`TENANTS`].
 fn write(dir: &Path, name: &str) {
     let rows = || (1_i64..).zip(TENANTS);
     let path = dir.join(name);

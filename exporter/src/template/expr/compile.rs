@@ -5,12 +5,12 @@ use protocol::catalog::{Column, ColumnType};
 
 use super::{
     ExprError,
-    exact_decimal::{self, Excess},
+    exact_decimal::{self, Excess, PRECISION, SCALE},
     exact_float::{self, QUOTIENT},
     exact_timestamp, functions,
     numbers::{self, zero_is_null},
     parse::{Kind, Node},
-    typed::{PRECISION, SCALE, Typed, cast, common_type, decimal, is_mixed, mismatch, type_name},
+    typed::{Typed, cast, common_type, decimal, is_mixed, mismatch, type_name},
 };
 use crate::{format::named_column, value::float32};
 

@@ -4,12 +4,15 @@ use polars::prelude::{
     Column, DataType, Expr, Field, Int128Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, polars_err,
 };
 
-use super::typed::PRECISION;
+/// The maximum number of digits of a decimal, before and after the point together.
+pub(super) const PRECISION: usize = 38;
+/// The number of digits after the point in products and quotients of decimals.
+pub(super) const SCALE: usize = 10;
 
-/// The error for a decimal with more digits before its point than [`PRECISION`] minus [`SCALE`](super::typed::SCALE).
+/// The error for a decimal with more digits before its point than [`PRECISION`] minus [`SCALE`].
 pub(super) const TOO_LONG: &str = "a decimal has more than 28 digits before its point, which expressions can't keep: use the column itself as a `source`";
 
-/// The error for a decimal with more than [`SCALE`](super::typed::SCALE) digits after its point, where it would lose
+/// The error for a decimal with more than [`SCALE`] digits after its point, where it would lose
 /// digits in silence.
 pub(super) const TOO_FINE: &str = "a decimal has more than 10 digits after its point, which only `*`, `/`, `round` and \
     `concat` take: write `round(column, 10)`, or use the column itself as a `source`";
@@ -73,7 +76,7 @@ fn unscaled(text: &str, scale: usize, excess: Excess) -> PolarsResult<Option<i12
 
 #[cfg(test)]
 mod tests {
-    use super::{super::typed::SCALE, *};
+    use super::*;
 
     #[test]
     fn text_becomes_a_decimal_with_ten_digits_after_the_point() {

@@ -10,8 +10,8 @@ use polars::prelude::{
 use protocol::{catalog::ColumnType, decimal};
 
 use super::{
+    exact_decimal::{PRECISION, SCALE},
     exact_float::{self, MIXED},
-    typed::{PRECISION, SCALE},
 };
 use crate::dataset::numbers::decimal_text;
 

@@ -5,14 +5,9 @@ use protocol::catalog::ColumnType;
 
 use super::{
     ExprError,
-    exact_decimal::{self, Excess},
+    exact_decimal::{self, Excess, PRECISION, SCALE},
     exact_float::{self, MIXED},
 };
-
-/// The maximum number of digits of a decimal, before and after the point together.
-pub(super) const PRECISION: usize = 38;
-/// The number of digits after the point in products and quotients of decimals.
-pub(super) const SCALE: usize = 10;
 
 /// A polars expression and the type of its values.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ const MIN_SIZE: u64 = 1_024;
 
 type IsJson = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
 
-/// Builds the layer.
+/// Builds the layer that compresses JSON answers above [`MIN_SIZE`].
 pub(crate) fn layer() -> CompressionLayer<And<SizeAbove, IsJson>> {
     CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(MIN_SIZE).and(is_json as IsJson))
 }

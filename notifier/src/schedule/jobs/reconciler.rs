@@ -48,7 +48,7 @@ impl Job for Reconciler {
     }
 
     fn recurrence(&self) -> Recurrence {
-        Recurrence::every(self.config.tuning.command_reconcile_interval.get())
+        Recurrence::every(self.config.command_reconcile_interval.get())
     }
 
     async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError> {
