@@ -48,6 +48,9 @@ pub struct NotifierConfig {
     /// Age from which the sweep deletes an object whose export has no row in the database. The row may be missing
     /// because an old backup was restored. Choose an age that leaves time to restore a newer backup with the row.
     pub orphan_object_grace: HumanDuration,
+    /// Time between two updates of the metrics that describe the queue and JetStream. Set it to at most the scrape
+    /// interval of Prometheus.
+    pub metrics_interval: HumanDuration,
     /// The time zone of the cron expressions, from the top-level setting `schedule_time_zone`.
     #[serde(skip)]
     #[schemars(skip)]
@@ -72,6 +75,7 @@ impl Default for NotifierConfig {
             command_reconcile_interval: HumanDuration::from_secs(30),
             sweep_schedule: "0 * * * *".into(),
             orphan_object_grace: HumanDuration::from_secs(24 * 60 * 60),
+            metrics_interval: HumanDuration::from_secs(15),
             schedule_time_zone: Tz::UTC,
             tuning: NotifierTuning::default(),
         }
@@ -85,9 +89,6 @@ pub struct NotifierTuning {
     /// one extra job, an exporter starts the next job as soon as a slot becomes free. More extra jobs make the dispatch
     /// order less fair.
     pub prefetch: u64,
-    /// Time between two updates of the metrics that describe the queue and JetStream; default 15 s, the usual scrape
-    /// interval of Prometheus.
-    pub metrics_interval: HumanDuration,
     /// Shortest time between two rounds of queue positions; default 1 s. In each round, the dispatcher publishes queue
     /// positions to the owners of waiting exports.
     pub queue_position_interval: HumanDuration,
@@ -143,7 +144,6 @@ impl Default for NotifierTuning {
     fn default() -> Self {
         Self {
             prefetch: 1,
-            metrics_interval: HumanDuration::from_secs(15),
             queue_position_interval: HumanDuration::from_secs(1),
             max_connections: 1024,
             unclaimed_timeout: HumanDuration::from_secs(90),
@@ -185,6 +185,7 @@ impl NotifierConfig {
             ("segment_url_ttl", self.segment_url_ttl),
             ("scheduled_job_timeout", self.scheduled_job_timeout),
             ("command_reconcile_interval", self.command_reconcile_interval),
+            ("metrics_interval", self.metrics_interval),
         ];
         if let Some((name, _)) = durations.into_iter().find(|(_, value)| value.get().is_zero()) {
             return Err(NotifierError::Config(format!("notifier.{name} must be longer than 0s")));

@@ -172,6 +172,7 @@ async fn services_expose_every_metric_of_alerts_and_panels() {
             ("SLUICE_GATEWAY__INTERNAL_LISTEN", listen(ports[0])),
             ("SLUICE_EXPORTER__INTERNAL_LISTEN", listen(ports[1])),
             ("SLUICE_NOTIFIER__INTERNAL_LISTEN", listen(ports[2])),
+            ("SLUICE_NOTIFIER__METRICS_INTERVAL", "200ms".into()),
         ],
         ..Plan::default()
     })

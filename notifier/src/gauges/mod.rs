@@ -34,7 +34,7 @@ pub(crate) struct Gauges {
 impl Gauges {
     pub(crate) fn new(deps: Deps, catalog: Catalog, config: &NotifierConfig) -> Self {
         let queue = QueueGauges::new(InFlightLimits::from(config));
-        let interval = config.tuning.metrics_interval.get();
+        let interval = config.metrics_interval.get();
         Self { deps, catalog, interval, queue, jetstream: JetStreamGauges::default() }
     }
 

@@ -14,7 +14,7 @@ async fn queue_gauges_are_updated(database: testkit::db::TestDatabase) {
     let metrics = platform::telemetry::init_metrics().unwrap();
     let mut h = Harness::with_database(database).await;
     advertise(&h.bus, 3, 2).await;
-    h.config.tuning.metrics_interval = HumanDuration::from_millis(50);
+    h.config.metrics_interval = HumanDuration::from_millis(50);
     (h.config.max_in_flight_per_tenant_pool_and_lane, h.config.max_in_flight_per_user_pool_and_lane) = (2, 1);
     for user in ["dave", "erin", "erin"] {
         h.submit_for(Owner::new("initech", user)).await;
