@@ -1,6 +1,6 @@
 //! Reads the values of PostgreSQL rows into the columns of a frame.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Timelike, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 use polars::prelude::ChunkedBuilder;
 use protocol::decimal;
 use sea_orm::{QueryResult, TryGetError, TryGetable};
@@ -35,7 +35,7 @@ fn append(values: &mut ColumnBuilder, row: &QueryResult, index: usize) -> Result
         ColumnBuilder::Bool(values) => values.append_option(get(row, index)?),
         ColumnBuilder::Date(values) => values.append_option(get::<NaiveDate>(row, index)?.map(days)),
         ColumnBuilder::Datetime(values) => {
-            values.append_option(get::<DateTime<Utc>>(row, index)?.map(|time| time.timestamp_micros()));
+            values.append_option(moment(row, index)?.map(|time| time.timestamp_micros()));
         }
         ColumnBuilder::Time(values) => values.append_option(get::<NaiveTime>(row, index)?.map(nanos)),
     }
@@ -48,6 +48,12 @@ fn get<T: TryGetable>(row: &QueryResult, index: usize) -> Result<Option<T>, Data
         Err(TryGetError::Null(_)) => Ok(None),
         Err(TryGetError::DbErr(e)) => Err(e.into()),
     }
+}
+
+/// Reads a timestamp with a time zone, or else one without.
+fn moment(row: &QueryResult, index: usize) -> Result<Option<DateTime<Utc>>, DatasetError> {
+    let zoned = get::<DateTime<Utc>>(row, index);
+    zoned.or_else(|_| Ok(get::<NaiveDateTime>(row, index)?.map(|time| time.and_utc())))
 }
 
 fn days(date: NaiveDate) -> i32 {
