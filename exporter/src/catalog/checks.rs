@@ -172,8 +172,8 @@ pub(super) fn differing_rows(reason: &str) -> String {
 }
 
 /// Converts an error from reading the schema of a source to a refusal. The result is [`Refusal::Differs`] if a table or
-/// column is missing, a column has an unsupported type, or the declaration is incomplete. After any other error, the
-/// result is [`Refusal::Unavailable`].
+/// column is missing, PostgreSQL refuses to read it, a column has an unsupported type, or the declaration is incomplete.
+/// After any other error, the result is [`Refusal::Unavailable`].
 pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
     let error = if let DatasetError::Shared(error) = error { error } else { error };
     let (source, cause) = match error {
@@ -202,6 +202,10 @@ pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &Datase
         DatasetError::Undeclared(detail) => Refusal::Differs(at, format!("{source}: {detail}")),
         // a SQLite file that is available refuses the query for good
         DatasetError::Db(e) if sql::is_refused_by_sqlite(e) && spec.query.is_some() => {
+            let at = spec.query.as_ref().map_or(at, |query| query.span().start);
+            Refusal::Differs(at, cause.operator_message())
+        }
+        DatasetError::Db(e) if sql::is_refused_by_postgres(e) => {
             let at = spec.query.as_ref().map_or(at, |query| query.span().start);
             Refusal::Differs(at, cause.operator_message())
         }

@@ -205,6 +205,7 @@ async fn a_column_that_the_exporter_may_not_read_is_reported_at_its_line() {
         ("staff", column("id") + &column("salary"), Some((10, "no right to read column `salary`"))),
         ("staff", column("id") + &column("name"), None),
         ("closed", String::new(), Some((4, "permission denied for table closed"))),
+        ("gone", String::new(), Some((4, "gone"))),
     ] {
         let text = format!("{source}[[dataset]]\nname = \"s\"\nfrom = \"p\"\ntable = \"{table}\"\n{columns}");
         let loaded = fixture.load(&text).await.unwrap();
@@ -212,10 +213,8 @@ async fn a_column_that_the_exporter_may_not_read_is_reported_at_its_line() {
             None => assert_eq!(loaded.unavailable, [], "{text}"),
             Some((line, words)) => {
                 assert!(loaded.unavailable[0].1.contains(words), "{text}: {:?}", loaded.unavailable);
-                if table == "staff" {
-                    let faults = fixture.faults(&text).await;
-                    assert!(faults[0].0 == Some(line) && faults[0].1.contains(words), "{text}: {faults:?}");
-                }
+                let faults = fixture.faults(&text).await;
+                assert!(faults[0].0 == Some(line) && faults[0].1.contains(words), "{text}: {faults:?}");
             }
         }
     }

@@ -153,6 +153,9 @@ fn text_of(code: &str, message: &str) -> &'static str {
         code if code.len() == 5 => match code.get(..2).unwrap_or_default() {
             "08" | "57" => LOST,
             "0A" if message.contains("data-modifying") => CHANGES,
+            "0A" if message.contains("recovery") => {
+                "its database is a standby, which has no rows of temporary and unlogged tables: read them from the primary"
+            }
             "0A" => "its query uses a feature that its database does not support",
             "22" => data_exception(code),
             "28" => "its database no longer accepts the exporter's login",
@@ -272,6 +275,7 @@ mod tests {
             ("261", "database is locked", "held the lock"),
             ("22P02", "invalid input syntax for type bigint: \"secret\"", "type"),
             ("0A000", "unsupported XML feature", "does not support"),
+            ("0A000", "cannot access temporary or unlogged relations during recovery", "from the primary"),
             ("0A000", "WITH clause containing a data-modifying statement must be at the top level", "only reads"),
             ("5é03", "", "can't be read"),
             ("", "", "can't be read"),

@@ -25,6 +25,19 @@ pub(crate) fn is_refused_by_sqlite(error: &DbErr) -> bool {
     e.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "1")
 }
 
+/// Whether PostgreSQL refused a statement for a reason that stays until somebody changes the catalog or the database: a
+/// missing right, table, schema or database, or a fault in the query.
+pub(crate) fn is_refused_by_postgres(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(e))
+    | DbErr::Query(RuntimeErr::SqlxError(e))
+    | DbErr::Conn(RuntimeErr::SqlxError(e))) = error
+    else {
+        return false;
+    };
+    let code = e.as_database_error().and_then(|e| e.code()).unwrap_or_default();
+    code.len() == 5 && (code.starts_with("42") || code == "3F000" || code == "3D000")
+}
+
 /// Returns what the operator can do about an error with this code that occurred when the catalog was loaded.
 fn operator_advice(code: &str) -> &'static str {
     match code {

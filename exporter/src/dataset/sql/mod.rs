@@ -30,7 +30,7 @@ pub(super) use self::{
 };
 pub(crate) use self::{
     known_columns::KnownColumns,
-    load_failure::{is_refused_by_sqlite, operator_message},
+    load_failure::{is_refused_by_postgres, is_refused_by_sqlite, operator_message},
     query_text::SqlDialect,
     sqlite::{SqliteTable, named_table, query_columns, sqlite_tables, table_columns},
     zones::with_zones,
