@@ -90,8 +90,8 @@ impl ArrowStream {
     }
 }
 
-/// Removes the validity bitmaps of columns without NULL. Whether such a bitmap exists depends on how the rows came, and
-/// the bytes of the file must not.
+/// Removes the validity bitmaps of columns without NULL. polars creates such a bitmap depending on how the rows arrive,
+/// but the bytes of the file must not depend on that.
 fn plain(chunk: RecordBatchT<Box<dyn Array>>) -> PolarsResult<RecordBatchT<Box<dyn Array>>> {
     let (rows, (schema, mut arrays)) = (chunk.len(), chunk.into_schema_and_arrays());
     for array in &mut arrays {

@@ -193,9 +193,9 @@ impl OutcomeConsumer {
     /// NATS redelivers the outcome. Once NATS has delivered the outcome `max_attempts` times, a failed deletion is only
     /// logged, and the sweep deletes the objects.
     ///
-    /// So a failed deletion never makes the outcome a dead letter. The user events of the export are already published
-    /// at this point. If the outcome became a dead letter and an operator requeued it after the deduplication window,
-    /// the event log would store the user events twice.
+    /// A failed deletion must not make the outcome a dead letter, because an operator could requeue it after the
+    /// deduplication window. The event log would then store the user events twice: they are already published when the
+    /// deletion begins.
     async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
         let id = outcome.export_id;
         let work = async {

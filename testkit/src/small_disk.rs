@@ -1,5 +1,5 @@
-//! A file system of a few MiB that a test fills and frees. It exists in a mount namespace of its own, and vanishes with the
-//! value.
+//! A file system of a few MiB that a test fills and frees. It has its own mount namespace, and disappears when the
+//! value is dropped.
 
 use std::{
     env,
@@ -12,8 +12,8 @@ use std::{
 use nix::unistd::Uid;
 use tempfile::TempDir;
 
-/// The variable with which a developer says that the machine permits no mounts. Tests that need one then pass without a
-/// test.
+/// The variable with which a developer states that the machine permits no mounts. A test that needs a mount then tests
+/// nothing and passes.
 const NO_MOUNTS: &str = "SLUICE_NO_MOUNTS";
 
 /// Whether the machine permits a mount in a new namespace. Prints a line and returns false where the variable
@@ -91,7 +91,8 @@ impl SmallDisk {
         self.dir.path()
     }
 
-    /// A command that starts the program of its further arguments in the namespace of the disk, as root.
+    /// Returns a command that runs a program as root in the namespace of the disk. The caller adds the program and its
+    /// arguments.
     pub(crate) fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["-m", "-t", &self.holder.id().to_string(), "--"]);

@@ -122,7 +122,7 @@ pub(crate) struct StormOptions {
     pub(crate) json: bool,
     /// The kinds of faults that don't happen.
     pub(crate) without: Vec<String>,
-    /// Whether the machine may be unable to make a kind of fault.
+    /// Whether the storm also succeeds when the machine can't make a kind of fault.
     pub(crate) allow_missing: bool,
 }
 

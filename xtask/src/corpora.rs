@@ -12,7 +12,7 @@ use crate::tools::python::{self, Packages};
 /// runs the tests of the comparison.
 ///
 /// # Errors
-/// When a value is wrong, a refusal does not name a thing and an advice, the process died, or a test fails.
+/// When a value is wrong, a refusal does not name what it refuses and what to do, the process died, or a test fails.
 pub(crate) fn corpora(layout: &Layout, folder: &Path) -> Result<()> {
     if !folder.is_dir() {
         bail!("{} is no folder: give one with Parquet, Arrow, CSV or NDJSON files", folder.display())

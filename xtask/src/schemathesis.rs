@@ -15,7 +15,7 @@ use crate::{datasets, web};
 
 /// The number of generated requests for each operation; with those of sequences they are more than 5,000.
 const EXAMPLES: &str = "350";
-/// The number of requests of which fewer fail the check.
+/// The minimum number of requests. With fewer requests, the check fails.
 const MIN_REQUESTS: u64 = 5_000;
 /// The requests that are sent at the same time: one, so that no request deletes the file that another one downloads.
 const WORKERS: &str = "1";

@@ -22,7 +22,7 @@ const LOG: &str = "debug,gateway=trace,platform=trace,axum=trace,hyper=trace,hyp
                    tungstenite=trace,tokio_tungstenite=trace,async_nats=trace,sqlx=trace";
 const MIB: u64 = 1 << 20;
 
-/// The first part of a key, which is unique too.
+/// Returns the first half of a key, which is as unique as the whole key.
 fn half(key: &str) -> &str {
     &key[..key.len() / 2]
 }

@@ -1,5 +1,5 @@
-//! Files whose columns are nested 100 levels deep, on which the libraries that read files exhaust the stack: `sluice up`
-//! refuses them, and lives.
+//! Files whose columns are nested 100 levels deep. The libraries that read files exhaust the stack on such files, so
+//! `sluice up` refuses them and keeps running.
 
 use std::{fs::File, path::Path, thread};
 

@@ -1,5 +1,5 @@
-//! The disk of PostgreSQL, the database of the services, is full for a while: requests are refused as unavailable, every
-//! accepted export ends with its file, and no operator does anything.
+//! The disk of PostgreSQL, the database of the services, is full for a while. The gateway refuses requests as
+//! unavailable, and every accepted export ends with its file without any action of an operator.
 
 use std::sync::Arc;
 
@@ -14,10 +14,11 @@ use testkit::{db::Postgres, eventually, rest::Rest, small_disk::SmallDisk};
 
 /// The size of the disk: room for an empty cluster, its log files and the tables of the test, in MiB.
 const DISK_MIB: u32 = 192;
-/// The most exports until a table needs a new page, which the full disk does not give.
+/// The maximum number of accepted exports until a table needs a new page, for which the full disk has no room.
 const MAX_REQUESTS: usize = 2_000;
 
-/// Requests an export as a new user, because each user has few unfinished exports and equal ones would join.
+/// Requests an export as a new user, because each user may have only few unfinished exports, and equal exports of one
+/// user would be joined.
 async fn request(fleet: &Fleet, number: usize) -> (Rest, Result<Export, Slug>) {
     let rest = Rest::new(fleet.url(), Some(&fleet.token(&format!("user-{number}"), "acme")));
     let answer = rest.post("/v1/exports", &json!({"dataset": "menus"})).await;

@@ -103,7 +103,7 @@ async fn heavy_memory_returns_after_sessions_have_left() {
     println!("{SESSIONS} sessions: {} MiB before, {} MiB open, {} MiB after", before / MIB, open / MIB, after / MIB);
 }
 
-/// Requests the file, reads the status line of the response, and then nothing. Returns the status line.
+/// Requests the file, and reads only the status line of the response. Returns the connection and the status line.
 async fn slow_download(fleet: &Fleet, user: &str, export: &Export) -> (TcpStream, String) {
     let address = fleet.url().trim_start_matches("http://");
     let mut stream = testkit::narrow_connection(address).await;
@@ -163,7 +163,8 @@ async fn fleet_with_proxied_notifier(mut settings: Vec<Setting>) -> (Fleet, Prox
     (Fleet::start(Plan { settings, ..Plan::default() }).await, proxy)
 }
 
-/// A file of about a megabyte: more than the buffers between the notifier and a client that reads nothing hold.
+/// Returns a request for a file of about a megabyte, which exceeds the buffers between the notifier and a client that
+/// reads nothing.
 fn late_flights_of_seattle() -> ExportCreate {
     let filter = Some(json!({"origin": {"eq": "SEA"}, "delay": {"gte": 10}}));
     ExportCreate { dataset: "flights".into(), filter, ..ExportCreate::default() }

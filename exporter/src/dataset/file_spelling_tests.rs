@@ -16,8 +16,8 @@ const ROWS: usize = 48;
 /// The number of values of each column that a slow test names in filters. A quick test names one.
 const MANY: usize = 16;
 
-/// Returns the index of a value for each row; None for NULL. Each of `count` values comes at least once, and then in a
-/// pseudorandom mixture with NULL.
+/// Returns the index of a value for each row; None for NULL. The first `count` rows have each value once. The other
+/// rows have pseudorandom values and NULLs.
 fn picks(count: usize, seed: u64) -> Vec<Option<usize>> {
     let mut seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let pick = |row: usize| {
@@ -190,7 +190,8 @@ fn write_texts(dir: &Path) {
     std::fs::write(dir.join("a.ndjson"), ndjson).unwrap();
 }
 
-/// Checks filters on text files. Each file comes with whether its types are declared, or else guessed.
+/// Checks filters on text files. `sources` has the name of each file, and whether the types of its columns are
+/// declared.
 async fn text_files_agree(sources: &[(&str, bool)], most: usize) {
     let dir = tempfile::tempdir().unwrap();
     write_texts(dir.path());

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Whether a value passes a test such as `{"gt": 5}`. `shown` is the value as a literal of a filter; None for NULL.
 ///
 /// # Panics
-/// When the test has another number of operators than one, or an unknown operator.
+/// When the test has no operator, several operators, or an unknown one.
 pub(super) fn passes(kind: ColumnType, shown: Option<&Value>, test: &Value) -> bool {
     let tests = test.as_object().unwrap();
     assert_eq!(tests.len(), 1, "{test}");
@@ -64,8 +64,7 @@ struct Digits {
     is_negative: bool,
     /// The digits without zeros at the beginning and the end; empty for zero.
     digits: Vec<u8>,
-    /// The power of ten of the digit after the last one of `digits`, plus the number of digits. So `5` has 1, and `0.05`
-    /// has -1.
+    /// The number is `0.`, followed by `digits`, times ten to this power. So `5` has 1, and `0.05` has -1.
     magnitude: i64,
 }
 

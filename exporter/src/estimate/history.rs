@@ -81,8 +81,8 @@ impl Throughput {
     /// An earlier export is comparable if two conditions hold. Its row count differs from `rows` at most by the factor
     /// [`COMPARABLE`], and its [`Run::is_selective`] equals the argument `is_selective`.
     ///
-    /// The result is `rows` times the median time per row of the comparable exports. The result never exceeds the
-    /// duration of any earlier export that had at least `rows` rows, and neither a filter nor parameters.
+    /// The result is `rows` times the median time per row of the comparable exports. An earlier export of at least
+    /// `rows` rows limits the result to its own duration, if that export had no filter and no parameters.
     pub(super) fn seconds(&self, rows: u64, is_selective: bool) -> Option<f64> {
         let rows = (rows as f64).max(1.0);
         let is_comparable = |run: &&Run| {

@@ -44,7 +44,7 @@ const MAX_TEXT_SIZE: usize = 2 << 20;
 /// The maximum number of rows of a chunk.
 const MAX_ROWS: u64 = 1 << 16;
 
-/// The encoding stage of one file, with the projection and spool stages before it.
+/// The stages that project, spool and encode the rows of one file, in this order.
 pub(super) struct Encode {
     pub(super) layout: Arc<Layout>,
     pub(super) encoding: Encoding,

@@ -53,7 +53,7 @@ pub(crate) async fn drain(context: &WorkerContext, soft: &CancellationToken) {
     }
 }
 
-/// Pulls the jobs of one lane.
+/// Pulls the jobs of one lane. The interactive lane has the small exports, and the bulk lane has all others.
 struct Puller {
     context: Arc<WorkerContext>,
     lane: Lane,

@@ -20,9 +20,9 @@ pub(crate) struct Caller {
     pub(crate) owner: Owner,
     /// The scopes of the API key, or those in the token's `scope` claim, such as `export:*`.
     pub(crate) scopes: Vec<String>,
-    /// All claims of the token. An API key has the claims of its creator. The claim `tenant` always contains the caller's tenant, even if the token names the
-    /// tenant in another claim. The row policy of a dataset (a filter that applies to every export of the dataset) may
-    /// use these claims.
+    /// All claims of the token. An API key has the claims of its creator. The claim `tenant` always contains the
+    /// caller's tenant, even if the token names the tenant in another claim. The row policy of a dataset (a filter that
+    /// applies to every export of the dataset) may use these claims.
     pub(crate) claims: Map<String, Value>,
     /// The expiry time of the token, its `exp` claim, or that of the API key. None for a key that does not expire.
     pub(crate) expires_at: Option<DateTime<Utc>>,

@@ -24,10 +24,11 @@ use crate::config::LocalIdentityConfig;
 
 /// How long a link may be used after its creation.
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
-/// The size of the id in a code or browser key, in bytes. The id is a UUID (RFC 9562).
+/// The size of the id in the code of a link, and in the key that a signed-in browser keeps, in bytes. The id is a UUID
+/// (RFC 9562).
 const ID_BYTES: usize = 16;
-/// The size of the truncated signature in a code or browser key, in bytes (RFC 2104, section 5: at least half of the
-/// hash).
+/// The size of the signature in the code of a link, and in the key that a signed-in browser keeps, in bytes. RFC 2104,
+/// section 5, permits to truncate it to half of the hash.
 const SIGNATURE_BYTES: usize = 16;
 
 /// The purpose for which a text is signed: as the code of a link, or as a browser key. A text that is signed for one

@@ -40,7 +40,7 @@ const MAX_QUEUED_FRAMES: usize = 16;
 /// The minimum reconnect delay that the gateway sends to a client in the `retry` field of the SSE stream.
 const MIN_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
-/// Why a stream ended whose API key was deleted: a value of the metric label `reason`.
+/// The value of the metric label `reason` for a stream that ended because its API key was deleted.
 const KEY_REVOKED: &str = "key revoked";
 
 pub(super) fn endpoints() -> [Endpoint; 1] {

@@ -61,10 +61,9 @@ async fn ready(State(app): State<AppState>) -> Response {
     (status, Json(readiness)).into_response()
 }
 
-/// Returns the entry of the catalog (the list of offered datasets) for the readiness probe. `result` is an error if no
-/// running exporter offers a dataset. The gateway is not ready if it has received no catalog since its start, or can't
-/// read the catalog. The gateway stays ready if no exporter runs any more, or if the running exporters offer no
-/// dataset, because downloads and sessions work without exporters.
+/// Returns the entry of the catalog (the list of offered datasets) for the readiness probe. The gateway is not ready if
+/// it has received no catalog since its start, or can't read the catalog. If no exporter runs, or no exporter offers a
+/// dataset, the entry shows the error, but the gateway stays ready: downloads and sessions work without exporters.
 fn catalog(result: Result<(), CatalogGap>) -> Dependency {
     let is_optional = matches!(result, Err(CatalogGap::NoExporter | CatalogGap::NoDataset));
     let dependency = Dependency::from_result("catalog", result);

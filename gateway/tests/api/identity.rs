@@ -150,7 +150,7 @@ async fn provider(routes: Router) -> String {
     url
 }
 
-/// The answer of a gateway that fetches its keys from this URL to a request with a valid token.
+/// Sends a request with a valid token to a gateway that fetches its keys from this URL. Returns the answer.
 async fn answer_with_keys_of(gateway: &Gateway, url: String) -> Answer {
     let other = gateway.another(|config| config.identity.jwks_url = url).await;
     let token = gateway.issuers[0].token("alice", "acme").sign();

@@ -77,7 +77,7 @@ async fn a_request_without_a_host_and_a_handshake_without_a_nonce_are_refused() 
     }
 }
 
-/// A head that the HTTP parser refuses gets the status alone, because no handler sees it
+/// If the HTTP parser refuses the head of a request, the answer has only a status, because no handler sees the request
 /// (`docs/decisions/0140-refusals-of-unparsed-requests-have-no-body.md`).
 #[tokio::test]
 async fn a_head_that_cannot_be_parsed_gets_its_status_without_a_body_and_the_connection_closes() {

@@ -21,8 +21,8 @@ use tracing::warn;
 use super::minter::Minter;
 use crate::error::NotifierError;
 
-/// The timeout of one announcement. Gateways also request grants at an interval, so a later announcement would have no
-/// use.
+/// The timeout of one announcement. A later announcement is useless, because gateways also ask for new segments at an
+/// interval.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Announces segments until shutdown begins. The subscription `written` receives a message from an exporter for each

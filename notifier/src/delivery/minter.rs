@@ -101,8 +101,8 @@ mod tests {
     const TTL: Duration = Duration::from_secs(60);
     const DAY: i64 = 24 * 60 * 60;
 
-    /// The lifetime in seconds of a presigned URL (`X-Amz-Expires`) that a notifier creates, when the clock of its machine is
-    /// this many seconds behind the clock of the services.
+    /// Returns the lifetime in seconds of a presigned URL (`X-Amz-Expires`). The clock of the machine of the notifier
+    /// is `behind` seconds behind the clock of the services.
     async fn presigned_seconds(behind: i64) -> u64 {
         let config = StoreConfig {
             url: "s3://bucket/files".into(),

@@ -7,10 +7,13 @@
 //! earlier job, because the NATS server redelivers by its wall clock, which may be wrong. The leader measures all
 //! durations with its own monotonic clock, so no wall clock ends a lease.
 //!
-//! An export that no exporter holds needs a job in the stream. The leader publishes the next job if the stream has lost
-//! the job, or if an exporter has received the job and no exporter has claimed the export for `unclaimed_timeout`. The
-//! leader publishes an outcome again if a notifier has received but not settled the outcome, and the lease of the
-//! export has not changed for `unclaimed_timeout`.
+//! An export that no exporter holds needs a job in the stream. The leader publishes a new job in two cases:
+//!
+//! - The stream has lost the job.
+//! - An exporter has received the job, but no exporter has claimed the export for `unclaimed_timeout`.
+//!
+//! A notifier may die after it received an outcome and before it settled the outcome. The leader publishes such an
+//! outcome again, when the lease of the export has not changed for `unclaimed_timeout`.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -129,7 +132,7 @@ impl LeaseWatch {
         jobs::publish(&self.deps.bus, &row).await
     }
 
-    /// Publishes the next job of an export that no exporter holds, if the current job is lost. Does nothing if an
+    /// Publishes a new job for an export that no exporter holds, if the stream has lost the current job. Does nothing if an
     /// outcome of the export is not settled yet.
     async fn check_job(&mut self, found: &InFlight) -> Result<(), NotifierError> {
         let id = ExportId(found.id);

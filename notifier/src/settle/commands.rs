@@ -40,8 +40,8 @@ pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model, now: DateTime
 }
 
 /// Publishes the command to delete the file of an export, and returns `true`. The caller has checked that the owner
-/// requested the deletion, or that the retention has ended. Returns `false` and publishes nothing in two cases: the row
-/// records neither a deletion request nor an expiry time, or an outcome or a command of the export still waits in the
+/// requested the deletion, or that the retention has ended. Returns `false` and publishes nothing if the row has no
+/// deletion request and no expiry time. Does the same if an outcome or a command of the export still waits in the
 /// outcomes stream. The stream deduplicates delete commands by their message id in the same way as cancel commands (see
 /// [`publish_cancel`]).
 ///

@@ -56,8 +56,8 @@ impl Settler {
         Self { deps }
     }
 
-    /// Settles an outcome, notifies the owner of the export, and returns the objects that the caller may delete.
-    /// Settling an outcome twice has the same effect as settling it once.
+    /// Records the result of an attempt in the database, charges or releases the credits, notifies the owner of the
+    /// export, and returns the objects that the caller may delete. A second call with the same outcome changes nothing.
     ///
     /// # Errors
     /// When the database, NATS or the file store fails. The caller settles the outcome again later.

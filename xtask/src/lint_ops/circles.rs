@@ -1,4 +1,5 @@
-//! Circles of Rust files that import each other: nobody can read one file of a circle without all others.
+//! Finds circles of Rust files that import each other. Nobody can understand one file of a circle without reading all
+//! others.
 //!
 //! The check reads the `use` items and the paths of each file, and follows re-exports to the file that defines a name.
 //! A module may import from the modules that contain it, so these imports don't count. Neither do those of tests.
@@ -93,7 +94,8 @@ fn in_crate(modules: &BTreeMap<Module, String>) -> Vec<Vec<&Module>> {
     circles
 }
 
-/// The path from the root of the crate; the path begins with `crate`, `self`, `super` or the name of a child of `module`.
+/// Converts a path in `module` to a path from the root of the crate. The path begins with `crate`, `self`, `super` or
+/// the name of a child of `module`.
 fn absolute(module: &Module, path: Vec<String>) -> Module {
     let mut base = module.clone();
     let mut names = path.into_iter().peekable();

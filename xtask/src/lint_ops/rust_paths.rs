@@ -11,7 +11,8 @@ pub(super) struct Mention {
     pub(super) is_export: bool,
 }
 
-/// The paths of a text, which has child modules of these names. Inline modules of tests are left out.
+/// Returns the paths to modules of the same crate in the text of a file with the child modules `children`. Leaves out
+/// inline modules of tests.
 pub(super) fn mentions(text: &str, children: &[&str]) -> Vec<Mention> {
     let tokens: Vec<&str> = tokens(text).into_iter().map(|(_, token)| token).collect();
     let is_local = |name: &str| ["crate", "self", "super"].contains(&name) || children.contains(&name);
@@ -61,7 +62,8 @@ fn owned(path: &[&str]) -> Vec<String> {
     path.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Reads a tree of `use` from `at`, adds its paths below `prefix`, and returns the place after it.
+/// Reads the tree of a `use` item from the token `at` on, and adds its paths below `prefix` to `paths`. Returns the
+/// index of the token after the tree.
 fn use_tree<'a>(tokens: &[&'a str], mut at: usize, prefix: &[&'a str], paths: &mut Vec<Vec<&'a str>>) -> usize {
     let mut path = prefix.to_vec();
     while let Some(&token) = tokens.get(at) {

@@ -90,7 +90,7 @@ const NAMES: [(&str, &str); 76] = [
     ("underway", "in progress"),
 ];
 
-/// Words that texts may use, but no name of Rust code, compared with their case, and what to write instead.
+/// Words that are banned as names of Rust code but not in texts, compared with their case, and what to write instead.
 const IDENTIFIERS: [(&str, &str); 13] = [
     ("news", "version"),
     ("News", "Version"),
@@ -107,7 +107,7 @@ const IDENTIFIERS: [(&str, &str); 13] = [
     ("Opening", "InitialBalance"),
 ];
 
-/// Words that no setting and no column may have as its name, and what to write instead. Variables may.
+/// Words that are banned as names of settings and columns but not of variables, and what to write instead.
 const STORED_NAMES: [(&str, &str); 2] = [("until", "expires_at"), ("opening", "initial_balance")];
 
 /// Names of files, without their extensions, and what to write instead.

@@ -34,7 +34,7 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     /// The kinds of faults that don't happen.
     pub(crate) without: Vec<Fault>,
-    /// Whether the machine may be unable to make a kind of fault.
+    /// Whether the storm also succeeds when the machine can't make a kind of fault.
     pub(crate) allow_missing: bool,
     /// Where the logs stay; None keeps them in a temporary folder, and only after a broken promise.
     pub(crate) logs: Option<PathBuf>,

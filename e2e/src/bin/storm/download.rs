@@ -27,7 +27,7 @@ struct Download<'a> {
     site: &'a Site,
     record: &'a Record,
     offset: u64,
-    /// The bytes, if they can be compared only together.
+    /// The bytes that arrived. Empty if each chunk is compared when it arrives.
     kept: Vec<u8>,
     /// The size and the digest that the first answer names.
     announced: Option<(u64, String)>,

@@ -10,16 +10,16 @@ const TIMESTAMP: &[u8] = b"dddd-dd-ddTdd:dd:dd";
 /// The number of rows at the top of a `spreadsheet` file that state its times.
 const ROWS_OF_TIMES: usize = 2;
 
-/// The parts of a file that differ each time.
+/// Where a file states its times, which differ between two exports of the same request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Times {
-    /// No part: the same request gives the same bytes.
+    /// The file states no times, so the same request gives the same bytes.
     None,
     /// The file states its timestamps in rows above the header.
     InRows,
-    /// Timestamps in the metadata, which are the only ones in the file that are text.
+    /// The file states its timestamps in its metadata, and has no other timestamps as text.
     InMetadata,
-    /// As [`Times::InMetadata`], in the compressed parts of a workbook.
+    /// The compressed parts of a workbook state the timestamps, as in [`Times::InMetadata`].
     InWorkbook,
 }
 
@@ -47,7 +47,7 @@ impl Reference {
         self.content.is_none()
     }
 
-    /// Compares a part of a later file, as far as a part can be compared.
+    /// Whether a later file may have this part at this offset. True for every part if the file states its times.
     pub(crate) fn has(&self, offset: u64, part: &[u8]) -> bool {
         let from = usize::try_from(offset).ok();
         !self.is_exact() || from.and_then(|from| self.bytes.get(from..from + part.len())) == Some(part)

@@ -31,7 +31,7 @@ pub(crate) enum Verdict {
     Kept,
     /// A promise is broken.
     Broken,
-    /// No promise is broken, but the machine can't make a kind of fault, which nobody asked to leave out.
+    /// No promise is broken, but the machine can't make a kind of fault that the options don't leave out.
     Incomplete,
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct Stream<'a> {
     offset: u64,
     /// The attempt that wrote them.
     attempt: Option<u32>,
-    /// Those bytes, if they can be compared only together.
+    /// These bytes. Empty if each frame is compared when it arrives.
     kept: Vec<u8>,
 }
 

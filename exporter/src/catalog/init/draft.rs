@@ -25,7 +25,7 @@ pub(super) struct SplitBy {
     pub(super) column: String,
     /// A sentence for operators.
     pub(super) reason: String,
-    /// Whether the key is written; otherwise, it is a comment.
+    /// Whether the catalog file sets the key `split_by`. If false, the key is in a comment.
     pub(super) applies: bool,
 }
 

@@ -17,7 +17,8 @@ const MAX_FILES: usize = 20_000;
 const MAX_DEPTH: usize = 32;
 /// The time limit for listing a bucket.
 const LIST_TIMEOUT: Duration = Duration::from_secs(120);
-/// A file of the data folder of `sluice up`, whose files are no data of the user.
+/// The file that marks a data folder of `sluice up`. The listing omits such a folder, because it has no data of the
+/// user.
 const DATA_FOLDER_MARK: &str = "sluice.lock";
 
 /// The files that were found below a folder.

@@ -1,10 +1,14 @@
 //! Writes a catalog file for a source: one dataset for each table, view or set of files, with a comment that says why
 //! for everything that is guessed.
 //!
-//! The modules, in the order of their use: `address` parses the source, `postgres`, `sqlite` and `files` describe and
-//! sample what it has (`listing` and `grouping` find sets of files), `names`, `tenant` and `sensitive` make the guesses,
-//! `existing` knows what a file has already, `render` writes the parts of the text, and `writer` the whole, which it loads as
-//! an exporter does.
+//! The modules, in the order of their use:
+//!
+//! - `address` parses the source.
+//! - `postgres`, `sqlite` and `files` describe and sample the source; `listing` and `grouping` find sets of files.
+//! - `names`, `tenant` and `sensitive` make the guesses.
+//! - `existing` parses what a catalog file has already.
+//! - `render` writes the parts of the text.
+//! - `writer` writes the whole text, and loads it as an exporter does.
 
 mod address;
 mod draft;
@@ -109,7 +113,7 @@ fn nothing(parts: &[NotOffered]) -> String {
 /// the URL of a PostgreSQL source.
 ///
 /// # Errors
-/// The fault of a text that is no catalog.
+/// When the text is not a valid catalog.
 pub fn reads(
     path: &Path,
     text: &str,

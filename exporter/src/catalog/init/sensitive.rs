@@ -133,8 +133,8 @@ impl Sensitive {
         }
     }
 
-    /// Whether a value looks like one of this kind. `is_named` says that the name of the column speaks for the kind, so
-    /// that a looser form suffices. None if the values of the kind have no form that can be recognised.
+    /// Whether a value looks like a value of this kind. If `is_named` is true, the name of the column already suggests
+    /// the kind, so a looser form suffices. None if the values of the kind have no form that can be recognised.
     fn matches(self, value: &str, is_named: bool) -> Option<bool> {
         match self {
             Self::Email => Some(is_email(value)),

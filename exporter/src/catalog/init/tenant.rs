@@ -18,7 +18,7 @@ pub(super) const TENANT_NAMES: [&str; 9] = [
     "customer_account_id",
 ];
 
-/// What is known about the tenant of the rows of a dataset.
+/// The tenant column of a dataset, and the reasons for the choice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tenant {
     /// The column that the row policy compares with the claim; None if there is no such column.
@@ -30,7 +30,8 @@ pub(super) struct Tenant {
 /// Returns the tenant column among the columns of a table or file. `claim` is the claim that names the tenant.
 ///
 /// # Errors
-/// The reason why the dataset can't be offered: a column that Sluice takes for a tenant column can equal no claim.
+/// The reason why the dataset can't be offered: the values of a column with the name of a tenant column can't equal a
+/// claim.
 pub(super) fn find(columns: &[DraftColumn], claim: &str) -> Result<Tenant, String> {
     let place = |column: &&DraftColumn| {
         let name = words(&column.name).join("_");

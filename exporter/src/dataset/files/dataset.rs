@@ -54,7 +54,8 @@ pub struct Files {
     /// IPC files without declared columns. None also for several remote files, because the load of the catalog reads
     /// only the first of them.
     known: Option<Arc<BTreeSet<String>>>,
-    /// The local files that cause the dataset to leave out a column, with their versions when the catalog was loaded.
+    /// The local files because of which the dataset does not offer a column: they lack it, or have it in an unsupported or
+    /// incompatible type. Each has its version at the time when the catalog was loaded.
     withheld_by: Arc<[(PathBuf, FileVersion)]>,
     /// The number of rows. None if the dataset has several files, or if its file does not record the number.
     rows: Option<u64>,

@@ -48,8 +48,9 @@ pub(super) fn marked(
 }
 
 /// Returns the field with the type bytes in place of 256-bit decimals (see [`marked`]), also within lists, records,
-/// unions and dictionaries. The field of a dictionary gets the mark of its values. This is necessary because polars can't decode 256-bit decimals in Arrow IPC files. `little_endian` is true if the
-/// file stores the least significant byte first.
+/// unions and dictionaries. The field of a dictionary gets the mark of its values. This is necessary because polars
+/// can't decode 256-bit decimals in Arrow IPC files. `little_endian` is true if the file stores the least significant
+/// byte first.
 pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> ArrowField {
     use ArrowDataType as Type;
     let boxed = |field: &ArrowField| Box::new(with_decimal_bytes(field, little_endian));

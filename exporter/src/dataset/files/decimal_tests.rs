@@ -42,7 +42,7 @@ fn encoded(number: &str) -> [u8; 32] {
     bytes
 }
 
-/// Returns whole numbers with up to `digits` digits, also such that are just beyond 128 bits.
+/// Returns whole numbers with up to `digits` digits, including numbers at the limit of 128 bits.
 fn numbers(digits: usize) -> Vec<String> {
     let most = "9".repeat(digits);
     let large = format!("1{}", "0".repeat(digits - 1));

@@ -3,7 +3,7 @@
 //!
 //! | type of the file | type that polars reads |
 //! |---|---|
-//! | texts | bytes, so that a text that is not UTF-8 fails in [`readable::convert`](super::readable::convert), which names its column |
+//! | texts | bytes, so that [`convert`](super::readable::convert) names the column of a text that is not UTF-8 |
 //! | sparse unions | records, because polars can't skip the column of a sparse union |
 
 use polars::prelude::{ArrowDataType, ArrowField};

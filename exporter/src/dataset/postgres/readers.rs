@@ -279,7 +279,7 @@ impl<S: Ranged> Readers<S> {
 /// The rows that one statement reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rows {
-    /// All rows of the export, so that the number of a row is that in the export.
+    /// All rows of the export. The number of a row in the statement is its number in the export.
     OfExport,
     /// The rows of one range. The number of rows in the earlier ranges is not known.
     OfRange,

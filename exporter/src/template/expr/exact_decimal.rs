@@ -17,14 +17,14 @@ pub(super) const TOO_LONG: &str = "a decimal has more than 28 digits before its 
 pub(super) const TOO_FINE: &str = "a decimal has more than 10 digits after its point, which only `*`, `/`, `round` and \
     `concat` take: write `round(column, 10)`, or use the column itself as a `source`";
 
-/// What happens to the digits of a text after the point that the decimal has no room for.
+/// How a conversion treats the digits after the point of a text for which the decimal has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
-    /// They are the error [`TOO_FINE`], unless they are zeros.
+    /// The conversion fails with the error [`TOO_FINE`], unless these digits are zeros.
     Refused,
-    /// They round the decimal half away from zero.
+    /// The conversion rounds the decimal half away from zero.
     Rounded,
-    /// They round the decimal half to even, as `round` does.
+    /// The conversion rounds the decimal half to even, as `round` does.
     RoundedToEven,
 }
 

@@ -16,11 +16,12 @@ pub(super) const MIXED: &str = "a whole number or decimal meets a float and has 
     a whole number beyond 2^53: round the decimal to fewer digits, make the float a decimal in the source, or write the \
     numbers into columns of their own";
 
-/// The whole numbers up to which every number is a double.
+/// The limit up to which a double represents every whole number exactly.
 const MAX_WHOLE: i128 = 1 << 53;
-/// The decimals without a point up to which a double keeps all digits: any 15 digits.
+/// The limit below which a double keeps all digits of a decimal without its point. Below the limit are at most 15
+/// digits.
 const MAX_DIGITS: i128 = 1_000_000_000_000_000;
-/// The largest power of ten that is a double.
+/// The exponent of the largest power of ten that a double represents exactly.
 const MAX_POWER: usize = 22;
 
 /// Converts an expression of whole numbers, decimals or floats to floats. A value that no float has with the same

@@ -216,8 +216,8 @@ pub(super) fn zero_is_null(divisor: Expr, kind: ColumnType) -> Expr {
     divisor.map(replace, move |_, field| Ok(Field::new(field.name().clone(), dtype.clone())))
 }
 
-/// Compares two numbers of different types: a number below, equal to or above `lit(0)`, as the left number is below,
-/// equal to or above the right one.
+/// Compares two numbers of different types. Returns a number and `lit(0)`, which compare with each other as the left
+/// and the right number do.
 pub(super) fn ordering(left: Expr, right: Expr) -> (Expr, Expr) {
     let compare = |columns: &mut [Column]| {
         let [left, right] = &*columns else { polars_bail!(ShapeMismatch: "two columns are needed") };

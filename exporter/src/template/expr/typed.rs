@@ -84,8 +84,8 @@ pub(super) fn common_type(left: Option<ColumnType>, right: Option<ColumnType>) -
     }
 }
 
-/// Whether values of the type `left` and `right` become numbers of another type to have the type `kind` of both, or are
-/// decimals, which may have different numbers of digits after the point.
+/// Whether values of the types `left` and `right` must be converted to their common type `kind`. True also for two
+/// decimals, because they may have different numbers of digits after the point.
 pub(super) fn is_mixed(left: Option<ColumnType>, right: Option<ColumnType>, kind: ColumnType) -> bool {
     let (Some(left), Some(right)) = (left, right) else { return false };
     kind == ColumnType::Decimal || left != right

@@ -17,7 +17,7 @@ const MAX_KEYS: usize = 4_096;
 /// The maximum number of concurrent lookups of keys that the gateway has not found before. Requests with invented keys
 /// then leave connections of the database for everybody else.
 const MAX_UNKNOWN_LOOKUPS: usize = 8;
-/// The longest wait for a free place among these lookups.
+/// The longest time for which a request waits while [`MAX_UNKNOWN_LOOKUPS`] lookups are under way.
 const LOOKUP_WAIT: Duration = Duration::from_secs(5);
 
 /// The answer to a lookup: the caller, or None for an unknown or deleted key.

@@ -38,7 +38,8 @@ const MAX_NAME_CHARS: usize = 100;
 const MAX_SCOPES: usize = 100;
 /// The maximum length of a scope, in bytes.
 const MAX_SCOPE_BYTES: usize = 255;
-/// The claims of a creator that a key does not inherit, beside [`TOKEN_CLAIMS`]: a key has its own.
+/// The claims that a key does not inherit from its creator, because the key has its own. A key does not inherit
+/// [`TOKEN_CLAIMS`] either.
 const OWN_CLAIMS: [&str; 2] = ["sub", "scope"];
 
 /// One page of [`ApiKeys::list`].

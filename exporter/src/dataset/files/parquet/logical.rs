@@ -108,15 +108,15 @@ const fn decimal_bytes_of(physical: PhysicalType) -> Option<ArrowDataType> {
     }
 }
 
-/// Returns the Arrow type of times of day in the unit that a Parquet file states. `stated` is the type in the Arrow schema.
-/// Arrow has times of day in milliseconds in 32 bits, and in finer units in 64 bits, as Parquet has them.
-fn time_of_day(stated: &ArrowDataType, unit: Option<ArrowTimeUnit>) -> ArrowDataType {
-    match (stated, unit) {
+/// Returns the Arrow type for a column of times of day. `unit` is the unit of the Parquet type, and `schema_type` is the
+/// type in the stored Arrow schema. Milliseconds have 32 bits, and finer units have 64 bits, in both formats.
+fn time_of_day(schema_type: &ArrowDataType, unit: Option<ArrowTimeUnit>) -> ArrowDataType {
+    match (schema_type, unit) {
         (_, Some(ArrowTimeUnit::Millisecond)) | (ArrowDataType::Time32(_), None) => {
             ArrowDataType::Time32(ArrowTimeUnit::Millisecond)
         }
         (_, Some(unit)) => ArrowDataType::Time64(unit),
-        (stated, None) => stated.clone(),
+        (schema_type, None) => schema_type.clone(),
     }
 }
 

@@ -128,9 +128,9 @@ impl Condition {
     }
 }
 
-/// Evaluates `and` if `decisive` is false, and `or` if `decisive` is true. The first part that equals `decisive`
-/// decides the result. Without such a part, the result is None (NULL) if a part is NULL, and the opposite of `decisive`
-/// otherwise.
+/// Combines conditions by the operator AND (`decisive` is false) or OR (`decisive` is true). The first condition whose
+/// result equals `decisive` decides. Without such a condition, the result is None (NULL) if a condition is NULL, and the
+/// opposite of `decisive` otherwise.
 fn all<'a>(
     parts: &[Condition],
     decisive: bool,
