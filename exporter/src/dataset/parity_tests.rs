@@ -21,7 +21,7 @@ use super::{written_values_tests::filters_compare_what_is_written, *};
 
 const ROWS: usize = 200;
 /// The number of random filters in a quick test.
-const FEW_FILTERS: usize = 50;
+const FEW_FILTERS: usize = 15;
 /// The number of random filters in a slow test.
 const MANY_FILTERS: usize = 250;
 
