@@ -58,7 +58,7 @@ pub(super) struct LeaseWatch {
 struct Observation {
     renewals: i64,
     unchanged: Duration,
-    /// If no exporter holds the export, the watch checks the job of the export when `unchanged` reaches this value.
+    /// While no exporter holds the export, the watch checks its job when [`Self::unchanged`] reaches this value.
     next_check: Duration,
     /// If a notifier received an outcome of the export and has not settled it, the watch publishes the outcome again
     /// when `unchanged` reaches this value. The value then doubles.

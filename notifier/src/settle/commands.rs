@@ -24,9 +24,9 @@ const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
 /// Publishes the command to cancel an export, and returns `true`. Returns `false` and publishes nothing in two cases:
 /// the row records no request to cancel, or an outcome or a command of the export still waits in the outcomes stream.
 ///
-/// A message that a notifier has received and not settled counts as waiting only for [`STUCK_AFTER`] from the request to
-/// cancel. If that notifier died, the NATS server delivers the message again, but by its wall clock: after the clock was
-/// set back, that can take hours.
+/// A message that a notifier has received but not settled no longer counts as waiting when [`STUCK_AFTER`] has passed
+/// since the request to cancel. That notifier may have died. The NATS server then delivers the message again, but at a
+/// time of its wall clock, which can be hours away if the clock was set back.
 ///
 /// The message id contains the time of the request, and the age of the request as a number of whole [`STUCK_AFTER`]
 /// periods. So the message id stays the same within a period, and the stream drops a repeated command within its

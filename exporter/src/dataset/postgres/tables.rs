@@ -134,7 +134,7 @@ pub(crate) async fn relations(server: &PostgresServer) -> Result<Vec<Relation>, 
     Ok(relations)
 }
 
-/// Whether the exporter can split the rows of a source into ranges of a column, and each range has the same rows at
+/// Whether the exporter can split the rows of a source into ranges of a column so that each range gives the same rows at
 /// every read.
 ///
 /// # Errors

@@ -91,8 +91,8 @@ pub(super) fn is_mixed(left: Option<ColumnType>, right: Option<ColumnType>, kind
     kind == ColumnType::Decimal || left != right
 }
 
-/// Casts a value to `kind`, a type from [`common_type`]. If no float has the digits of a whole number or decimal, the
-/// export fails.
+/// Casts a value to `kind`, a type from [`common_type`]. The export fails if a whole number or decimal has no float with
+/// the same digits.
 pub(super) fn cast(value: Typed, kind: ColumnType) -> Expr {
     match (value.kind, kind) {
         (Some(ColumnType::Int), ColumnType::Decimal) => decimal(value.expr, 0),

@@ -56,8 +56,8 @@ impl QuoteCheck {
         }
     }
 
-    /// Searches the next bytes of the file. Ignores all bytes after the first field that continues after its closing
-    /// quote.
+    /// Searches the next bytes of the file for a field that continues after its closing quote. Ignores all bytes after
+    /// such a field.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
         if self.fault.is_some() {
             return;

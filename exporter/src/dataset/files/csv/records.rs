@@ -80,7 +80,8 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Whether the file would be refused for its delimiter if the catalog file did not declare the delimiter.
+    /// Whether the file looks as if it had another delimiter. Such a file is refused unless the catalog file declares the
+    /// delimiter.
     pub(super) fn seems_to_have_another_delimiter(&self) -> bool {
         let undeclared = CsvDialect { is_declared: false, ..self.dialect };
         matches!(preamble::header_start(&self.file, undeclared), Err(DatasetError::Undeclared(_)))

@@ -97,7 +97,8 @@ fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &Primitive
     ArrowField { dtype, ..field }
 }
 
-/// Returns the Arrow type of bytes as which decimals of a physical type are read; None if polars reads the decimals.
+/// Decimals of some physical types are read as bytes. Returns the Arrow type of these bytes, or None if polars reads the
+/// decimals itself.
 const fn decimal_bytes_of(physical: PhysicalType) -> Option<ArrowDataType> {
     /// The number of bytes of a decimal that polars reads.
     const POLARS: usize = size_of::<i128>();

@@ -32,8 +32,9 @@ pub(super) struct Key {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Version {
-    /// A local file, or the local copy of a remote file whose version is unknown. `modified` is the time of the last
-    /// change of the content, and `changed` of the inode, both in nanoseconds since 1970-01-01. `size` is in bytes.
+    /// A local file, or the local copy of a remote file whose version is unknown. `modified` says when the
+    /// content last changed (mtime), and `changed` when the inode last changed (ctime). Both are in nanoseconds since
+    /// 1970-01-01. `size` is in bytes.
     Local { device: u64, inode: u64, size: u64, modified: i128, changed: i128 },
     /// An object in a bucket. The text identifies the source, the key and the version of the object.
     Remote(String),

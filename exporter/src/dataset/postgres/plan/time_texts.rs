@@ -3,8 +3,8 @@
 /// Text literals that PostgreSQL's parser replaces by the current time. The plan shows only the resulting constant.
 const TIME_TEXTS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
 
-/// Returns a text such as `'today'` that PostgreSQL's parser has replaced by a time; None if there is none. The
-/// statement contains such a text, but the expressions of the `plan` do not.
+/// Returns a text such as `'today'` that PostgreSQL's parser has replaced by a time; None if there is none.
+/// Such a text is in the statement, but no longer in the expressions of the `plan`.
 pub(super) fn time_text(statement: &str, plan: &str) -> Option<String> {
     let (statement, plan) = (statement.to_lowercase(), plan.to_lowercase());
     let is_other = |c: char| c != '_' && !c.is_alphanumeric();
