@@ -22,7 +22,7 @@ use figment::{
 use serde::de::DeserializeOwned;
 
 /// Variables with the prefix `SLUICE_` that are not settings: options of the command line, the tests and other tools.
-const NON_SETTINGS: [&str; 18] = [
+const NON_SETTINGS: [&str; 19] = [
     "config",
     "data_dir",
     "token",
@@ -41,6 +41,7 @@ const NON_SETTINGS: [&str; 18] = [
     "promtool",
     "heavy_datasets",
     "screenshots",
+    "no_mounts",
 ];
 
 /// Settings whose own names end in `_file`. Their value is the path itself, not the text of the file.
