@@ -122,7 +122,7 @@ impl Existing {
     }
 
     /// Returns the name of a PostgreSQL source whose URL is unknown, and the environment variable that should have it.
-    /// Without its URL, nobody can tell whether this source is the database that is being added.
+    /// `catalog init` can't compare such a source with the new database, because the URL names the database.
     pub(super) fn unset_variable(&self, context: &LoadContext) -> Option<(&str, &str)> {
         self.spec.source.iter().find_map(|(name, spec)| match spec.get_ref() {
             SourceSpec::Postgres { url: reference @ SecretRef::Env(variable), .. }

@@ -19,7 +19,8 @@ pub(super) struct Group {
     pub(super) names: Vec<String>,
     /// The paths of the files below the folder, sorted.
     pub(super) files: Vec<String>,
-    /// Whether the files are in partition folders such as `year=2026`, and are one dataset whatever their columns.
+    /// Whether the files are in partition folders such as `year=2026`. Such files are one dataset, even if their columns
+    /// differ.
     pub(super) is_partitioned: bool,
 }
 

@@ -142,8 +142,8 @@ fn remarks(relation: &Relation, unreadable: &[String]) -> Vec<String> {
     remarks
 }
 
-/// Returns the key by whose ranges several connections can read a relation that has no pages of its own. Plain tables
-/// and materialized views are read by pages and need no key.
+/// Returns the key that splits the rows of a view or a partitioned table into ranges, for several connections. The exporter
+/// reads other tables by pages, without a key.
 async fn split_by(
     server: &PostgresServer,
     relation: &Relation,

@@ -49,7 +49,7 @@ impl Fixture {
         let address = Address::parse(source).unwrap();
         let context = self.context(&address);
         let path = self.path("catalog.toml");
-        // the context of the command line has no secret of its own
+        // `sluice catalog init` runs without the secrets of a started service
         let plain = LoadContext { secrets: [].into(), ..context.clone() };
         let written = init(&address, options, &plain, &path, existing).await.unwrap();
         fs::write(&path, &written.text).unwrap();

@@ -1,5 +1,5 @@
-//! Decodes the timestamps of 96 bits (INT96) of Parquet files exactly. polars replaces such a timestamp if it is beyond
-//! the range of its own timestamps, and drops digits if the unit of its own timestamps is too coarse.
+//! Decodes the timestamps of 96 bits (INT96) of Parquet files exactly. polars replaces a timestamp that its own
+//! type can't hold, and drops digits that are finer than the unit of its own type.
 
 use std::sync::Arc;
 

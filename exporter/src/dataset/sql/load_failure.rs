@@ -25,8 +25,8 @@ pub(crate) fn is_refused_by_sqlite(error: &DbErr) -> bool {
     e.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "1")
 }
 
-/// Whether PostgreSQL refused a statement for a reason that stays until somebody changes the catalog or the database: a
-/// missing right, table, schema or database, or a fault in the query.
+/// Whether PostgreSQL refused a statement because of a missing right, table, schema or database, or because of a fault in
+/// the query. Such an error lasts until somebody changes the catalog or the database.
 pub(crate) fn is_refused_by_postgres(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(e))
     | DbErr::Query(RuntimeErr::SqlxError(e))

@@ -27,8 +27,8 @@ use crate::{
 const MANAGE_SCOPE: &str = "keys:manage";
 /// The maximum number of keys of one tenant. A deleted key counts for [`COUNTED_AFTER_DELETION`].
 const MAX_KEYS_PER_TENANT: u64 = 100;
-/// How long a deleted key counts. Each key has a credit account of its own, so without this rule a user could get any
-/// number of credits by creating and deleting keys.
+/// The time for which a deleted key still counts towards [`MAX_KEYS_PER_TENANT`]. Each key has its own credit account.
+/// The rule prevents that a user gets any number of credits by creating and deleting keys.
 const COUNTED_AFTER_DELETION: TimeDelta = TimeDelta::days(1);
 /// The value of `Retry-After` in the refusal of a tenant with too many keys, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 60 * 60;

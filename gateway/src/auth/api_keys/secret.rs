@@ -1,8 +1,8 @@
 //! The text of API keys: `slk_`, 64 hex digits of random bytes, and 8 hex digits of a checksum.
 //!
-//! The database stores the SHA-256 of a key. A key has 256 random bits, so nobody can guess it from its hash, and a
-//! slow hash as for passwords would add nothing. The lookup by the hash needs no comparison in constant time: its
-//! duration tells something about the hash at most, from which nobody can compute a key.
+//! The database stores the SHA-256 of a key. A key has 256 random bits, so an attacker can't guess the key from its hash,
+//! and a slow hash for passwords would add nothing. The lookup by the hash needs no comparison in constant time, because
+//! its duration can reveal only a part of the hash.
 
 use aws_lc_rs::{digest, rand};
 use platform::secret::Secret;
