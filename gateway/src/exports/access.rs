@@ -30,10 +30,17 @@ pub(crate) fn require_readable(catalog: &Catalog, caller: &Caller, row: &export:
     }
     let before = row.claims.as_object().map(scopes_of).unwrap_or_default();
     let columns = entity::view::columns(row)?;
-    let shows = |column: &String| {
-        // a column of a template may be calculated from others, so only plain columns are known not to show it
-        let is_plain = |name: &String| dataset.info.columns.iter().any(|column| column.name == *name);
-        columns.is_empty() || columns.contains(column) || !columns.iter().all(is_plain)
+    let template = dataset.info.templates.iter().find(|template| template.name == row.template);
+    let shows = |column: &String| match template {
+        Some(template) if !columns.is_empty() => match &template.columns {
+            None => columns.contains(column),
+            Some(own) => columns.iter().any(|name| {
+                // a column that the template no longer has may have shown anything
+                let known = own.iter().find(|one| one.column.name == *name);
+                known.is_none_or(|one| one.reads.contains(column))
+            }),
+        },
+        _ => true,
     };
     let narrowed = dataset
         .access
