@@ -41,7 +41,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// The timeout of every wait in a test. It is longer than any step takes on a busy machine, so that only failing tests
 /// reach it.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(300);
 
 /// The interval between two polls of [`eventually`].
 const POLL_INTERVAL: Duration = Duration::from_millis(20);

@@ -2,10 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use exporter::{ExporterConfig, OwnProcess, config::ExporterTuning};
 use protocol::{envelope::OutcomeResult, id::ExportId, problem::Slug, subject};
@@ -136,5 +133,5 @@ async fn a_process_that_is_killed_before_it_takes_the_lease_is_started_again() {
     appeared(folder.path().join("job")).await;
     assert_eq!(harness.row(id).await.crashed_attempts, 0, "the death is no sign of a fault of the export");
     std::fs::write(folder.path().join("die"), "").unwrap();
-    tokio::time::timeout(Duration::from_secs(30), stop(life)).await.expect("the exporter stops");
+    tokio::time::timeout(testkit::DEADLINE, stop(life)).await.expect("the exporter stops");
 }

@@ -1,6 +1,6 @@
 //! The export client works with a scripted gateway, and recovers from its failures.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, path::PathBuf};
 
 use bytes::Bytes;
 use clap::Parser;
@@ -20,6 +20,7 @@ use sluice::{
     export::{self, ExportError},
 };
 use tempfile::TempDir;
+use testkit::DEADLINE;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
@@ -33,8 +34,6 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The gateway's side of one session.
 struct Session(WebSocketStream<TcpStream>);
