@@ -18,7 +18,7 @@ pub struct CatalogFault {
 /// All faults of a catalog file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 pub struct CatalogFaults {
-    /// The path of the file, as the caller gave it.
+    /// The path of the catalog file, as in the settings or on the command line.
     pub file: String,
     /// The faults, in the order of their lines.
     pub faults: Vec<CatalogFault>,

@@ -90,8 +90,7 @@ fn can_name_tenants(dataset: &DatasetInfo, tenant: &str) -> Result<(), String> {
 }
 
 /// Whether a row can pass the row policy only if the value of its column `tenant` is in a claim of the caller's token.
-/// A comparison with a constant does not suffice, because every caller could then see the rows of one and the same
-/// tenant.
+/// A comparison with a constant does not suffice, because every caller could then see the rows of that tenant.
 fn always_tests(policy: &Value, tenant: &str) -> bool {
     let Some(parts) = policy.as_object() else { return false };
     // all members of an object must hold, so one that tests the tenant suffices

@@ -268,11 +268,12 @@ const MAX_ITEMS: usize = 1_000;
 /// The fault text for a table or query whose source is no database.
 pub(super) const NO_DATABASE: &str = "a table or query needs `from`, the name of a database";
 
-/// The fault text for a table of PostgreSQL whose name has more parts than a schema and a table, or an empty part.
+/// The fault text for a PostgreSQL dataset whose key `table` is not `name` or `schema.name`: the key has too many
+/// parts, or an empty part.
 const DOTTED: &str = "`table` is `name` or `schema.name` for a PostgreSQL source: read a table of another database through a \
     source of its own, and a table whose own name has a dot by a `query`, such as SELECT * FROM schema.\"a.b\"";
 
-/// The source of a dataset's rows.
+/// Where the rows of a dataset come from: SQL or files.
 #[derive(Clone, Debug)]
 pub(crate) enum Rows {
     /// The rows of a table or query.
@@ -386,8 +387,8 @@ impl DatasetSpec {
         Ok(FileKind::Csv(dialect))
     }
 
-    /// Returns the declared columns. A column without a declared type gets the type text at first. When the exporter
-    /// has read the source, it replaces this type by the type in the source.
+    /// Returns the declared columns. A column without a declared type has the type text at first. After the exporter
+    /// has read the source, it replaces this type by the column's type in the source.
     pub(crate) fn columns(&self) -> Vec<Column> {
         let columns = self.columns.iter().map(Spanned::get_ref).map(|spec| Column {
             label: spec.label.clone(),

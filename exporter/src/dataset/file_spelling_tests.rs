@@ -165,7 +165,8 @@ const FIELDS: [(&str, Option<ColumnType>, &[&str]); 19] = [
     ("json", None, &["{\"a\": 1.10}", "{\"a\":1.10}", "[1,  2]", "[]"]),
 ];
 
-/// Writes the fields as CSV and as NDJSON. In NDJSON, every value but those of the column `json` is a string.
+/// Writes the test values to a CSV file and an NDJSON file. In the NDJSON file, each value is a JSON string, except in
+/// the column `json`.
 fn write_texts(dir: &Path) {
     let columns: Vec<_> =
         FIELDS.iter().enumerate().map(|(at, (.., fields))| picks(fields.len(), at as u64 + 3)).collect();
@@ -191,7 +192,7 @@ fn write_texts(dir: &Path) {
 }
 
 /// Checks filters on text files. `sources` has the name of each file, and whether the types of its columns are
-/// declared.
+/// declared. Each filter tests at most `most` values.
 async fn text_files_agree(sources: &[(&str, bool)], most: usize) {
     let dir = tempfile::tempdir().unwrap();
     write_texts(dir.path());

@@ -39,10 +39,11 @@ const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;
 
-/// Returns a reader that is positioned at the beginning of a file, and the format of the file: true for the file format
-/// of Arrow IPC, false for the stream format.
+/// Opens a file and positions the reader at its beginning. Also returns the format of the file: true for the file
+/// format of Arrow IPC, false for the stream format.
 ///
 /// # Errors
+///
 /// When the file can't be read, is Feather version 1, or has a schema that [`nesting`] refuses. Such a schema is
 /// damaged, is nested too deeply, has an unsupported type, or has two columns with the same name.
 fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
@@ -64,13 +65,14 @@ fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     Ok((BufReader::with_capacity(1 << 20, file), is_file))
 }
 
-/// Returns `schema` with the storage type in place of each extension type, and with bytes in place of 256-bit decimals.
-/// `schema` is the result of reading `stored`, the schema in the file, with polars.
+/// Corrects the schema of a file. `schema` is the schema as polars reads it, and `stored` is the schema in the file.
+/// Returns `schema` with two changes: each extension type becomes its storage type, and 256-bit decimals become bytes.
 ///
 /// # Errors
+///
 /// When two columns have the same name, because polars keeps only one of them in `schema`. Also when the values of a
-/// dictionary contain lists of the fixed length 0, because polars reads the dictionaries of all columns, and can't read
-/// such lists.
+/// dictionary contain lists of the fixed length 0. polars can't read such lists, and it reads the dictionaries of all
+/// columns.
 fn types(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSchema, DatasetError> {
     if schema.len() < stored.fields.len() {
         return Err(polars_err!(Duplicate: "two columns have one name").into());
@@ -89,7 +91,7 @@ fn types(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSchema, Datase
     Ok(types)
 }
 
-/// Returns the mapping of the columns of a file. `types` is the result of [`types`].
+/// Returns the mapping from the columns of a file to the types of the dataset. `types` is the result of [`types`].
 fn mapping(types: &ArrowSchema) -> TypeMapping {
     let mut mapping = TypeMapping::of(types);
     for field in types.iter_values().filter(|field| unsupported::has_zero_length(&field.dtype)) {
@@ -117,7 +119,7 @@ fn mapped(file: File) -> Result<TypeMapping, DatasetError> {
     Ok(mapping(&schema))
 }
 
-/// The columns of a file that are read.
+/// The columns of a file that the reader decodes.
 struct Selection<'a> {
     names: &'a [String],
     /// The indexes of the columns in the schema of the file, in ascending order.
@@ -127,8 +129,11 @@ struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
+    /// Selects the columns of the file that `names` lists.
+    ///
     /// # Errors
-    /// When the file lacks a column of `names`, or has it in an unsupported type.
+    ///
+    /// When the file lacks a column of `names`, or the column has an unsupported type.
     fn new(names: &'a [String], types: ArrowSchema) -> Result<Self, DatasetError> {
         let mapping = mapping(&types);
         for name in names {

@@ -1,5 +1,5 @@
-//! Columns with dictionaries of values that polars misreads or does not support. Each value is exported as in a column
-//! without a dictionary.
+//! Tests columns with dictionaries of values that polars misreads or does not support. Each value is exported as in a
+//! column without a dictionary.
 
 use std::fs::File;
 

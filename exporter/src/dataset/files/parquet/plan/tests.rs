@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Whether the windows contain each row of the row groups exactly once and in order.
+/// Whether the windows have each row of the row groups exactly once and in order.
 fn covers(groups: &[(usize, usize)], windows: &[Window]) -> bool {
     let starts: Vec<usize> = groups
         .iter()
