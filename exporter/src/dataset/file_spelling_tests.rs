@@ -192,7 +192,7 @@ fn write_texts(dir: &Path) {
 }
 
 /// Checks filters on text files. `sources` has the name of each file, and whether the types of its columns are
-/// declared. Each filter tests at most `most` values.
+/// declared. The filters name at most `most` values of each column.
 async fn text_files_agree(sources: &[(&str, bool)], most: usize) {
     let dir = tempfile::tempdir().unwrap();
     write_texts(dir.path());

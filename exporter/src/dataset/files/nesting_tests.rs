@@ -20,7 +20,7 @@ use serde_json::Map;
 use super::{nesting::MAX_DEPTH, tests::opened, *};
 use crate::dataset::{Dataset, DatasetError, Query};
 
-/// A list, map or record around the value of a test column.
+/// A list, a list of fixed length or a record around the value of a test column.
 #[derive(Clone, Copy, Debug)]
 enum Level {
     List,
@@ -42,7 +42,7 @@ impl Level {
         .with_name("m".into())
     }
 
-    /// Returns the JSON text of a value in this list, map or record. `inner` is the JSON text of the inner value.
+    /// Returns the JSON text of a value in this list or record. `inner` is the JSON text of the inner value.
     fn text(self, inner: &str) -> String {
         match self {
             Self::List | Self::Array => format!("[{inner}]"),

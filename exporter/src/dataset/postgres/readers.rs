@@ -1,4 +1,4 @@
-//! Reads ranges of rows by several connections at once, and sends the frames in the order of the ranges.
+//! Reads ranges of rows by several connections at once, and sends the data frames in the order of the ranges.
 //!
 //! Each free connection of an export takes the next range. Frames of later ranges wait in bounded channels, and a
 //! connection waits while its channel is full.
@@ -31,21 +31,21 @@ use super::{
     wire::Wire,
 };
 
-/// The capacity of the channel of one range, in frames.
+/// The capacity of the channel of one range, in data frames.
 const READ_AHEAD: usize = 8;
 
 /// A connection that reads ranges, one at a time.
 struct Reader {
     session: Session,
-    /// Whether this is the first connection of the export, which is never closed in favor of another export. Under a
-    /// shared snapshot, its transaction holds the locks that protect the rows of the snapshot.
+    /// Whether this is the first connection of the export. The first connection is never closed in favor of another
+    /// export. With a shared snapshot, its transaction holds the locks that protect the rows of the snapshot.
     is_leader: bool,
 }
 
 impl Reader {
     /// Reads a range of rows with `statement`. If `turn` is Some, waits until the preceding range has begun its
-    /// transaction, and reads in a new transaction. If it is None, reads in the open transaction of the connection,
-    /// which has the shared snapshot. Returns false if the receiver of the frames is dropped.
+    /// transaction, and reads in a new transaction. If `turn` is None, reads in the open transaction of the connection,
+    /// which has the shared snapshot. Returns false if the receiver of the data frames is dropped.
     async fn read(
         &mut self,
         server: &PostgresServer,
@@ -66,15 +66,15 @@ impl Reader {
     }
 }
 
-/// Lets the ranges of an export begin their transactions in the order of the ranges.
+/// Makes the ranges of an export begin their transactions in order.
 ///
 /// A pooler may have fewer server connections than the export has connections. If a later range got the last server
 /// connection first, the export would be deadlocked: the frames of the later range would wait for the earlier range,
 /// and the earlier range would wait for the server connection.
 struct Turn {
-    /// Receives a message when the preceding range has begun its transaction; None for the first range.
+    /// Receives a message when the preceding range has begun its transaction. None for the first range.
     previous: Option<oneshot::Receiver<()>>,
-    /// Sends a message to the next range when this range has begun its transaction.
+    /// Sends a message to the following range when this range has begun its transaction.
     begun: oneshot::Sender<()>,
 }
 
@@ -102,8 +102,8 @@ pub(super) struct Further {
     pub(super) permits: Vec<OwnedSemaphorePermit>,
 }
 
-/// Opens a further connection with the shared snapshot and the lock. If this fails, the export continues with fewer
-/// connections.
+/// Opens a further connection with the shared snapshot and the table lock. If this fails, the export continues with
+/// fewer connections.
 async fn join(
     server: &PostgresServer,
     permit: OwnedSemaphorePermit,
