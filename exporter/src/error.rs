@@ -45,12 +45,12 @@ pub enum ExporterError {
 /// so the text contains no value of a row.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// This exporter lacks the dataset, template, format or compression of the export.
+    /// This exporter does not offer the dataset, template, format or compression that the export needs.
     #[error("this exporter has no {part} `{name}`")]
     Missing {
         /// The kind of the missing part: `dataset`, `template`, `format` or `compression`.
         part: &'static str,
-        /// The name of the missing part in the request.
+        /// The name of the missing part, as the request gives it.
         name: String,
     },
     /// The filter of the request does not fit the dataset, which may have changed since the request.
@@ -59,7 +59,7 @@ pub enum JobError {
     /// The access rules of the dataset do not let the owner read any row.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// A parameter that the dataset requires is missing from the request, or a parameter of the request is invalid.
+    /// A required parameter of the dataset has no value in the request, or a parameter in the request is invalid.
     #[error("the parameters do not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Params(Vec<FieldError>),
     /// The template or the requested columns do not fit the dataset.
@@ -87,7 +87,7 @@ pub enum JobError {
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// This attempt did not run, because `exporter.max_attempts` earlier attempts had failed. The number counts these
-    /// attempts. The last one of them did not end the export, for example because its exporter died.
+    /// earlier attempts. The last of them did not end the export, for example because its exporter died.
     #[error("{0} attempts at the export ended without a file")]
     Exhausted(u32),
     /// Too many attempts at the export ended without an outcome, because their process died or their lease expired. The

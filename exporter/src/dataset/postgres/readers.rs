@@ -141,19 +141,21 @@ struct Running {
 
 /// The next event of the loop in [`Readers::run`].
 enum Event {
-    /// A connection is free for the next range.
+    /// The connection of this reader is free for the next range.
     Idle(Reader),
-    /// The next frame of the range that is being sent; None at the end of that range.
+    /// The next data frame of the range whose rows are being sent; None at the end of that range.
     Frame(Option<DataFrame>),
 }
 
 impl<S: Ranged> Readers<S> {
-    /// Creates the readers of a select that is split into these ranges.
+    /// Creates the readers of a `SELECT` that is split into `ranges`. Each item of `ranges` is the SQL condition of a
+    /// range.
     pub(super) fn new(server: Arc<PostgresServer>, select: S, columns: Vec<Column>, ranges: Vec<Option<Expr>>) -> Self {
         Self { server, select, columns: columns.into(), ranges, held: Arc::new(AtomicUsize::new(1)) }
     }
 
-    /// Sends the rows of all ranges in order. The leader is the session that opened the select.
+    /// Sends the rows of all ranges in order. `leader` is the session of the first connection, which opened the
+    /// `SELECT`.
     pub(super) async fn run(
         self,
         leader: Session,
@@ -222,8 +224,8 @@ impl<S: Ranged> Readers<S> {
         Ok(())
     }
 
-    /// Opens the further connections in background tasks, which pass the connections to `give_back`. Dropping a task
-    /// cancels a connection that is not open yet.
+    /// Opens the further connections in background tasks. Each task passes its open connection to `give_back`. Dropping
+    /// a task cancels a connection that is not open yet.
     fn open_further(&self, further: Further, give_back: &mpsc::Sender<Reader>) -> Vec<AbortOnDropHandle<()>> {
         let Further { snapshot, locking, permits } = further;
         let open = |permit| {
@@ -276,16 +278,17 @@ impl<S: Ranged> Readers<S> {
     }
 }
 
-/// The rows that one statement reads.
+/// Which rows of the export one statement reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rows {
-    /// All rows of the export. The number of a row in the statement is its number in the export.
+    /// All rows of the export. The number of a row in the result of the statement is also its number in the export.
     OfExport,
-    /// The rows of one range. The number of rows in the earlier ranges is not known.
+    /// The rows of one range. Their numbers in the export are unknown, because the number of rows in the earlier ranges
+    /// is unknown.
     OfRange,
 }
 
-/// Runs a select by `COPY`, and sends its rows as frames. Returns false if the receiver is dropped.
+/// Runs a `SELECT` by `COPY`, and sends its rows as data frames. Returns false if the receiver is dropped.
 pub(super) async fn copy(
     server: &PostgresServer,
     conn: &mut PgConnection,

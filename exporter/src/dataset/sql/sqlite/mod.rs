@@ -33,7 +33,7 @@ pub(crate) use self::{
 
 use super::{super::numbers, expressions::SOURCE};
 
-/// Returns the reference to a column of the source as SQL text.
+/// Returns a column of the source as a quoted name in SQL text.
 fn quoted(column: &str) -> String {
     format!("\"{SOURCE}\".\"{}\"", column.replace('"', "\"\""))
 }
