@@ -48,7 +48,7 @@ pub struct ParamSpec {
 }
 
 impl ParamSpec {
-    /// A required parameter without a description.
+    /// Returns the declaration of a required parameter without a description.
     #[must_use]
     pub fn new(name: impl Into<String>, kind: ParamType) -> Self {
         Self { name: name.into(), kind, description: String::new(), default: None, max_items: None }
@@ -149,7 +149,7 @@ pub fn resolve(
     if errors.is_empty() { Ok(resolved) } else { Err(errors) }
 }
 
-/// The reason why a value is invalid for this parameter; None for a valid value.
+/// Returns the reason why a value is invalid for this parameter. Returns None for a valid value.
 #[must_use]
 pub fn value_error(spec: &ParamSpec, value: &Value) -> Option<String> {
     let nul = |value: &Value| value.as_str().is_some_and(|text| text.contains('\0'));

@@ -1,8 +1,8 @@
 //! Templates decide the columns of a file, their order, names and styles. They also decide where the file states the
 //! times at which its export was requested and completed.
 //!
-//! Operators describe templates in the catalog file, as a [`TemplateSpec`]. A template that a [`TemplateSpec`] can't
-//! describe implements [`Template`] in Rust.
+//! Operators describe templates in the catalog file, as a [`TemplateSpec`]. For a layout that a [`TemplateSpec`] can't
+//! describe, a developer implements [`Template`] in Rust.
 
 mod builtin;
 mod declared;

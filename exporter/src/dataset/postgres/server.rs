@@ -182,7 +182,7 @@ impl PostgresServer {
         }
     }
 
-    /// Returns the number of connections that may still be opened.
+    /// Returns the number of connections that this process may still open.
     #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.free.available_permits()

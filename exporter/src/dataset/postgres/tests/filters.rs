@@ -1,5 +1,5 @@
-//! Tests that filters compare the value that the exported file shows: for NULL, records whose members are all NULL,
-//! times with fractions of a microsecond, and years far from the present.
+//! Tests that filters compare the value that the exported file shows: for NULL, composite values whose members are all
+//! NULL, times with fractions of a microsecond, and years far from the present.
 
 use super::{printed::printed, *};
 
