@@ -9,8 +9,8 @@ use polars::prelude::{DataFrame, IpcCompression, IpcStreamReader, IpcStreamWrite
 
 use crate::{FormatError, FormatLimits};
 
-/// An unnamed temporary file of data frames in the Arrow IPC format. Each frame follows its length, an 8-byte
-/// little-endian number.
+/// An unnamed temporary file of data frames in the Arrow IPC format. The length of a frame, an 8-byte little-endian
+/// number, precedes the frame.
 pub struct FrameSpool {
     file: BufWriter<File>,
     size: u64,

@@ -121,9 +121,10 @@ pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<Stri
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
-/// Replaces each relative moment, such as `now-1d`, in a date or datetime parameter by an absolute moment.
+/// Replaces each relative time, such as `now-1d`, in a date or datetime parameter by an absolute time.
 ///
 /// # Errors
+///
 /// All errors, with pointers below `/params`.
 pub fn resolve(
     specs: &[ParamSpec],

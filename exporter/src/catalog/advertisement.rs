@@ -83,7 +83,7 @@ pub(super) enum AdvertiseError {
     /// A dataset exceeds a limit of the catalog.
     #[error("dataset `{dataset}` can't be advertised: {excess}")]
     TooLarge { dataset: String, excess: Excess },
-    /// The compressed heartbeat exceeds the maximum size of a value in the bucket. Both sizes are in bytes.
+    /// The compressed heartbeat exceeds the maximum size of a value in the bucket. `size` and `max` are in bytes.
     #[error(
         "the heartbeat of this exporter has {size} bytes, and NATS takes {max}: offer fewer datasets, or raise \
          `max_payload` of NATS"

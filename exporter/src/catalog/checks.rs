@@ -6,9 +6,10 @@ use protocol::catalog::{Column, ColumnType};
 use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS, sql};
 
-/// Returns a fault if the source has a tenant column (`tenant` or `tenant_id`) that the dataset does not declare. No
-/// row policy could name that column, so users could export the rows of other tenants. `found` are the names of the
-/// columns of the source. If the catalog file sets `tenant_column`, this check is skipped.
+/// Returns a fault if the source has a tenant column (`tenant` or `tenant_id`), but the columns that the catalog file
+/// declares do not include it. A row policy can test only declared columns, so users could export the rows of other
+/// tenants. `found` are the names of the columns of the source. If the catalog file sets `tenant_column`, this check is
+/// skipped.
 pub(super) fn check_tenant_columns<'a>(
     at: usize,
     spec: &DatasetSpec,

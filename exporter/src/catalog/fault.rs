@@ -1,4 +1,4 @@
-//! Faults of a catalog file, each with its line in the file and a hint for its correction.
+//! Defines the faults of a catalog file. Each has its line in the file, and a hint for its correction.
 
 use std::{fmt, path::Path};
 

@@ -13,7 +13,8 @@ use serde_json::json;
 use super::{written_values_tests::filters_compare_what_is_written, *};
 
 const ROWS: usize = 48;
-/// The number of values of each column that a slow test names in filters. A quick test names one.
+/// The number of values of each column that the filters of a slow test name. The filters of a quick test name one
+/// value.
 const MANY: usize = 16;
 
 /// Returns the index of a value for each row; None for NULL. The first `count` rows have each value once. The other
@@ -45,7 +46,7 @@ fn cast(column: PolarsColumn, dtype: &DataType) -> PolarsColumn {
     column.strict_cast(dtype).unwrap()
 }
 
-/// Returns a frame with a column of every type that the files have, apart from types that only some formats have.
+/// Returns a data frame with a column of every type that the files have, apart from types that only some formats have.
 fn frame() -> DataFrame {
     let micros = [0, -1, 979_397_760_500_000, 979_397_760_500_001, -9_000_000_000_000_000, 9_000_000_000_000_000_i64];
     let numbers = [0, 1, -1, 7, i64::from(i32::MAX), i64::MIN, i64::MAX];

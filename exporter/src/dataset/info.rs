@@ -74,9 +74,10 @@ pub struct DatasetInfo {
     pub retention: Duration,
     /// The price of one export, in credits; 1 by default.
     pub credits: u32,
-    /// Whether estimates come from statistics of all rows, not only of the rows that pass the filter. Such an estimate
-    /// would reveal how many rows a row policy hides. Therefore, if a caller adds a filter to the row policy, an
-    /// [`AccessView`](super::AccessView) asks for an exact count instead of an estimate.
+    /// Whether estimates come from statistics of all rows, including rows that the row policy hides from the caller.
+    /// For a filter, such an estimate would reveal how many hidden rows pass the filter. An
+    /// [`AccessView`](super::AccessView) with a row policy therefore answers a query with a filter by an exact count
+    /// instead.
     pub estimates_from_all_rows: bool,
     /// Sentences about columns or files that the dataset does not offer, or offers under another name. The exporter
     /// logs these sentences when it loads the catalog file, and writes them to the metadata document of each export.

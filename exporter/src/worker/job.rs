@@ -71,9 +71,9 @@ fn span(job: &Envelope<Job>) -> Span {
     span
 }
 
-/// Runs an attempt at the job's export in this process, after taking the lease. If the export must run in a process of
-/// its own, a child process runs the attempt instead. Returns the acknowledgement for the job; None if the child has
-/// acknowledged the job, or if another attempt needs the job.
+/// Runs an attempt at the job's export in this process, after taking the lease. If the export is set apart, because an
+/// earlier attempt died, a child process runs the attempt instead. Returns the acknowledgement for the job; None if the
+/// child has acknowledged the job, or if another attempt needs the job.
 async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> Option<AckKind> {
     if context.is_own_process {
         return process_here(context, message, job).await;

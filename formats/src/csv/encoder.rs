@@ -64,7 +64,7 @@ impl CsvEncoder {
         out.extend_from_slice(self.line_end);
     }
 
-    /// Appends rows in the default style of the `machine` profile, for which it is faster than [`Self::styled_rows`].
+    /// Appends rows in the default style of the `machine` profile. This function is faster than [`Self::styled_rows`].
     fn plain_rows(&self, columns: &[Cells<'_>], rows: usize, out: &mut Vec<u8>) {
         let delimiter = self.dialect.delimiter;
         let lone_null: &[u8] = if columns.len() == 1 { b"\"\"" } else { b"" };

@@ -35,7 +35,7 @@ pub enum Address {
     Bucket {
         /// The name of the bucket.
         bucket: String,
-        /// The prefix or pattern of the keys; empty for all objects.
+        /// The prefix or pattern of the object keys; empty for all objects.
         prefix: String,
     },
     /// One file behind HTTP.
@@ -47,9 +47,9 @@ pub enum Address {
 /// The URL of a PostgreSQL database, and the environment variable in which the catalog file expects the URL.
 #[derive(Clone, Debug)]
 pub struct PostgresAddress {
-    /// The URL, which may hold a password.
+    /// The URL of the database, which may contain a password.
     pub url: Secret,
-    /// The URL with its password.
+    /// The name of the environment variable that should have the URL.
     pub variable: String,
     /// Whether this environment variable of the current process has this URL as its value.
     pub is_set: bool,

@@ -12,12 +12,13 @@ use crate::dataset::TextMeaning;
 /// Where the rows of a draft come from: the key `table`, `query` or `files` of the dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum DraftRows {
-    /// The value of the key `table`: the name of a table or view.
+    /// The rows of a table or view, by the value of the key `table` in the catalog file.
     Table(String),
-    /// The value of the key `query`, for a table whose name is not valid as a value of the key `table`.
+    /// The rows of a query, by the value of the key `query` in the catalog file. Used for a table whose name the key
+    /// `table` can't express.
     Query(String),
-    /// The value of the key `files`: a path, object key or pattern. The delimiter is None if it is the usual one of the
-    /// file's extension.
+    /// The rows of files, by the value of the key `files` in the catalog file: a path, object key or pattern. The
+    /// delimiter is None if it is the usual one for the file's extension.
     Files { files: String, delimiter: Option<char> },
 }
 

@@ -266,7 +266,7 @@ fn origin(group: &Group, is_local: bool) -> Option<String> {
     }
 }
 
-/// Whether an error can have the cause that the file has another delimiter than the usual one of its extension.
+/// Whether the cause of an error may be that the file has another delimiter than the usual one for its extension.
 fn is_about_form(error: &DatasetError) -> bool {
     match error {
         DatasetError::Shared(inner) => is_about_form(inner),

@@ -1,6 +1,6 @@
 //! Guesses which columns have personal data, from their names and from a sample of their values.
 //!
-//! Each guess puts a mask on a column, which hides values until an operator removes the mask. So a wrong guess reveals
+//! A guess puts a mask on a column, which hides values until an operator removes the mask. So a wrong guess reveals
 //! nothing. The reason of a guess states the evidence, but never repeats a value.
 
 use protocol::{access::ColumnMask, catalog::ColumnType};
@@ -10,7 +10,7 @@ use super::names::words;
 /// The minimum share of sampled values, in percent, that must look like personal data, if the name of the column does
 /// not suggest personal data.
 const MIN_SHARE: usize = 80;
-/// The minimum number of sampled values from which a guess can be made. Fewer values could look like personal data by
+/// The minimum number of sampled values that can prove or disprove a guess. Fewer values may look like personal data by
 /// chance.
 const MIN_VALUES: usize = 3;
 /// The last words of names that only seem to be names of personal data, such as `phone_verified` or `email_count`.
@@ -193,7 +193,7 @@ pub(super) fn guess(name: &str, kind: ColumnType, sample: &[String]) -> Option<G
 }
 
 impl Sensitive {
-    /// Whether a column of the type `kind` can have data of this kind of personal data.
+    /// Whether a column of the type `kind` can have data of this kind.
     const fn may_have(self, kind: ColumnType) -> bool {
         match self {
             Self::Email | Self::Secret => matches!(kind, ColumnType::String),

@@ -85,7 +85,7 @@ impl Writer<'_> {
     }
 
     /// Selects the drafts that the existing file does not have yet, and finds the name and the tenant column of each.
-    /// Adds the other results to `report`.
+    /// Adds drafts that can't be offered, and new columns of existing datasets, to `report`.
     fn ready(&self, drafts: Vec<Draft>, from: Option<&str>, report: &mut InitReport) -> Vec<Ready> {
         let taken = self.existing.as_ref().map(|existing| existing.dataset_names().collect::<Vec<_>>());
         report.kept = taken.as_ref().map_or(0, Vec::len);

@@ -32,9 +32,9 @@ const FEATHER_1: &[u8] = b"FEA1";
 const DAMAGED: DatasetError = DatasetError::Garbled("the file is cut off or damaged");
 /// The error for a batch that has other columns than the schema of its file.
 const OTHER_COLUMNS: DatasetError = DatasetError::Garbled("a batch of rows has other columns than the file");
-/// The maximum number of rows in a frame. The reader splits larger record batches.
+/// The maximum number of rows in a data frame. The reader splits larger record batches.
 const FRAME_ROWS: usize = 1 << 16;
-/// The approximate maximum size of a frame, in bytes. The reader splits larger record batches.
+/// The approximate maximum size of a data frame, in bytes. The reader splits larger record batches.
 const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;
@@ -145,7 +145,7 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
+/// Reads the selected columns of a file, and passes the rows to `handle` as data frames. Stops and returns false when
 /// `handle` returns false.
 pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     frames(file, selected, handle).map_err(damage)
@@ -214,8 +214,8 @@ fn indexes(schema: &ArrowSchema, selected: &[String]) -> Result<Vec<usize>, Data
     Ok(indexes)
 }
 
-/// Passes a record batch to `handle`, in several frames if the batch is large. Stops and returns false when `handle`
-/// returns false.
+/// Passes the rows of a record batch to `handle` as one data frame, or as several if the batch is large. Stops and
+/// returns false when `handle` returns false.
 fn split(batch: RecordBatch, selection: &Selection<'_>, handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let rows = batch.len();
     let (read, arrays) = batch.into_schema_and_arrays();

@@ -1,6 +1,6 @@
 //! Tests Arrow files and streams in forms that polars does not write, such as old compression and changed dictionaries.
 //! Each value is exported exactly, or the file is refused. In the CSV output of a single column, NULL and the empty
-//! string are both `""`.
+//! string are both `""`, because CSV readers skip empty lines.
 
 use std::{fs::File, path::Path, sync::Arc};
 

@@ -170,7 +170,7 @@ impl Files {
         self.schema.iter_names().map(|name| name.as_str())
     }
 
-    /// Reads the files in order, and sends the frames of a query until the receiver needs no further frame.
+    /// Reads the files in order, and sends the data frames of a query until the receiver needs no further frame.
     fn read(&self, query: &Query, sender: &mut LimitedSender, runtime: &Handle) -> Result<(), DatasetError> {
         if let Some(gone) = query.columns.iter().find(|name| !self.schema.contains(name)) {
             return Err(DatasetError::NoColumn(gone.clone()));
@@ -210,7 +210,7 @@ impl Files {
         Ok(())
     }
 
-    /// Reads one file, and sends the frames of a query. Returns false when the receiver needs no further frame.
+    /// Reads one file, and sends the data frames of a query. Returns false when the receiver needs no further frame.
     /// `needed` has the names of the columns that the query selects or filters by.
     fn read_file(
         &self,
@@ -362,7 +362,7 @@ fn needed_columns(query: &Query, filter: Option<&RowFilter>) -> Vec<String> {
     needed
 }
 
-/// Waits for the result of `work`. Returns None if the receiver of the frames is dropped before `work` ends.
+/// Waits for the result of `work`. Returns None if the receiver of the data frames is dropped before `work` ends.
 async fn unless_closed<T>(
     sender: &LimitedSender,
     work: impl Future<Output = Result<T, DatasetError>>,

@@ -16,7 +16,7 @@ use super::dictionaries;
 /// The metadata key that marks a field whose values are decimals stored as bytes. The metadata value states the number
 /// of digits, the number of digits after the point, and whether the most significant byte comes first.
 const DECIMAL: PlSmallStr = PlSmallStr::from_static("sluice:decimal256");
-/// The maximum number of digits of a decimal in a frame.
+/// The maximum number of digits of a decimal in a data frame.
 pub(super) const MAX_DIGITS: usize = 38;
 /// The number of bytes of a 256-bit decimal. Larger decimals can't be decoded.
 const BYTES: usize = size_of::<i256>();

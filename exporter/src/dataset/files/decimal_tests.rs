@@ -1,5 +1,5 @@
 //! Tests decimals of more than 128 bits in Parquet and Arrow files. The export has each digit of the file. In the CSV
-//! output of a single column, NULL is `""`.
+//! output of a single column, NULL is `""`, because CSV readers skip empty lines.
 
 use std::{fs::File, path::Path, sync::Arc};
 

@@ -42,7 +42,7 @@ impl Candidates {
     /// least one bit.
     pub(super) const UNSEEN: Self = Self(GUESSES);
 
-    /// Whether no type other than text is possible.
+    /// Whether text is the only possible type of the column.
     pub(super) const fn is_text(self) -> bool {
         self.0 == 0
     }

@@ -81,8 +81,7 @@ pub(super) fn with_halves(field: ArrowField) -> ArrowField {
     marked(field, HALF)
 }
 
-/// Returns the type to which [`convert`] converts the values of a field. `is_inner` is true for a field within a list
-/// or record. In such a field, marked UUIDs become text, and marked 16-bit floats become 32-bit floats.
+/// Whether a field of two-byte binary values is marked as a field of 16-bit floats.
 pub(super) fn has_halves(field: &ArrowField) -> bool {
     has_mark(field, &HALF)
 }
@@ -92,7 +91,8 @@ pub(super) fn field(field: &ArrowField) -> ArrowField {
     ArrowField { dtype: target(field, false), ..field.clone() }
 }
 
-/// Returns the field with the type to which [`convert`] converts its values. The field must be within a list or record.
+/// Returns the type to which [`convert`] converts the values of a field. `is_inner` is true for a field within a list
+/// or record. In such a field, marked UUIDs become text, and marked 16-bit floats become 32-bit floats.
 fn target(field: &ArrowField, is_inner: bool) -> ArrowDataType {
     use ArrowDataType as Type;
     if let Some(decimals) = DecimalBytes::of(field) {
@@ -128,7 +128,7 @@ fn target(field: &ArrowField, is_inner: bool) -> ArrowDataType {
     }
 }
 
-/// Returns a field within a list or record with the type to which [`convert`] converts its values.
+/// Returns the field with the type to which [`convert`] converts its values. The field must be within a list or record.
 fn inner(field: &ArrowField) -> ArrowField {
     ArrowField { dtype: target(field, true), ..field.clone() }
 }

@@ -49,7 +49,7 @@ impl RowFilter {
         Ok(mask.map_or(Ok(frame.clear()), |mask| frame.filter(&mask))?)
     }
 
-    /// Returns for each row of the frame whether the row passes the filter. As in SQL, a row for which the filter is
+    /// Returns for each row of a data frame whether the row passes the filter. As in SQL, a row for which the filter is
     /// NULL does not pass. Calls `is_canceled` between batches of rows, because some filters take long. Returns None
     /// once `is_canceled` returns true.
     pub(super) fn mask(

@@ -82,7 +82,7 @@ pub(super) struct TypeMapping {
     pub(super) text_forms: BTreeMap<String, TextForm>,
 }
 
-/// The form of the text into which the mapping converts values.
+/// The text form to which the values of a column are converted, such as JSON for lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TextForm {
     /// Bytes as `\x` and hexadecimal digits.
@@ -177,7 +177,7 @@ fn storage_type(dtype: &ArrowDataType) -> ArrowDataType {
     }
 }
 
-/// Returns the type to which the mapping converts a polars type; None for an unsupported type.
+/// Returns the type to which values of a polars type are converted; None for an unsupported type.
 fn mapped(dtype: &DataType) -> Option<DataType> {
     Some(match dtype {
         DataType::UInt64 => DataType::Decimal(20, 0),
@@ -193,7 +193,7 @@ fn mapped(dtype: &DataType) -> Option<DataType> {
     })
 }
 
-/// Whether the mapping writes the values of a type as text.
+/// Whether values of this polars type are converted to text.
 const fn is_text(dtype: &DataType) -> bool {
     matches!(
         dtype,
@@ -222,7 +222,7 @@ pub(super) fn column(
     Ok(series(read, budget, write)?.into())
 }
 
-/// A function that appends the text of a value to a buffer.
+/// A function that converts a value to text, and appends the text to a buffer.
 type Write = fn(&mut Vec<u8>, &AnyValue<'_>);
 
 fn series(read: Series, budget: &TextBudget, write: Write) -> Result<Series, DatasetError> {

@@ -99,7 +99,7 @@ pub(super) struct Widened {
 }
 
 impl Widened {
-    /// Starts with the columns of the first file.
+    /// Creates a value that has only the columns of the first file.
     pub(super) fn new(first: TypeMapping) -> Self {
         let TypeMapping { schema, nulls, text_forms, .. } = first;
         Self {

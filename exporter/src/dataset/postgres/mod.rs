@@ -47,7 +47,7 @@ use super::{
 /// this cost.
 const COUNT_COST: f64 = 50_000.0;
 
-/// A table, view or query with the description that the server gives of it.
+/// A table, view or query, as the server describes it.
 pub(crate) struct Resolved {
     /// The source in a form that the server accepts.
     pub(crate) source: Source,

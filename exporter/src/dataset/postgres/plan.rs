@@ -121,7 +121,7 @@ pub(crate) struct Doubt {
     pub(crate) reason: String,
     /// Whether the statement itself, or a view or function in it, certainly has this SQL keyword, function or feature.
     /// False if the planner may have added it for the current data; the plan of a later export may then lack it. Also
-    /// false for an operator or cast, which may only have the same name as a volatile one.
+    /// false for an operator or cast, which may only have the same name as a volatile operator or cast.
     pub(crate) is_written: bool,
 }
 

@@ -123,7 +123,7 @@ async fn join(
     Ok(session)
 }
 
-/// Reads the ranges of a select on several connections.
+/// Reads the ranges of a `SELECT` on several connections.
 pub(super) struct Readers<S> {
     server: Arc<PostgresServer>,
     select: S,
@@ -133,7 +133,7 @@ pub(super) struct Readers<S> {
     held: Arc<AtomicUsize>,
 }
 
-/// A range that a connection is reading. It has the channel of the range's frames, and the task that sends the frames.
+/// A range that a connection is reading, with the channel of its data frames, and the task that sends them.
 struct Running {
     frames: mpsc::Receiver<DataFrame>,
     task: AbortOnDropHandle<Result<(), DatasetError>>,

@@ -1,4 +1,4 @@
-//! Texts for the operator about database errors that occur when the catalog is loaded.
+//! Writes texts for the operator about database errors that occur when the catalog is loaded.
 
 use sea_orm::{DbErr, RuntimeErr};
 

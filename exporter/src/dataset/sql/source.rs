@@ -33,8 +33,8 @@ impl Source {
     }
 }
 
-/// A column by which rows are sorted. If the order is complete, two exports of the same rows result in the same file.
-/// NULL comes last.
+/// A column by which rows are sorted. With a fixed order of all rows, two exports of the same rows result in the same
+/// file. NULL comes last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderBy {
     /// The name of the column.

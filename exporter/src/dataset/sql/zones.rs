@@ -20,8 +20,8 @@ use super::{
     sqlite::HAS_ZONE,
 };
 
-/// The maximum number of rows that are sampled to decide whether a column has a time zone. An export checks every row
-/// that it reads again.
+/// The maximum number of rows that are sampled to decide whether a column has a time zone. Each export also checks all
+/// rows that it reads.
 const SAMPLE_ROWS: u64 = 100_000;
 
 /// Sets [`Column::local`] for each `datetime` column whose values have no time zone, and returns all columns. A column

@@ -159,8 +159,8 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
     })
 }
 
-/// Returns an expression that gives NULL for an infinite date or timestamp, and for a date or timestamp that is more
-/// than [`MAX_DAYS`] from 1970-01-01. Other values stay unchanged.
+/// Returns an expression that is NULL for an infinite date or timestamp, and for a date or timestamp that is more than
+/// [`MAX_DAYS`] from 1970-01-01. Other values stay unchanged.
 fn within_calendar(value: &Typed) -> Expr {
     let limit = match value.kind {
         Some(ColumnType::Date) => i64::from(MAX_DAYS),

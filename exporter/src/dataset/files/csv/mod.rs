@@ -85,7 +85,7 @@ pub(super) fn naive(file: File, dialect: CsvDialect, columns: &[&str]) -> Result
     Ok(samples.into_iter().map(ZoneSample::is_naive).collect())
 }
 
-/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
+/// Reads the selected columns of a file, and passes the rows to `handle` as data frames. Stops and returns false when
 /// `handle` returns false.
 pub(super) fn read(
     file: File,

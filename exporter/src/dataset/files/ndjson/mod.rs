@@ -120,7 +120,7 @@ pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
     }
 }
 
-/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Returns true at the end of the
+/// Reads the selected columns of a file, and passes the rows to `handle` as data frames. Returns true at the end of the
 /// file. Stops early and returns false if `handle` returns false.
 pub(super) fn read(
     file: File,

@@ -44,7 +44,7 @@ enum Level {
     RowGroup,
     /// The struct `ColumnChunk`, which contains a `ColumnMetaData`.
     Chunk,
-    /// The struct `ColumnMetaData`, the last level.
+    /// The struct `ColumnMetaData`, which is the innermost level.
     Metadata,
 }
 

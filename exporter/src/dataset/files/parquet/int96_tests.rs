@@ -1,5 +1,6 @@
 //! Tests Parquet files with timestamps of 96 bits (INT96), as Spark, Hive and Impala write them. Each timestamp is
-//! exported exactly or refused. In the CSV output of a single column, NULL is `""`.
+//! exported exactly or refused. In the CSV output of a single column, NULL is `""`, because CSV readers skip empty
+//! lines.
 //!
 //! polars does not write such timestamps. Most tests therefore write decimals of 12 bytes, and change their type in the
 //! footer.

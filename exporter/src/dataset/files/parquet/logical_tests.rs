@@ -1,5 +1,5 @@
 //! Tests Parquet files whose columns have annotations that polars misreads or does not support. In the CSV output of a
-//! single column, NULL is `""`.
+//! single column, NULL is `""`, because CSV readers skip empty lines.
 
 use std::path::Path;
 

@@ -46,8 +46,8 @@ const SAMPLE_ROWS: usize = 4_096;
 const SAMPLE_TIME: Duration = Duration::from_millis(700);
 
 /// Reads a file window by window, and sends the columns `columns` of the rows that pass the filter. `cast` converts
-/// each frame before it is sent. A `limit` makes the windows smaller, but only `sender` enforces the limit. Returns
-/// false when the receiver needs no further frame.
+/// each data frame before it is sent. A `limit` makes the windows smaller, but only `sender` enforces the limit.
+/// Returns false when the receiver needs no further frame.
 pub(super) fn read(
     file: &Windows,
     columns: &[String],

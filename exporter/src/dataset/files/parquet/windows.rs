@@ -44,7 +44,7 @@ pub(in crate::dataset::files) struct Windows {
     pub(super) fields: ArrowSchema,
     pub(super) mapping: TypeMapping,
     pub(super) cache: Mutex<PageCache>,
-    /// The maximum total size of the texts into which the values of one frame are converted, in bytes.
+    /// The maximum total size, in bytes, of the texts into which the values of one data frame are converted.
     pub(super) text_budget: usize,
     /// The total number of bytes that this reader has copied from the file since it opened the file. Only tests use
     /// this number.

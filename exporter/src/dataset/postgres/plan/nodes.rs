@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{Doubt, part};
 
-/// The values of [`Doubt::reason`] for plan nodes that the planner may add although the statement does not ask for
-/// them.
+/// The [`Doubt::reason`] for a `Limit` node of a query plan. The planner may add such a node, or one of the next
+/// constant, although the statement does not ask for it.
 pub(super) const LIMIT: &str = "limit";
 pub(super) const DISTINCT_ON: &str = "distinct on";
 const CUSTOM: &str = "a scan of an extension";

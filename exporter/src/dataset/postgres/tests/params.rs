@@ -110,8 +110,8 @@ async fn each_parameter_has_its_declared_type_or_that_of_its_place() {
     assert!(PostgresRows::resolve(&server, Source::Query(wrong.into())).await.is_err());
 }
 
-/// Pieces of SQL that begin, end or contain quotes, comments and parameters. The tests combine them to parameter
-/// values.
+/// Pieces of SQL that begin, end or contain quotes, comments and parameters. The tests combine them to the texts of
+/// queries.
 const PIECES: [&str; 40] = [
     "'", "'", "''", "\"", "`", "[", "]", ":a", ":a", " ", "\n", "-", "--", "/*", "*/", "(", ")", "x", "E", "e", "U&",
     "N", "B", "X", "||", "$$", "$t$", "\\", "1", "id", ":", "::", "?", "1e", "é", "AS", ",", "'\n'", "' '", "||:a||",

@@ -84,15 +84,15 @@ impl Bracket {
 /// or bracket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
-    /// The end of an operand, which a parameter can't directly follow.
+    /// The last token ends an operand. A parameter can't directly follow an operand.
     Operand,
-    /// A word that may be a keyword or a name.
+    /// The last token is a word without quotes that may be a keyword or a name.
     Keyword,
-    /// The keyword ARRAY, whose bracket opens the items of an array.
+    /// The last token is the keyword ARRAY. The bracket after it opens the items of an array.
     Array,
-    /// The opening bracket of a subscript.
+    /// The last token is the opening bracket of a subscript, as in `a[`.
     Subscript,
-    /// A token after which an operand begins, such as an operator.
+    /// The last token is one after which an operand begins, such as an operator.
     Other,
 }
 

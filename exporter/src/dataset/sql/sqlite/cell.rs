@@ -183,8 +183,8 @@ const fn infinite(is_negative: bool) -> Ordering {
 }
 
 /// Converts a stored value to its text in a column of type `string`. A double becomes the shortest text that parses
-/// back to this double. A BLOB becomes `\x` and hexadecimal digits. The caller must not pass NULL or a text that is not
-/// UTF-8.
+/// back to this double. A BLOB becomes `\x` and hexadecimal digits. The caller must handle NULL, and a text that is not
+/// UTF-8, before it calls this function.
 fn text(stored: Stored<'_>) -> Cow<'_, str> {
     match stored {
         Stored::Text(text) => text.into(),
