@@ -47,7 +47,8 @@ impl fmt::Display for CatalogFaults {
 
 /// Why the exporter does not offer a dataset.
 pub(super) enum Refusal {
-    /// The catalog file has a fault. The fields are the byte position of the fault in the file, and its text.
+    /// The catalog file has a fault. The fields are the byte position of the fault in the file, and the text of the
+    /// fault.
     Fault(usize, String),
     /// The source differs from its declaration in the catalog file. The fields are the byte position of the declaration
     /// in the file, and a text that describes the difference.

@@ -1,5 +1,5 @@
-//! Checks the rules that every dataset must follow. They apply to a dataset in a catalog file and to a dataset in Rust
-//! code.
+//! Checks the rules that every dataset must follow. The rules apply to datasets in a catalog file and to datasets in
+//! Rust code.
 
 use protocol::{access::ColumnMask, catalog::ColumnType, filter, params};
 use serde_json::{Map, Value};

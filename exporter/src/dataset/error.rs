@@ -27,9 +27,9 @@ pub enum DatasetError {
     /// A column of the source has a type that neither filters nor export formats support.
     #[error("column `{column}` is of the unsupported type {dtype}: write it as another type, such as text")]
     Unsupported {
-        /// The name of the column.
+        /// The name of the unsupported column.
         column: String,
-        /// The type, as polars or Arrow names it.
+        /// The type of the column, as polars or Arrow names it.
         dtype: String,
     },
     /// The query has no value for the parameter of this name, or a value of another type than the declared type.

@@ -43,9 +43,9 @@ pub enum TextMeaning {
 pub struct DatasetInfo {
     /// The name that requests and scopes (`export:<name>`) use.
     pub name: String,
-    /// The title that users see; the name by default.
+    /// The title of the dataset that users see; the name by default.
     pub title: String,
-    /// The description that users see; empty by default.
+    /// The description of the dataset that users see; empty by default.
     pub description: String,
     /// The version of the dataset, which manifests record with the name; `1` by default. Change the version whenever
     /// the dataset begins to select different rows or columns of its source.

@@ -29,7 +29,7 @@ use crate::{dataset::DatasetInfo, layout::Layout};
 pub struct TemplateDescription {
     /// The name of the template in requests.
     pub name: String,
-    /// The title that users see.
+    /// The title of the template that users see.
     pub title: String,
     /// The version of the template, which the metadata of each file records. Change the version whenever the template
     /// would lay out the same rows differently.

@@ -38,7 +38,7 @@ const OLD_UNION: DatasetError = DatasetError::Lacking(
 /// The key in the custom metadata of a message that version 0.17 of Apache Arrow has compressed. The batch header of
 /// such a message states no compression, so polars would take the compressed bytes for values.
 const OLD_COMPRESSION: &str = "ARROW:experimental_compression";
-/// The error for a message with the key [`OLD_COMPRESSION`].
+/// The error for a message that version 0.17 of Apache Arrow has compressed (see [`OLD_COMPRESSION`]).
 const OLD_COMPRESSED: DatasetError = DatasetError::Lacking(
     "the file is compressed in the form of Apache Arrow 0.17, which is not supported: write it again with a newer version of \
      Apache Arrow, or without compression",

@@ -85,13 +85,13 @@ pub(super) struct TypeMapping {
 /// The text form to which the values of a column are converted, such as JSON for lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TextForm {
-    /// Bytes as `\x` and hexadecimal digits.
+    /// Bytes, as the text `\x` and hexadecimal digits.
     Bytes,
-    /// UUIDs in lower case with hyphens.
+    /// UUIDs, as text in lower case with hyphens.
     Uuid,
-    /// Durations in ISO 8601.
+    /// Durations, as text in the format of ISO 8601.
     Duration,
-    /// Lists, maps and records as JSON.
+    /// Lists, maps and records, as JSON text.
     Json,
 }
 

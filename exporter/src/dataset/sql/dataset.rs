@@ -41,10 +41,10 @@ pub struct SqlRows {
     pub(super) known: Option<KnownColumns>,
 }
 
-/// The database of a dataset.
+/// The database that a dataset reads.
 #[derive(Clone, Debug)]
 pub enum SqlDatabase {
-    /// Open connections to one database.
+    /// A pool of open connections to a database.
     Open(DatabaseConnection),
     /// A SQLite file. An operator may replace it by renaming another file over it.
     File(Arc<SqliteFile>),

@@ -23,7 +23,7 @@ pub(super) const TOO_WIDE: &str = "decimals with different numbers of digits aft
 /// The smallest number with more than [`PRECISION`] digits.
 const LIMIT: u128 = 10_u128.pow(PRECISION as u32);
 
-/// The values of a column of numbers, by their type.
+/// The values of a column of numbers. Each variant is one type of numbers.
 pub(super) enum Numbers {
     /// All values are NULL.
     Nulls,

@@ -146,7 +146,7 @@ impl Windows {
 
     /// Returns the pages of a leaf column in a row group, from the cache if the cache has them. If `keep` is true, also
     /// finds the rows of each page, and adds the pages to the cache. If `keep` is false, the rows of the pages may be
-    /// wrong for a list column.
+    /// wrong for a list column, because the reader takes only the number of values from page headers.
     pub(super) fn pages(
         &self,
         group: usize,
@@ -183,7 +183,7 @@ impl Windows {
     }
 
     /// Counts the rows in each page of a list column, and sets the row positions in `pages`. This is necessary because
-    /// page headers state only the number of values.
+    /// most page headers state only the number of values.
     fn count_rows(&self, leaf: &ColumnChunkMetadata, pages: &mut Pages) -> Result<(), DatasetError> {
         let mut seen = 0;
         for at in 0..pages.data.len() {

@@ -199,7 +199,8 @@ fn free_name(text: &str) -> String {
     name
 }
 
-/// An SQL writer for sea-query. It numbers placeholders from `after + 1`.
+/// An SQL writer for sea-query that numbers placeholders from `after + 1`. The text before it already has `after`
+/// placeholders.
 struct Shifted {
     after: usize,
     sql: String,
