@@ -124,7 +124,7 @@ struct Selection<'a> {
     names: &'a [String],
     /// The indexes of the columns in the schema of the file, in ascending order.
     indexes: Vec<usize>,
-    /// All columns of the file with the types that [`types`] returns.
+    /// All columns of the file, with the types that the reader produces. The function [`types()`] computes them.
     types: ArrowSchema,
 }
 

@@ -129,7 +129,7 @@ pub(super) struct ZoneSample {
 }
 
 impl ZoneSample {
-    /// Adds a value of the column that is not NULL.
+    /// Records whether the value `text` of the column has a time zone. The caller leaves out NULL values.
     pub(super) fn add(&mut self, text: &str) {
         match naive_datetime(text.trim()) {
             Some(_) => self.has_naive = true,
@@ -137,7 +137,7 @@ impl ZoneSample {
         }
     }
 
-    /// Whether at least one value was added, and all added values are timestamps without a time zone.
+    /// Whether at least one value was recorded, and all recorded values are timestamps without a time zone.
     pub(super) const fn is_naive(self) -> bool {
         self.has_naive && !self.has_other
     }

@@ -1,4 +1,4 @@
-//! Tests values whose types have no column type in the catalog. They become text or decimals, from every file format
+//! Tests values whose types match no column type of the catalog. They become text or decimals, from every file format
 //! and in every export format.
 
 use std::{

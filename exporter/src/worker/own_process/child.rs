@@ -41,7 +41,8 @@ pub(crate) struct Parent {
 }
 
 impl Parent {
-    /// Reads the job from the standard input, which the parent writes. A thread then waits for the end of the input.
+    /// Reads the job from the standard input, which the parent writes. A thread then waits for the end of the input,
+    /// which means that the parent has closed it or died, and cancels `gone`.
     ///
     /// # Errors
     /// When the input contains no valid job.

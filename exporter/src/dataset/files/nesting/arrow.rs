@@ -73,11 +73,11 @@ pub(in super::super) fn check_stream(file: &File) -> Result<(), DatasetError> {
 }
 
 /// Checks how deeply the columns of an Arrow schema are nested. `text` is the schema in Base64, which writers store in
-/// the footer of a Parquet file under the key `ARROW:schema`. Accepts a text that is not Base64, because the library
-/// that reads the footer afterwards reports the damage.
+/// the footer of a Parquet file under the key `ARROW:schema`. Accepts a text that is not Base64, because polars reads
+/// the footer later, and reports that error.
 ///
 /// # Errors
-/// When the schema is damaged, or a column is nested too deeply.
+/// When the decoded schema is damaged, or a column is nested too deeply.
 pub(in super::super) fn check_encoded_schema(text: &str) -> Result<(), DatasetError> {
     let Ok(bytes) = BASE64_STANDARD.decode(text) else { return Ok(()) };
     let message = match bytes.strip_prefix(&CONTINUATION) {

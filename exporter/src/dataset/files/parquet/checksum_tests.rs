@@ -69,7 +69,7 @@ fn with_checksums(file: &[u8]) -> (Vec<u8>, Vec<Vec<Range<usize>>>) {
     (out, places)
 }
 
-/// Reads one column of a file, at most `limit` rows. With a limit, the reader uses small windows.
+/// Reads one column of a file, at most `limit` rows. With a limit, the reader decodes fewer rows at a time.
 async fn values(path: &Path, column: &str, limit: Option<u64>) -> Result<DataFrame, DatasetError> {
     let file = opened(path).await?;
     let query = Query { columns: vec![column.to_owned()], filter: Filter::all(), params: Map::new(), limit };

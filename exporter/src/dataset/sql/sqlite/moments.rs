@@ -76,8 +76,12 @@ pub(super) fn moment_of_integer(seconds: i64) -> Result<i64, &'static str> {
 }
 
 /// Converts a 64-bit float to microseconds since 1970. A float from [`JULIAN_START`] to [`JULIAN_END`] is a Julian day,
-/// and is rounded to the nearest millisecond. Any other float is a number of seconds since 1970, and is rounded to the
-/// nearest microsecond. Refuses a float that may mean something else.
+/// and is rounded to the nearest millisecond. A negative float, and one above [`JULIAN_END`], is a number of seconds
+/// since 1970, and is rounded to the nearest microsecond.
+///
+/// # Errors
+/// When the float is positive and below [`JULIAN_START`], when it looks like a calendar date (20260131), or when it is
+/// not a number of seconds that a timestamp can have.
 pub(super) fn moment_of_real(real: f64) -> Result<i64, &'static str> {
     if (JULIAN_START..JULIAN_END).contains(&real) {
         return Ok(((real * 86_400_000.0 + 0.5).floor() as i64 - JULIAN_EPOCH_MS) * 1000);
