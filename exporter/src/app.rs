@@ -153,9 +153,10 @@ async fn start_one_job(
     Ok(App { instance })
 }
 
-/// Builds the list of what the exporter offers, its [`Registry`], from `base` and, if one is configured, from the
-/// catalog file. A task then reloads the file after each change of the file, and replaces the registry. Returns a
-/// [`Current`], from which the caller gets the newest registry at any time.
+/// Builds the [`Registry`] of the datasets, templates and formats that the exporter offers, from `base` and the catalog
+/// file. If no catalog file is configured, the registry equals `base`. A task reloads the file after each change of the
+/// file, and replaces the registry. Returns a [`Current`], from which the caller can get the newest registry at any
+/// time.
 async fn start_catalog(
     config: &ExporterConfig,
     base: Registry,
@@ -200,8 +201,8 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Applies the cancellations of exports that arrive at `canceled`, until `soft` is canceled and the last job has ended.
-/// Then stops `service`, the NATS service that answers requests to this exporter.
+/// Reads messages from `canceled` and cancels the exports that they name, until `soft` is canceled and the last job has
+/// ended. Then stops `service`, the NATS service that answers requests to this exporter.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {
         () = worker::listen(context.cancellations.clone(), canceled) => {}

@@ -58,9 +58,10 @@ impl Drain {
     }
 }
 
-/// Serves the `drain` and `undrain` requests of operators, until the process begins to stop.
+/// Answers the `drain` and `undrain` requests of operators, until the process begins to stop.
 ///
 /// # Errors
+///
 /// When the NATS client is closed.
 pub(crate) async fn serve(
     drain: &Drain,

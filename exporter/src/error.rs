@@ -45,12 +45,12 @@ pub enum ExporterError {
 /// so the text contains no value of a row.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// This exporter lacks the dataset, template, format or compression of the export.
+    /// This exporter does not offer the dataset, template, format or compression that the export needs.
     #[error("this exporter has no {part} `{name}`")]
     Missing {
         /// The kind of the missing part: `dataset`, `template`, `format` or `compression`.
         part: &'static str,
-        /// The name of the missing part in the request.
+        /// The name of the missing part, as the request gives it.
         name: String,
     },
     /// The filter of the request does not fit the dataset, which may have changed since the request.
@@ -59,7 +59,7 @@ pub enum JobError {
     /// The access rules of the dataset do not let the owner read any row.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// A parameter that the dataset requires is missing from the request, or a parameter of the request is invalid.
+    /// A required parameter of the dataset has no value in the request, or a parameter in the request is invalid.
     #[error("the parameters do not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Params(Vec<FieldError>),
     /// The template or the requested columns do not fit the dataset.
@@ -87,7 +87,7 @@ pub enum JobError {
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// This attempt did not run, because `exporter.max_attempts` earlier attempts had failed. The number counts these
-    /// attempts. The last one of them did not end the export, for example because its exporter died.
+    /// earlier attempts. The last of them did not end the export, for example because its exporter died.
     #[error("{0} attempts at the export ended without a file")]
     Exhausted(u32),
     /// Too many attempts at the export ended without an outcome, because their process died or their lease expired. The
@@ -120,8 +120,8 @@ pub(crate) enum Verdict {
 }
 
 impl JobError {
-    /// Returns how to handle the job after this error. The result is valid while the export has attempts left.
-    /// Otherwise, see [`Self::last_verdict`].
+    /// Returns how to handle the job after this error, if the export has attempts left. If it has none, the caller must
+    /// use [`Self::last_verdict`] instead.
     pub(crate) fn verdict(&self) -> Verdict {
         let fail = |detail: String| Verdict::Fail(Problem::new(Slug::ExportFailed, detail));
         match self {
@@ -164,7 +164,7 @@ impl JobError {
     }
 
     /// Returns the part of the installation, such as the database, whose outage is the cause of this error. Returns
-    /// None if the cause is no outage. A full disk counts as an outage.
+    /// None if no outage is the cause. A full disk counts as an outage.
     pub(crate) fn outage(&self) -> Option<WaitingFor> {
         match self {
             Self::Format(FormatError::TooLarge { .. }) => None,
@@ -178,8 +178,8 @@ impl JobError {
         }
     }
 
-    /// Returns the problem of an export that failed because an outage lasted longer than `timeout`; None if the cause
-    /// of this error is no outage.
+    /// Returns the problem of an export that failed because an outage lasted longer than `timeout`. Returns None if no
+    /// outage is the cause of this error.
     pub(crate) fn outage_problem(&self, timeout: Duration) -> Option<Problem> {
         let part = match (self.outage()?, self) {
             (WaitingFor::Storage, Self::Files(_)) if self.is_full() => "the file store is full",
@@ -221,9 +221,9 @@ impl JobError {
         }
     }
 
-    /// If this error is about the rows of `dataset`, the template or the format, adds the name of the dataset to the text
-    /// of `problem`, because a log or a script may show the problem without its export. After any other error, and after
-    /// an error for lack of disk space, `problem` stays unchanged.
+    /// Adds the name of the dataset to the text of `problem`, if this error is about the rows of `dataset`, the
+    /// template or the format. A log or a script may show the problem without its export, so the text must name the
+    /// dataset. After any other error, and after an error for lack of disk space, `problem` stays unchanged.
     pub(crate) fn with_dataset(&self, mut problem: Problem, dataset: &str) -> Problem {
         let names = format!("dataset `{dataset}`");
         let is_about_rows = matches!(self, Self::Dataset(_) | Self::Template(_) | Self::Format(_));
@@ -234,7 +234,7 @@ impl JobError {
         problem
     }
 
-    /// Whether the cause of this error is a write that failed for lack of disk space.
+    /// Whether this error was caused by a write that failed for lack of disk space.
     pub(crate) fn is_full(&self) -> bool {
         let mut next: Option<&(dyn Error + 'static)> = Some(self);
         while let Some(error) = next {
@@ -276,7 +276,7 @@ impl JobError {
     }
 }
 
-/// Returns the text of a format error. The text contains no value of a row.
+/// Returns the text of an error of a format, without any value of a row.
 fn format_failure(error: &FormatError) -> String {
     match error {
         FormatError::Polars(e) => redact::polars(e),

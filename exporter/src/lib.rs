@@ -3,17 +3,17 @@
 //! The modules, in the order in which an export uses them:
 //! - `worker`: takes a job when a slot is free, runs an attempt at its export, renews the lease of the export and
 //!   reports the outcome.
-//! - `plan`: resolves a request to a dataset, a layout and a format, and hides the rows and values of the dataset that
-//!   the owner of the export must not see.
+//! - `plan`: finds the dataset, layout and format of a request, and hides the rows and values of the dataset that the
+//!   owner of the export must not see.
 //! - [`registry`]: the offered datasets, templates and formats. [`catalog`] loads datasets and templates from a file,
 //!   and advertises the registry to gateways.
-//! - [`dataset`]: reads rows from files and databases, as a stream of polars frames.
+//! - [`dataset`]: reads rows from files and databases, as a stream of polars data frames.
 //! - [`template`]: chooses and styles the columns, as a [`layout`].
-//! - [`mod@format`]: encodes frames as the bytes of a file. It is the crate `formats`.
+//! - [`mod@format`]: encodes data frames as the bytes of a file. This is the crate `formats`.
 //! - [`pipeline`]: passes the rows through the layout, the format and the compression. [`segment`] splits the resulting
 //!   bytes into segments, hashes them and stores them.
 //! - [`progress`]: counts rows and bytes, for progress reports.
-//! - `drain`: stops taking jobs at an operator's request.
+//! - `drain`: makes the exporter take no more jobs, at an operator's request.
 //! - `estimate`: predicts the size and duration of an export, with a preview of its rows.
 //!
 //! To add a dataset, a template or a format, implement one trait and add the implementation to a [`Registry`].

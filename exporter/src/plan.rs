@@ -1,5 +1,5 @@
-//! Resolves a request to a dataset, a layout, a format and a compression. Hides the rows and values of the dataset that
-//! the user must not see.
+//! Finds the dataset, layout, format and compression of a request. Hides the rows and values of the dataset that the
+//! user must not see.
 
 use std::sync::Arc;
 
@@ -44,7 +44,8 @@ impl PlanRequest {
     }
 }
 
-/// A resolved request: the dataset to read, the query for its rows, and the layout, format and compression of the file.
+/// What the exporter does for a request: the dataset to read, the query for its rows, and the layout, format and
+/// compression of the file.
 pub(crate) struct Plan {
     /// The dataset, wrapped in an [`AccessView`] that applies the row policy and the column masks for the export's
     /// owner.

@@ -43,7 +43,7 @@ impl Meter {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Sets the expected total number of rows of the export.
+    /// Sets the total number of rows that the export is expected to have.
     pub fn expect(&self, rows: u64) {
         self.total.store(rows, Ordering::Relaxed);
     }

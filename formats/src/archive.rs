@@ -1,8 +1,8 @@
 //! ZIP archives, `xlsx-zip` and `csv-zip`, for exports with more rows than a sheet holds. A file in the archive is
 //! called a part, and each part fits into one sheet.
 //!
-//! The writer adds a part to the archive as soon as the part is full, so that only one workbook is on disk at a time.
-//! If the template places the timestamps outside the table ([`Timestamps::Envelope`]), the last entry of the archive,
+//! The writer adds a part to the archive as soon as the part is full, so that no more than one workbook is on disk. If
+//! the template places the timestamps outside the table ([`Timestamps::Envelope`]), the last entry of the archive,
 //! `export.csv`, states the timestamps.
 
 use std::{io::Write, sync::Arc};
@@ -59,7 +59,7 @@ const fn description(name: &'static str) -> FormatDescription {
 }
 
 /// The number of bytes of CSV text that the writer compresses at once. This number is fixed, so that the bytes of the
-/// archive do not depend on how the rows are split into frames.
+/// archive do not depend on how the rows are split into data frames.
 const BLOCK: usize = 64 << 10;
 
 #[derive(Clone, Copy)]
@@ -109,7 +109,7 @@ struct Archive {
     parts: u32,
     /// The number of rows in the open part of the archive.
     rows: u64,
-    /// The text of the open CSV part that is not compressed yet. Between two calls of the writer, the text has less
+    /// The text of the open CSV part that is not compressed yet. When a call of the writer returns, this text has fewer
     /// than [`BLOCK`] bytes.
     text: Vec<u8>,
 }
@@ -209,7 +209,7 @@ impl Writer for Archive {
 }
 
 /// Returns the options of a ZIP entry with this compression level. An entry may exceed 4 GiB. All entries have the same
-/// modification time, so that the same rows give the same archive.
+/// modification time, so that the same rows result in the same archive.
 fn options(level: i64) -> SimpleFileOptions {
     SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)

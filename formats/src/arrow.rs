@@ -1,8 +1,8 @@
 //! The format Arrow: the IPC streaming format of Apache Arrow, which data frame libraries read without guessing a type.
 //!
-//! A record batch ends when it reaches a number of rows or a size of its values. Text is `LargeUtf8` and has no views or
-//! dictionaries, so that old readers take it too. With the compression `zstd`, each buffer of a batch is compressed, as
-//! the Arrow specification defines it, so that a reader needs no option.
+//! A record batch ends when it reaches the maximum number of rows or the maximum size of its values. Text has the type
+//! `LargeUtf8`, without views or dictionaries, because old readers support this type. With the compression `zstd`, each
+//! buffer of a batch is compressed, as the Arrow specification defines it, so that a reader needs no option.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ struct RecordBatches {
     stream: ArrowStream,
 }
 
-/// The stream of one file. It has the column types of the first batch.
+/// The writer of the stream of one file. The stream has the column types of the first batch.
 struct ArrowStream {
     writer: StreamWriter<Output>,
     is_started: bool,
@@ -75,7 +75,7 @@ impl RecordBatches {
 }
 
 impl ArrowStream {
-    /// Writes the schema, if it is not written yet.
+    /// Writes the schema, unless it has been written already.
     fn start(&mut self, schema: &Schema) -> PolarsResult<()> {
         if !self.is_started {
             self.writer.start(&schema.to_arrow(CompatLevel::oldest()), None)?;
@@ -90,8 +90,8 @@ impl ArrowStream {
     }
 }
 
-/// Removes the validity bitmaps of columns without NULL. polars creates such a bitmap depending on how the rows arrive,
-/// but the bytes of the file must not depend on that.
+/// Removes the validity bitmaps of columns without NULL. Whether polars creates such a bitmap depends on how the rows
+/// are split into data frames, but the bytes of the file must not depend on that.
 fn plain(chunk: RecordBatchT<Box<dyn Array>>) -> PolarsResult<RecordBatchT<Box<dyn Array>>> {
     let (rows, (schema, mut arrays)) = (chunk.len(), chunk.into_schema_and_arrays());
     for array in &mut arrays {

@@ -87,7 +87,7 @@ impl fmt::Display for Compression {
     }
 }
 
-/// A request names an unknown compression.
+/// The error for a request that names an unknown compression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown compression `{0}`")]
 pub struct UnknownCompression(pub String);

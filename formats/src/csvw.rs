@@ -1,7 +1,8 @@
 //! The metadata document of a file, in the vocabulary of CSV on the Web (<https://www.w3.org/TR/tabular-metadata/>).
 //! The document of a CSV or TSV file also describes the dialect: the delimiter, the quotes and the line ends.
 //!
-//! Properties that the vocabulary lacks have absolute names, `urn:sluice:…`, as the standard requires.
+//! Properties that are not part of the vocabulary have absolute names of the form `urn:sluice:…`, as the standard
+//! requires.
 
 use protocol::catalog::{Column, ColumnType};
 use serde_json::{Map, Value, json};
@@ -124,8 +125,8 @@ const fn plain_type(column: &Column) -> &'static str {
     }
 }
 
-/// Returns the CSV on the Web datatype of a column's fields. If a reader can parse the fields only as text, also
-/// returns the datatype of the original values; otherwise None.
+/// Returns the datatype in CSV on the Web of a column's fields. If a reader can parse the fields only as text, also
+/// returns the datatype of the original values. Otherwise, the second result is None.
 fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Value, Option<&'static str>) {
     let plain = plain_type(&column.source);
     let text = || (json!("string"), Some(plain));

@@ -24,7 +24,7 @@ pub enum FormatError {
     /// The number of columns of a data frame differs from the number of columns of the layout.
     #[error("the data has {got} columns where the layout has {wanted}")]
     Width {
-        /// The number of columns of the frame.
+        /// The number of columns of the data frame.
         got: usize,
         /// The number of columns of the layout.
         wanted: usize,

@@ -1,4 +1,4 @@
-//! A temporary file of data frames. A reader returns the frames in the order in which they were appended.
+//! Keeps data frames in a temporary file. A reader returns the frames in the order in which they were appended.
 
 use std::{
     fs::File,
@@ -9,7 +9,8 @@ use polars::prelude::{DataFrame, IpcCompression, IpcStreamReader, IpcStreamWrite
 
 use crate::{FormatError, FormatLimits};
 
-/// An unnamed temporary file of frames in the Arrow IPC format. An 8-byte little-endian length precedes each frame.
+/// An unnamed temporary file of data frames in the Arrow IPC format. The length of a frame, an 8-byte little-endian
+/// number, precedes the frame.
 pub struct FrameSpool {
     file: BufWriter<File>,
     size: u64,
@@ -24,9 +25,10 @@ impl FrameSpool {
         Ok(Self { file: BufWriter::new(tempfile::tempfile_in(&limits.spool_dir)?), size: 0 })
     }
 
-    /// Appends a frame, and returns the size of all frames in the file, in bytes.
+    /// Appends a data frame, and returns the total size of all frames in the file, in bytes.
     ///
     /// # Errors
+    ///
     /// When the disk is full or the file can't be written.
     pub fn append(&mut self, frame: &DataFrame) -> Result<u64, FormatError> {
         let mut bytes = Vec::new();
@@ -38,9 +40,10 @@ impl FrameSpool {
         Ok(self.size)
     }
 
-    /// Returns a reader of all frames.
+    /// Returns a reader of all data frames in the file.
     ///
     /// # Errors
+    ///
     /// When the disk is full or the file can't be written.
     pub fn into_frames(self) -> io::Result<Frames> {
         let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -49,13 +52,14 @@ impl FrameSpool {
     }
 }
 
-/// Reads the frames of a spool in their order.
+/// Reads the data frames of a spool file in their order.
 pub struct Frames(BufReader<File>);
 
 impl Frames {
-    /// Reads the next frame. Returns None at the end of the file.
+    /// Reads the next data frame. Returns None at the end of the file.
     ///
     /// # Errors
+    ///
     /// When the file can't be read.
     pub fn next_frame(&mut self) -> Result<Option<DataFrame>, FormatError> {
         let mut length = [0; 8];

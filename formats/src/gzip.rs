@@ -11,9 +11,9 @@ use super::CompressionError;
 
 /// The header of the gzip member: deflate, no flags, no modification time, no file name, unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// An empty deflate block that is marked as the last block of the stream.
+/// An empty deflate block with the mark of the last block of a stream.
 const LAST_BLOCK: [u8; 2] = [3, 0];
-/// The initial capacity of the buffer for a compressed block is half of the content's size, plus this number of bytes.
+/// The number of bytes by which the initial capacity of a compressed block's buffer exceeds half of the content's size.
 const OVERHEAD: usize = 64;
 
 /// A compressed block, and the checksum and length of its uncompressed content.
@@ -58,8 +58,8 @@ pub struct Member {
 }
 
 impl Member {
-    /// Takes the next block in the order of the file, and returns the bytes to append to the file. The bytes of the
-    /// first block begin with the header of the member.
+    /// Adds the next block in the order of the file. Returns the bytes that the caller must append to the file. For the
+    /// first block, these bytes begin with the header of the member.
     pub fn append(&mut self, block: GzipBlock) -> Vec<u8> {
         self.checksum.combine(&block.checksum);
         if std::mem::replace(&mut self.begun, true) { block.bytes } else { [&HEADER[..], &block.bytes].concat() }

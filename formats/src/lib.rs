@@ -3,7 +3,7 @@
 //! A [`Format`] creates the [`Encoding`] of one export, which is an encoder or a writer:
 //!
 //! - Text formats use an [`Encoder`]. An encoder has no state, so that several threads encode data frames concurrently.
-//!   The bytes do not depend on how the rows are split into frames.
+//!   The bytes do not depend on how the rows are split into data frames.
 //! - Formats with an inner structure, such as Parquet and workbooks, use a [`Writer`]. A writer takes the frames in
 //!   order on one thread.
 //!
@@ -121,9 +121,9 @@ pub type OpenWriter = Box<dyn FnOnce(&Head, Output) -> Result<Box<dyn Writer>, F
 
 /// The encoder or the writer of one file.
 pub enum Encoding {
-    /// Several threads encode frames concurrently.
+    /// Several threads encode data frames concurrently.
     Parallel(Arc<dyn Encoder>),
-    /// One thread writes the frames in order.
+    /// One thread writes the data frames in order.
     Sequential(OpenWriter),
 }
 
@@ -158,8 +158,8 @@ pub trait Encoder: Send + Sync {
     fn end(&self, tail: &Tail, out: &mut Vec<u8>);
 }
 
-/// Writes the rows of one export to an [`Output`], in their order. One thread calls all methods, which may block.
-/// Dropping the writer deletes its temporary files.
+/// Writes the rows of one export to an [`Output`], in their order. One thread calls all methods, and each method may
+/// block. Dropping the writer deletes its temporary files.
 pub trait Writer: Send {
     /// Takes all rows of a data frame. The writer may buffer rows until a part of the file is complete, such as a
     /// Parquet row group.
@@ -238,7 +238,7 @@ pub struct FinishedFile {
     pub dataset: String,
     /// The version of the dataset, from the description of the dataset.
     pub dataset_version: String,
-    /// Sentences for users about parts of the source that the dataset omits or renames.
+    /// Sentences for users about columns or files of the source that the dataset omits or renames.
     pub notes: Vec<String>,
     /// The file's name, size, digest and media type.
     pub file: FileInfo,

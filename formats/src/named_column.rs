@@ -1,9 +1,9 @@
-//! Expressions of single columns.
+//! Builds polars expressions that refer to a single column.
 
 use polars::prelude::Expr;
 
-/// Returns the expression of the column that has exactly this name. `col` of polars takes `*`, and names such as `^a.*$`,
-/// as patterns of several columns.
+/// Returns the expression of the column that has exactly this name. The function `col` of polars interprets `*`, and
+/// names such as `^a.*$`, as patterns of several columns.
 pub fn named_column(name: &str) -> Expr {
     Expr::Column(name.into())
 }

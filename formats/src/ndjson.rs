@@ -1,5 +1,5 @@
-//! The format NDJSON: one JSON object per line. A file has no header and no comments. So the file can't state the
-//! request and completion times of the export, and only the metadata document states them.
+//! The format NDJSON: one JSON object per line. A file has no header and no comments, so only the metadata document can
+//! state the request and completion times of the export.
 //!
 //! Decimals are strings, because many readers round JSON numbers. The floats `NaN`, `INF` and `-INF` are strings too.
 

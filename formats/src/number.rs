@@ -1,5 +1,5 @@
-//! Writes numbers in a style, which rounds them, groups their digits and replaces the decimal mark. The input is exact
-//! decimal text.
+//! Writes numbers as text in the style of a column: rounds them, groups their digits and replaces the decimal mark. The
+//! input is exact decimal text.
 
 use std::borrow::Cow;
 
@@ -11,19 +11,20 @@ pub(crate) const SPREADSHEET_DIGITS: usize = 15;
 /// The result of [`write`]. It states whether a spreadsheet may treat the appended text as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NumberText {
-    /// The text is a number, because a spreadsheet keeps all its digits or the style permits rounding.
+    /// A spreadsheet may treat the text as a number, because it keeps all its digits, or because the style permits
+    /// rounding.
     Number,
-    /// The text must stay text, because a spreadsheet would round the number and the style forbids rounding.
+    /// A spreadsheet must keep the text as text, because it would round the number, and the style forbids rounding.
     Digits,
 }
 
-/// The maximum absolute value of an exponent for rounding. [`write`] does not round a number whose exponent is larger.
-/// The exponent of `1.5e-7` is -7.
+/// The maximum absolute value of the exponent of a number that [`write`] rounds. For example, the exponent of `1.5e-7`
+/// is -7. A number with a larger exponent is not rounded.
 const MAX_EXPONENT: usize = 400;
 
 /// Appends the decimal number `text`, such as `-12.50`, in a style. Returns whether a spreadsheet may treat the
-/// appended text as a number. The number is rounded half away from zero, by its decimal digits. A number with an
-/// exponent that is not rounded stays as it is, except for its decimal mark.
+/// appended text as a number. The number is rounded half away from zero, by its decimal digits. If a number with an
+/// exponent is not rounded, only its decimal mark changes.
 pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> NumberText {
     let text = &*match style.decimals.and_then(|_| without_exponent(text)) {
         Some(plain) => Cow::Owned(plain),

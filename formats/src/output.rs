@@ -1,4 +1,4 @@
-//! The output stream of a [`Writer`](super::Writer).
+//! Defines the output stream of a [`Writer`](super::Writer).
 
 use std::{
     io::{self, Write},

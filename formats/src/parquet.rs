@@ -44,7 +44,7 @@ struct RowGroups {
     file: ParquetFile,
 }
 
-/// The polars writer of one file and what it needs to begin.
+/// The polars writer of one file, and the settings with which it is created.
 struct ParquetFile {
     metadata: Vec<(String, String)>,
     output: Output,

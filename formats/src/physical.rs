@@ -75,9 +75,9 @@ pub(crate) enum Cells<'a> {
 /// value.
 pub(crate) enum Cell<'a> {
     Null,
-    /// A text value. The caller must append the text, in quotes if necessary.
+    /// A text value, which is not appended yet. The caller must append the text, in quotes if necessary.
     Text(&'a str),
-    /// Any other value, whose standard text [`Cells::write`] has appended.
+    /// A value of any other type. [`Cells::write`] has appended its standard text.
     Plain(Kind),
 }
 

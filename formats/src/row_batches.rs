@@ -12,7 +12,7 @@ use crate::layout::Layout;
 /// The number of rows that are added to a batch between two comparisons of the batch's size with the limit.
 const STEP: usize = 8_192;
 
-/// Rows on their way into batches, under the titles of the file's columns.
+/// Collects rows into batches. The columns have the titles of the file's columns.
 pub(super) struct RowBatches {
     titles: Vec<String>,
     columns: Vec<Column>,
@@ -54,9 +54,10 @@ impl RowBatches {
         Ok(self.step(&mut write)?)
     }
 
-    /// Calls `write` with the last batch, if rows are left.
+    /// Calls `write` with the last batch, if it has rows.
     ///
     /// # Errors
+    ///
     /// When `write` fails.
     pub(super) fn finish(&mut self, mut write: impl FnMut(&DataFrame) -> PolarsResult<()>) -> PolarsResult<()> {
         if let Some(rest) = self.pending.take().filter(|rest| rest.height() > 0) {
@@ -72,8 +73,8 @@ impl RowBatches {
     }
 
     /// Moves pending rows into the open batch, [`STEP`] rows at a time, and writes each full batch. If the next
-    /// [`STEP`] rows alone reach the size limit of a batch, moves only as many of these rows as reach the limit. If
-    /// fewer than [`STEP`] rows are left and do not reach the limit, they stay pending.
+    /// [`STEP`] rows alone reach the size limit of a batch, moves only as many rows as reach the limit. If fewer than
+    /// [`STEP`] rows remain and do not reach the limit, they stay pending.
     fn step(&mut self, write: &mut impl FnMut(&DataFrame) -> PolarsResult<()>) -> PolarsResult<()> {
         let Some(mut pending) = self.pending.take() else { return Ok(()) };
         loop {
@@ -105,7 +106,7 @@ impl RowBatches {
     }
 }
 
-/// Returns the metadata that a file carries in its own header or footer: the time of the request and the template.
+/// Returns the metadata that a file has in its own header or footer: the time of the request and the template.
 pub(super) fn file_metadata(layout: &Layout, head: &Head) -> Vec<(String, String)> {
     let mut metadata = vec![
         ("sluice.requested_at".to_owned(), head.requested_at.to_string()),
@@ -116,7 +117,7 @@ pub(super) fn file_metadata(layout: &Layout, head: &Head) -> Vec<(String, String
     metadata
 }
 
-/// Appends `rows` to the data frame in `to`. If `to` is None, `rows` become the data frame.
+/// Appends `rows` to the data frame in `to`. If `to` is None, sets `to` to `rows`.
 fn append(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
     match to {
         Some(frame) => frame.vstack_mut_owned(rows).map(drop),
@@ -127,8 +128,8 @@ fn append(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
     }
 }
 
-/// Returns the size of a frame's values in bytes: the length of a text, 16 for a decimal, and 8 for any other value.
-/// The result does not depend on how polars stores the frame.
+/// Returns the size of a data frame's values in bytes: the length of a text, 16 for a decimal, and 8 for any other
+/// value. The result does not depend on how polars stores the frame.
 fn size(frame: &DataFrame) -> PolarsResult<usize> {
     let mut bytes = 0;
     for column in frame.columns() {

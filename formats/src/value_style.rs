@@ -1,4 +1,4 @@
-//! Combines the style of a column and the style of its file into one [`ValueStyle`], by which text formats write the
+//! Combines the style of a column and the style of its file into one [`ValueStyle`], with which text formats write the
 //! values of the column.
 
 use protocol::catalog::{Column, ColumnType};
@@ -8,7 +8,7 @@ use crate::layout::{ColumnStyle, Pattern, Profile, Style};
 /// The style in which a text format writes the values of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ValueStyle {
-    /// The standard text that [`crate::value::text`] writes.
+    /// Values have the standard text that [`crate::value::text`] writes.
     Plain,
     /// Text that a spreadsheet must neither evaluate nor change.
     Text {

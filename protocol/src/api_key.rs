@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{id::Owner, time::Timestamp};
 
-/// The beginning of the subject of a key: the subject is `key:<id>`.
+/// The beginning of the subject that an API key acts as. The subject is `key:<id>`.
 const SUBJECT_PREFIX: &str = "key:";
 
 /// The id of an API key: a UUIDv7, so that ids sort by the time of creation. The id is no secret.
@@ -23,13 +23,13 @@ impl ApiKeyId {
         Self(Uuid::now_v7())
     }
 
-    /// The subject as which the key acts: `key:<id>`.
+    /// Returns the subject that the key acts as: `key:<id>`.
     #[must_use]
     pub fn subject(self) -> String {
         format!("{SUBJECT_PREFIX}{self}")
     }
 
-    /// The id of the key that acts as this subject; None for every other subject.
+    /// Returns the id of the API key that acts as this subject. Returns None for every other subject.
     #[must_use]
     pub fn from_subject(subject: &str) -> Option<Self> {
         subject.strip_prefix(SUBJECT_PREFIX)?.parse().ok()

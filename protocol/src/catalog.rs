@@ -53,13 +53,13 @@ pub struct Column {
 }
 
 impl Column {
-    /// A nullable, unmasked column without a label. The moments of a `datetime` column have a time zone.
+    /// Returns a nullable, unmasked column without a label. The timestamps of a `datetime` column have a time zone.
     pub fn new(name: impl Into<String>, kind: ColumnType) -> Self {
         Self { name: name.into(), kind, label: None, nullable: true, masked: false, local: false }
     }
 
-    /// Returns the column with the type `kind`. The moments of a `datetime` column have no time zone if `local` is
-    /// true.
+    /// Returns the column with the type `kind`. If `local` is true, the timestamps of a `datetime` column have no time
+    /// zone.
     #[must_use]
     pub fn typed(self, kind: ColumnType, local: bool) -> Self {
         Self { kind, local: local && kind == ColumnType::Datetime, ..self }

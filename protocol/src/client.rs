@@ -183,7 +183,7 @@ pub const TYPES: [&str; 8] = [
     "ping",
 ];
 
-/// The reason why a text frame is not a valid message.
+/// The reason why a text frame is not a valid client message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParseError {
     /// The frame is not a JSON object. The session ends with close code 4400.

@@ -38,7 +38,7 @@ pub enum Reconnect {
     Retry,
     /// Reconnect with a newer token.
     WithNewToken,
-    /// Do not reconnect, because the server would close the session again.
+    /// Do not reconnect, because the server would close the new session for the same reason.
     No,
 }
 

@@ -5,12 +5,12 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
-/// The maximum exponent, positive or negative, of a decimal in scientific notation. This limits the length of the
-/// written text; a double has exponents of at most 324.
+/// The maximum absolute value of the exponent of a decimal in scientific notation. It limits the length of the text
+/// that [`plain`] returns. A 64-bit float has exponents of at most 324.
 const MAX_EXPONENT: i32 = 400;
 
-/// Normalizes the text of a decimal: adds a zero before a leading point, and removes a trailing point. None if the text
-/// is not a decimal.
+/// Normalizes the text of a decimal: adds a zero before a leading point, and removes a trailing point. Returns None if
+/// the text is not a decimal.
 #[must_use]
 pub fn parse(text: &str) -> Option<Cow<'_, str>> {
     if matches!(text, "NaN" | "Infinity" | "-Infinity") {
@@ -29,8 +29,8 @@ pub fn parse(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// Writes a decimal number without an exponent, with all its digits. None if the text is not a decimal number, or its
-/// exponent is beyond [`MAX_EXPONENT`].
+/// Writes a decimal number without an exponent, with all its digits. Returns None if the text is not a decimal number,
+/// or if its exponent exceeds [`MAX_EXPONENT`].
 #[must_use]
 pub fn plain(text: &str) -> Option<Cow<'_, str>> {
     if let Some(decimal) = parse(text) {
@@ -69,7 +69,7 @@ pub fn compare(left: &str, right: &str) -> Ordering {
 }
 
 struct Number<'a> {
-    /// The rank by which special values sort around finite numbers: -1 for `-Infinity`, 0 for a finite number, 1 for
+    /// The position of the value in the sort order of special values: -1 for `-Infinity`, 0 for a finite number, 1 for
     /// `Infinity`, 2 for `NaN`.
     rank: i8,
     negative: bool,

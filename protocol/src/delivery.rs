@@ -26,7 +26,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// The offset after the last byte of the segment.
+    /// Returns the offset in the file after the last byte of the segment.
     #[must_use]
     pub const fn end(&self) -> u64 {
         self.offset + self.size

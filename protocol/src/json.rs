@@ -1,4 +1,4 @@
-//! Parses and decodes JSON from clients. Every error of [`decode`] has a JSON pointer to the invalid member.
+//! Parses and decodes JSON from clients. Every error of [`decode`] contains a JSON pointer to the invalid member.
 
 use std::{borrow::Cow, collections::HashMap, fmt};
 
@@ -10,12 +10,13 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::{decimal, problem::FieldError};
 
-/// Parses the JSON text of a request. In its member `filter`, each number that a [`Value`] would round becomes a string
-/// with the digits of the text, so that a filter on a decimal column compares all digits.
+/// Parses the JSON text of a request. In the member `filter`, each number that a [`Value`] would round becomes a string
+/// with the digits of the number, so that a filter on a decimal column compares all digits.
 ///
 /// # Errors
 /// When the text is not JSON, or when an object in the text has two members of the same name. In the second case,
-/// [`serde_json::Error::is_data`] is true. Such a text is refused, because parsers differ in the member that they use.
+/// [`serde_json::Error::is_data`] is true. Such a text is refused, because parsers do not agree which of the two
+/// members counts.
 pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
     let filter = serde_json::from_slice::<HashMap<String, &RawValue>>(text);
     let filter = filter.ok().and_then(|mut members| members.remove("filter")).map(RawValue::get);
@@ -193,13 +194,13 @@ pub fn decode<T: DeserializeOwned>(value: Value) -> Result<T, FieldError> {
     })
 }
 
-/// Appends one reference token to a JSON pointer (RFC 6901, section 3).
+/// Appends a name or index to a JSON pointer, with the escapes of RFC 6901, section 3.
 fn push(pointer: &mut String, token: &str) {
     pointer.push('/');
     pointer.push_str(&escape(token));
 }
 
-/// The JSON pointer of a member below `pointer`.
+/// Returns the JSON pointer of the member `token` below `pointer`.
 #[must_use]
 pub fn child(pointer: &str, token: &str) -> String {
     let mut out = pointer.to_owned();

@@ -48,7 +48,7 @@ pub struct ParamSpec {
 }
 
 impl ParamSpec {
-    /// A required parameter without a description.
+    /// Returns the declaration of a required parameter without a description.
     #[must_use]
     pub fn new(name: impl Into<String>, kind: ParamType) -> Self {
         Self { name: name.into(), kind, description: String::new(), default: None, max_items: None }
@@ -121,9 +121,10 @@ pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<Stri
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
-/// Replaces each relative moment, such as `now-1d`, in a date or datetime parameter by an absolute moment.
+/// Replaces each relative time, such as `now-1d`, in a date or datetime parameter by an absolute time.
 ///
 /// # Errors
+///
 /// All errors, with pointers below `/params`.
 pub fn resolve(
     specs: &[ParamSpec],
@@ -149,7 +150,7 @@ pub fn resolve(
     if errors.is_empty() { Ok(resolved) } else { Err(errors) }
 }
 
-/// The reason why a value is invalid for this parameter; None for a valid value.
+/// Returns the reason why a value is invalid for this parameter. Returns None for a valid value.
 #[must_use]
 pub fn value_error(spec: &ParamSpec, value: &Value) -> Option<String> {
     let nul = |value: &Value| value.as_str().is_some_and(|text| text.contains('\0'));

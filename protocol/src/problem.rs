@@ -280,7 +280,7 @@ impl Problem {
         self
     }
 
-    /// The slug in `type`; [`Slug::Internal`] when this version does not know the slug.
+    /// Returns the slug in `type`. Returns [`Slug::Internal`] if this version does not know the slug.
     #[must_use]
     pub fn slug(&self) -> Slug {
         Slug::from_type(&self.kind).unwrap_or(Slug::Internal)

@@ -1,4 +1,4 @@
-//! Moments relative to now, such as `now-1d/d`, in the date math of Grafana and Elasticsearch.
+//! Parses times relative to now, such as `now-1d/d`, in the date math of Grafana and Elasticsearch.
 //!
 //! A text begins with `now`, and up to 20 operations follow: `+1h` and `-2d` add and subtract, `/d` rounds down. The
 //! units are `s`, `m`, `h`, `d`, `w`, `M` and `y`. A week begins on Monday. Days and longer units follow the calendar
@@ -10,24 +10,24 @@ use chrono::{
 };
 use chrono_tz::Tz;
 
-/// The text with which every relative moment begins.
+/// The text with which every relative time begins.
 const NOW: &str = "now";
-/// The maximum number of operations of one moment.
+/// The maximum number of operations in one relative time.
 const MAX_OPERATIONS: usize = 20;
-/// The error text that describes the form of a relative moment.
+/// The error text that describes the form of a relative time.
 const FORM: &str =
     "a moment relative to now is such as \"now\", \"now-1d\" or \"now-1d/d\", with the units s m h d w M y";
 
-/// The time and the time zone with which relative moments are resolved.
+/// The time and the time zone with which relative times are resolved.
 #[derive(Clone, Copy, Debug)]
 pub struct Reference {
-    /// The moment that the word `now` stands for.
+    /// The time that the word `now` stands for.
     pub now: DateTime<Utc>,
     /// The time zone whose calendar defines days and longer units.
     pub zone: Tz,
 }
 
-/// The reason why a text is not a valid relative moment.
+/// The reason why a text is not a valid relative time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RelativeError {
     /// The text does not follow the syntax.
@@ -36,7 +36,7 @@ pub enum RelativeError {
     /// The text has too many operations.
     #[error("a moment relative to now has at most {MAX_OPERATIONS} operations")]
     TooLong,
-    /// The moment is outside the years 1 to 9999.
+    /// The resulting time is outside the years 1 to 9999.
     #[error("this moment is not within the years 1 to 9999")]
     Range,
 }
@@ -67,17 +67,18 @@ impl Unit {
     }
 }
 
-/// Whether a text begins with `now`, and so must be a relative moment.
+/// Whether a text begins with `now`, so that it must be a relative time.
 #[must_use]
 pub fn is_relative(text: &str) -> bool {
     text.starts_with(NOW)
 }
 
 impl Reference {
-    /// Returns the moment that a relative text denotes, in the time zone of this reference.
+    /// Returns the time that a relative text denotes, in the time zone of this reference.
     ///
     /// # Errors
-    /// When the text does not follow the syntax, or the moment is outside the years 1 to 9999.
+    ///
+    /// When the text does not follow the syntax, or the time is outside the years 1 to 9999.
     pub fn resolve(&self, text: &str) -> Result<DateTime<Tz>, RelativeError> {
         let mut rest = text.strip_prefix(NOW).ok_or(RelativeError::Syntax)?.as_bytes();
         let mut moment = self.now.with_timezone(&self.zone);
@@ -106,25 +107,25 @@ impl Reference {
     }
 }
 
-/// Returns the date of a moment in its time zone, such as `2026-11-29`.
+/// Returns the date of a time in its time zone, such as `2026-11-29`.
 #[must_use]
 pub fn date_text(moment: &DateTime<Tz>) -> String {
     moment.format("%Y-%m-%d").to_string()
 }
 
-/// Returns a moment as RFC 3339 text in UTC with milliseconds.
+/// Returns a time as RFC 3339 text in UTC with milliseconds.
 #[must_use]
 pub fn instant_text(moment: &DateTime<Tz>) -> String {
     moment.to_utc().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Returns the local date and time of a moment in its time zone, such as `2026-11-29T16:33:53.123`.
+/// Returns the local date and time in the time zone of `moment`, such as `2026-11-29T16:33:53.123`.
 #[must_use]
 pub fn local_text(moment: &DateTime<Tz>) -> String {
     moment.format("%Y-%m-%dT%H:%M:%S%.3f").to_string()
 }
 
-/// Returns the number before a unit; 1 without digits.
+/// Returns the number before a unit, or 1 if there are no digits.
 fn amount(digits: &[u8]) -> Result<u32, RelativeError> {
     let text = std::str::from_utf8(digits).unwrap_or_default();
     if text.is_empty() { Ok(1) } else { text.parse().map_err(|_| RelativeError::Range) }
@@ -154,7 +155,7 @@ fn added(moment: DateTime<Tz>, amount: u32, unit: Unit, is_negative: bool) -> Re
     at_local(&moment, moved.ok_or(RelativeError::Range)?)
 }
 
-/// Rounds down to the start of a unit.
+/// Rounds a time down to the start of the unit that contains it, such as the day.
 fn floor(moment: DateTime<Tz>, unit: Unit) -> Result<DateTime<Tz>, RelativeError> {
     let local = moment.naive_local();
     let date = local.date();
@@ -181,8 +182,9 @@ fn floor(moment: DateTime<Tz>, unit: Unit) -> Result<DateTime<Tz>, RelativeError
     }
 }
 
-/// Returns the moment at which the clocks of the zone show `local`. Of two such moments, returns the one with the
-/// offset of `from`, or else the earlier one. A time that the clocks skip is moved forward by the length of the gap.
+/// Returns the instant at which the clocks of the time zone show `local`. If the clocks show this time twice, returns
+/// the instant with the offset of `from`, or else the earlier instant. A time that the clocks skip is moved forward by
+/// the length of the gap.
 fn at_local(from: &DateTime<Tz>, local: NaiveDateTime) -> Result<DateTime<Tz>, RelativeError> {
     let zone = from.timezone();
     match zone.from_local_datetime(&local) {

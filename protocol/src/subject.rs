@@ -20,9 +20,9 @@ pub const BUCKET_CATALOG: &str = "SLUICE_CATALOG";
 /// The bucket of single-use tickets, with which browsers open WebSocket sessions.
 pub const BUCKET_TICKETS: &str = "SLUICE_TICKETS";
 
-/// The stream of [`BUCKET_CATALOG`].
+/// The JetStream stream that holds the data of the bucket [`BUCKET_CATALOG`].
 pub const KV_CATALOG: &str = "KV_SLUICE_CATALOG";
-/// The stream of [`BUCKET_TICKETS`].
+/// The JetStream stream that holds the data of the bucket [`BUCKET_TICKETS`].
 pub const KV_TICKETS: &str = "KV_SLUICE_TICKETS";
 
 /// The streams that a gateway reads, including those of its buckets.
@@ -46,10 +46,11 @@ pub const CANCEL_ALL: &str = "sluice.v1.cancel.*";
 pub const DELIVERY_GRANT: &str = "sluice.v1.delivery.grant";
 /// Request for the metadata document of an export, gateway → notifier.
 pub const DELIVERY_METADATA: &str = "sluice.v1.delivery.metadata";
-/// Hint for the dispatcher that an export was committed or ended, or that credits changed. Gateways and notifiers → the
-/// leading notifier.
+/// The subject of a hint for the dispatcher: an export was committed or ended, or credits changed. Gateways and
+/// notifiers send it to the leading notifier.
 pub const DELIVERY_SUBMITTED: &str = "sluice.v1.delivery.submitted";
-/// Hint that API keys were deleted, gateway → every gateway. The database decides whether a key exists.
+/// The subject of a hint that API keys were deleted, gateway → every gateway. The database decides whether a key
+/// exists.
 pub const KEY_DELETED: &str = "sluice.v1.key.deleted";
 /// The subject filter of messages about durable segments, exporter → notifier.
 pub const DELIVERY_WRITTEN_ALL: &str = "sluice.v1.delivery.written.*";
@@ -58,7 +59,8 @@ pub const DELIVERY_WRITTEN_ALL: &str = "sluice.v1.delivery.written.*";
 pub const OPS_SCHEDULE: &str = "sluice.v1.ops.schedule";
 /// Request to run a scheduled job now, operator → notifier.
 pub const OPS_RUN: &str = "sluice.v1.ops.run";
-/// Hint for every notifier that an operator requested a run of a scheduled job. The database contains the request.
+/// The subject of a hint for every notifier: an operator requested a run of a scheduled job. The database contains the
+/// request.
 pub const OPS_DUE: &str = "sluice.v1.ops.due";
 /// Request for the exports of all owners, operator → notifier.
 pub const OPS_EXPORTS: &str = "sluice.v1.ops.exports";
@@ -73,7 +75,8 @@ pub const OPS_REQUEUE: &str = "sluice.v1.ops.requeue";
 /// Request for the running exporters, operator → notifier.
 pub const OPS_EXPORTERS: &str = "sluice.v1.ops.exporters";
 
-/// The lane of a job, by the number of rows. Each lane has a separate consumer, and bulk jobs cannot occupy all slots.
+/// The lane of a job, which the number of rows decides. Each lane has a separate consumer, and bulk jobs cannot occupy
+/// all slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Exports with few rows.
@@ -86,7 +89,8 @@ impl Lane {
     /// All lanes, interactive first.
     pub const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
 
-    /// The lane with this name; [`Lane::Bulk`] for an unknown name, which a newer version may have stored.
+    /// Returns the lane with this name. Returns [`Lane::Bulk`] for an unknown name, which a newer version may have
+    /// stored.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         Self::ALL.into_iter().find(|lane| lane.as_str() == name).unwrap_or(Self::Bulk)

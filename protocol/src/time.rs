@@ -1,4 +1,5 @@
-//! The timestamps in messages: RFC 3339 text in UTC with milliseconds. Also the precision of a time in a request.
+//! Defines the timestamps in messages: RFC 3339 text in UTC with milliseconds. Also checks the precision of a time in a
+//! request.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -68,7 +69,8 @@ impl JsonSchema for Timestamp {
     }
 }
 
-/// Whether the fraction of the second in a time has more than this number of digits, without trailing zeros.
+/// Whether a time has more than this number of digits in the fraction of its second. Zeros at the end of the fraction
+/// do not count.
 pub(crate) fn is_finer_than(text: &str, digits: usize) -> bool {
     let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
     fraction.bytes().take_while(u8::is_ascii_digit).skip(digits).any(|digit| digit != b'0')

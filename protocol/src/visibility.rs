@@ -6,7 +6,8 @@ use crate::{
 };
 
 impl Access {
-    /// The columns that a caller with these scopes sees, without hidden columns. Masked columns have `masked` set.
+    /// Returns the columns that a caller with these scopes sees, without hidden columns. Masked columns have `masked`
+    /// set to true.
     #[must_use]
     pub fn visible_columns(&self, columns: &[Column], scopes: &[String]) -> Vec<Column> {
         let visible = columns.iter().filter_map(|column| match self.mask_for(&column.name, scopes) {
@@ -21,8 +22,8 @@ impl Access {
 }
 
 impl CatalogDataset {
-    /// The dataset that a caller with these scopes sees; None when the caller may not export the dataset. The result
-    /// has no template column that reads a hidden column, and no template that loses all its columns.
+    /// Returns the dataset as a caller with these scopes sees it. Returns None if the caller may not export the
+    /// dataset. The result omits template columns that read a hidden column, and templates that then have no columns.
     #[must_use]
     pub fn visible_to(mut self, scopes: &[String]) -> Option<Self> {
         if !self.access.admits(scopes) {

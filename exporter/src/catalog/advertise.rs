@@ -38,7 +38,8 @@ pub(crate) struct Advertiser {
     pub(crate) clock: SharedClock,
     pub(crate) instance: String,
     pub(crate) pool: String,
-    /// The total number of slots, and the number of slots that bulk exports may use.
+    /// The total number of slots, and the number of slots that bulk exports may use. A slot is room for one running
+    /// export.
     pub(crate) slots: (usize, usize),
     pub(crate) interval: Duration,
     /// The drain state of the exporter. While the exporter drains, each [`ExporterHeartbeat`] states that it has no
@@ -96,9 +97,10 @@ impl Advertiser {
         Ok(())
     }
 
-    /// Writes the entries that are new, changed or old, and then the heartbeat that names all datasets whose current
-    /// entries are in the bucket. If NATS refuses an entry, the heartbeat is still written, so that gateways offer the
-    /// other datasets. After the heartbeat, deletes the entries of datasets that the exporter no longer offers.
+    /// Writes the entries that are new, changed or due for renewal, and then the heartbeat. The heartbeat names all
+    /// datasets whose current entries are in the bucket. If NATS refuses an entry, the heartbeat is still written, so
+    /// that gateways offer the other datasets. After the heartbeat, deletes the entries of datasets that the exporter
+    /// no longer offers.
     async fn advertise(&self, entries: &mut Entries, estimates: &Estimates) -> Result<(), AdvertiseError> {
         let bucket = self.bus.catalog().await?;
         let written = entries.write(&bucket).await;
@@ -128,8 +130,9 @@ impl Advertiser {
     }
 
     /// Reports the result of an attempt to advertise in `/readyz` and in a metric, and a failure also in a log line.
-    /// `advertised` is the result of the writes to NATS. It is None if the exporter stopped during the attempt; then
-    /// nothing is reported. A dataset in `entries` that exceeds a limit of the catalog is a failure too.
+    /// `advertised` is the result of the writes to NATS. If `advertised` is None, the exporter stopped during the
+    /// attempt, and this method reports nothing. If a dataset in `entries` exceeds a limit of the catalog, the attempt
+    /// has failed too.
     fn report(&self, advertised: Option<Result<(), AdvertiseError>>, entries: &Entries) {
         let Some(advertised) = advertised else { return };
         let result = match (&advertised, entries.refused()) {

@@ -1,6 +1,6 @@
 //! Records whether gateways can offer the datasets of this exporter. `/readyz` reports the result.
 //!
-//! The entry of a dataset is the value in the NATS bucket that advertises the dataset: a compressed JSON description.
+//! For each dataset, the NATS bucket of the catalog has one entry: a compressed JSON description of the dataset.
 
 use std::{
     fmt,
@@ -35,7 +35,7 @@ pub enum NotAdvertised {
     /// The exporter has started, but has not advertised its datasets yet.
     #[error("the datasets are not advertised yet")]
     Pending,
-    /// The last heartbeat is older than its lifetime.
+    /// The last heartbeat of this exporter has expired, so gateways no longer offer its datasets.
     #[error("the last advertisement of the datasets has expired")]
     Expired,
     /// The last attempt failed. The text is the reason, with the name of the dataset if only one dataset failed.
@@ -83,7 +83,7 @@ pub(super) enum AdvertiseError {
     /// A dataset exceeds a limit of the catalog.
     #[error("dataset `{dataset}` can't be advertised: {excess}")]
     TooLarge { dataset: String, excess: Excess },
-    /// The compressed heartbeat exceeds the maximum size of a value in the bucket. Both sizes are in bytes.
+    /// The compressed heartbeat exceeds the maximum size of a value in the bucket. `size` and `max` are in bytes.
     #[error(
         "the heartbeat of this exporter has {size} bytes, and NATS takes {max}: offer fewer datasets, or raise \
          `max_payload` of NATS"
@@ -105,8 +105,8 @@ pub(crate) enum Excess {
     Entry { size: usize, max: usize, columns: usize },
     /// The size of the entry before compression exceeds the limit for one dataset.
     Description { size: usize, columns: usize },
-    /// The total size of the entry of this dataset and of the entries that were accepted before it exceeds the limit
-    /// for one exporter. The sizes are those before compression.
+    /// With this dataset, the entries of the exporter exceed the limit for their total size. `size` is the total before
+    /// compression: the entry of this dataset, and the entries that were accepted before it.
     Catalog { size: usize },
     /// The exporter already offers the maximum number of datasets.
     Datasets,

@@ -6,9 +6,10 @@ use protocol::catalog::{Column, ColumnType};
 use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS, sql};
 
-/// Returns a fault if the declared columns of a dataset leave out a tenant column, which is a column called `tenant` or
-/// `tenant_id`. No row policy could name that column, so users could export the rows of other tenants. `found` are the
-/// names of the columns of the source. An explicit `tenant_column` in the file disables this check.
+/// Returns a fault if the source has a tenant column (`tenant` or `tenant_id`), but the columns that the catalog file
+/// declares do not include it. A row policy can test only declared columns, so users could export the rows of other
+/// tenants. `found` are the names of the columns of the source. If the catalog file sets `tenant_column`, this check is
+/// skipped.
 pub(super) fn check_tenant_columns<'a>(
     at: usize,
     spec: &DatasetSpec,
@@ -30,12 +31,12 @@ pub(super) fn check_tenant_columns<'a>(
     }
 }
 
-/// Checks the columns of a SQLite query. `found` has their names in the order of the query; a name that occurs again
-/// has a suffix such as `:1`. For a table, `found` is empty.
+/// Checks the columns of a SQLite query. `found` has the names of the columns, in the order of the query. If a name
+/// occurs again, SQLite appends a suffix such as `:1`. For a table, `found` is empty.
 ///
-/// Returns a fault if two columns have the same name, because only the first of them could be read. Also returns a
-/// fault if the catalog file declares no columns, because SQLite does not know the types of a query's columns, and a
-/// refusal if the query lacks a declared column.
+/// Returns a fault if two columns have the same name, because only the first of them could be read. Returns a fault if
+/// the catalog file declares no columns, because SQLite does not know the types of a query's columns. Returns a refusal
+/// if the query lacks a declared column.
 pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String]) -> Result<(), Refusal> {
     for column in found {
         let Some((name, number)) = column.rsplit_once(':') else { continue };
@@ -72,9 +73,9 @@ pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String
 /// Returns a refusal if a value of the source could change when it is converted to the declared type of its column.
 /// `found` are the columns of the source, with their types in the source.
 ///
-/// `is_file` is true for Parquet and Arrow IPC files, and false for PostgreSQL. In files, a column keeps its own type,
-/// so every other declared type is refused. Also in files, `local` is refused for timestamps with a time zone. In
-/// PostgreSQL, any column may be declared as text, and a column of whole numbers as decimals.
+/// `is_file` is true for Parquet and Arrow IPC files, and false for PostgreSQL. In files, the declared type must equal
+/// the type in the file, and `local` is refused for timestamps with a time zone. In PostgreSQL, any column may be
+/// declared as text, and a column of whole numbers as decimals.
 pub(super) fn check_declared_types(spec: &DatasetSpec, found: &[Column], is_file: bool) -> Result<(), Refusal> {
     for declared in &spec.columns {
         let (at, declared) = (declared.span().start, declared.get_ref());
@@ -162,8 +163,9 @@ pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Resu
     }
 }
 
-/// Returns the fault text for a dataset with `split_by` whose query uses a SQL keyword, function or feature, which
-/// `reason` names. With it, each read of the source may return different rows, so the rows can't be split into ranges.
+/// Returns the fault text for a dataset that has the key `split_by`, but whose rows can't be split into ranges.
+/// `reason` names the SQL keyword, function or feature of the query that is the cause. A query with it may return
+/// different rows at each read, so the ranges could overlap or leave rows out.
 pub(super) fn differing_rows(reason: &str) -> String {
     format!(
         "`split_by` reads it once for each range of the key, and `{reason}` gives other rows each time: leave out one of \
@@ -171,9 +173,9 @@ pub(super) fn differing_rows(reason: &str) -> String {
     )
 }
 
-/// Converts an error from reading the schema of a source to a refusal. The result is [`Refusal::Differs`] if a table or
-/// column is missing, PostgreSQL refuses to read it, a column has an unsupported type, or the declaration is incomplete.
-/// After any other error, the result is [`Refusal::Unavailable`].
+/// Converts an error from reading the schema of a source to a [`Refusal`]. The result is [`Refusal::Differs`] if a
+/// table or column is missing, PostgreSQL refuses to read it, a column has an unsupported type, or the declaration is
+/// incomplete. After any other error, the result is [`Refusal::Unavailable`].
 pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
     let error = if let DatasetError::Shared(error) = error { error } else { error };
     let (source, cause) = match error {

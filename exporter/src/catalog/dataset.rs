@@ -189,8 +189,8 @@ fn retention(spec: &DatasetSpec) -> Result<Option<Duration>, Refusal> {
     Err(Refusal::Fault(retention.span().start, "`retention` is from 1s to 366days".into()))
 }
 
-/// Checks the masks of the declared columns, and the keys `order`, `split_by` and `tenant_column`, whose values are
-/// names of columns. `found` are the columns of the source.
+/// Checks the masks of the declared columns. Also checks the keys `order`, `split_by` and `tenant_column`, whose values
+/// are names of columns. `found` are the columns of the source.
 fn check_keys(spec: &DatasetSpec, found: &[Column]) -> Result<(), Refusal> {
     let order = spec.order.as_ref().map(|order| order.span().start);
     let split_by = spec.split_by.as_ref().map(|key| (key.span().start, "split_by", key.get_ref().clone()));
@@ -225,8 +225,9 @@ fn all_typed(spec: &DatasetSpec) -> bool {
     !spec.columns.is_empty() && spec.columns.iter().all(|column| column.get_ref().kind.is_some())
 }
 
-/// Returns the declared columns; a column without a declared type has the type of the source. If the catalog file
-/// declares no columns, returns all columns of the source. Fails if the source lacks a declared column.
+/// Returns the columns of the dataset. These are the columns that the catalog file declares; a column without a
+/// declared type gets its type in the source. If the file declares no columns, these are all columns of the source.
+/// Fails if the source lacks a declared column.
 fn merged(spec: &DatasetSpec, found: Vec<Column>) -> Result<Vec<Column>, DatasetError> {
     let declared = spec.columns();
     if declared.is_empty() {

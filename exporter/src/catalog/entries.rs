@@ -1,5 +1,5 @@
-//! Writes one entry for each dataset into the NATS bucket of the catalog. Writes new and changed entries at once.
-//! Because the bucket deletes old entries, this module also writes unchanged entries again from time to time.
+//! Writes one entry for each dataset into the NATS bucket of the catalog. The bucket deletes an entry after a maximum
+//! age, so this module writes unchanged entries again before that age.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,7 +28,8 @@ pub(super) struct Entries {
     /// The errors of the datasets that are not advertised, for example because a dataset exceeds a size limit.
     refused: Vec<AdvertiseError>,
     /// The entries that the exporter has tried to write to the bucket, by their keys in the bucket. The value is None
-    /// if NATS has not confirmed the last write of a new or changed entry; the content of the entry is then unknown.
+    /// if NATS has not confirmed the last write of a new or changed entry. The bucket may then have the old or the new
+    /// content.
     written: HashMap<String, Option<Written>>,
     /// The time at which the bucket was created, in nanoseconds since 1970-01-01; None before the first write. A
     /// different time at a later write means that NATS has lost the bucket's data.
@@ -50,14 +51,14 @@ struct Written {
 }
 
 impl Entries {
-    /// Creates the entries of an exporter that offers no dataset and has not written any entry yet. `instance` is the
+    /// Creates an empty record: the exporter offers no dataset, and has not written any entry yet. `instance` is the
     /// name of the exporter.
     pub(super) fn new(instance: String) -> Self {
         Self { instance, current: vec![], refused: vec![], written: HashMap::new(), bucket_created_at: None }
     }
 
-    /// Replaces the datasets that the exporter offers by those of `registry`. A dataset that exceeds a limit is
-    /// refused, for example if its compressed entry has more than `max_entry_size` bytes.
+    /// Sets the datasets that the exporter offers to those of `registry`. Refuses a dataset that exceeds a limit, for
+    /// example if its compressed entry has more than `max_entry_size` bytes.
     pub(super) fn replace(&mut self, registry: &Registry, max_entry_size: usize) {
         let mut room = Room::new(max_entry_size);
         self.current.clear();
@@ -134,8 +135,8 @@ impl Entries {
         named.collect()
     }
 
-    /// Deletes the written entries of datasets that the exporter no longer offers. The next call repeats a failed
-    /// deletion. The bucket also deletes old entries itself.
+    /// Deletes the entries of datasets that the exporter no longer offers. If a deletion fails, the next call tries
+    /// again. If no later call succeeds, the bucket deletes the entry after its maximum age.
     pub(super) async fn delete_gone(&mut self, bucket: &kv::Store) {
         let current: HashSet<_> = self.current.iter().map(|one| &one.key).collect();
         let gone: Vec<String> = self.written.keys().filter(|key| !current.contains(key)).cloned().collect();

@@ -12,7 +12,7 @@ use crate::{
     dataset::{Dataset, estimate_rows},
 };
 
-/// The maximum time for the estimate of one dataset's row count.
+/// The maximum time to wait for the estimate of one dataset's row count.
 const TIMEOUT: Duration = Duration::from_millis(1_000);
 /// The maximum number of datasets whose row counts are estimated at once.
 const CONCURRENCY: usize = 8;
@@ -30,7 +30,8 @@ pub(super) struct Estimates {
 }
 
 impl Estimates {
-    /// Returns an empty set of estimates, and starts to estimate the row counts of all datasets of `registry`.
+    /// Starts to estimate the row counts of all datasets of `registry` in a task. Returns the estimates, which are
+    /// empty at first.
     pub(super) fn of(registry: Arc<Registry>) -> Self {
         let mut estimates = Self { known: HashMap::new(), running: None, is_first: true };
         estimates.start(registry);
@@ -38,7 +39,8 @@ impl Estimates {
     }
 
     /// Starts to estimate the row counts of all datasets of `registry`, which has replaced an earlier registry. Stops
-    /// the task for the earlier registry, and keeps the estimates of datasets that `registry` has too.
+    /// the task that estimates for the earlier registry. Keeps the earlier estimates of datasets that are in both
+    /// registries.
     pub(super) fn start(&mut self, registry: Arc<Registry>) {
         self.is_first = true;
         self.known.retain(|name, _| registry.dataset(name).is_some());
@@ -55,8 +57,8 @@ impl Estimates {
         }
     }
 
-    /// Waits until the running task ends, and keeps its estimates. Never returns if no task is running. Returns true if
-    /// the task was the first one after a start of the exporter or a reload of its catalog, and false if the task
+    /// Waits until the running task ends, and stores its estimates. Never returns if no task is running. Returns true
+    /// if the task was the first one after a start of the exporter or a reload of its catalog, and false if the task
     /// refreshed the estimates.
     pub(super) async fn finished(&mut self) -> bool {
         let Some(running) = &mut self.running else { return std::future::pending().await };
@@ -82,9 +84,9 @@ impl Estimates {
     }
 }
 
-/// Estimates the row count of one dataset. Returns the name of the dataset and the estimate; the estimate is None if
-/// the source has none. If the source does not answer within [`TIMEOUT`], returns None, and the previous estimate stays
-/// in use.
+/// Estimates the row count of one dataset. Returns the name of the dataset and the estimate. The estimate is None if
+/// the source can't estimate row counts. Returns None if the source does not answer within [`TIMEOUT`]; the caller then
+/// keeps the previous estimate.
 async fn estimate(dataset: Arc<dyn Dataset>) -> Option<(String, Option<u64>)> {
     let name = dataset.info().name.clone();
     match tokio::time::timeout(TIMEOUT, estimate_rows(dataset.as_ref())).await {

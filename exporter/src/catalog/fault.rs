@@ -1,4 +1,4 @@
-//! Faults of a catalog file, each with its line in the file and a hint for its correction.
+//! Defines the faults of a catalog file. Each has its line in the file, and a hint for its correction.
 
 use std::{fmt, path::Path};
 
@@ -18,7 +18,7 @@ pub struct CatalogFault {
 /// All faults of a catalog file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 pub struct CatalogFaults {
-    /// The path of the file, as the caller gave it.
+    /// The path of the catalog file, as in the settings or on the command line.
     pub file: String,
     /// The faults, in the order of their lines.
     pub faults: Vec<CatalogFault>,
@@ -47,7 +47,8 @@ impl fmt::Display for CatalogFaults {
 
 /// Why the exporter does not offer a dataset.
 pub(super) enum Refusal {
-    /// The catalog file has a fault. The fields are the byte position of the fault in the file, and its text.
+    /// The catalog file has a fault. The fields are the byte position of the fault in the file, and the text of the
+    /// fault.
     Fault(usize, String),
     /// The source differs from its declaration in the catalog file. The fields are the byte position of the declaration
     /// in the file, and a text that describes the difference.

@@ -1,7 +1,7 @@
 //! Loads a catalog file into datasets and templates.
 //!
-//! A fault of the file rejects the whole file. If a source can't be read, only the datasets of this source are
-//! unavailable. A later poll of the catalog file tries the source again.
+//! If the file has a fault, the whole file is rejected. If a source can't be read, only the datasets of this source are
+//! unavailable, and a later poll of the catalog file tries the source again.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -24,7 +24,7 @@ use crate::{Registry, dataset::Dataset, template};
 const CONCURRENCY: usize = 8;
 
 /// Loads a catalog file, and reads the schemas of its sources. `base` has the built-in templates and formats, and the
-/// datasets and templates in Rust code. The caller adds the result to it. The templates of the file may use the
+/// datasets and templates in Rust code. The caller adds the result to `base`. The templates of the file may use the
 /// datasets of the file and those of `base`.
 ///
 /// If the declaration of a dataset differs from its source, or its catalog entry is too large, `load` still succeeds,
@@ -42,7 +42,7 @@ pub async fn load(path: &Path, context: &LoadContext, base: &Registry) -> Result
     load_text(path, &text, context, base).await
 }
 
-/// Loads a catalog like [`load`], from the text of its file. `path` is only for error texts.
+/// Loads a catalog like [`load`], but from `text`, the content of its file. `path` is only for error texts.
 pub(super) async fn load_text(
     path: &Path,
     text: &str,

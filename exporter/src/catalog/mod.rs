@@ -58,7 +58,7 @@ impl Current {
         Arc::clone(&self.0.borrow())
     }
 
-    /// Waits until the registry is replaced; never returns if the [`Replace`] sender is dropped.
+    /// Waits until a new registry replaces the current one. Never returns if the [`Replace`] sender is dropped.
     pub(crate) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await

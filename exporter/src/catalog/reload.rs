@@ -32,7 +32,8 @@ pub(crate) struct Reloader {
     /// The SHA-256 digest of the catalog file at the last load, even if the file was invalid; None if the file could
     /// not be read.
     pub(crate) fingerprint: Option<Vec<u8>>,
-    /// Whether some datasets of the last valid catalog file are unavailable.
+    /// Whether some datasets of the last valid catalog file are unavailable, because their source can't be read or
+    /// differs from the file.
     pub(crate) has_unavailable: bool,
 }
 
@@ -98,7 +99,7 @@ impl Reloader {
     }
 }
 
-/// Reports a refused catalog file in metrics and a log line. Always returns false, so that the caller can return the
+/// Reports a refused catalog file in a metric and a log line. Always returns false, so that the caller can return this
 /// value.
 fn refuse(reason: &str) -> bool {
     metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "rejected").increment(1);

@@ -1,5 +1,5 @@
-//! Checks the rules that every dataset must follow. They apply to a dataset in a catalog file and to a dataset in Rust
-//! code.
+//! Checks the rules that every dataset must follow. The rules apply to datasets in a catalog file and to datasets in
+//! Rust code.
 
 use protocol::{access::ColumnMask, catalog::ColumnType, filter, params};
 use serde_json::{Map, Value};
@@ -90,8 +90,7 @@ fn can_name_tenants(dataset: &DatasetInfo, tenant: &str) -> Result<(), String> {
 }
 
 /// Whether a row can pass the row policy only if the value of its column `tenant` is in a claim of the caller's token.
-/// A comparison with a constant does not suffice, because every caller could then see the rows of one and the same
-/// tenant.
+/// A comparison with a constant does not suffice, because every caller could then see the rows of that tenant.
 fn always_tests(policy: &Value, tenant: &str) -> bool {
     let Some(parts) = policy.as_object() else { return false };
     // all members of an object must hold, so one that tests the tenant suffices
@@ -104,7 +103,8 @@ fn always_tests(policy: &Value, tenant: &str) -> bool {
 }
 
 /// Whether `tests`, the comparisons that a policy makes with one column, include one that requires the value of a
-/// claim. The column must equal a claim, or be in a claim or in a list that has only claims.
+/// claim. Such a comparison is true only if the column equals a claim, is one of the values of a claim, or is in a list
+/// of claims.
 fn tests_a_claim(tests: &Map<String, Value>) -> bool {
     let is_claim = |value: &Value| value.get("claim").is_some();
     tests.iter().any(|(operator, value)| match (operator.as_str(), value) {

@@ -17,7 +17,8 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Returns a [`Room`] that has accepted no dataset yet. A compressed entry may have up to `max_entry_size` bytes.
+    /// Creates a [`Room`] that has not counted any dataset yet. A compressed entry may have up to `max_entry_size`
+    /// bytes.
     pub(super) fn new(max_entry_size: usize) -> Self {
         Self { max_entry_size, datasets: 0, size: 0 }
     }
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
     use crate::{Registry, dataset::DatasetInfo};
 
-    /// Returns a description whose column labels are of this length.
+    /// Returns a description of a dataset with this number of columns, whose labels have this number of characters.
     fn described(columns: usize, label: usize) -> CatalogDataset {
         let text = "x".repeat(label);
         let columns = (0..columns).map(|n| Column {

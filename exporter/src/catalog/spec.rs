@@ -80,11 +80,11 @@ pub(crate) enum SourceSpec {
     Postgres {
         /// The URL of the server, `postgres://…`.
         url: SecretRef,
-        /// The maximum number of connections of this exporter; 16 by default.
+        /// The maximum number of connections of this exporter to the server; 16 by default.
         connections: Option<usize>,
-        /// The maximum number of connections of one export; 2 by default.
+        /// The maximum number of connections of one export to the server; 2 by default.
         connections_per_export: Option<usize>,
-        /// The maximum wait for the next rows; 10m by default.
+        /// The maximum wait for the next rows from the server; 10m by default.
         read_timeout: Option<HumanDuration>,
         /// If the planner expects that at most this number of rows pass the filter of an export, one statement reads
         /// the table, and can use an index. For more rows, several connections each read a range of the table. 100,000
@@ -93,21 +93,21 @@ pub(crate) enum SourceSpec {
     },
     /// A SQLite file, opened for reading only.
     Sqlite {
-        /// The path of the file. A relative path begins at `exporter.datasets_dir`.
+        /// The path of the SQLite file. A relative path begins at `exporter.datasets_dir`.
         path: String,
     },
     /// A bucket of S3, or of a compatible server.
     S3 {
         /// The name of the bucket.
         bucket: String,
-        /// The URL of the server; Amazon's by default.
+        /// The URL of the S3 server; Amazon's by default.
         endpoint: Option<String>,
         /// The region for which requests are signed; us-east-1 by default.
         region: Option<String>,
         /// The access key ID. By default, the credentials come from environment variables or from the cloud role of the
         /// machine.
         access_key_id: Option<SecretRef>,
-        /// The secret of the access key.
+        /// The secret access key, which belongs to `access_key_id`.
         secret_access_key: Option<SecretRef>,
         /// Whether requests may use unencrypted HTTP; false by default.
         #[serde(default)]
@@ -126,15 +126,15 @@ pub(crate) enum SourceSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DatasetSpec {
-    /// The name in requests and scopes: 1 to 64 letters, digits, `_`, `-` and `.`.
+    /// The name of the dataset in requests and scopes: 1 to 64 letters, digits, `_`, `-` and `.`.
     #[schemars(with = "String")]
     pub(crate) name: Spanned<String>,
-    /// The title that users see; the name by default.
+    /// The title of the dataset that users see; the name by default.
     pub(crate) title: Option<String>,
-    /// The description that users see.
+    /// The description of the dataset that users see.
     #[serde(default)]
     pub(crate) description: String,
-    /// The name of a source. Without a source, `files` are files on the exporter's machine.
+    /// The name of the source that the dataset reads. Without a source, `files` are files on the exporter's machine.
     #[schemars(with = "Option<String>")]
     pub(crate) from: Option<Spanned<String>>,
     /// A table or view, written as `name` or `schema.name`. A dataset has one of `table`, `query` and `files`.
@@ -227,18 +227,18 @@ impl OneOrMany {
 pub(crate) struct ColumnSpec {
     /// The name of a column of the source.
     pub(crate) name: String,
-    /// The type; by default the source decides.
+    /// The type of the column; by default its type in the source.
     #[serde(rename = "type")]
     pub(crate) kind: Option<ColumnType>,
     /// `true` declares that the timestamps of a `datetime` column have no time zone. If false, the default, the source
     /// decides.
     #[serde(default)]
     pub(crate) local: bool,
-    /// The label that users see.
+    /// The label of the column that users see.
     pub(crate) label: Option<String>,
-    /// Whether a value may be NULL; true by default.
+    /// Whether a value of the column may be NULL; true by default.
     pub(crate) nullable: Option<bool>,
-    /// The scope that a caller needs to see the values.
+    /// The scope that a caller needs to see the values of the column.
     pub(crate) scope: Option<String>,
     /// How the column appears to a caller who lacks the column's `scope`; `hidden` by default.
     pub(crate) mask: Option<ColumnMask>,
@@ -250,13 +250,13 @@ pub(crate) struct ColumnSpec {
 pub(crate) struct ParamEntry {
     /// The name of the parameter in requests. The query refers to the parameter as `:name`.
     pub(crate) name: String,
-    /// The type of the value.
+    /// The type of the parameter's value.
     #[serde(rename = "type")]
     pub(crate) kind: ParamType,
-    /// The description that users see.
+    /// The description of the parameter that users see.
     #[serde(default)]
     pub(crate) description: String,
-    /// The value of a request that leaves the parameter out; without a default the parameter is required.
+    /// The value of the parameter in a request that omits it. Without a default, the parameter is required.
     pub(crate) default: Option<serde_json::Value>,
     /// The maximum number of values that a caller may give for a list parameter; 1,000 by default.
     pub(crate) max_items: Option<usize>,
@@ -268,11 +268,12 @@ const MAX_ITEMS: usize = 1_000;
 /// The fault text for a table or query whose source is no database.
 pub(super) const NO_DATABASE: &str = "a table or query needs `from`, the name of a database";
 
-/// The fault text for a table of PostgreSQL whose name has more parts than a schema and a table, or an empty part.
+/// The fault text for a PostgreSQL dataset whose key `table` is not `name` or `schema.name`: the key has too many
+/// parts, or an empty part.
 const DOTTED: &str = "`table` is `name` or `schema.name` for a PostgreSQL source: read a table of another database through a \
     source of its own, and a table whose own name has a dot by a `query`, such as SELECT * FROM schema.\"a.b\"";
 
-/// The source of a dataset's rows.
+/// Where the rows of a dataset come from: SQL or files.
 #[derive(Clone, Debug)]
 pub(crate) enum Rows {
     /// The rows of a table or query.
@@ -295,7 +296,7 @@ impl CatalogSpec {
     }
 }
 
-/// The fault text for a key about CSV files in a dataset that reads no CSV or TSV files.
+/// The fault text for one of the keys `delimiter`, `comment` and `quote` in a dataset that reads no CSV or TSV files.
 const CSV_KEYS: &str = "`delimiter`, `comment` and `quote` are for CSV files";
 
 impl DatasetSpec {
@@ -386,8 +387,8 @@ impl DatasetSpec {
         Ok(FileKind::Csv(dialect))
     }
 
-    /// Returns the declared columns. A column without a declared type gets the type text at first. When the exporter
-    /// has read the source, it replaces this type by the type in the source.
+    /// Returns the declared columns. A column without a declared type has the type text at first. After the exporter
+    /// has read the source, it replaces this type by the column's type in the source.
     pub(crate) fn columns(&self) -> Vec<Column> {
         let columns = self.columns.iter().map(Spanned::get_ref).map(|spec| Column {
             label: spec.label.clone(),

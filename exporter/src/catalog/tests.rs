@@ -1,4 +1,4 @@
-//! Valid and invalid catalog files on real sources.
+//! Tests valid and invalid catalog files with real sources.
 
 mod advertising;
 mod altered;
@@ -23,7 +23,7 @@ use crate::{
     dataset::{AccessView, Dataset, DatasetInfo, Precision, Query, RowCount, SqlRows, sql::Source},
 };
 
-/// A folder with a catalog file and data files, among them the SQLite database `demo.db`.
+/// A temporary folder with a catalog file and data files, among them the SQLite database `demo.db`.
 struct Fixture {
     dir: tempfile::TempDir,
     database: DatabaseConnection,
@@ -52,7 +52,7 @@ impl Fixture {
         load(&self.path("catalog.toml"), &self.context(), &self.base()).await
     }
 
-    /// Returns the registry without a catalog file: the datasets `menus` and `muscles`.
+    /// Returns a registry with the datasets `menus` and `muscles`, and without the datasets of a catalog file.
     fn base(&self) -> Registry {
         let table = |name: &str, columns: &[&str]| -> Arc<dyn Dataset> {
             let columns = columns.iter().map(|name| Column::new(*name, ColumnType::String)).collect();

@@ -21,7 +21,8 @@ const REDACTED: &str = "***";
 /// The maximum length, in characters, of a text that the mask `last_four` hides completely. Four shown characters would
 /// be at least half of such a text.
 const SHORT: usize = 8;
-/// The number of characters that the mask `last_four` shows at the end of a text of more than [`SHORT`] characters.
+/// The number of characters at the end of a text that the mask `last_four` shows. Applies to texts of more than
+/// [`SHORT`] characters.
 const LAST: usize = 4;
 
 /// The reason why a dataset can't be opened for a caller.
@@ -39,12 +40,12 @@ pub enum AccessError {
     Policy(Vec<FieldError>),
 }
 
-/// A dataset as one caller may see it. The row policy is applied, columns are hidden, and values are masked.
+/// A dataset as one caller may see it: the row policy filters rows, and columns are hidden or masked.
 pub struct AccessView {
     inner: Arc<dyn Dataset>,
     info: DatasetInfo,
     /// The row policy, in which the values of the caller's claims replace the names of the claims. None if the dataset
-    /// has no policy.
+    /// has no row policy.
     policy: Option<Filter>,
     masks: Vec<(String, ColumnMask)>,
 }
@@ -189,7 +190,7 @@ mod tests {
         }
     }
 
-    /// A dataset whose estimates come from statistics of all rows, including those of other tenants.
+    /// A test dataset whose row estimates come from statistics of all rows, including the rows of other tenants.
     struct WithStatistics(DatasetInfo);
 
     #[async_trait]

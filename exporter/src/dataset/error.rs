@@ -27,9 +27,9 @@ pub enum DatasetError {
     /// A column of the source has a type that neither filters nor export formats support.
     #[error("column `{column}` is of the unsupported type {dtype}: write it as another type, such as text")]
     Unsupported {
-        /// The name of the column.
+        /// The name of the unsupported column.
         column: String,
-        /// The type, as polars or Arrow names it.
+        /// The type of the column, as polars or Arrow names it.
         dtype: String,
     },
     /// The query has no value for the parameter of this name, or a value of another type than the declared type.
@@ -56,8 +56,8 @@ pub enum DatasetError {
         dataset: String,
         /// The name of the column.
         column: String,
-        /// The number of earlier rows that passed the filter, plus one. If the row itself passes the filter, this is
-        /// its number in the export.
+        /// The position of the row, from 1, among the rows that pass the filter. If the row itself does not pass, the
+        /// number of earlier rows that passed, plus one.
         row: u64,
         /// The kind of the stored value, such as `a BLOB`. The text does not repeat the value.
         found: &'static str,
@@ -121,7 +121,7 @@ pub enum DatasetError {
     #[error("it has the new column `{0}`, which is offered after the next load of the catalog; or declare the columns")]
     NewColumn(String),
     /// A value does not fit the type that the exporter guessed for the column of this name when it loaded the catalog.
-    /// The file of the value is newer than the loaded catalog.
+    /// The file that has the value is newer than the loaded catalog.
     #[error(
         "column `{0}`: a value is not of the type that was guessed from the earlier rows; the type is guessed again at the \
          next load of the catalog; or declare the columns"
@@ -138,8 +138,8 @@ pub enum DatasetError {
          to offer it at once"
     )]
     Scanning,
-    /// The error of a scan that guesses the types of columns. All callers that waited for the same scan share this
-    /// error.
+    /// The error of a background scan that guesses the types of columns. All callers that waited for this scan share
+    /// the error.
     #[error(transparent)]
     Shared(Arc<DatasetError>),
     /// The source did not answer within this timeout.
@@ -154,28 +154,27 @@ pub enum DatasetError {
     /// No file exists at this location.
     #[error("there is no file at {0}")]
     NoFile(String),
-    /// A file was modified in place while the exporter read the file, so the rows may come from two versions of the
-    /// file.
+    /// A file was modified while the exporter read it, so the rows may come from two versions of the file.
     #[error("its file was written while it was read: files are replaced by renaming others over them")]
     Rewritten,
-    /// The column of this name has another type in a file than in the first file of the dataset, or than it had when
-    /// the catalog was loaded.
+    /// The column of this name has another type in one file than in the first file of the dataset, or than at the time
+    /// when the catalog was loaded.
     #[error(
         "column `{0}` is of another type than in the first file, or than when the catalog was loaded: write the column with one type in all files"
     )]
     Changed(String),
-    /// A file has a value that is too large, or has too many digits, for the type that the column of this name has in
-    /// the dataset.
+    /// A value in one file is too large, or has too many digits, for the type that the column of this name has in the
+    /// dataset.
     #[error(
         "column `{0}`: a value is too large or has too many digits for the type that holds the values of the other files, or for \
          the type when the catalog was loaded: write the column with one type in all files"
     )]
     DoesNotFit(String),
-    /// The dataset left out a column because of some of its files, and one of these files has changed since the catalog
-    /// was loaded. The column may now be usable.
+    /// The catalog was loaded without one column, because some files could not offer it. One of these files has changed
+    /// since then, so the column may now be usable.
     #[error("its files have changed since the catalog was loaded, and the catalog is loaded again")]
     Repaired,
-    /// A database table no longer has the column of this name, or has the column with another type than when the
+    /// A database table no longer has the column of this name, or the column has another type than at the time when the
     /// catalog was loaded.
     #[error(
         "column `{0}` of its table was dropped or has another type than when the catalog was loaded, and the catalog is loaded again"
@@ -225,9 +224,10 @@ pub enum DatasetError {
     Died(#[from] tokio::task::JoinError),
 }
 
-/// The value of `found` in [`DatasetError::Stored`] for a SQLite text whose bytes are not UTF-8.
+/// The value of the field `found` in [`DatasetError::Stored`] for a SQLite text whose bytes are not UTF-8.
 pub(super) const BROKEN_TEXT: &str = "a text that is not UTF-8";
-/// The value of `found` in [`DatasetError::Stored`] for a moment with a time zone in a column without time zones.
+/// The value of the field `found` in [`DatasetError::Stored`] for a timestamp with a time zone in a column of
+/// timestamps without time zones.
 pub(super) const ZONED: &str =
     "a moment with a time zone (a text with an offset or `Z`, or a number, which counts from a moment in UTC)";
 
@@ -348,8 +348,8 @@ impl DatasetError {
         words.to_owned()
     }
 
-    /// Whether the error shows that the files of the dataset have changed since the catalog was loaded, so that the
-    /// loaded catalog no longer fits them.
+    /// Whether the error shows that the files of the dataset have changed since the catalog was loaded, and no longer
+    /// fit the catalog.
     pub(super) fn is_newer(&self) -> bool {
         match self {
             Self::InFile { source, .. }
@@ -363,8 +363,8 @@ impl DatasetError {
     }
 
     /// Whether the error is an outage of the source: the source is unavailable, or its database has no disk space. The
-    /// same query can succeed after the outage. A full disk for temporary files of the exporter is no outage of the
-    /// source; `JobError::outage` detects that case.
+    /// same query can succeed after the outage. A full disk of the exporter is not an outage of the source;
+    /// `JobError::outage` detects a full disk of the exporter.
     #[must_use]
     pub(crate) fn is_outage(&self) -> bool {
         match self {

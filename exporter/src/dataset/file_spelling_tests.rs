@@ -13,7 +13,8 @@ use serde_json::json;
 use super::{written_values_tests::filters_compare_what_is_written, *};
 
 const ROWS: usize = 48;
-/// The number of values of each column that a slow test names in filters. A quick test names one.
+/// The number of values of each column that the filters of a slow test name. The filters of a quick test name one
+/// value.
 const MANY: usize = 16;
 
 /// Returns the index of a value for each row; None for NULL. The first `count` rows have each value once. The other
@@ -45,7 +46,7 @@ fn cast(column: PolarsColumn, dtype: &DataType) -> PolarsColumn {
     column.strict_cast(dtype).unwrap()
 }
 
-/// Returns a frame with a column of every type that the files have, apart from types that only some formats have.
+/// Returns a data frame with a column of every type that the files have, apart from types that only some formats have.
 fn frame() -> DataFrame {
     let micros = [0, -1, 979_397_760_500_000, 979_397_760_500_001, -9_000_000_000_000_000, 9_000_000_000_000_000_i64];
     let numbers = [0, 1, -1, 7, i64::from(i32::MAX), i64::MIN, i64::MAX];
@@ -165,7 +166,8 @@ const FIELDS: [(&str, Option<ColumnType>, &[&str]); 19] = [
     ("json", None, &["{\"a\": 1.10}", "{\"a\":1.10}", "[1,  2]", "[]"]),
 ];
 
-/// Writes the fields as CSV and as NDJSON. In NDJSON, every value but those of the column `json` is a string.
+/// Writes the test values to a CSV file and an NDJSON file. In the NDJSON file, each value is a JSON string, except in
+/// the column `json`.
 fn write_texts(dir: &Path) {
     let columns: Vec<_> =
         FIELDS.iter().enumerate().map(|(at, (.., fields))| picks(fields.len(), at as u64 + 3)).collect();
@@ -191,7 +193,7 @@ fn write_texts(dir: &Path) {
 }
 
 /// Checks filters on text files. `sources` has the name of each file, and whether the types of its columns are
-/// declared.
+/// declared. The filters name at most `most` values of each column.
 async fn text_files_agree(sources: &[(&str, bool)], most: usize) {
     let dir = tempfile::tempdir().unwrap();
     write_texts(dir.path());

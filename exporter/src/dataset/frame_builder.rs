@@ -8,13 +8,13 @@ use protocol::catalog::{Column, ColumnType};
 
 use super::DatasetError;
 
-/// The maximum number of rows in a frame.
+/// The maximum number of rows in a data frame.
 const FRAME_ROWS: usize = 8192;
-/// The total size of values, in bytes, at which a frame is full. The last row may make the frame larger.
+/// The total size of values, in bytes, at which a data frame is full. The last row may make the frame larger.
 const FRAME_BYTES: usize = 4 << 20;
 
-/// Returns the polars type in which a frame stores the values of a column of type `kind`. Decimals are stored as text,
-/// which keeps all their digits.
+/// Returns the polars type in which a data frame stores the values of a column of type `kind`. Decimals are stored as
+/// text, which keeps all their digits.
 pub(super) const fn dtype(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::String | ColumnType::Decimal => DataType::String,
@@ -34,7 +34,7 @@ pub(super) struct FrameBuilder {
     bytes: usize,
 }
 
-/// The values of one column that are collected for the next frame.
+/// The values of one column for the next data frame.
 pub(super) enum ColumnBuilder {
     Text(StringChunkedBuilder),
     /// Exact decimals, stored as text.
@@ -61,7 +61,7 @@ impl FrameBuilder {
         self.rows == 0
     }
 
-    /// Whether the collected rows fill a frame. The caller should then call [`Self::take`].
+    /// Whether the collected rows fill a data frame. If so, the caller should call [`Self::take`].
     pub(super) const fn is_full(&self) -> bool {
         self.rows >= FRAME_ROWS || self.bytes >= FRAME_BYTES
     }
@@ -94,7 +94,7 @@ impl FrameBuilder {
         Ok(())
     }
 
-    /// Returns the collected rows as a frame, and starts the next frame.
+    /// Returns the collected rows as a data frame, and starts the next frame.
     pub(super) fn take(&mut self) -> Result<DataFrame, DatasetError> {
         let rows = std::mem::take(&mut self.rows);
         self.bytes = 0;

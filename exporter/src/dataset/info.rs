@@ -8,7 +8,7 @@ use serde_json::Value;
 /// The default retention of finished files.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The names by which tenant columns are recognized in datasets that do not declare their tenant columns.
+/// The names of columns that count as tenant columns if a dataset does not declare its tenant columns.
 pub(crate) const TENANT_COLUMNS: [&str; 2] = ["tenant", "tenant_id"];
 
 /// Whether all rows of an export come from one snapshot of the source.
@@ -18,19 +18,20 @@ pub enum Snapshot {
     /// All rows come from one snapshot, so an export sees no write that happens after its start.
     #[default]
     Export,
-    /// The parts of the source are read at different times. A row that a concurrent write moves from one part to
-    /// another may be exported twice or not at all.
+    /// Different parts of the source are read at different times. If a concurrent write moves a row from one part to
+    /// another, the row may be exported twice or not at all.
     None,
 }
 
-/// What the texts of a column stand for in its source, where this matters for a comparison with a claim.
+/// The meaning of the texts in a column of the source. It decides how the texts can be compared with a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextMeaning {
     /// UUIDs in lower case with hyphens. A UUID in a claim is compared in lower case.
     Uuid,
-    /// Texts that spaces fill up to a fixed length, as `char(n)` of PostgreSQL has them.
+    /// Texts that have spaces at the end up to a fixed length, as in a PostgreSQL column of the type `char(n)`.
     Padded,
-    /// Bytes, JSON, lists, records or other values that are written in a notation of their own.
+    /// Texts that stand for bytes, JSON, lists, records or other composed values. Such texts can't be compared with a
+    /// claim.
     Notation,
 }
 
@@ -42,9 +43,9 @@ pub enum TextMeaning {
 pub struct DatasetInfo {
     /// The name that requests and scopes (`export:<name>`) use.
     pub name: String,
-    /// The title that users see; the name by default.
+    /// The title of the dataset that users see; the name by default.
     pub title: String,
-    /// The description that users see; empty by default.
+    /// The description of the dataset that users see; empty by default.
     pub description: String,
     /// The version of the dataset, which manifests record with the name; `1` by default. Change the version whenever
     /// the dataset begins to select different rows or columns of its source.
@@ -53,9 +54,10 @@ pub struct DatasetInfo {
     pub snapshot: Snapshot,
     /// The columns, in the order of the dataset.
     pub columns: Vec<Column>,
-    /// The columns that the caller may not see. The list is empty except in an [`AccessView`](super::AccessView).
+    /// The columns that the caller may not see. Only the description in an [`AccessView`](super::AccessView) has such
+    /// columns; everywhere else, the list is empty.
     pub hidden_columns: Vec<Column>,
-    /// The parameters that a request gives values for; none by default.
+    /// The parameters for which a request gives values; none by default.
     pub params: Vec<ParamSpec>,
     /// A filter that every row must pass, in which `{"claim": "<name>"}` stands for a value of the caller's token;
     /// none by default.
@@ -63,7 +65,8 @@ pub struct DatasetInfo {
     /// The columns that name the tenant of a row; by default the columns called `tenant` or `tenant_id`. The row policy
     /// must compare each of these columns with a claim.
     pub tenant_columns: Option<Vec<String>>,
-    /// What the texts of a column stand for, by the name of the column; ordinary texts have no entry. Empty by default.
+    /// The meaning of the texts in a column, by the name of the column. Columns of ordinary texts have no entry. Empty
+    /// by default.
     pub text_meanings: BTreeMap<String, TextMeaning>,
     /// The scopes that an export requires, and the column rules; by default every caller sees all columns as they are.
     pub access: Access,
@@ -71,11 +74,12 @@ pub struct DatasetInfo {
     pub retention: Duration,
     /// The price of one export, in credits; 1 by default.
     pub credits: u32,
-    /// Whether estimates come from statistics of all rows, not only of the rows that pass the filter. Such an estimate
-    /// reveals how many rows a row policy hides. If a caller adds a filter to the row policy, an
-    /// [`AccessView`](super::AccessView) therefore asks for an exact count instead of an estimate.
+    /// Whether estimates come from statistics of all rows, including rows that the row policy hides from the caller.
+    /// For a filter, such an estimate would reveal how many hidden rows pass the filter. An
+    /// [`AccessView`](super::AccessView) with a row policy therefore answers a query with a filter by an exact count
+    /// instead.
     pub estimates_from_all_rows: bool,
-    /// Sentences about parts of the source that are not offered, or that are offered under another name. The exporter
+    /// Sentences about columns or files that the dataset does not offer, or offers under another name. The exporter
     /// logs these sentences when it loads the catalog file, and writes them to the metadata document of each export.
     pub notes: Vec<String>,
 }

@@ -51,7 +51,7 @@ pub(crate) use self::{
 };
 
 /// A stream of data frames. The rows are in the order of the dataset, and the columns in the order of the query. The
-/// reader of the source prepares a bounded number of frames ahead, and stops when the stream is dropped.
+/// task that reads the source prepares a bounded number of frames in advance, and stops when the stream is dropped.
 pub type Frames = BoxStream<'static, Result<DataFrame, DatasetError>>;
 
 /// A query for rows of a dataset. The code that creates a query must check it against the columns and parameters of the
@@ -63,7 +63,7 @@ pub struct Query {
     pub columns: Vec<String>,
     /// The filter that rows must pass. An [`AccessView`] adds the row policy to this filter.
     pub filter: Filter,
-    /// The values of all parameters, defaults included.
+    /// The values of all parameters, including default values.
     pub params: Map<String, Value>,
     /// The maximum number of rows of the result; None for all rows.
     pub limit: Option<u64>,
@@ -104,7 +104,7 @@ impl RowCount {
 
 /// The result of [`Dataset::open`]: a stream of rows, and the time of the snapshot from which the rows come.
 pub struct OpenedQuery {
-    /// The rows of the query, as a stream of frames.
+    /// The rows of the query, as a stream of data frames.
     pub frames: Frames,
     /// The time of the snapshot by the clock of the source. The rows include every write that was committed before that
     /// time. None if the source does not report the time; the exporter then uses the time at which it opened the query.

@@ -1,6 +1,6 @@
 //! Converts numbers, and texts of numbers, to the types of columns. The numbers come from text files and from SQLite,
-//! where the type of a stored number may differ from the type of its column. A conversion keeps the exact value, or
-//! returns None if the target type can't hold the value.
+//! where a stored number may have another type than its column. A conversion keeps the exact value, or returns None if
+//! the target type can't hold the value.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use protocol::decimal::{self, plain};
 
 use crate::value::text;
 
-/// Returns the shortest text that parses back to the double `real`. The text that SQLite itself writes has 15 digits,
-/// and may parse to another double.
+/// Returns the shortest text that parses back to the 64-bit float `real`. The text that SQLite writes has only 15
+/// digits, and may parse to another float.
 pub(in crate::dataset) fn shortest(real: f64) -> String {
     let mut out = Vec::with_capacity(24);
     text::float(&mut out, real);
@@ -43,7 +43,7 @@ pub(in crate::dataset) fn double(number: i64) -> Option<f64> {
     (real as i128 == i128::from(number)).then_some(real)
 }
 
-/// Parses the text of a 64-bit integer. Returns None for any other text. Returns None also for leading zeros, a plus
+/// Parses the text of a 64-bit integer. Returns None for any other text. Also returns None for leading zeros, a plus
 /// sign and `-0`, because an export would write such a number as another text.
 pub(in crate::dataset) fn parse_int(text: &str) -> Option<i64> {
     let number: i64 = text.parse().ok()?;

@@ -1,14 +1,17 @@
-//! A comparison of values for tests that shares no code with the filters: it compares the texts of the values.
+//! Compares values by their texts, for tests of filters. This code shares nothing with the filters, so it does not
+//! repeat their mistakes.
 
 use std::cmp::Ordering;
 
 use protocol::catalog::ColumnType;
 use serde_json::Value;
 
-/// Whether a value passes a test such as `{"gt": 5}`. `shown` is the value as a literal of a filter; None for NULL.
+/// Whether a value passes a test such as `{"gt": 5}`. `shown` is the value in the form in which a filter names it; None
+/// for NULL.
 ///
 /// # Panics
-/// When the test has no operator, several operators, or an unknown one.
+///
+/// When the test has no operator, several operators, or an unknown operator.
 pub(super) fn passes(kind: ColumnType, shown: Option<&Value>, test: &Value) -> bool {
     let tests = test.as_object().unwrap();
     assert_eq!(tests.len(), 1, "{test}");
@@ -49,7 +52,7 @@ fn compare(kind: ColumnType, a: &Value, b: &Value) -> Ordering {
     }
 }
 
-/// A number by its decimal digits. The order of the variants is the order of the numbers.
+/// A number with all its digits. The order of the variants is the order of the numbers.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Number {
     NegativeInfinity,
@@ -58,13 +61,14 @@ enum Number {
     Nan,
 }
 
-/// A finite number by its decimal digits, so that no digit is rounded.
+/// A finite number by its decimal digits, without any rounding.
 #[derive(Debug, PartialEq, Eq)]
 struct Digits {
     is_negative: bool,
     /// The digits without zeros at the beginning and the end; empty for zero.
     digits: Vec<u8>,
-    /// The number is `0.`, followed by `digits`, times ten to this power. So `5` has 1, and `0.05` has -1.
+    /// The power of ten in the number, which is `0.` followed by `digits`, times ten to this power. So `5` has 1, and
+    /// `0.05` has -1.
     magnitude: i64,
 }
 
@@ -114,7 +118,7 @@ impl PartialOrd for Digits {
     }
 }
 
-/// Returns the nanoseconds since 1970-01-01 of a date or a timestamp in UTC.
+/// Converts the text of a date or of a timestamp in UTC to nanoseconds since 1970-01-01.
 fn moment(text: &str) -> i128 {
     match text {
         "infinity" => return i128::MAX,

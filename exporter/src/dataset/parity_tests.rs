@@ -1,4 +1,4 @@
-//! Tests that all sources return the same rows for random filters.
+//! Tests that sources of all kinds return the same rows for random filters.
 
 use std::{fmt::Write as _, path::Path, sync::Arc};
 
@@ -60,15 +60,16 @@ const TEXTS: [&str; 14] = [
 const DECIMALS: [&str; 7] = ["0.00", "1.10", "-1.10", "99999999.99", "-0.01", "1.11", "1000.00"];
 const FLOATS: [f64; 7] = [0.0, -1.5, 1.5, 1e300, -1e-300, f64::NAN, 7.25];
 const INTS: [i64; 7] = [0, -1, 1, 7, i32::MAX as i64, i64::MIN, i64::MAX];
-/// Dates near to 1970-01-01 and far from it, in days since 1970-01-01.
+/// Test dates near to 1970-01-01 and far from it, in days since 1970-01-01.
 const DAYS: [i32; 6] = [0, -1, 11_000, 11_001, -200_000, 200_000];
-/// Timestamps, in microseconds since 1970-01-01T00:00:00Z.
+/// Test timestamps, in microseconds since 1970-01-01T00:00:00Z.
 const MOMENTS: [i64; 6] =
     [0, -1, 979_397_760_000_000, 979_397_760_500_000, -9_000_000_000_000_000, 9_000_000_000_000_000];
 
-/// Times of day, in nanoseconds since midnight. PostgreSQL has times to the microsecond.
+/// Test times of day, in nanoseconds since midnight. All are whole microseconds, because PostgreSQL has no finer times.
 const TIMES: [i64; 5] = [0, 1_000, 43_200_000_000_000, 43_200_500_000_000, 86_399_999_999_000];
-/// Floats of 32 bits. Sources without such floats have the 64-bit floats with the same shortest texts.
+/// Test floats of 32 bits. In sources without 32-bit floats, the values are the 64-bit floats with the same shortest
+/// texts.
 const REALS: [f32; 8] = [0.0, -1.5, 0.1, 0.3, 16_777_216.0, 1e-45, 3.4e38, f32::NAN];
 const BYTES: [&[u8]; 5] = [b"", b"\x00\xff", b"a", b"\\x61", b"\xfe"];
 const LARGE: [u64; 5] = [0, 7, u64::MAX, u64::MAX - 1, 9_007_199_254_740_993];
@@ -138,7 +139,7 @@ fn moment(micros: i64) -> chrono::DateTime<chrono::Utc> {
     chrono::DateTime::from_timestamp_micros(micros).unwrap()
 }
 
-/// Returns the text of a moment without a time zone.
+/// Returns the text of a timestamp without a time zone. `micros` is in microseconds since 1970-01-01T00:00:00.
 fn local(micros: i64) -> String {
     moment(micros).naive_utc().format("%Y-%m-%dT%H:%M:%S%.f").to_string()
 }
@@ -148,12 +149,12 @@ fn time(nanos: i64) -> chrono::NaiveTime {
     chrono::NaiveTime::from_num_seconds_from_midnight_opt(seconds as u32, rest as u32).unwrap()
 }
 
-/// Returns the 64-bit float with the shortest text of a 32-bit float.
+/// Returns the 64-bit float whose shortest text equals the shortest text of the 32-bit float `real`.
 fn shortest(real: f32) -> f64 {
     real.to_string().parse().unwrap()
 }
 
-/// Returns bytes as the text that exports show.
+/// Returns bytes as the text that exports write for them.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold("\\x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
@@ -266,8 +267,8 @@ fn frame(rows: &[Sample]) -> DataFrame {
     .unwrap()
 }
 
-/// Writes the rows into files of every format, and opens the files as datasets. A dataset whose location is a pattern
-/// has two files.
+/// Writes the rows to files of every format, and opens the files as datasets. If the location of a dataset is a
+/// pattern, the rows are in two files.
 async fn files(dir: &Path, rows: &[Sample]) -> Vec<(&'static str, Arc<dyn Dataset>)> {
     let frame = frame(rows);
     let create = |name: &str| std::fs::File::create(dir.join(name)).unwrap();
@@ -360,7 +361,7 @@ async fn fill(db: &DatabaseConnection, rows: &[Sample]) {
     }
 }
 
-/// Checks that all sources give the same rows for this number of random filters.
+/// Runs `filters` random filters on all sources, and checks that all sources return the same rows.
 async fn agree(sources: &[(&'static str, Arc<dyn Dataset>)], filters: usize) {
     let mut dice = Dice(0xD1B5_4A32_D192_ED03);
     let mut selective = 0;

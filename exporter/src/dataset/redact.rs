@@ -1,11 +1,11 @@
-//! Replaces the texts of errors of polars and tokio in logs and dead letters. The original texts may contain values of
-//! rows; the new texts never do.
+//! Replaces the texts of errors from polars and tokio for logs and dead letters. The original texts may contain values
+//! of rows. The new texts contain no values of rows.
 
 use polars::prelude::PolarsError;
 use tokio::task::JoinError;
 
 /// Pairs of the beginning of a polars error text about a file, and the cause that Sluice reports for such an error. If
-/// the cause is empty, [`ENCODINGS`] has the cause.
+/// the cause is empty, [`ENCODINGS`] gives the cause.
 const CAUSES: [(&str, &str); 11] = [
     ("parquet: Not yet supported: Decoding", ""),
     (
@@ -35,8 +35,8 @@ const CAUSES: [(&str, &str); 11] = [
     ("not yet implemented", "the file uses a feature that is not supported: write it with other options"),
 ];
 
-/// The encodings of Parquet that polars supports for some types only. Each pair has the name of an encoding in polars'
-/// error texts, and the cause that Sluice reports. The last pair is for all other encodings.
+/// Parquet encodings that polars supports only for some types. Each pair has the name of an encoding in polars' error
+/// texts, and the cause that Sluice reports. The last pair is for all other encodings.
 const ENCODINGS: [(&str, &str); 5] = [
     (
         "\"ByteStreamSplit\"",
@@ -54,8 +54,8 @@ const ENCODINGS: [(&str, &str); 5] = [
     ("", "an encoding of the file is not supported for the type of its column: write it with another one"),
 ];
 
-/// Returns the cause that Sluice reports for the text of a polars error about a file. Returns None if the text begins
-/// with none of the texts in [`CAUSES`].
+/// Returns the cause that Sluice reports for the text of a polars error about a file. Returns None if no entry of
+/// [`CAUSES`] fits the beginning of the text.
 fn cause(text: &str) -> Option<&'static str> {
     match CAUSES.iter().find(|(begin, _)| text.starts_with(begin))? {
         (_, "") => ENCODINGS.iter().find(|(name, _)| text.contains(name)).map(|(_, cause)| *cause),
@@ -84,7 +84,7 @@ pub(crate) fn polars(error: &PolarsError) -> String {
     kind.to_owned()
 }
 
-/// Whether the text that [`polars`] returns for an error states why a file can't be read.
+/// Whether the text that [`polars`] returns for this error states why a file can't be read.
 pub(crate) fn names_cause(error: &PolarsError) -> bool {
     match error {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => names_cause(error),

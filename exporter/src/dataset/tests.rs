@@ -22,7 +22,8 @@ fn sorted_table(db: &DatabaseConnection, name: &str, columns: Vec<Column>) -> Sq
     rows.ordered_by(vec![sql::OrderBy::ascending("id")])
 }
 
-/// Returns the rows of a query as texts, and checks that an exact count returns their number.
+/// Returns the rows of a query as texts. If the dataset can count the rows exactly, also checks that the count equals
+/// their number.
 async fn rows(dataset: &dyn Dataset, filter: Value, columns: &[&str], params: Value) -> Vec<Vec<String>> {
     let query = Query {
         columns: columns.iter().map(ToString::to_string).collect(),
@@ -59,7 +60,7 @@ async fn tables_are_read_in_their_order(db: &DatabaseConnection) {
     assert_eq!(estimate_rows(&dishes).await, Some(4));
 }
 
-/// The number of test rows, which have values of every type, NULLs, and values that are close together.
+/// The number of test rows. They have values of every type, NULLs, and values that are close together.
 const ROWS: usize = 60;
 const TEXTS: [Option<&str>; 8] =
     [None, Some(""), Some("a"), Some("A"), Some("a%b"), Some("é_*?[x]"), Some("ab\nc"), Some("zz")];
@@ -138,7 +139,7 @@ async fn table(db: &DatabaseConnection, columns: Vec<Column>) -> SqlRows {
     sorted_table(db, "data", columns)
 }
 
-/// Returns filters with every operator on every type, alone, negated and combined.
+/// Returns test filters with every operator on every type, single, negated and combined.
 fn filters() -> Vec<Value> {
     let mut simple = Vec::new();
     for (column, values) in [
@@ -187,7 +188,8 @@ async fn the_database_and_polars_agree_on_every_filter(db: &DatabaseConnection) 
     assert_eq!(typed[1][3..], ["0.5", "false"].map(str::to_owned));
 }
 
-/// Checks that a filter with very many parts works, although databases and the stack limit the depth of an expression.
+/// Checks that a filter with very many parts works, although databases limit the depth of an expression, and deep
+/// recursion exhausts the stack.
 async fn long_filters_are_not_deep(db: &DatabaseConnection, file: &Files) {
     let table = sorted_table(db, "data", file.info().columns.clone());
     let equal = |n| filter::Filter::Compare("id".into(), filter::Compare::Eq, filter::Literal::Int(n));

@@ -1,8 +1,8 @@
-//! Tests a property of every source: a filter compares the values that files show.
+//! Tests a property of every source: filters compare the values that exported files show.
 //!
-//! For each value that an export shows, the tests query the source with filters that name this value. polars applies
-//! the same filters to the shown values of the whole export, and so does a comparison of the texts of the values. All
-//! results must have the same rows.
+//! For each value that an export shows, the tests query the source with filters that name this value. The expected rows
+//! are computed twice from the exported values: by polars, and by a comparison of the values' texts. All three results
+//! must be equal.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,9 +17,9 @@ use serde_json::json;
 use super::{files::RowFilter, own_comparison_tests::passes, *};
 use crate::value::infinity;
 
-/// Checks that filters compare the values that files show, for up to `most` values of each column of a dataset. The
-/// dataset needs a column `id` of unique whole numbers. Returns the number of filters that returned some of the rows,
-/// but not all.
+/// Checks that filters compare the values that files show. The filters name up to `most` values of each column of the
+/// dataset. The dataset needs a column `id` of unique whole numbers. Returns the number of filters that returned some
+/// of the rows, but not all.
 pub(super) async fn filters_compare_what_is_written(name: &str, dataset: &dyn Dataset, most: usize) -> usize {
     let columns = dataset.info().columns.clone();
     let all = read(dataset, &json!({})).await;
@@ -74,8 +74,8 @@ fn tests(kind: ColumnType, literal: &Value, other: &Value) -> Vec<Value> {
     tests
 }
 
-/// Returns the values that a column shows as literals of filters, with the `id` of their rows. Leaves out NULL, and texts
-/// with U+0000, which no filter can name.
+/// Returns the values of a column in an export, each with the `id` of its row. Each value has the form in which a
+/// filter names it. Leaves out NULL, and texts with the character U+0000, which a filter can't name.
 fn shown(all: &DataFrame, column: &Column) -> Vec<(i64, Value)> {
     let values = all.column(&column.name).unwrap();
     let literals = ids(all).into_iter().enumerate().filter_map(|(row, id)| {

@@ -22,7 +22,7 @@ use crate::{
 const SAMPLE_TIMEOUT: Duration = Duration::from_millis(2_000);
 /// The maximum time that the source may take to estimate the number of rows of a query.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(1_200);
-/// The assumed speed of an export, in bytes of the file per second, if the history contains no comparable export.
+/// The assumed speed of an export, in bytes of the file per second. Used if the history has no comparable export.
 const DEFAULT_SPEED: f64 = 40e6;
 /// The assumed time between the request for an export and its first row, in seconds. In this time the export is
 /// dispatched, the attempt starts and the source is opened.
@@ -117,7 +117,7 @@ mod tests {
         dataset::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Query},
     };
 
-    /// A dataset that returns no row in time, but has an estimate of its number of rows.
+    /// A test dataset that returns no row in time, but can estimate its number of rows.
     struct SlowDataset(DatasetInfo);
 
     #[async_trait]

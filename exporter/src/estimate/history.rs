@@ -13,15 +13,14 @@ use crate::plan::PlanRequest;
 
 /// The maximum number of finished exports that the history reads from the database, newest first.
 const MAX_EXPORTS: u64 = 300;
-/// The maximum age of the cached history. After that, the next estimate reads the history again.
+/// The maximum age of the cached history. When the cache is older, the next estimate reads the history again.
 const CACHE_TTL: Duration = Duration::from_secs(60);
-/// The minimum number of rows of an export in the history. In smaller exports, fixed costs distort the duration of a
-/// row.
+/// The minimum number of rows of an export in the history. In smaller exports, fixed costs distort the time per row.
 const MIN_ROWS: i64 = 1_000;
 /// The timeout of the query that reads the history. After a failure, estimates use no history until the cache expires.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The fields of a request that determine the size of a row. [`History`] groups earlier exports by this key.
+/// The fields of a request that determine the size of a row. [`History`] groups earlier exports by these fields.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     dataset: String,
@@ -81,8 +80,8 @@ impl Throughput {
     /// An earlier export is comparable if two conditions hold. Its row count differs from `rows` at most by the factor
     /// [`COMPARABLE`], and its [`Run::is_selective`] equals the argument `is_selective`.
     ///
-    /// The result is `rows` times the median time per row of the comparable exports. An earlier export of at least
-    /// `rows` rows limits the result to its own duration, if that export had no filter and no parameters.
+    /// The result is `rows` times the median time per row of the comparable exports. If an earlier export without a
+    /// filter and without parameters had at least `rows` rows, the result is at most the duration of that export.
     pub(super) fn seconds(&self, rows: u64, is_selective: bool) -> Option<f64> {
         let rows = (rows as f64).max(1.0);
         let is_comparable = |run: &&Run| {

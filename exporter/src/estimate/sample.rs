@@ -28,8 +28,8 @@ use crate::{
 const SAMPLE_ROWS: u64 = 1_000;
 /// The maximum length of a text in a preview, in characters; `…` follows a truncated text.
 const MAX_PREVIEW_TEXT: usize = 200;
-/// The maximum size of a preview, in bytes. Each row has an equal share. A row omits the first column that would exceed
-/// the row's share, and all later columns.
+/// The maximum size of a preview, in bytes. Each row gets an equal share of this size. If a column exceeds the share of
+/// its row, the row omits this column and all later columns.
 const MAX_PREVIEW_SIZE: usize = 256 << 10;
 
 /// The first rows of the source, before the projection of the template is applied.
@@ -39,7 +39,8 @@ pub(super) struct Sample {
     complete: bool,
 }
 
-/// The preview of a sample, and the row count (`rows`) and size (`bytes`) of the file that contains only the sample.
+/// The preview of a sample, and the size of the sample as a file. `rows` and `bytes` are the row count and the size of
+/// the file that has only the rows of the sample.
 pub(super) struct EncodedSample {
     rows: u64,
     bytes: u64,
@@ -109,8 +110,8 @@ impl Sample {
 }
 
 impl EncodedSample {
-    /// Estimates the size of a file with `count` rows, in bytes, from the mean size of the sample's rows. A sample
-    /// without rows gives a size only for an exact `count` of 0, and otherwise None.
+    /// Estimates the size of a file with `count` rows, in bytes, from the mean size of the sample's rows. If the sample
+    /// has no rows, returns a size only for an exact `count` of 0, and None otherwise.
     pub(super) fn bytes_of(&self, count: RowCount) -> Option<u64> {
         if self.rows == 0 {
             return (count == RowCount::exact(0)).then_some(self.bytes);
@@ -153,7 +154,8 @@ async fn encode(
     Ok(sink.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// A maximum segment age that no sample reaches, so that each sample is stored as one segment.
+/// The maximum age of a segment while a sample is encoded. No sample takes so long, so each sample is stored as one
+/// segment.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A segment sink that keeps the bytes of an encoded sample in memory.
@@ -169,8 +171,8 @@ impl SegmentSink for MemorySink {
     }
 }
 
-/// Parses the NDJSON lines of a preview into objects, and truncates long texts. An object omits the first column that
-/// would exceed the row's share of [`MAX_PREVIEW_SIZE`], and all later columns.
+/// Parses the NDJSON lines of a preview into objects, and truncates long texts. If a column exceeds the share of its
+/// row in [`MAX_PREVIEW_SIZE`], the object omits this column and all later columns.
 fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
     let max_row_size = MAX_PREVIEW_SIZE / PREVIEW_ROWS;
     let rows = serde_json::Deserializer::from_slice(lines).into_iter::<Map<String, Value>>();

@@ -109,7 +109,7 @@ impl Compressed {
     }
 }
 
-/// An uncompressed block of the file, and the number of rows that the block adds to the file's row count.
+/// An uncompressed block of the file. `rows` is the number of rows that the block adds to the file's row count.
 struct Block {
     bytes: Vec<u8>,
     rows: u64,
@@ -119,8 +119,8 @@ struct Block {
 #[derive(Default)]
 struct Blocks {
     open: Vec<u8>,
-    /// The row count of the open block. A chunk may span several blocks; all its rows count for the block that is open
-    /// when the chunk ends.
+    /// The row count of the open block. If a chunk spans several blocks, all its rows count for the block that is open
+    /// at the end of the chunk.
     rows: u64,
     /// Whether the first block, which is smaller than the others, is complete.
     started: bool,

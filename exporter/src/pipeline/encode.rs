@@ -35,8 +35,8 @@ const CHUNK_SIZE: u64 = 1 << 20;
 /// the buffer rarely grows.
 const CHUNK_CAPACITY: usize = (CHUNK_SIZE + CHUNK_SIZE / 8) as usize;
 /// The maximum number of rows of a chunk while the mean size of a row is unknown. The number is small, so that clients
-/// receive the first bytes early. If the format has a writer, this is the maximum for every data frame that the writer
-/// receives.
+/// receive the first bytes early. For a format with a writer, this is the maximum number of rows of every data frame
+/// that the writer receives.
 const FIRST_ROWS: u64 = 1024;
 /// The maximum size of the text values in one chunk, in bytes. A single row may exceed this size. The limit keeps a
 /// chunk small when large rows follow many small rows.
@@ -56,8 +56,8 @@ pub(super) struct Encode {
 
 impl Encode {
     /// Encodes `frames`, and sends the bytes of the file in order to the next stage. Returns the time at which the file
-    /// was completed. If the next stage has ended, this stage ends too, without an error, and the returned time has no
-    /// meaning.
+    /// was completed. If the next stage has ended, this stage ends too, without an error. The returned time is then
+    /// meaningless, and the caller must ignore it.
     pub(super) async fn run(self, frames: Frames, sender: mpsc::Sender<Chunk>) -> Result<Timestamp, JobError> {
         let Self { layout, encoding, requested_at, meter, limits, clock } = self;
         let frames =
@@ -129,9 +129,9 @@ async fn encode_in_parallel(
     Ok(())
 }
 
-/// Passes the data frames in order to a [`Writer`](crate::format::Writer). The writer runs on its own thread, which
+/// Passes the data frames in order to a [`Writer`](crate::format::Writer). The writer runs on a separate thread, which
 /// blocks while the next stage is busy. Returns the time at which the file was completed. If the next stage has ended,
-/// the returned time has no meaning.
+/// the returned time is meaningless, and the caller must ignore it.
 async fn write_in_order(
     frames: Rows,
     open: OpenWriter,
@@ -177,7 +177,7 @@ async fn write_in_order(
     Ok(writing.await??)
 }
 
-/// Collects the bytes of a writer into chunks, and sends the chunks.
+/// Collects the bytes that a format's writer produces into chunks, and sends the chunks.
 struct ChunkWriter {
     sender: mpsc::Sender<Chunk>,
     bytes: Vec<u8>,
@@ -244,7 +244,8 @@ fn parts(frames: Rows, row_size: &Arc<RowSize>) -> impl Stream<Item = Result<Dat
     frames.map_ok(move |frame| split(frame, Arc::clone(&row_size)).map(Ok::<_, JobError>)).try_flatten().fuse()
 }
 
-/// Splits a data frame into smaller ones, by the mean size of the rows encoded so far and the size of the text values.
+/// Splits a data frame into smaller frames that each fill about one chunk. The number of rows depends on the mean size
+/// of the rows encoded so far, and on the size of the text values.
 fn split(frame: DataFrame, row_size: Arc<RowSize>) -> impl Stream<Item = DataFrame> {
     stream::unfold((frame, 0_usize), move |(frame, at)| {
         let part = (at < frame.height()).then(|| with_bounded_text(frame.slice(at as i64, row_size.rows_of_a_chunk())));
@@ -255,7 +256,7 @@ fn split(frame: DataFrame, row_size: Arc<RowSize>) -> impl Stream<Item = DataFra
     })
 }
 
-/// Returns the longest run of leading rows whose texts together have at most [`MAX_TEXT_SIZE`] bytes, but at least one
+/// Returns the leading rows of a data frame whose texts together have at most [`MAX_TEXT_SIZE`] bytes, but at least one
 /// row. Values of other types are small and do not count.
 fn with_bounded_text(part: DataFrame) -> DataFrame {
     let mut texts: Vec<usize> = Vec::new();

@@ -48,8 +48,8 @@ pub(super) async fn projected(
     if layout.projection.is_sorted() { sorted(frames, layout, max_sort_size_per_export).await } else { Ok(frames) }
 }
 
-/// Returns the error for rows whose calculation failed with `error`. `earlier_rows` is the number of rows before those
-/// of `frame`.
+/// Returns the error for rows whose calculation failed with `error`. `earlier_rows` is the number of rows in the data
+/// frames before `frame`.
 fn failure(layout: &Layout, frame: &DataFrame, earlier_rows: usize, error: &PolarsError) -> TemplateError {
     let found = layout.projection.failure(frame);
     let column = found.as_ref().and_then(|found| layout.columns.get(found.output?));
@@ -89,8 +89,8 @@ async fn sorted(mut frames: Rows, layout: &Arc<Layout>, max_memory: u64) -> Resu
     Ok(stream::iter(frame.map(Ok)).boxed())
 }
 
-/// Returns the memory that is needed to sort a data frame, in bytes: the size of the frame and of a sorted copy. The
-/// copy does not repeat long texts, because it refers to the texts of the frame.
+/// Returns the memory that is needed to sort a data frame, in bytes: the size of the frame and the size of a sorted
+/// copy. The sorted copy does not duplicate long texts, because it refers to the texts of the frame.
 fn sort_memory(frame: &DataFrame) -> u64 {
     let (rows, width) = (frame.height() as u64, frame.width() as u64);
     frame.estimated_size() as u64 + rows * width * VALUE_SIZE

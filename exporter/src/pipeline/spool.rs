@@ -1,5 +1,6 @@
-//! The spool stage, for files that state the completion time before or within their rows. The completion time is known
-//! only after the last row. So the stage writes all rows to a temporary file, and then reads the rows back.
+//! The spool stage. It is used for files that state the completion time before or within their rows. The completion
+//! time is known only after the last row, so the stage writes all rows to a temporary file, and then reads the rows
+//! back.
 
 use futures::{StreamExt, TryStreamExt};
 use platform::clock::SharedClock;

@@ -1,5 +1,5 @@
-//! Tests that a file depends only on its rows, not on the frames or the number of threads, and that every limit is
-//! enforced.
+//! Tests that a file depends only on its rows, and not on the data frames or the number of threads. Also tests that
+//! every limit is enforced.
 
 use std::{
     io::Read,
@@ -93,7 +93,7 @@ async fn run(
     Ok(Run { file, segments: sink.0.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
-/// Splits the rows into frames of pseudorandom sizes.
+/// Splits the rows of a data frame into frames of pseudorandom sizes.
 fn split(frame: &DataFrame, mut seed: u64) -> Vec<DataFrame> {
     let (mut at, mut parts) = (0, Vec::new());
     while at < frame.height() {
@@ -215,7 +215,7 @@ impl SegmentSink for ChunkSizes {
     }
 }
 
-/// Returns many small rows, followed by some rows with 256 KiB of text each.
+/// Returns many small rows, followed by some rows that each have a text of 256 KiB.
 fn small_then_large_rows() -> DataFrame {
     let text: Vec<String> =
         (0..30_000).map(|n| if n < 29_800 { format!("{n}") } else { "0123456789abcdef".repeat(1 << 14) }).collect();
@@ -296,7 +296,7 @@ async fn a_table_without_rows_is_a_file_with_a_header() {
     }
 }
 
-/// Runs the pipeline of the given format without compression.
+/// Runs the pipeline with `format` and without compression.
 pub(super) async fn run_format(
     format: &dyn Format,
     frames: Vec<DataFrame>,
@@ -320,7 +320,7 @@ pub(super) async fn run_format(
     Ok(Run { file, segments: sink.0.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
-/// Returns limits so small that the test files have several row groups, sheets and archive parts.
+/// Returns limits that are so small that the test files have several row groups, sheets and archive parts.
 fn small_parts() -> PipelineLimits {
     let bounds = FormatLimits {
         row_group_size: 200_000,
@@ -406,7 +406,7 @@ async fn rows_continue_in_the_next_sheet_and_in_the_next_part() {
     assert!(parts.iter().all(|(_, csv)| csv.starts_with(b"export_requested_at,") && csv.ends_with(b"\n")));
 }
 
-/// Returns the rows of the sheet `Export`, and checks that the first sheet begins with its titles.
+/// Returns the rows of the sheet `Export`. Also checks that the first sheet begins with its titles.
 fn timestamps_of(workbook: &[(String, Vec<u8>)]) -> String {
     let text = |wanted: &str| {
         let (_, xml) = workbook.iter().find(|(name, _)| name == wanted).unwrap_or_else(|| panic!("no {wanted}"));

@@ -12,9 +12,9 @@ use crate::{
     layout::{Layout, LayoutColumn, Pattern, Style, Timestamps},
 };
 
-/// 2026-03-29T02:30:00.500, an hour that Berlin skips, in microseconds.
+/// 2026-03-29T02:30:00.500, in microseconds since 1970-01-01T00:00:00. Clocks in Berlin skip this hour.
 const GAP: i64 = 1_774_751_400_500_000;
-/// 1850-01-01T00:00:00, for which a workbook has no number, in microseconds.
+/// 1850-01-01T00:00:00, in microseconds since 1970-01-01T00:00:00. A workbook can't store this time as a number.
 const EARLY: i64 = -3_786_825_600_000_000;
 
 /// Returns a table of two columns with the same numbers. One column has timestamps with a time zone, and the other
@@ -92,7 +92,8 @@ async fn parquet_marks_moments_as_adjusted_to_utc_or_not() {
     }
 }
 
-/// Returns an XML file of a workbook with these timestamps; an empty text if there is no such file.
+/// Returns the text of one XML file in a workbook with these timestamps. The text is empty if the workbook has no such
+/// file.
 async fn workbook_xml(moments: &[i64], file: &str) -> String {
     let run = run_format(&Xlsx, vec![frame_of(moments)], layout(in_berlin(Style::spreadsheet())), limits(1)).await;
     let files = entries(run.unwrap().bytes());

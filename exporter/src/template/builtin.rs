@@ -28,9 +28,9 @@ impl Template for Enveloped {
     }
 }
 
-/// The template `plain`. The file has the same columns as with `default`, and most CSV loaders read it without options.
-/// The file contains only the table, and its titles are quoted, so that no loader mistakes the header for a comment.
-/// The metadata document states the request and completion times of the export.
+/// The template `plain`. The file has the same columns as with the template `default`, but only the table, so most CSV
+/// loaders read it without options. Titles are quoted, so that no loader mistakes the header for a comment. The
+/// metadata document states the request and completion times of the export.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 
@@ -86,7 +86,8 @@ fn description(name: &str, title: &str) -> TemplateDescription {
     TemplateDescription { name: name.into(), title: title.into(), version: "1".into() }
 }
 
-/// Lays out the requested columns in the order of `requested`, or all columns of the dataset when `requested` is empty.
+/// Returns the requested columns in the order of `requested`. If `requested` is empty, returns all columns of the
+/// dataset.
 fn requested_columns(columns: &[Column], requested: &[String]) -> Result<Vec<LayoutColumn>, TemplateError> {
     if requested.is_empty() {
         return Ok(columns.iter().cloned().map(LayoutColumn::plain).collect());

@@ -9,8 +9,7 @@ pub enum TemplateError {
     /// The request names the same column twice.
     #[error("column `{0}` is requested twice: request it once")]
     Twice(String),
-    /// The template can't be used for this dataset, for example because the dataset lacks a column. The text is the
-    /// reason.
+    /// The template does not fit this dataset, for example because the dataset lacks a column. The text is the reason.
     #[error("the template does not fit the dataset: {0}; use another template, or ask the operator")]
     Unsuited(String),
     /// The expression of a calculated column or of a sort key failed for the values of a row.
@@ -18,9 +17,10 @@ pub enum TemplateError {
     Value {
         /// The name of the template.
         template: String,
-        /// The calculated column by its title, or the sort keys.
+        /// The part of the template that failed, in words: `column` and the title of a calculated column, or `its sort
+        /// keys`.
         part: String,
-        /// The row in words, such as `, row 7 of the export`. Empty if the row is not known.
+        /// The row in words, such as `, row 7 of the export`. Empty if the number of the row is unknown.
         row: String,
         /// The cause, and what to do. The text does not repeat the value.
         cause: String,

@@ -1,8 +1,8 @@
 //! Templates decide the columns of a file, their order, names and styles. They also decide where the file states the
 //! times at which its export was requested and completed.
 //!
-//! Operators describe templates in the catalog file, as a [`TemplateSpec`]. A template that a [`TemplateSpec`] can't
-//! describe implements [`Template`] in Rust.
+//! Operators describe templates in the catalog file, as a [`TemplateSpec`]. For a layout that a [`TemplateSpec`] can't
+//! describe, a developer implements [`Template`] in Rust.
 
 mod builtin;
 mod declared;
@@ -29,7 +29,7 @@ use crate::{dataset::DatasetInfo, layout::Layout};
 pub struct TemplateDescription {
     /// The name of the template in requests.
     pub name: String,
-    /// The title that users see.
+    /// The title of the template that users see.
     pub title: String,
     /// The version of the template, which the metadata of each file records. Change the version whenever the template
     /// would lay out the same rows differently.

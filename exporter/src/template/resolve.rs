@@ -1,5 +1,5 @@
-//! Resolves a template of the catalog file against the columns of a dataset, and reports all faults of the template.
-//! The template is a [`TemplateSpec`], the `[[template]]` table of the file.
+//! Resolves a template of the catalog file for a dataset: finds the dataset's columns that the template names, and
+//! reports all faults of the template. The template is a [`TemplateSpec`], the `[[template]]` table of the file.
 
 use std::fmt::Display;
 
@@ -35,7 +35,7 @@ impl TemplateSpec {
     }
 }
 
-/// A template, resolved against the columns of a dataset.
+/// A template whose columns and sort keys are resolved to columns of a dataset.
 pub(super) struct Resolved {
     style: Style,
     timestamps: Timestamps,
@@ -53,8 +53,8 @@ pub(super) struct ResolvedColumn {
     expr: Expr,
     /// The dataset's columns that the expression names; empty for a constant.
     pub(super) reads: Vec<String>,
-    /// The dataset's columns that the pipeline must read: `reads`, or the first column for a constant, because polars
-    /// takes the number of rows from a column.
+    /// The dataset's columns that the pipeline must read. This equals `reads`, except for a constant: there it is the
+    /// first column, because polars takes the number of rows from a column.
     inputs: Vec<String>,
     /// Whether the column is a column of the dataset; false for a calculated column.
     plain: bool,
@@ -110,7 +110,7 @@ impl Resolved {
     }
 }
 
-/// All faults of a template, each with the path of the faulty option.
+/// Collects the faults of a template, each with the path of the faulty option.
 #[derive(Default)]
 struct Faults(Vec<Fault>);
 
@@ -119,7 +119,7 @@ impl Faults {
         self.0.push(Fault { path: path.into(), detail: detail.to_string() });
     }
 
-    /// Returns the value of `result`. For an error, records a fault at `path` and returns None.
+    /// Returns the value of `result`. If `result` is an error, records it as a fault at `path`, and returns None.
     fn record<T, E: Display>(&mut self, path: impl Into<String>, result: Result<T, E>) -> Option<T> {
         result.map_err(|e| self.add(path, e)).ok()
     }
@@ -178,8 +178,8 @@ pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]
     if faults.0.is_empty() { Ok(Resolved { style, timestamps, file_name, columns, sort }) } else { Err(faults.0) }
 }
 
-/// Returns the style of the files. It has the defaults of the template's profile, except for the options that the
-/// template sets in `[template.text]`.
+/// Returns the style of the files. Options that the template sets in `[template.text]` replace the defaults of the
+/// template's profile.
 fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Style {
     let text = &spec.text;
     let mut style = Style { time_zone, ..Style::of(spec.profile) };
@@ -211,7 +211,7 @@ fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Sty
 }
 
 /// Resolves the columns that the template `spec` lists. If it lists no columns, resolves all `visible` columns, which
-/// are those that the user may see. `dataset` has the visible and the hidden columns of the dataset.
+/// the user may see. `dataset` has the visible and the hidden columns of the dataset.
 fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: &mut Faults) -> Vec<ResolvedColumn> {
     if spec.columns.is_empty() {
         let plain = |column: &Column| ColumnSpec { source: Some(column.name.clone()), ..ColumnSpec::default() };
@@ -282,7 +282,7 @@ fn resolved_column(
     })
 }
 
-/// Resolves the style of a column, and records each option that does not fit the type of the column as a fault. `at`
+/// Resolves the style of a column. Records a fault for each option that does not fit the type of the column. `at`
 /// returns the path of an option, for the fault.
 fn column_style(spec: &ColumnSpec, source: &Column, at: &dyn Fn(&str) -> String, faults: &mut Faults) -> ColumnStyle {
     let kind = source.kind;

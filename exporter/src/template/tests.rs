@@ -1,4 +1,4 @@
-//! Tests of the layouts that declared templates create, and of the faults of invalid descriptions.
+//! Tests the layouts of templates in the catalog file, and the faults of invalid templates.
 
 use polars::prelude::{DataFrame, df};
 use protocol::catalog::{Column, ColumnType};
@@ -54,7 +54,7 @@ source = "paid"
 words = ["yes", "no"]
 "#;
 
-/// Returns the dataset `orders` with the column `name` hidden.
+/// Returns the dataset `orders`, in which the column `name` is hidden.
 fn orders_without(name: &str) -> DatasetInfo {
     let (hidden_columns, columns) = orders().columns.into_iter().partition(|column| column.name == name);
     DatasetInfo { hidden_columns, ..DatasetInfo::new("orders", columns) }

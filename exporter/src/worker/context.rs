@@ -1,4 +1,4 @@
-//! The context that the running jobs of an exporter share.
+//! Holds what all running jobs of an exporter share.
 
 use platform::{bus::Bus, clock::SharedClock, store::FileStore};
 use sea_orm::DatabaseConnection;
@@ -24,6 +24,6 @@ pub(crate) struct WorkerContext {
     pub(crate) jobs: TaskTracker,
     /// Whether this process is the child of another exporter, and runs only one export.
     pub(crate) is_own_process: bool,
-    /// Whether an operator drains the exporter.
+    /// The drain state: whether an operator drains the exporter.
     pub(crate) drain: Drain,
 }

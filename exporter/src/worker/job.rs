@@ -23,12 +23,12 @@ use crate::error::{JobError, Verdict};
 
 /// The pauses before NATS redelivers a job after a failure. They grow with each delivery, from about 0.5 s to 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
-/// The slack for the job of an export that another exporter runs. NATS redelivers this job after the duration of the
-/// other exporter's lease plus this slack.
+/// The extra time that NATS waits before it redelivers the job of an export that another exporter runs. NATS redelivers
+/// the job after the duration of the other exporter's lease plus this time.
 const LEASE_SLACK: Duration = Duration::from_millis(250);
 
-/// Handles one delivery of a job. Sends a positive or negative acknowledgement, unless a child process has sent one or
-/// another attempt needs the job. Logs every failure.
+/// Handles one delivery of a job, and acknowledges it positively or negatively. Sends no acknowledgement if a child
+/// process has sent one, or if another attempt needs the job. Logs every failure.
 pub(crate) async fn handle(context: &WorkerContext, message: Message) {
     match bus::open::<Job>(&message.payload) {
         Ok(job) => {
@@ -46,7 +46,7 @@ pub(crate) async fn handle(context: &WorkerContext, message: Message) {
     }
 }
 
-/// Returns the span of one delivery of a job, in the trace of the request for the export.
+/// Returns the tracing span of one delivery of a job. The span belongs to the trace of the request for the export.
 fn span(job: &Envelope<Job>) -> Span {
     let span = info_span!(
         parent: None,
@@ -71,9 +71,9 @@ fn span(job: &Envelope<Job>) -> Span {
     span
 }
 
-/// Runs an attempt at the job's export in this process, after taking the lease. If the export must run in a process of
-/// its own, a child process runs the attempt instead. Returns the acknowledgement for the job; None if the child has
-/// acknowledged the job, or if another attempt needs the job.
+/// Runs an attempt at the job's export in this process, after taking the lease. If the export is set apart, because an
+/// earlier attempt died, a child process runs the attempt instead. Returns the acknowledgement for the job; None if the
+/// child has acknowledged the job, or if another attempt needs the job.
 async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> Option<AckKind> {
     if context.is_own_process {
         return process_here(context, message, job).await;
@@ -209,14 +209,14 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
 
 /// Returns a positive acknowledgement for the job of an attempt whose outcome NATS has stored. Returns None if a later
 /// attempt may still need the job, or if the row of the export can't be read. The later attempt may have begun with a
-/// redelivery of the same message, and an acknowledgement would delete this message.
+/// redelivery of the same message, and a positive acknowledgement would delete this message.
 async fn ack_unless_replaced(attempt: &Attempt<'_>) -> Option<AckKind> {
     let row = attempt.read_row().await?;
     (row.attempt.unsigned_abs() == attempt.number || attempt.is_over(&row)).then_some(AckKind::Ack)
 }
 
-/// Returns a positive acknowledgement for the job of a stopped attempt if the export is over. Otherwise returns None,
-/// because a later attempt may need the job.
+/// Returns a positive acknowledgement for the job of a stopped attempt, if the export has ended. Otherwise returns
+/// None, because a later attempt may need the job.
 async fn ack_if_over(attempt: &Attempt<'_>) -> Option<AckKind> {
     let row = attempt.read_row().await?;
     attempt.is_over(&row).then_some(AckKind::Ack)

@@ -53,7 +53,7 @@ pub(crate) async fn drain(context: &WorkerContext, soft: &CancellationToken) {
     }
 }
 
-/// Pulls the jobs of one lane. The interactive lane has the small exports, and the bulk lane has all others.
+/// Pulls the jobs of one lane. The lane `interactive` has the small exports, and the lane `bulk` has all others.
 struct Puller {
     context: Arc<WorkerContext>,
     lane: Lane,
@@ -91,15 +91,15 @@ impl Puller {
         Ok(())
     }
 
-    /// If the exporter is draining, waits until an operator has revoked the drain. Then waits for a free slot. Returns
+    /// Waits for a free slot. If the exporter is draining, first waits until an operator has revoked the drain. Returns
     /// None if the semaphores of the slots are closed, which never happens.
     async fn slot(&self) -> Option<Slot> {
         self.context.drain.is_off().await;
         self.slots.acquire(self.lane).await
     }
 
-    /// Waits for one job; None if no job arrives within [`PULL_TIMEOUT`]. Creates the durable consumer before the first
-    /// pull and after a failure.
+    /// Waits for one job. Returns None if no job arrives within [`PULL_TIMEOUT`]. Creates the durable consumer before
+    /// the first pull and after a failed pull.
     async fn pull(&mut self) -> Result<Option<Message>, async_nats::Error> {
         let consumer = match &mut self.consumer {
             Some(consumer) => consumer,

@@ -1,5 +1,5 @@
-//! Slots limit the number of jobs that an exporter runs at once. The jobs come from two queues, the lanes `interactive`
-//! and `bulk`.
+//! Limits the number of jobs that an exporter runs at once. A slot is room for one job. The jobs come from two queues,
+//! the lanes `interactive` and `bulk`.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    /// Creates the configured slots, and sets the gauges of their numbers.
+    /// Creates the configured number of slots, and sets the gauges that show this number.
     pub(super) fn new(config: &ExporterConfig) -> Self {
         let (all, bulk) = (config.slots(), config.bulk_slots());
         metrics::gauge!("sluice_exporter_slots").set(all as f64);

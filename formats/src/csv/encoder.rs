@@ -26,8 +26,8 @@ pub(super) struct CsvEncoder {
     styles: Vec<ValueStyle>,
     /// For each column, whether its timestamps are local times, that is, without a time zone.
     local: Vec<bool>,
-    /// Whether values, quoting, NULL and line ends are as in the `machine` profile, so that [`Self::plain_rows`] can
-    /// write the rows.
+    /// Whether values, quoting, NULL and line ends have the defaults of the `machine` profile. If true,
+    /// [`Self::plain_rows`] can write the rows.
     is_plain: bool,
 }
 
@@ -54,7 +54,7 @@ impl CsvEncoder {
         Self { format, header, bom: style.bom, timestamps, dialect, line_end, styles, local, is_plain }
     }
 
-    /// Appends a row above the header. The row has a key, its value, and empty fields for the other columns.
+    /// Appends a row above the header that has a key, its value, and empty fields for the other columns.
     fn key_row(&self, out: &mut Vec<u8>, key: &str, value: &str) {
         let delimiter = self.dialect.delimiter;
         self.dialect.text(out, key.as_bytes());

@@ -1,5 +1,5 @@
-//! Writes single fields. A field is quoted where the syntax requires quotes. If the style of the file requires this, a
-//! field is also written so that a spreadsheet does not change or evaluate it.
+//! Writes single fields of CSV and TSV. Quotes a field if the syntax requires quotes. If the style of the file is for
+//! spreadsheets, also writes a field so that a spreadsheet neither changes nor evaluates it.
 
 use crate::{layout::Quoting, number::SPREADSHEET_DIGITS};
 
@@ -61,7 +61,7 @@ impl Dialect {
 
     /// Appends text for a spreadsheet. If `digits` is true, digits that a spreadsheet would change become a formula
     /// ([`Self::digits`]). If `guard` is true, an apostrophe precedes text that a spreadsheet would evaluate as a
-    /// formula. Any other text is written as by [`Self::text`].
+    /// formula. [`Self::text`] writes any other text.
     pub(super) fn safe_text(&self, out: &mut Vec<u8>, bytes: &[u8], guard: bool, digits: bool) {
         if digits && drops_digits(bytes) {
             return self.digits(out, bytes);
@@ -74,8 +74,8 @@ impl Dialect {
     }
 }
 
-/// Whether a value consists of digits that a spreadsheet would change. A spreadsheet rounds long numbers and drops
-/// leading zeros.
+/// Whether a value consists of digits that a spreadsheet would change, because it rounds long numbers and drops leading
+/// zeros.
 fn drops_digits(bytes: &[u8]) -> bool {
     let long = bytes.len() > SPREADSHEET_DIGITS || (bytes.len() > 1 && bytes[0] == b'0');
     long && bytes.iter().all(u8::is_ascii_digit)

@@ -1,4 +1,4 @@
-//! Tests of CSV files in the `spreadsheet` profile and with the styles of templates.
+//! Tests CSV files in the `spreadsheet` profile and with the styles of templates.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Tests of CSV files. A small RFC 4180 reader reads the files back. The files do not depend on how the rows are split
-//! into frames.
+//! Tests CSV files. A small RFC 4180 parser reads the files back. The files must not depend on how the rows are split
+//! into data frames.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     layout::{Layout, LayoutColumn, Timestamps},
 };
 
-/// A parsed field, which records whether it was quoted.
+/// A parsed field, and whether it was quoted in the file.
 #[derive(Clone, Debug, PartialEq)]
 enum Field {
     Bare(String),

@@ -1,9 +1,9 @@
-//! The style of the values of one column.
+//! Defines the style of the values of one column.
 
 use super::Pattern;
 
-/// The style that a template gives to the values of a column. If a field is None, the values have the standard form of
-/// the file's profile in this respect.
+/// The style that a template gives to the values of a column. If an option is None, the default of the file's profile
+/// applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnStyle {
     /// The number of digits after the decimal mark, rounded half away from zero; None keeps the digits of the value.

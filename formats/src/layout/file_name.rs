@@ -1,4 +1,4 @@
-//! The name under which a client saves a file.
+//! Builds the name under which a client saves a file.
 
 use chrono_tz::Tz;
 use protocol::{id::ExportId, time::Timestamp};

@@ -30,8 +30,8 @@ pub enum Timestamps {
     /// have no such place, so only the metadata document states the times.
     #[default]
     Envelope,
-    /// In two key-value rows above the header of a text file, or on a separate sheet of a workbook. The exporter spools
-    /// all rows first, because the completion time is known only after the last row.
+    /// In two rows above the header of a text file, each with a key and a time, or on a separate sheet of a workbook.
+    /// The exporter spools all rows first, because the completion time is known only after the last row.
     Rows,
     /// In two additional columns, which have the same two times in each row. The exporter spools all rows first, as for
     /// `Rows`.

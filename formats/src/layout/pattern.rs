@@ -1,5 +1,5 @@
-//! Patterns of dates and times, such as `dd.MM.yyyy HH:mm`, in the notation of CSV on the Web. The notation is a subset
-//! of Unicode's date format patterns (UTS 35).
+//! Parses and applies patterns of dates and times, such as `dd.MM.yyyy HH:mm`. The notation is that of CSV on the Web,
+//! a subset of Unicode's date format patterns (UTS 35).
 
 use std::fmt;
 
@@ -250,8 +250,8 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Returns the offset of a time zone from UTC, in seconds east of UTC. The offset of a zone changes with the time,
-/// which is given in `seconds` since 1970-01-01 in UTC. The offset is 0 outside the years that chrono supports.
+/// Returns the offset of a time zone from UTC at a given time, in seconds east of UTC. `seconds` is the time in seconds
+/// since 1970-01-01 in UTC. Returns 0 for years that chrono does not support.
 pub fn utc_offset(zone: Tz, seconds: i64) -> i64 {
     DateTime::from_timestamp(seconds, 0)
         .map_or(0, |at| i64::from(zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()))

@@ -1,4 +1,4 @@
-//! The projection of a dataset to the columns of a file, which calculates the columns and sorts the rows.
+//! Calculates the columns of a file from the columns of a dataset, and sorts the rows.
 
 use polars::prelude::{DataFrame, Expr, IntoLazy, PolarsError, PolarsResult, SortMultipleOptions};
 
@@ -87,8 +87,8 @@ impl Projection {
         frame.lazy().select(all).collect()?.drop("height")
     }
 
-    /// Finds the cause after [`Projection::apply`] failed for `frame`. Returns None if no row of the frame fails by
-    /// itself.
+    /// Finds the row and the expression for which [`Projection::apply`] failed in `frame`. Returns None if each row
+    /// alone can be calculated.
     pub fn failure(&self, frame: &DataFrame) -> Option<Failure> {
         let outputs = self.outputs.iter().flatten();
         let output =

@@ -1,4 +1,4 @@
-//! The style of text formats. There are two profiles with default options, which a template may change.
+//! Defines the style of text formats. There are two profiles with default options, which a template may change.
 
 use chrono_tz::Tz;
 use schemars::JsonSchema;
@@ -11,8 +11,8 @@ pub enum Profile {
     /// For programs. A program can parse every value back exactly.
     #[default]
     Machine,
-    /// For Excel and LibreOffice. Values are written so that a spreadsheet evaluates no text as a formula and drops no
-    /// digit.
+    /// For Excel and LibreOffice. Values are written so that a spreadsheet does not evaluate text as a formula and
+    /// keeps all digits.
     Spreadsheet,
 }
 

@@ -1,16 +1,16 @@
-//! Text keys that sort like decimals. Some sources return decimals as text, so that no digit is lost, but text does not
-//! sort by value.
+//! Builds text keys that sort like decimals. Some sources return decimals as text, so that no digit is lost. But the
+//! order of such texts differs from the order of their values.
 
 use polars::prelude::{Column, DataType, Expr, Field, IntoColumn, IntoSeries, PolarsResult, StringChunkedBuilder};
 
-/// A key contains the number of digits before the decimal point, padded with leading zeros to this width.
+/// The number of characters in which a key states the number of digits before the decimal point, with leading zeros.
 const LENGTH_DIGITS: usize = 10;
-/// The largest number of digits before the point that a key can state. The key of a longer decimal states this number
-/// too.
+/// The largest number of digits before the decimal point that a key can state. The key of a longer decimal has this
+/// number too.
 const MAX_LENGTH: u64 = 9_999_999_999;
 
-/// Returns an expression whose values sort like the decimals of a column. A text column becomes a column of sort keys.
-/// Any other column stays unchanged, because polars sorts its numbers.
+/// Returns an expression whose values sort like the decimals of a column. If the column is text, its values become sort
+/// keys. Any other column stays unchanged, because polars sorts its numbers correctly.
 pub fn sortable(column: Expr) -> Expr {
     column.map(keys, |_, field| Ok(Field::new(field.name().clone(), field.dtype().clone())))
 }

@@ -52,7 +52,7 @@ pub fn doubles(column: Expr) -> Expr {
 pub struct NearestFloat {
     /// The greatest 32-bit float whose shortest decimal text is at most the filter's number.
     pub floor: f32,
-    /// Whether the shortest decimal text of `floor` equals the filter's number, or both are NaN.
+    /// Whether the shortest decimal text of `floor` equals the filter's number. Also true if both are NaN.
     pub exact: bool,
 }
 

@@ -1,4 +1,4 @@
-//! PostgreSQL values that polars can't represent: `infinity`, `-infinity` and `24:00:00`.
+//! Represents PostgreSQL values that polars can't represent: `infinity`, `-infinity` and `24:00:00`.
 //!
 //! In a data frame, a reserved number stands for each of these values. Text formats and workbooks contain the text that
 //! PostgreSQL prints. Parquet files contain the reserved number. DuckDB reserves the same numbers for infinite dates

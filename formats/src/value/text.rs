@@ -24,7 +24,7 @@ pub fn float(out: &mut Vec<u8>, value: impl Float) {
     }
 }
 
-/// The float types `f32` and `f64`, with a text for values that are not finite.
+/// The float types `f32` and `f64`. They share a method that returns the text of a value that is not finite.
 pub trait Float: zmij::Float {
     /// Returns `NaN`, `INF` or `-INF`; None for a finite value.
     fn special(self) -> Option<&'static [u8]>;
@@ -67,7 +67,8 @@ pub fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
     wide_decimal(out, unscaled, scale);
 }
 
-/// Appends a decimal of any size and scale. [`decimal`] calls this function for all decimals outside its fast path.
+/// Appends a decimal of any size and scale. [`decimal`] calls this function for decimals that its faster code does not
+/// support.
 fn wide_decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
     if scale == 0 {
         return int(out, unscaled);

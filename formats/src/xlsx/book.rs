@@ -27,7 +27,7 @@ const ZIP64_SIZE: u64 = 3 << 30;
 /// written as text.
 const TEXT_COLUMNS: &str = "text_columns";
 
-/// A workbook. Its rows are in a temporary file until the workbook is saved, because even the last row may decide that
+/// A workbook. Its rows are in a temporary file until the workbook is saved, because the last row may still decide that
 /// all cells of a column are text.
 pub(crate) struct Book {
     rows: FrameSpool,
@@ -39,7 +39,7 @@ impl Book {
         Ok(Self { rows: FrameSpool::new(&limits)?, sheets: Sheets::new(layout, limits, head)? })
     }
 
-    /// Spools the rows of a frame.
+    /// Appends the rows of a data frame to the temporary file.
     pub(crate) fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         self.sheets.choose_cells(frame)?;
         let size = self.rows.append(frame)?;
@@ -67,8 +67,8 @@ struct Sheets {
     book: Workbook,
     titles: Vec<String>,
     columns: Vec<Column>,
-    /// For each column of numbers, dates or times, whether all its cells are written as text. This is so if a workbook
-    /// has no number for at least one of the values. False for all other columns.
+    /// For each column of numbers, dates or times, whether all its cells are written as text. This is necessary if a
+    /// number cell can't hold one of the values exactly. False for all other columns.
     is_text: Vec<bool>,
     /// For each column, whether its timestamps are local times, that is, without a time zone.
     local: Vec<bool>,
@@ -79,7 +79,7 @@ struct Sheets {
     count: usize,
     /// The index of the next row in the open sheet.
     row: u32,
-    /// The number of rows of all frames so far, on all sheets.
+    /// The number of rows so far, on all sheets.
     written: u64,
     /// The estimated size on disk of all rows so far, in bytes.
     size: u64,
@@ -107,8 +107,8 @@ impl Sheets {
         })
     }
 
-    /// Sets `is_text` for each column of numbers, dates or times in which a workbook has no number for a value of this
-    /// frame.
+    /// Sets `is_text` for each column of numbers, dates or times that has a value in this data frame which a number
+    /// cell can't hold exactly.
     fn choose_cells(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         if frame.width() != self.columns.len() {
             return Err(FormatError::Width { got: frame.width(), wanted: self.columns.len() });

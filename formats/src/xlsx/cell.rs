@@ -24,11 +24,11 @@ const NANOS_PER_MILLI: i64 = 1_000_000;
 /// The estimated size on disk of a cell without its text, in bytes.
 const CELL_BYTES: u64 = 32;
 
-/// The value of one column in one row, as its text and, if possible, as its number in a workbook.
+/// The value of one column in one row: its text and, if a number cell can hold it exactly, its number.
 struct Value<'a> {
     /// The standard text of the value.
     text: Cow<'a, str>,
-    /// The number by which a workbook represents the value exactly. None if a workbook has no such number.
+    /// The number with which a workbook represents the value exactly. None if there is no such number.
     number: Option<f64>,
 }
 
@@ -98,7 +98,7 @@ impl Column {
     }
 
     /// Whether the value in `row` forces all cells of the column to be text. True if the column has numbers, dates or
-    /// times, and a workbook has no number for this value.
+    /// times, and a number cell can't hold this value exactly.
     pub(super) fn needs_text(&self, cells: &Cells<'_>, row: usize, scratch: &mut Vec<u8>) -> bool {
         !matches!(self.kind, ColumnType::String | ColumnType::Bool)
             && self.value(cells, row, scratch).is_some_and(|value| value.number.is_none())
@@ -127,7 +127,7 @@ impl Column {
         Ok(CELL_BYTES)
     }
 
-    /// Returns the value of a row; None for NULL.
+    /// Returns the value of a row. Returns None for NULL.
     fn value<'a>(&self, cells: &Cells<'a>, row: usize, scratch: &'a mut Vec<u8>) -> Option<Value<'a>> {
         scratch.clear();
         let text = match cells.write(row, scratch) {
@@ -146,8 +146,8 @@ impl Column {
     }
 
     /// Converts a date, timestamp or time of day to the serial number of a workbook, in days. `seconds` is the result
-    /// of [`Cells::seconds`]. Returns None if `seconds` is None, if a workbook does not support the date, or if the value
-    /// has a part of a millisecond, because spreadsheets keep milliseconds only.
+    /// of [`Cells::seconds`]. Returns None if `seconds` is None, if a workbook does not support the date, or if the
+    /// value has a fraction of a millisecond, because spreadsheets keep only whole milliseconds.
     fn serial_number(&self, seconds: Option<(i64, i64)>) -> Option<f64> {
         let (seconds, nanos) = seconds?;
         if nanos % NANOS_PER_MILLI != 0 {

@@ -1,9 +1,9 @@
-//! Workbooks of Excel and LibreOffice (Office Open XML).
+//! Writes workbooks for Excel and LibreOffice (Office Open XML).
 //!
 //! Cells have types, so a text cell is never a formula. Each column has one kind of cell. If a single value of the
 //! column can't be a number cell, all cells of the column are text cells. A number cell can't hold numbers of more than
-//! 15 digits, dates before 1900-03-01 or after 9999-12-31, timestamps or times of day with a part of a millisecond, or
-//! floats that are not finite. In number cells, timestamps are in the time zone of the template, or in UTC if the
+//! 15 digits, dates before 1900-03-01 or after 9999-12-31, timestamps or times of day with a fraction of a millisecond,
+//! or floats that are not finite. In number cells, timestamps are in the time zone of the template, or in UTC if the
 //! template has none. In text cells, timestamps are in UTC. Both the empty text and NULL are written as an empty cell.
 //!
 //! The exporter spools the rows, and then passes them to the workbook library. The library writes the rows to temporary

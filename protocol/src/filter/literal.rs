@@ -10,15 +10,16 @@ use crate::{
     time::is_finer_than,
 };
 
-/// The error for a text with U+0000. PostgreSQL refuses this character, and C libraries end a text at it.
+/// The error text for a text with the character U+0000. PostgreSQL refuses this character, and C libraries end a text
+/// there.
 pub(super) const NUL: &str = "expected a text without the character U+0000";
 /// The maximum length of a decimal without its sign, in characters. A `numeric` column of PostgreSQL can declare at
 /// most 1,000 digits, and the decimal point is one more character.
 const MAX_DECIMAL: usize = 1_001;
-/// Part of the error for a date or a time that a filter can't represent, because its year is outside the range of
-/// chrono.
+/// The part of the error text for a date or a time whose year is outside the range of chrono, so that a filter can't
+/// represent it.
 const YEARS: &str = "of a year from -262143 to 262142";
-/// The end of a day as a time of day (ISO 8601).
+/// The text of the end of a day as a time of day (ISO 8601).
 const END_OF_DAY: &str = "24:00:00";
 
 /// Parses a value for comparison with a column.
@@ -72,15 +73,15 @@ pub(super) fn literal(column: &Column, value: &Value) -> Result<Literal, String>
     Err(format!("expected {wanted}"))
 }
 
-/// Parses a time for a column without a time zone, such as `2026-11-22T15:26:01`. Ignores a zero offset such as `Z`.
-/// Returns None for any other offset, because an offset has no meaning in such a column.
+/// Parses a timestamp for a column without a time zone, such as `2026-11-22T15:26:01`. Ignores a zero offset such as
+/// `Z`. Returns None for any other offset, because an offset has no meaning in such a column.
 fn local_datetime(text: &str) -> Option<DateTime<Utc>> {
     let offset = DateTime::parse_from_rfc3339(text).map(|time| time.offset().local_minus_utc());
     datetime(text).filter(|_| offset.is_ok_and(|seconds| seconds == 0) || offset.is_err())
 }
 
-/// Parses an RFC 3339 time. A time or a date without an offset is in UTC. As in files, a year beyond 9999 or before 0
-/// has a sign.
+/// Parses an RFC 3339 timestamp. A timestamp or date without an offset is in UTC. As in files, a year beyond 9999 or
+/// before 0 has a sign.
 fn datetime(text: &str) -> Option<DateTime<Utc>> {
     let zoned = DateTime::parse_from_rfc3339(text).map(|t| t.with_timezone(&Utc)).ok();
     let naive = || {
@@ -112,7 +113,7 @@ fn float(value: &Value) -> Option<f64> {
     }
 }
 
-/// Parses a number, or a string with a number, to the text of a decimal without an exponent.
+/// Parses a number, or a string with a number, to a decimal text without an exponent.
 fn exact_decimal(value: &Value) -> Option<String> {
     let text = match value {
         Value::Number(number) => number.to_string(),

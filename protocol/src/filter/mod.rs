@@ -80,13 +80,14 @@ impl Filter {
     }
 }
 
-/// All operators of a column.
+/// The names of all operators that a filter can apply to a column.
 const OPERATORS: [&str; 11] = ["eq", "ne", "lt", "lte", "gt", "gte", "in", "between", "is_null", "like", "contains"];
 
-/// Whether the member `name` of a filter is a condition on a column, and not `and`, `or` or `not`. If the dataset has a
-/// column with such a name, the shape of the member decides: `and` and `or` take a list, but a column takes an object;
-/// and if the keys of the object of `not` are operators of a column, it is a condition on the column `not`. The values
-/// don't count, because a claim of the caller may replace a value of a row policy, and must not change its meaning.
+/// Whether the member `name` of a filter is a condition on a column, and not `and`, `or` or `not`. If a column of the
+/// dataset has one of these names, the form of the member decides. The value of `and` and `or` is a list, and a
+/// condition on a column is an object. For `not`, the keys of its object decide: if they are operators, it is a
+/// condition on the column `not`. The values in that object do not matter, because a claim of the caller may replace a
+/// value of a row policy, and must not change the meaning of the policy.
 fn names_column(name: &str, member: &Value, columns: &[Column]) -> bool {
     let has_column = || columns.iter().any(|column| column.name == name);
     match name {

@@ -19,7 +19,8 @@ use crate::{
 const MAX_DEPTH: usize = 32;
 /// The maximum number of values of `in`.
 const MAX_IN: usize = 10_000;
-/// The maximum number of conditions, `and`, `or` and `not` of a filter, so that no filter exhausts stack or CPU time.
+/// The maximum total number of conditions, `and`, `or` and `not` in a filter, so that no filter exhausts the stack or
+/// the CPU time.
 const MAX_PARTS: usize = 500;
 /// The maximum number of reported errors. The limit bounds the size of the answer.
 const MAX_ERRORS: usize = 20;
@@ -34,7 +35,7 @@ pub fn parse(filter: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldErro
 
 /// Checks a row policy. A row policy is a filter in which `{"claim": "<name>"}` may replace any value, or the list of
 /// `in`. The claim must not be one of [`TOKEN_CLAIMS`]. The returned filter contains placeholders instead of claim
-/// values, so the caller may use only the names of its columns.
+/// values, so the caller can only use the names of its columns.
 ///
 /// # Errors
 /// All errors, with pointers below `/filter`.
@@ -67,7 +68,8 @@ impl Parser<'_> {
         None
     }
 
-    /// Counts one more part of the filter. Above [`MAX_PARTS`], records an error and returns None.
+    /// Counts one more part of the filter: a condition, or an `and`, `or` or `not`. Above [`MAX_PARTS`], records an
+    /// error and returns None.
     fn count_part(&mut self, at: &str) -> Option<()> {
         self.parts += 1;
         if self.parts == MAX_PARTS + 1 {
@@ -216,8 +218,8 @@ impl Parser<'_> {
         }
     }
 
-    /// The name of the claim in a value of a row policy; None for any other value, and for every value of a filter that
-    /// is not a row policy.
+    /// Returns the name of the claim in a value of a row policy. Returns None for any other value, and for every value
+    /// of a filter that is not a row policy.
     fn claim<'v>(&self, value: &'v Value) -> Option<&'v str> {
         if self.is_policy { claim_name(value) } else { None }
     }

@@ -1,4 +1,4 @@
-//! Filters and row policies that are parsed, and those that are refused.
+//! Tests which filters and row policies are accepted, and which are refused.
 
 use chrono::NaiveDate;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! The claims in a row policy: `{"claim": "<name>"}` stands for a value of a claim of the caller's token.
+//! Replaces the claims in a row policy. In a policy, `{"claim": "<name>"}` stands for the value of a claim in the
+//! caller's token.
 
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use serde_json::{Map, Value};
@@ -10,7 +11,8 @@ use crate::{
     problem::FieldError,
 };
 
-/// The claims that are a text in every token, because the gateway refuses other tokens.
+/// The names of claims whose value is a text in every token. The gateway refuses tokens in which they have another
+/// type.
 pub(super) const TEXT_CLAIMS: [&str; 3] = ["tenant", "sub", "iss"];
 /// The number of characters of a UUID in its canonical form (RFC 9562, section 4).
 const UUID_LENGTH: usize = 36;
@@ -20,23 +22,27 @@ const UUID_LENGTH: usize = 36;
 pub enum Unbound {
     /// The token of the caller lacks the claim with this name.
     Missing(String),
-    /// The value of a claim can't be compared with its column. The text names both, and does not repeat the value.
+    /// The value of a claim can't be compared with its column. The error text names the claim and the column, and does
+    /// not repeat the value.
     Unfit(FieldError),
 }
 
-/// The name of the claim in a value `{"claim": "<name>"}` of a row policy; None for every other value.
+/// Returns the name of the claim in a value `{"claim": "<name>"}` of a row policy. Returns None for every other value.
 pub(super) fn claim_name(value: &Value) -> Option<&str> {
     let map = value.as_object().filter(|map| map.len() == 1)?;
     map.get("claim")?.as_str()
 }
 
-/// Replaces each `{"claim": "<name>"}` in a row policy by the claim of the caller with that name, in the type of the
-/// compared column: a text of digits becomes a number for a column of numbers, and a whole number becomes a text for a
-/// column of texts. A UUID becomes lower case if `is_uuid` says that the column with this name has UUIDs.
+/// Replaces each `{"claim": "<name>"}` in a row policy by the value of this claim in the caller's token. The value gets
+/// the type of the column with which it is compared: for a column of numbers, a text of digits becomes a number. For a
+/// column of texts, a whole number becomes a text. If `is_uuid` returns true for the name of a column, a UUID becomes
+/// lower case.
 ///
-/// Each number has one accepted text, so that two tenants with the names `42` and `042` never see the same rows.
+/// Only one text is accepted for each number, so that two tenants with the names `42` and `042` can't see the same
+/// rows.
 ///
 /// # Errors
+///
 /// When the token of the caller lacks a claim, or a claim can't be compared with its column.
 pub fn bind_claims(
     policy: &Value,
@@ -73,8 +79,8 @@ impl Binder<'_> {
         bound.collect::<Result<_, _>>().map(Value::Object)
     }
 
-    /// Replaces the claims that are compared with one column. An unknown column stays, and the parser of filters
-    /// reports it.
+    /// Replaces the claims in the conditions on one column. Leaves the conditions on an unknown column unchanged,
+    /// because the parser of filters reports it.
     fn operators(&self, name: &str, operators: &Value, at: &str) -> Result<Value, Unbound> {
         let Some(column) = self.columns.iter().find(|column| column.name == name) else { return Ok(operators.clone()) };
         let Value::Object(members) = operators else { return Ok(operators.clone()) };
@@ -112,7 +118,7 @@ impl Binder<'_> {
         self.claims.get(name).ok_or_else(|| Unbound::Missing(name.to_owned()))
     }
 
-    /// Returns the value of a claim in the type of a column. `is_equality` says that the operator tests for equality.
+    /// Returns the value of a claim in the type of a column. `is_equality` is true if the operator tests for equality.
     fn fitted(
         &self,
         column: &Column,
@@ -149,8 +155,8 @@ impl Binder<'_> {
     }
 }
 
-/// Whether the text of a number is the only one of its value: no leading zeros, no zeros at the end of a fraction, no
-/// exponent, and no `-0`.
+/// Whether a text is the only accepted text of its number: it has no leading zeros, no zeros at the end of a fraction
+/// and no exponent, and it is not `-0`.
 fn is_shortest(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "1"));
@@ -171,8 +177,8 @@ fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// Returns the placeholder for a claim value. [`check_policy`](super::check_policy) checks a row policy without a
-/// caller, and so without claims.
+/// Returns a placeholder for the value of a claim. [`check_policy`](super::check_policy) checks a row policy without a
+/// caller, so no claims exist.
 pub(super) fn placeholder(kind: ColumnType) -> Literal {
     match kind {
         ColumnType::String => Literal::String(String::new()),

@@ -1,4 +1,4 @@
-//! Tests that claims take the type of the column with which a row policy compares them.
+//! Tests that the values of claims get the type of the column with which a row policy compares them.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ fn bound(kind: ColumnType, policy: Value, claim: Value) -> Result<Value, Unbound
     bind_claims(&policy, claims.as_object().unwrap(), &columns, &|name| name == "id")
 }
 
-/// Returns the value with which a policy by `eq` compares a column of this type; None if the claim is refused.
+/// Returns the value with which a policy compares a column of this type by `eq`. Returns None if the claim is refused.
 fn compared(kind: ColumnType, claim: Value) -> Option<Value> {
     let bound = bound(kind, json!({"t": {"eq": {"claim": "tenant"}}}), claim).ok()?;
     Some(bound["t"]["eq"].clone())

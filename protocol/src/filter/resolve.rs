@@ -1,4 +1,4 @@
-//! Replaces relative moments in a filter by absolute moments.
+//! Replaces relative times in a filter, such as `now-1d`, by absolute times.
 
 use serde_json::{Map, Value};
 
@@ -13,12 +13,13 @@ use crate::{
 /// The maximum number of reported errors. The limit bounds the size of the answer.
 const MAX_ERRORS: usize = 20;
 
-/// Returns a filter in which an absolute moment replaces each relative moment, such as `now-1d/d`. Only values of
-/// `date` and `datetime` columns can be relative moments. Leaves everything else unchanged, including invalid parts,
-/// which [`super::parse`] reports later.
+/// Returns a filter in which an absolute time replaces each relative time, such as `now-1d/d`. Only values of `date`
+/// and `datetime` columns can be relative. Leaves all other parts unchanged, even invalid parts, which [`super::parse`]
+/// reports later.
 ///
 /// # Errors
-/// All malformed moments, with pointers below `/filter`.
+///
+/// All malformed relative times, with pointers below `/filter`.
 pub fn resolve(filter: &Value, columns: &[Column], reference: &Reference) -> Result<Value, Vec<FieldError>> {
     let mut resolver = Resolver { columns, reference, errors: Vec::new() };
     let resolved = resolver.filter(filter, "/filter");

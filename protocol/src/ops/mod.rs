@@ -1,5 +1,5 @@
-//! Requests of operators over NATS, such as `nats req sluice.v1.ops.schedule '{}'`. A notifier answers, except that
-//! each exporter answers the requests to drain it.
+//! Defines the requests of operators over NATS, such as `nats req sluice.v1.ops.schedule '{}'`. A notifier answers all
+//! requests, except that each exporter answers the requests to drain it.
 
 mod dead;
 mod export;

@@ -1,4 +1,4 @@
-//! The source that the user of `sluice catalog init` names: a database, a bucket, a URL, or files.
+//! Parses the argument of `sluice catalog init`, which names the source: a database, a bucket, a URL, or files.
 
 use std::{
     env, fmt, fs,
@@ -13,55 +13,59 @@ use super::InitError;
 
 /// The first bytes of every SQLite file (<https://www.sqlite.org/fileformat.html>).
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// The text that stands for a password in printed URLs.
+/// The text that replaces a password in printed URLs.
 const PASSWORD: &str = "PASSWORD";
-/// The parameters of a PostgreSQL URL that are printed. Others may hold a secret.
+/// The parameters of a PostgreSQL URL that `catalog init` prints. It omits all other parameters, because they may hold
+/// a secret.
 const SHOWN_PARAMETERS: [&str; 2] = ["sslmode", "sslrootcert"];
 
-/// The environment variable in which a program passes the URL of a database to itself, so that the URL is no argument.
-/// The name does not begin with `SLUICE_`, because such variables are settings.
+/// The environment variable in which a parent process passes the URL of a database to `sluice catalog init`. Other
+/// users of the machine can read the arguments of a process, so the URL is not an argument. The name does not begin
+/// with `SLUICE_`, because variables with that prefix are settings.
 pub const PASSED_URL: &str = "EXPORTER_SOURCE_URL";
 
-/// A source of rows, as the user names it.
+/// The source of rows that the user of `sluice catalog init` names.
 #[derive(Clone, Debug)]
 pub enum Address {
-    /// A PostgreSQL database, with the parts of its URL.
+    /// A PostgreSQL database, by its URL.
     Postgres(PostgresAddress),
     /// A SQLite file, by its absolute path.
     Sqlite(PathBuf),
-    /// Objects of an S3 bucket below a prefix, which may be a pattern.
+    /// The objects of an S3 bucket whose keys begin with a prefix or match a pattern.
     Bucket {
         /// The name of the bucket.
         bucket: String,
-        /// The prefix or pattern of the keys; empty for all objects.
+        /// The prefix or pattern of the object keys; empty for all objects.
         prefix: String,
     },
     /// One file behind HTTP.
     Http(Url),
-    /// Local files: the absolute path of a folder or of a file, or a pattern.
+    /// Local files: the absolute path of a file or folder, or a pattern such as `/data/*.csv`.
     Files(PathBuf),
 }
 
 /// The URL of a PostgreSQL database, and the environment variable in which the catalog file expects the URL.
 #[derive(Clone, Debug)]
 pub struct PostgresAddress {
-    /// The URL, which may hold a password.
+    /// The URL of the database, which may contain a password.
     pub url: Secret,
-    /// The name of the environment variable.
+    /// The name of the environment variable that should have the URL.
     pub variable: String,
-    /// Whether the variable has this URL in the environment of this process.
+    /// Whether this environment variable of the current process has this URL as its value.
     pub is_set: bool,
-    /// The URL without its secrets, for texts.
+    /// The URL without its password and other secrets, for printed texts.
     pub shown: String,
     /// The name of the database.
     pub database: String,
 }
 
 impl Address {
-    /// Parses the text of a source. `env:NAME` takes the URL from an environment variable.
+    /// Parses the argument that names the source. For `env:NAME`, takes the URL from the environment variable `NAME`.
     ///
     /// # Errors
-    /// When the text names no source that Sluice reads. The error never repeats a URL.
+    ///
+    /// When the argument names no source that Sluice can read. The error never repeats a URL, which may hold a
+    /// password.
     pub fn parse(text: &str) -> Result<Self, InitError> {
         if let Some(name) = text.strip_prefix("env:") {
             let url = env::var(name).map_err(|_| InitError::NoVariable(name.to_owned()))?;
@@ -104,7 +108,8 @@ impl Address {
         local(Path::new(path))
     }
 
-    /// The name of the table `[source.NAME]` in the catalog file; empty for local files, which need none.
+    /// Returns a name for the table `[source.NAME]` of the catalog file. The name is empty for local files, because the
+    /// catalog file has no such table for them.
     pub(super) fn source_name(&self) -> String {
         let raw = match self {
             Self::Postgres(address) => address.database.clone(),
@@ -120,7 +125,7 @@ impl Address {
 }
 
 impl fmt::Display for Address {
-    /// Writes the source without any secret.
+    /// Writes the address of the source without any secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(address) => write!(f, "the PostgreSQL database `{}`", address.database),

@@ -1,4 +1,4 @@
-//! What a catalog file has already, so that an update adds only what is new.
+//! Reads an existing catalog file, so that `sluice catalog init` adds only datasets that the file does not have yet.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -14,15 +14,16 @@ use super::{
     draft::{Draft, DraftRows},
 };
 
-/// A catalog file that people may have edited.
+/// An existing catalog file, which people may have edited.
 pub(super) struct Existing {
     text: String,
     spec: CatalogSpec,
-    /// The values of `table` and `files` in commented-out lines: what people have left out on purpose.
+    /// The values of the keys `table` and `files` in commented-out lines. An operator has commented out these datasets
+    /// on purpose, so `catalog init` does not add them again.
     left_out: BTreeSet<String>,
 }
 
-/// The source of a catalog file that reads an address.
+/// A source of the existing catalog file that reads the same database, bucket or URL as the user names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KnownSource {
     pub(super) name: String,
@@ -31,10 +32,11 @@ pub(super) struct KnownSource {
 }
 
 impl Existing {
-    /// Parses a catalog file. `path` is for error texts.
+    /// Parses a catalog file. Error texts name the file by `path`.
     ///
     /// # Errors
-    /// The fault of a file that is no catalog.
+    ///
+    /// Returns the faults if the text is not a valid catalog.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, CatalogFaults> {
         let spec = CatalogSpec::parse(path, text)?;
         let commented = text.lines().filter_map(|line| line.trim_start().strip_prefix('#'));
@@ -59,15 +61,17 @@ impl Existing {
         self.spec.source.contains_key(name)
     }
 
-    /// Whether datasets can be appended. They can't if the file writes `dataset` or `source` as inline values.
+    /// Whether `catalog init` can append datasets to the file. TOML does not allow that if the file writes `dataset` or
+    /// `source` as inline values.
     pub(super) fn can_grow(&self) -> bool {
         let grown =
             format!("{}\n[source.__new]\nkind = \"sqlite\"\npath = \"x\"\n[[dataset]]\nname = \"__new\"\n", self.text);
         toml::from_str::<CatalogSpec>(&grown).is_ok()
     }
 
-    /// Finds the source that reads an address: a PostgreSQL source whose variable has the same URL or the same name, a
-    /// SQLite source of the same file, a source of the same bucket or endpoint.
+    /// Finds the source of the file that reads `address`. This is a PostgreSQL source with the same URL or with the
+    /// same name of its environment variable, a SQLite source of the same file, an S3 source of the same bucket, or an
+    /// HTTP source of the same folder.
     pub(super) fn source(&self, address: &Address, context: &LoadContext) -> Option<KnownSource> {
         let sources = || self.spec.source.iter().map(|(name, spec)| (name, spec.get_ref()));
         let known = |name: &String| KnownSource { name: name.clone(), variable: None };
@@ -105,7 +109,7 @@ impl Existing {
         }
     }
 
-    /// Whether the file reads the address already.
+    /// Whether the file already has a source or a dataset that reads `address`.
     pub(super) fn reads(&self, address: &Address, context: &LoadContext) -> bool {
         let Address::Files(path) = address else { return self.source(address, context).is_some() };
         let folder = path.ancestors().find(|folder| folder.exists()).unwrap_or(path);
@@ -115,14 +119,14 @@ impl Existing {
         })
     }
 
-    /// Returns the datasets of a source; those of local files if `from` is None.
+    /// Returns the datasets of the source `from`. If `from` is None, returns the datasets of local files.
     fn datasets_of(&self, from: Option<&str>) -> impl Iterator<Item = &DatasetSpec> {
         let source = |dataset: &DatasetSpec| dataset.from.as_ref().map(|from| from.get_ref().clone());
         self.spec.dataset.iter().map(Spanned::get_ref).filter(move |dataset| source(dataset).as_deref() == from)
     }
 
-    /// Returns the name of a PostgreSQL source whose URL is unknown, and the environment variable that should have it.
-    /// `catalog init` can't compare such a source with the new database, because the URL names the database.
+    /// Finds a PostgreSQL source whose environment variable is not set. Returns the names of the source and of the
+    /// variable. Without the URL, `catalog init` can't tell whether this source is the database that the user names.
     pub(super) fn unset_variable(&self, context: &LoadContext) -> Option<(&str, &str)> {
         self.spec.source.iter().find_map(|(name, spec)| match spec.get_ref() {
             SourceSpec::Postgres { url: reference @ SecretRef::Env(variable), .. }
@@ -134,8 +138,8 @@ impl Existing {
         })
     }
 
-    /// Whether the file offers the rows of a draft, or has them in a commented-out line. `from` is the source of the
-    /// draft.
+    /// Whether the file already has a dataset with the rows of `draft`, or names its table or files in a commented-out
+    /// line. `from` is the name of the draft's source.
     pub(super) fn has(&self, draft: &Draft, from: Option<&str>, context: &LoadContext) -> bool {
         let mut of_source = self.datasets_of(from);
         match &draft.rows {
@@ -157,8 +161,9 @@ impl Existing {
         }
     }
 
-    /// Returns the columns of a draft that its dataset in the file does not declare. Empty if the dataset declares no
-    /// columns, because it offers all of them then.
+    /// Returns the name of the dataset that has the table of `draft`, and the columns of the table that this dataset
+    /// does not declare. Returns None if there are no such columns. Also returns None if the dataset declares no
+    /// columns at all, because it then offers every column.
     pub(super) fn new_columns(&self, draft: &Draft, from: Option<&str>) -> Option<(String, Vec<String>)> {
         let DraftRows::Table(table) = &draft.rows else { return None };
         let short = table.strip_prefix("public.").unwrap_or(table);

@@ -1,4 +1,4 @@
-//! Drafts of sets of files: local ones, objects of a bucket, and a file behind HTTP.
+//! Finds the files of a folder, a bucket or an HTTP URL, and drafts a dataset for each set of files.
 
 use std::{
     collections::BTreeSet,
@@ -19,24 +19,24 @@ use super::{
 };
 use crate::dataset::{CsvDialect, Dataset, DatasetError, DatasetInfo, FileKind, Files};
 
-/// The number of files that are opened at once.
+/// The maximum number of files that are opened at once.
 const CONCURRENCY: usize = 4;
-/// The time limit for finding the types of the columns of text files, whose rows are all read for that.
+/// The time limit for guessing the types of the columns of text files. The guess reads all rows.
 const SCAN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// The delimiters that are tried when a file has another one than its extension says.
+/// The delimiters that are tried if the usual delimiter of the file's extension gives a single column.
 const DELIMITERS: [char; 4] = [';', '\t', '|', ','];
-/// The maximum number of columns that a remark names.
+/// The maximum number of columns that one comment in the catalog file lists by name.
 const MAX_NAMES: usize = 10;
 
-/// Where files are, and how they are opened.
+/// The listed files of a source, and what is needed to open them.
 pub(super) struct Place<'a> {
     pub(super) context: &'a LoadContext,
-    /// The opened bucket or endpoint; None for local files.
+    /// The opened bucket or HTTP endpoint; None for local files.
     pub(super) source: Option<OpenSource>,
     pub(super) listing: Listing,
 }
 
-/// An opened set of files.
+/// A set of files that has been opened as one dataset.
 struct Opened {
     files: Files,
     delimiter: Option<char>,
@@ -48,10 +48,11 @@ impl Opened {
     }
 }
 
-/// Groups, opens and samples the files of a place.
+/// Groups the files of a source into sets, and opens and samples each set.
 ///
 /// # Errors
-/// When the place has no files.
+///
+/// When the source has no files.
 pub(super) async fn find(place: &Place<'_>, options: &InitOptions) -> Result<Found, InitError> {
     let mut found = Found { not_offered: place.listing.left_out.clone(), ..Found::default() };
     let mut paths = Vec::new();
@@ -79,7 +80,8 @@ impl Place<'_> {
         self.source.is_none()
     }
 
-    /// Returns the value of the key `files` for a path or pattern below the folder.
+    /// Returns the value of the key `files` in the catalog file. `below` is a path or pattern relative to the listed
+    /// folder.
     fn key(&self, below: &str) -> String {
         let folder = &self.listing.folder;
         match folder.as_str() {
@@ -116,10 +118,11 @@ impl Place<'_> {
         }
     }
 
-    /// Opens and samples a group.
+    /// Opens the files of a group, samples their rows, and returns the draft of their dataset.
     ///
     /// # Errors
-    /// The reason why it can't be offered as one dataset.
+    ///
+    /// The reason why the group can't be one dataset.
     async fn draft(&self, group: &Group, kind: FileKind) -> Result<Draft, String> {
         let shared = if group.files.len() > 1 { Some(self.shared_columns(group, kind).await?) } else { None };
         let files = self.key(&group.pattern);
@@ -168,12 +171,13 @@ impl Place<'_> {
         Ok(draft)
     }
 
-    /// Opens the files of a group one by one, and returns the names of the columns that all of them have. Opens only the
-    /// first and the last of remote files, because each is copied for that.
+    /// Opens the files of a group one by one, and returns the names of the columns that all opened files have. Of
+    /// remote files, opens only the first and the last, because opening a remote file copies it.
     ///
     /// # Errors
-    /// The reason why the files are not one dataset: one can't be read, or they have other columns. The columns of
-    /// partition folders may differ.
+    ///
+    /// The reason why the files can't be one dataset: a file can't be read, or its columns differ from those of the
+    /// first file. In partition folders, the columns may differ.
     async fn shared_columns(&self, group: &Group, kind: FileKind) -> Result<BTreeSet<String>, String> {
         let ends = [&group.files[0], &group.files[group.files.len() - 1]];
         let opened: Vec<&String> = if self.is_local() { group.files.iter().collect() } else { ends.to_vec() };
@@ -203,8 +207,8 @@ impl Place<'_> {
         Ok(shared.unwrap_or_default().into_iter().map(|(name, _)| name).collect())
     }
 
-    /// Opens files, and waits until the types of their columns are known. Tries other delimiters if that of the
-    /// extension seems wrong.
+    /// Opens files as one dataset, and waits until the types of their columns are known. Tries other delimiters if the
+    /// usual delimiter of the file's extension seems wrong.
     async fn open(&self, files: &str, kind: FileKind) -> Result<Opened, DatasetError> {
         let refused = match self.open_as(files, kind).await {
             Ok(opened) => return Ok(Opened { files: opened, delimiter: None }),
@@ -246,7 +250,7 @@ fn subject(group: &Group) -> String {
     }
 }
 
-/// Returns the sentence that says which files a dataset has, and why; None for a single file.
+/// Returns a sentence that says which files belong to the dataset, and why. Returns None for a single file.
 fn origin(group: &Group, is_local: bool) -> Option<String> {
     let (first, last) = (&group.files[0], &group.files[group.files.len() - 1]);
     let compared = if is_local { "" } else { "; the first and the last were compared" };
@@ -262,7 +266,7 @@ fn origin(group: &Group, is_local: bool) -> Option<String> {
     }
 }
 
-/// Whether an error says that a file may have another form than its extension says.
+/// Whether the cause of an error may be that the file has another delimiter than the usual one for its extension.
 fn is_about_form(error: &DatasetError) -> bool {
     match error {
         DatasetError::Shared(inner) => is_about_form(inner),

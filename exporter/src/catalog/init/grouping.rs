@@ -1,5 +1,5 @@
-//! Groups files into sets that may each be one dataset: the files of partition folders, and files whose names differ in
-//! their numbers only.
+//! Groups files into sets that may each be one dataset. A set has the files of partition folders such as `year=2026`,
+//! or files whose names differ only in numbers.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,18 @@ use crate::dataset::FileKind;
 
 /// The lengths of the groups of hexadecimal digits in a UUID.
 const UUID_GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
-/// Names of files that say nothing about their rows; the name of the folder is used instead.
+/// Names of files that do not describe the rows. The dataset gets the name of the file's folder instead.
 const GENERIC_NAMES: [&str; 8] = ["", "chunk", "data", "export", "file", "output", "part", "table"];
 
-/// A set of files that may be one dataset.
+/// A set of files that `catalog init` tries to offer as one dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
-    /// The pattern that matches exactly these files below the folder; for a single file, its path.
+    /// A pattern, relative to the listed folder, that matches exactly these files. For a single file, the pattern is
+    /// its path.
     pub(super) pattern: String,
-    /// The names that the dataset may have, the best first.
+    /// The names that the dataset may get, in the order of preference.
     pub(super) names: Vec<String>,
-    /// The paths of the files below the folder, sorted.
+    /// The paths of the files, relative to the listed folder, in ascending order.
     pub(super) files: Vec<String>,
     /// Whether the files are in partition folders such as `year=2026`. Such files are one dataset, even if their columns
     /// differ.
@@ -25,7 +26,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Returns a group of a single file. `folder` is the name of the folder that is searched.
+    /// Returns a group of a single file. `folder` is the name of the listed folder.
     pub(super) fn single(path: &str, folder: &str) -> Self {
         let stem = stem(path);
         Self {
@@ -37,8 +38,8 @@ impl Group {
     }
 }
 
-/// Groups paths below a folder. The paths are sorted, have `/` between folders, and end with a known extension. `folder`
-/// is the name of the folder.
+/// Groups files by their paths, which are relative to the listed folder. The paths must be sorted, separate folders by
+/// `/`, and end with a known extension. `folder` is the name of the listed folder.
 pub(super) fn group(paths: &[String], folder: &str) -> Vec<Group> {
     let mut partitioned: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     let mut numbered: BTreeMap<String, Vec<&String>> = BTreeMap::new();
@@ -72,13 +73,13 @@ pub(super) fn group(paths: &[String], folder: &str) -> Vec<Group> {
     groups
 }
 
-/// Whether the name of a folder has the form `key=value` of Hive and Spark.
+/// Whether the name of a folder has the form `key=value`, which Hive and Spark use for partitions.
 fn is_partition(folder: &str) -> bool {
     folder.split_once('=').is_some_and(|(key, _)| !key.is_empty())
 }
 
-/// Returns the pattern of the files in the same partition folders, such as `sales/year=*/month=*/*.parquet`. None for a
-/// file outside of such folders.
+/// Returns a pattern for all files in the same partition folders, such as `sales/year=*/month=*/*.parquet`. Returns
+/// None for a file that is not in a partition folder.
 fn partition_pattern(path: &str) -> Option<String> {
     let (folders, file) = path.rsplit_once('/')?;
     if !folders.split('/').any(is_partition) {
@@ -92,8 +93,8 @@ fn partition_pattern(path: &str) -> Option<String> {
     Some(format!("{}/*.{extension}", folders.collect::<Vec<_>>().join("/")))
 }
 
-/// Returns the pattern of the files in the same folder whose names differ in their numbers and UUIDs only, such as
-/// `orders-[0-9]*.csv`. If `is_exact` is true, each number has the same count of digits in all files, such as
+/// Returns a pattern for all files of the same folder whose names differ only in numbers and UUIDs, such as
+/// `orders-[0-9]*.csv`. If `is_exact` is true, the pattern requires the same number of digits as in `path`, such as
 /// `orders-[0-9][0-9].csv`.
 fn number_pattern(path: &str, is_exact: bool) -> String {
     let (folder, file) = path.rsplit_once('/').map_or(("", path), |(folder, file)| (folder, file));
@@ -110,7 +111,7 @@ fn number_pattern(path: &str, is_exact: bool) -> String {
     format!("{pattern}.{extension}")
 }
 
-/// Returns a pattern that matches the `files`, and no other of all `paths`; None if there is none.
+/// Returns a pattern that matches all of `files`, and no other file of `paths`. Returns None if no such pattern exists.
 fn exact_pattern(pattern: String, files: &[&String], paths: &[String]) -> Option<String> {
     let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
     let is_exact = |pattern: &String| {
@@ -121,7 +122,7 @@ fn exact_pattern(pattern: String, files: &[&String], paths: &[String]) -> Option
     [pattern, number_pattern(files[0], true)].into_iter().find(is_exact)
 }
 
-/// A part of the name of a file.
+/// A part of a file name: a number, a UUID or other text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'a> {
     Number(&'a str),
@@ -157,7 +158,7 @@ fn tokens(stem: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// Returns the length of the UUID at the beginning of a text; None if the text begins with another token.
+/// Returns the length of the UUID at the start of a text; None if the text does not start with a UUID.
 fn uuid_at(text: &str) -> Option<usize> {
     let length = UUID_GROUPS.iter().sum::<usize>() + UUID_GROUPS.len() - 1;
     let candidate = text.get(..length)?;
@@ -170,7 +171,7 @@ fn uuid_at(text: &str) -> Option<usize> {
     is_uuid.then_some(length)
 }
 
-/// Returns the name of a file without its extension and its numbers: `orders-2024-01` becomes `orders`.
+/// Returns a file name without its extension and its numbers. For example, `orders-2024-01` becomes `orders`.
 fn without_numbers(stem: &str) -> String {
     let words = tokens(stem).into_iter().filter_map(|token| match token {
         Token::Other(text) => Some(text),
@@ -186,8 +187,8 @@ fn stem(path: &str) -> &str {
     file.rsplit_once('.').map_or(file, |(stem, _)| stem)
 }
 
-/// Returns the names that the dataset of a file may have: the given name, the name with its folder, and the name with
-/// its extension. A generic name is replaced by that of the folder.
+/// Returns the names that a dataset of this file may get: `name`, `name` with its folder, and `name` with the extension
+/// of the file. A generic name such as `data` is replaced by the name of the folder.
 fn names(path: &str, name: &str, folder: &str) -> Vec<String> {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     let last = parent.rsplit('/').next().filter(|last| !last.is_empty()).unwrap_or(folder);
@@ -201,7 +202,7 @@ fn names(path: &str, name: &str, folder: &str) -> Vec<String> {
     vec![name.to_owned(), in_folder, with_extension]
 }
 
-/// Returns the reason why a file is not offered; None for a file with a known extension.
+/// Returns the reason why `catalog init` can't offer a file; None if the extension of the file is known.
 pub(super) fn unknown(path: &str) -> Option<String> {
     if FileKind::from_name(path).is_some() {
         return None;

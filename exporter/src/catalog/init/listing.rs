@@ -1,4 +1,4 @@
-//! Lists the files of a folder, of a pattern or of a bucket.
+//! Lists the files of a local folder, of a pattern, or of a bucket.
 
 use std::{
     fs,
@@ -11,30 +11,31 @@ use object_store::{ObjectStore, ObjectStoreExt, path::Path as Key};
 
 use super::{InitError, draft::NotOffered};
 
-/// The maximum number of files that are listed.
+/// The maximum number of files in a listing; more files are an error.
 const MAX_FILES: usize = 20_000;
-/// The maximum depth of folders.
+/// The maximum number of nested folders that a listing enters.
 const MAX_DEPTH: usize = 32;
 /// The time limit for listing a bucket.
 const LIST_TIMEOUT: Duration = Duration::from_secs(120);
-/// The file that marks a data folder of `sluice up`. The listing omits such a folder, because it has no data of the
-/// user.
+/// The name of a file that only data folders of `sluice up` have. A listing skips a folder with this file, because the
+/// folder has no data of the user.
 const DATA_FOLDER_MARK: &str = "sluice.lock";
 
-/// The files that were found below a folder.
+/// The files below a folder of a source.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing {
-    /// The folder: a local path, or the beginning of keys without a slash at its end.
+    /// The folder that was listed: a local path, or the prefix of object keys without a final slash.
     pub(super) folder: String,
-    /// The paths below the folder, sorted, with `/` between folders.
+    /// The paths of the files relative to the folder, in ascending order, with `/` between folders.
     pub(super) paths: Vec<String>,
-    /// Files and folders that are left out, with the reason.
+    /// The files and folders that the listing skips, each with the reason.
     pub(super) left_out: Vec<NotOffered>,
 }
 
-/// Lists local files: a single file, all files of a folder and its folders, or the files that match a pattern.
+/// Lists local files. `path` is a file, a folder, or a pattern. A folder is listed with all folders in it.
 ///
 /// # Errors
+///
 /// When a folder can't be read, or there are too many files.
 pub(super) fn local(path: &Path) -> Result<Listing, InitError> {
     let unreadable = |path: &Path, e: &dyn std::fmt::Display| InitError::Source(format!("{}: {e}", path.display()));
@@ -125,10 +126,10 @@ fn text(path: &Path) -> Result<String, InitError> {
     text.ok_or_else(|| InitError::Source(format!("the name of {} is no UTF-8: rename it", path.display())))
 }
 
-/// Lists the objects of a bucket: the object with the key `prefix`, those below the folder `prefix`, or those whose keys
-/// match the pattern `prefix`.
+/// Lists objects of a bucket. `prefix` is the key of one object, a folder, or a pattern of keys.
 ///
 /// # Errors
+///
 /// When the bucket can't be listed in time, or has too many objects.
 pub(super) async fn bucket(store: &dyn ObjectStore, prefix: &str) -> Result<Listing, InitError> {
     let listing = tokio::time::timeout(LIST_TIMEOUT, objects(store, prefix)).await;

@@ -1,14 +1,14 @@
-//! Writes a catalog file for a source: one dataset for each table, view or set of files, with a comment that says why
-//! for everything that is guessed.
+//! Implements `sluice catalog init`, which writes a catalog file for a source. The file has one dataset for each table,
+//! view or set of files. A comment states the reason of each guess.
 //!
 //! The modules, in the order of their use:
 //!
 //! - `address` parses the source.
 //! - `postgres`, `sqlite` and `files` describe and sample the source; `listing` and `grouping` find sets of files.
 //! - `names`, `tenant` and `sensitive` make the guesses.
-//! - `existing` parses what a catalog file has already.
+//! - `existing` parses an existing catalog file.
 //! - `render` writes the parts of the text.
-//! - `writer` writes the whole text, and loads it as an exporter does.
+//! - `writer` writes the whole text, and loads it as a check.
 
 mod address;
 mod draft;
@@ -43,14 +43,14 @@ use super::{
 };
 use crate::dataset::DatasetError;
 
-/// Which parts of a source become datasets, and how.
+/// The options of `sluice catalog init`: which tables or files become datasets, and which claim names a tenant.
 #[derive(Clone, Debug)]
 pub struct InitOptions {
-    /// Patterns of tables or files, such as `order*` or `sales.*`; empty for all.
+    /// Patterns that select tables or files by name, such as `order*` or `sales.*`; empty for all.
     pub tables: Vec<String>,
-    /// The schemas of PostgreSQL; empty for all.
+    /// The PostgreSQL schemas whose tables become datasets; empty for all schemas.
     pub schemas: Vec<String>,
-    /// The claim that names the tenant of a caller.
+    /// The claim in tokens that names the tenant of a caller.
     pub tenant_claim: String,
 }
 
@@ -61,7 +61,8 @@ impl Default for InitOptions {
 }
 
 impl InitOptions {
-    /// Whether one of the names of a table or set of files matches one of the patterns.
+    /// Whether one of the names of a table or set of files matches a pattern of [`Self::tables`], or there are no
+    /// patterns.
     fn selects(&self, names: &[&str]) -> bool {
         let patterns = || self.tables.iter().filter_map(|pattern| glob::Pattern::new(pattern).ok());
         self.tables.is_empty() || patterns().any(|pattern| names.iter().any(|name| pattern.matches(name)))
@@ -76,25 +77,25 @@ impl InitOptions {
     }
 }
 
-/// Why no catalog file is written. No text has a secret.
+/// The reason why `catalog init` writes no catalog file. The texts contain no secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The source or an option can't be used. The text says why.
+    /// The source or an option is invalid. The text states the reason.
     #[error("{0}")]
     Source(String),
-    /// An environment variable that should have the URL of the source is not set.
+    /// The environment variable of this name should have the URL of the source, but is not set.
     #[error("the environment variable `{0}` is not set")]
     NoVariable(String),
     /// The source can't be read.
     #[error("the source can't be read: {0}")]
     Dataset(DatasetError),
-    /// The source has nothing that can be offered.
+    /// The source has no table or file that can be offered. The list has the reason for each.
     #[error("{}", nothing(.0))]
     Nothing(Vec<NotOffered>),
-    /// The existing file is no valid catalog.
+    /// The existing file is not a valid catalog.
     #[error(transparent)]
     Existing(#[from] CatalogFaults),
-    /// The existing file writes its datasets as inline values, to which none can be appended.
+    /// The existing file writes `dataset` or `source` as inline values, so no dataset can be appended.
     #[error(
         "nothing can be appended to the file, because it has `dataset` or `source` as inline values: use [[dataset]]"
     )]
@@ -109,10 +110,11 @@ fn nothing(parts: &[NotOffered]) -> String {
     text
 }
 
-/// Whether the text of a catalog file reads a source. Also returns the environment variable in which the file expects
-/// the URL of a PostgreSQL source.
+/// Whether a catalog file already reads the source `address`. `text` is the content of the file. Also returns the
+/// environment variable in which the file expects the URL of a PostgreSQL source.
 ///
 /// # Errors
+///
 /// When the text is not a valid catalog.
 pub fn reads(
     path: &Path,
@@ -125,10 +127,11 @@ pub fn reads(
     Ok((existing.reads(address, context), variable))
 }
 
-/// Describes a source and returns the text of a catalog file for it. With the text of an `existing` file, appends what is
-/// new to that text. `path` is the path of the file, for error texts.
+/// Describes a source, and returns the text of a catalog file for it. `existing` is the text of an existing catalog
+/// file; new datasets are then appended to this text. Error texts name the file by `path`.
 ///
 /// # Errors
+///
 /// When the source can't be read, has nothing to offer, or the existing file is invalid.
 pub async fn init(
     address: &Address,
@@ -164,7 +167,7 @@ pub async fn init(
     Writer { address, options, context, path, existing, known: known.map(|known| known.name) }.write(found).await
 }
 
-/// Describes and samples everything that the options select.
+/// Describes and samples all tables, views or files that the options select.
 async fn find(address: &Address, options: &InitOptions, context: &LoadContext) -> Result<Found, InitError> {
     let open = async |spec: SourceSpec| context.open(&spec).await.map_err(InitError::Source);
     match address {

@@ -1,12 +1,13 @@
-//! Makes names of datasets, titles and labels from the names of tables, files and columns.
+//! Derives the names, titles and labels of datasets and columns from the names of tables, files and columns in the
+//! source.
 
 use std::collections::BTreeSet;
 
 /// The maximum length of a dataset's name, in characters.
 const MAX_NAME: usize = 64;
-/// The maximum length of a database comment that becomes a title or a label, in characters.
+/// The maximum length, in characters, of a comment in the database that is used as a title or a label.
 const MAX_LABEL: usize = 48;
-/// Words that are written in capitals.
+/// Words that titles and labels write in capital letters, such as `ID`.
 const ACRONYMS: [&str; 22] = [
     "api", "bic", "cpu", "csv", "eu", "gps", "html", "iban", "id", "ip", "isbn", "json", "pdf", "sku", "sql", "ssn",
     "ui", "url", "us", "utc", "uuid", "vat",
@@ -54,14 +55,14 @@ pub(super) fn humanized(name: &str) -> String {
     }
 }
 
-/// Returns a database comment if it is short enough for a title or a label: one line of few characters.
+/// Returns a comment from the database if it fits as a title or a label: one line of at most [`MAX_LABEL`] characters.
 pub(super) fn short_comment(comment: Option<&str>) -> Option<String> {
     let text = comment?.trim().trim_end_matches('.');
     let fits = !text.is_empty() && text.chars().count() <= MAX_LABEL && !text.contains(['\n', '\r']);
     fits.then(|| text.to_owned())
 }
 
-/// The names that datasets of the file have.
+/// The names of all datasets in the catalog file, which a new dataset can't have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DatasetNames(BTreeSet<String>);
 
@@ -70,8 +71,8 @@ impl DatasetNames {
         Self(taken.into_iter().collect())
     }
 
-    /// Returns a name that no dataset has, and reserves it: the first of `wanted` that is free, or else the last one
-    /// with a number. Characters that a name can't have become `_`.
+    /// Returns the first name of `wanted` that no dataset has, and reserves it. If all names are in use, appends a
+    /// number to the last one. Replaces characters that are invalid in the name of a dataset by `_`.
     pub(super) fn reserve(&mut self, wanted: &[String]) -> String {
         let allowed = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' };
         let name = |text: &str, suffix: &str| {

@@ -1,4 +1,4 @@
-//! Drafts of the tables and views of a PostgreSQL database.
+//! Finds the tables and views of a PostgreSQL database, and drafts a dataset for each.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use crate::dataset::{
     DatasetInfo, PostgresRows, PostgresServer, Relation, RelationKind, Resolved, can_split, relations,
 };
 
-/// The number of tables that are described and sampled at once.
+/// The maximum number of tables that are described and sampled at once.
 const CONCURRENCY: usize = 4;
-/// The schema whose name the names of datasets leave out.
+/// The default schema of PostgreSQL. The name of a dataset omits this schema.
 const USUAL_SCHEMA: &str = "public";
-/// Columns that a view is usually split by, in the order of preference.
+/// The columns that are tried as the `split_by` key of a view, in the order of preference.
 const VIEW_KEYS: [&str; 3] = ["id", "created_at", "updated_at"];
 
 /// Describes and samples the tables and views that the options select.
@@ -61,10 +61,11 @@ fn subject(relation: &Relation) -> String {
     format!("{kind} `{}.{}`", relation.schema, relation.name)
 }
 
-/// Describes and samples one table or view.
+/// Describes and samples one table or view, and returns its draft.
 ///
 /// # Errors
-/// The reason why it can't be offered.
+///
+/// The reason why the table or view can't be offered.
 async fn draft(server: &Arc<PostgresServer>, relation: &Relation, options: &InitOptions) -> Result<Draft, String> {
     let whole = format!("{}.{}", relation.schema, relation.name);
     if !relation.extension.is_empty() {
@@ -142,8 +143,8 @@ fn remarks(relation: &Relation, unreadable: &[String]) -> Vec<String> {
     remarks
 }
 
-/// Returns the key that splits the rows of a view or a partitioned table into ranges, for several connections. The exporter
-/// reads other tables by pages, without a key.
+/// Returns a guess for the key `split_by` of a view or a partitioned table, whose values split the rows into ranges for
+/// several connections. Other tables need no such key, because the exporter reads them by ranges of disk pages.
 async fn split_by(
     server: &PostgresServer,
     relation: &Relation,

@@ -1,4 +1,4 @@
-//! Writes drafts as the text of a catalog file, with the reason of each guess.
+//! Writes drafts of datasets as the text of a catalog file. Comments state the reason of each guess.
 
 use std::{collections::BTreeSet, fmt::Write};
 
@@ -12,12 +12,12 @@ use super::{
     tenant::Tenant,
 };
 
-/// The width of comment lines, in characters.
+/// The maximum width of comment lines in the catalog file, in characters.
 const WIDTH: usize = 118;
-/// The maximum length of a database comment above a column, in characters.
+/// The maximum length, in characters, of a comment in the database that is copied above a column.
 const MAX_COMMENT: usize = 300;
 
-/// Returns the first lines of a new file.
+/// Returns the comment at the top of a new catalog file.
 pub(super) fn head(address: &Address) -> String {
     let mut out = String::new();
     comment(
@@ -31,7 +31,7 @@ pub(super) fn head(address: &Address) -> String {
     out
 }
 
-/// Returns the table `[source.NAME]`; an empty text for local files.
+/// Returns the text of the table `[source.NAME]`. The text is empty for local files, which need no source.
 pub(super) fn source(address: &Address, name: &str, environment: &S3Environment) -> String {
     let mut out = String::new();
     let key = |out: &mut String, key: &str, value: &str| {
@@ -82,7 +82,7 @@ pub(super) fn source(address: &Address, name: &str, environment: &S3Environment)
     out
 }
 
-/// The settings of S3 in the environment of this process. They are no secrets.
+/// The S3 settings in the environment variables of this process. These settings are not secret.
 #[derive(Clone, Debug, Default)]
 pub(super) struct S3Environment {
     pub(super) endpoint: Option<String>,
@@ -90,7 +90,7 @@ pub(super) struct S3Environment {
 }
 
 impl S3Environment {
-    /// Reads the variables that the clients of AWS read, too.
+    /// Reads the same environment variables as the clients of AWS.
     pub(super) fn read() -> Self {
         let first =
             |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok()).filter(|text| !text.is_empty());
@@ -101,8 +101,8 @@ impl S3Environment {
     }
 }
 
-/// Returns the table `[[dataset]]` of a draft. `name` is the name of the dataset, `from` that of its source, and `claim`
-/// the claim that names the tenant of a caller.
+/// Returns the text of the table `[[dataset]]` for a draft. `name` is the name of the dataset, and `from` the name of
+/// its source. `claim` is the claim that names the tenant of a caller.
 pub(super) fn dataset(draft: &Draft, name: &str, from: Option<&str>, tenant: &Tenant, claim: &str) -> String {
     let mut out = "\n".to_owned();
     comment(&mut out, "", &format!("{}.", capitalized(&draft.subject)));
@@ -189,7 +189,7 @@ fn columns(out: &mut String, columns: &[DraftColumn]) {
     let _ = writeln!(out, "]");
 }
 
-/// Returns the members of the inline table of a column.
+/// Returns the keys and values of a column's inline table, without the braces.
 fn members(column: &DraftColumn, label: Option<&str>) -> String {
     let mut out = format!("name = {}", quoted(&column.name));
     if column.declares_type {
@@ -204,7 +204,8 @@ fn members(column: &DraftColumn, label: Option<&str>) -> String {
     out
 }
 
-/// Returns the comment about parts of a source that are not offered; an empty text if there are none.
+/// Returns the comment that lists the tables or files that the catalog file does not offer. The text is empty if there
+/// are none.
 pub(super) fn not_offered(parts: &[NotOffered]) -> String {
     let mut out = String::new();
     if !parts.is_empty() {
@@ -220,15 +221,15 @@ fn not_offered_line(part: &NotOffered) -> String {
     format!("Not offered: {}: {}.", part.what, part.reason.trim_end_matches('.'))
 }
 
-/// Whether a text has the comment about a part of a source that is not offered.
+/// Whether the text of a catalog file has the comment about a table or file that the file does not offer.
 pub(super) fn has_not_offered(text: &str, part: &NotOffered) -> bool {
     let mut expected = String::new();
     comment(&mut expected, "", &not_offered_line(part));
     text.contains(&expected)
 }
 
-/// Appends a comment, in lines that are not too long. Control characters become spaces, so that no text of a source can
-/// end the comment.
+/// Appends a comment to `out`, in lines of at most [`WIDTH`] characters. Replaces control characters by spaces, so that
+/// a text of the source, such as a line break in a name, can't end the comment.
 fn comment(out: &mut String, indent: &str, text: &str) {
     let mut line = String::new();
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -250,12 +251,12 @@ fn comment(out: &mut String, indent: &str, text: &str) {
     flush(&mut line);
 }
 
-/// Returns a text as a value of TOML.
+/// Returns a text as a TOML string in quotes.
 pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// Returns a text as a key of TOML.
+/// Returns a text as a TOML key, in quotes if TOML requires quotes.
 fn bare_key(text: &str) -> String {
     let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if is_bare {

@@ -1,4 +1,4 @@
-//! Reads a few rows of a dataset, to recognise personal data by its values.
+//! Reads the first rows of a dataset, so that personal data can be recognised by its values.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,21 +9,22 @@ use serde_json::Map;
 
 use crate::dataset::{Dataset, DatasetError, Query};
 
-/// The number of sampled rows.
+/// The maximum number of rows in a sample.
 const ROWS: u64 = 200;
-/// The time limit for reading the sample of one dataset, such as a view that computes for long.
+/// The time limit for reading the sample of one dataset. A view, for example, may take long to compute its rows.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the rows of a dataset could not be sampled.
 #[derive(Debug)]
 pub(super) enum SampleError {
-    /// The source did not send the rows within the time limit.
+    /// The source did not send the sampled rows within the time limit.
     Slow,
-    /// The source refused the query or broke off.
+    /// The source refused the query, or failed while it sent rows.
     Failed(DatasetError),
 }
 
-/// Reads the first rows of a dataset. Returns the values of each column as texts, without NULL.
+/// Reads the first rows of a dataset. Returns the values of each column as texts, by the name of the column. Leaves out
+/// NULL and empty texts.
 pub(super) async fn sample(dataset: &dyn Dataset) -> Result<BTreeMap<String, Vec<String>>, SampleError> {
     let columns: Vec<_> = dataset.info().columns.iter().map(|column| column.name.clone()).collect();
     let query = Query { columns: columns.clone(), filter: Filter::all(), params: Map::new(), limit: Some(ROWS) };

@@ -1,23 +1,25 @@
-//! Recognises columns of personal data by their names and by a sample of their values.
+//! Guesses which columns have personal data, from their names and from a sample of their values.
 //!
-//! A guess is a mask that hides values until an operator decides otherwise, so a wrong guess reveals nothing. The reason
-//! of a guess names the evidence, and never a value.
+//! A guess puts a mask on a column, which hides values until an operator removes the mask. So a wrong guess reveals
+//! nothing. The reason of a guess states the evidence, but never repeats a value.
 
 use protocol::{access::ColumnMask, catalog::ColumnType};
 
 use super::names::words;
 
-/// The share of the sampled values that must look like personal data, in percent.
+/// The minimum share of sampled values, in percent, that must look like personal data, if the name of the column does
+/// not suggest personal data.
 const MIN_SHARE: usize = 80;
-/// The number of sampled values below which the values alone prove nothing.
+/// The minimum number of sampled values that can prove or disprove a guess. Fewer values may look like personal data by
+/// chance.
 const MIN_VALUES: usize = 3;
-/// Words at the end of a name that make it the name of something else, such as `phone_verified` or `email_count`.
+/// The last words of names that only seem to be names of personal data, such as `phone_verified` or `email_count`.
 const OTHER_THINGS: [&str; 16] = [
     "at", "brand", "count", "date", "domain", "enabled", "expires", "id", "model", "sent", "status", "subject",
     "template", "type", "types", "verified",
 ];
 
-/// A kind of personal data.
+/// A kind of personal or secret data, such as e-mail addresses or passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sensitive {
     Email,
@@ -27,21 +29,21 @@ pub(super) enum Sensitive {
     Secret,
 }
 
-/// A guess that a column has personal data.
+/// A guess that a column has personal or secret data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Guess {
     pub(super) kind: Sensitive,
-    /// The sentence that states the evidence.
+    /// The reason for the guess, as a sentence.
     pub(super) reason: String,
-    /// Whether the mask applies. False if the sampled values speak against the name of the column; the catalog then has
-    /// the mask in a comment.
+    /// Whether the mask is in effect. False if the name suggests personal data, but no sampled value looks like it. The
+    /// catalog file then has the mask in a comment.
     pub(super) applies: bool,
 }
 
 impl Sensitive {
     const ALL: [Self; 5] = [Self::Secret, Self::Email, Self::Card, Self::NationalId, Self::Phone];
 
-    /// The words for reasons.
+    /// Returns the plural name of this kind of data, for the reason of a guess.
     pub(super) const fn plural(self) -> &'static str {
         match self {
             Self::Email => "e-mail addresses",
@@ -52,7 +54,7 @@ impl Sensitive {
         }
     }
 
-    /// The scope of callers who see the values.
+    /// Returns the scope that a caller needs to see the values.
     pub(super) const fn scope(self) -> &'static str {
         match self {
             Self::Email | Self::Phone | Self::NationalId => "pii:read",
@@ -61,7 +63,8 @@ impl Sensitive {
         }
     }
 
-    /// The mask for a column of this type. Only texts can be redacted.
+    /// Returns the mask for a column of the type `kind`. Only columns of texts can have the mask `redacted` or
+    /// `last_four`.
     pub(super) const fn mask(self, kind: ColumnType) -> ColumnMask {
         match (self, kind) {
             (Self::Secret, _) => ColumnMask::Hidden,
@@ -71,7 +74,7 @@ impl Sensitive {
         }
     }
 
-    /// Whether a name with these words is a usual name of such a column.
+    /// Whether `words`, the words of a column's name, are a usual name for data of this kind.
     fn has_name(self, words: &[&str]) -> bool {
         let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(word));
         let follows =
@@ -133,8 +136,8 @@ impl Sensitive {
         }
     }
 
-    /// Whether a value looks like a value of this kind. If `is_named` is true, the name of the column already suggests
-    /// the kind, so a looser form suffices. None if the values of the kind have no form that can be recognised.
+    /// Whether a value looks like data of this kind. If `is_named` is true, the name of the column already suggests
+    /// this kind, and the check is less strict. None if the values of this kind have no recognisable form.
     fn matches(self, value: &str, is_named: bool) -> Option<bool> {
         match self {
             Self::Email => Some(is_email(value)),
@@ -147,8 +150,8 @@ impl Sensitive {
     }
 }
 
-/// Returns the guess for a column with this name and type, from a sample of its values without NULL. None if neither
-/// the name nor the values look like personal data.
+/// Guesses whether a column of this name and type has personal data. `sample` has values of the column without NULL.
+/// Returns None if neither the name nor the values look like personal data.
 pub(super) fn guess(name: &str, kind: ColumnType, sample: &[String]) -> Option<Guess> {
     if !matches!(kind, ColumnType::String | ColumnType::Int | ColumnType::Decimal) {
         return None;
@@ -190,7 +193,7 @@ pub(super) fn guess(name: &str, kind: ColumnType, sample: &[String]) -> Option<G
 }
 
 impl Sensitive {
-    /// Whether columns of this type may have such values.
+    /// Whether a column of the type `kind` can have data of this kind.
     const fn may_have(self, kind: ColumnType) -> bool {
         match self {
             Self::Email | Self::Secret => matches!(kind, ColumnType::String),
@@ -237,7 +240,7 @@ fn is_card(value: &str) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// Whether a value has the form of a social security number of the United States, `123-45-6789`.
+/// Whether a value has the form of a United States social security number, such as `123-45-6789`.
 fn is_social_security_number(value: &str) -> bool {
     let parts: Vec<&str> = value.trim().split('-').collect();
     let is = |part: &str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Drafts of the tables and views of a SQLite file.
+//! Finds the tables and views of a SQLite file, and drafts a dataset for each.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ fn declare_as_text(draft: &mut Draft, name: &str) {
     }
 }
 
-/// Makes a column text. Returns false if it is text already.
+/// Changes the type of the column `name` to text. Returns false if the type is text already.
 fn as_text(columns: &mut [Column], name: &str) -> bool {
     match columns.iter_mut().find(|column| column.name == name && column.kind != ColumnType::String) {
         Some(column) => {

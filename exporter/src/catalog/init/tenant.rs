@@ -1,11 +1,12 @@
-//! Recognises the column that names the tenant of a row.
+//! Guesses which column names the tenant of a row.
 
 use protocol::catalog::ColumnType;
 
 use super::{draft::DraftColumn, names::words};
 use crate::dataset::{TENANT_COLUMNS, TextMeaning};
 
-/// The names that tenant columns usually have, in snake case. The first one that a table has is its tenant column.
+/// The usual names of tenant columns, in snake case and in the order of preference. The first of these columns that a
+/// table has becomes its tenant column.
 pub(super) const TENANT_NAMES: [&str; 9] = [
     "tenant_id",
     "tenant",
@@ -18,20 +19,22 @@ pub(super) const TENANT_NAMES: [&str; 9] = [
     "customer_account_id",
 ];
 
-/// The tenant column of a dataset, and the reasons for the choice.
+/// The tenant column of a dataset, and the reasons for this guess.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tenant {
-    /// The column that the row policy compares with the claim; None if there is no such column.
+    /// The column that the row policy compares with the tenant claim; None if no column names a tenant.
     pub(super) column: Option<String>,
-    /// Sentences for operators: why the column was chosen, and why others were not.
+    /// Sentences for the operator about why this column was chosen, and why other columns were not chosen.
     pub(super) reasons: Vec<String>,
 }
 
-/// Returns the tenant column among the columns of a table or file. `claim` is the claim that names the tenant.
+/// Finds the tenant column among the columns of a table or file. `claim` is the claim that names the tenant of a
+/// caller.
 ///
 /// # Errors
-/// The reason why the dataset can't be offered: the values of a column with the name of a tenant column can't equal a
-/// claim.
+///
+/// The reason why the dataset can't be offered: a column is called `tenant` or `tenant_id`, but its values have a type
+/// that can't equal a claim.
 pub(super) fn find(columns: &[DraftColumn], claim: &str) -> Result<Tenant, String> {
     let place = |column: &&DraftColumn| {
         let name = words(&column.name).join("_");
@@ -68,7 +71,8 @@ pub(super) fn find(columns: &[DraftColumn], claim: &str) -> Result<Tenant, Strin
     Ok(tenant)
 }
 
-/// Returns the kind of values of a column that can't equal a claim; None if its values can.
+/// Returns the reason why the values of a column can't equal a claim, such as `has truth values`. Returns None if they
+/// can.
 const fn unfit(column: &DraftColumn) -> Option<&'static str> {
     match (column.kind, column.meaning) {
         (ColumnType::Bool, _) => Some("has truth values"),

@@ -1,4 +1,4 @@
-//! Catalog files that are written for real sources, and loaded as an exporter loads them.
+//! Tests `catalog init`: writes catalog files for real sources, and loads them as an exporter does.
 
 mod files;
 mod postgres;
@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use super::{super::Loaded, *};
 use crate::{ExporterConfig, Registry, catalog::load, dataset::Dataset};
 
-/// A folder for a catalog file and for data.
+/// A temporary folder for a catalog file and for data files.
 struct Fixture {
     dir: tempfile::TempDir,
 }
@@ -39,8 +39,8 @@ impl Fixture {
         context
     }
 
-    /// Writes a catalog for a source, and loads it as an exporter does. Also checks that the text is complete: that each
-    /// dataset which the report names is loaded, and no other.
+    /// Writes a catalog file for a source, and loads it as an exporter does. Also checks that the loaded datasets are
+    /// exactly the datasets that the report names.
     async fn init(&self, source: &str, options: &InitOptions) -> (Written, Loaded) {
         self.update(source, options, None).await
     }
@@ -75,19 +75,19 @@ fn dataset<'a>(loaded: &'a Loaded, name: &str) -> &'a Arc<dyn Dataset> {
     loaded.datasets.iter().find(|dataset| dataset.info().name == name).unwrap()
 }
 
-/// Returns the lines of the text from the comment of a dataset to that of the next one.
+/// Returns the lines of the catalog file about one dataset, from its comment to the comment of the next dataset.
 fn part<'a>(text: &'a str, name: &str) -> &'a str {
     let wanted = format!("name = \"{name}\"\n");
     text.split("\n\n").find(|part| part.contains(&wanted)).unwrap_or_else(|| panic!("no {name} in\n{text}"))
 }
 
-/// Returns the comments of a dataset as one line.
+/// Returns the comments about a dataset as one line.
 fn comments(text: &str, name: &str) -> String {
     let lines = part(text, name).lines().filter_map(|line| line.trim_start().strip_prefix("# "));
     lines.collect::<Vec<_>>().join(" ")
 }
 
-/// The masked columns of a dataset, each with its mask.
+/// Returns the masked columns of a dataset, each with its mask.
 fn masks(dataset: &Arc<dyn Dataset>) -> Vec<(String, String)> {
     let rules = &dataset.info().access.columns;
     rules.iter().map(|rule| (rule.column.clone(), format!("{:?}", rule.mask))).collect()

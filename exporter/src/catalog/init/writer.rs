@@ -1,4 +1,5 @@
-//! Writes drafts into the text of a catalog file, and loads the text as an exporter does.
+//! Writes drafts of datasets into the text of a catalog file, and loads the text to find datasets that an exporter
+//! would refuse.
 
 use std::path::Path;
 
@@ -15,32 +16,34 @@ use super::{
 };
 use crate::Registry;
 
-/// How often the text is written again without the datasets that an exporter would refuse.
+/// The maximum number of times that the text is written again. Each time leaves out the datasets that an exporter would
+/// refuse.
 const MAX_CORRECTIONS: usize = 5;
 
-/// A draft that is ready to be written.
+/// A draft with the final name of its dataset and with its tenant column.
 struct Ready {
     draft: Draft,
     tenant: Tenant,
     name: String,
 }
 
-/// Writes drafts into the text of a new or an existing file.
+/// Writes drafts of datasets into the text of a new or an existing catalog file.
 pub(super) struct Writer<'a> {
     pub(super) address: Address,
     pub(super) options: &'a InitOptions,
     pub(super) context: LoadContext,
     pub(super) path: &'a Path,
     pub(super) existing: Option<Existing>,
-    /// The name of the source in the existing file.
+    /// The name of the source that the existing file already has for the address; None if the file has none.
     pub(super) known: Option<String>,
 }
 
 impl Writer<'_> {
-    /// Writes what was found. Leaves out the datasets that an exporter would refuse, and names them.
+    /// Writes the drafts in `found`. Leaves out datasets that an exporter would refuse, and lists them in the report.
     ///
     /// # Errors
-    /// When nothing can be offered, or the exporter refuses another part of the file.
+    ///
+    /// When no dataset can be offered, or the exporter refuses another part of the file.
     pub(super) async fn write(self, found: Found) -> Result<Written, InitError> {
         let mut report = InitReport { not_offered: found.not_offered, ..InitReport::default() };
         let source = self.known.clone().unwrap_or_else(|| self.new_source());
@@ -71,7 +74,7 @@ impl Writer<'_> {
         Err(InitError::Nothing(report.not_offered))
     }
 
-    /// Returns a name for a new source that no source of the existing file has.
+    /// Returns a name for a new source. No source of the existing file has this name.
     fn new_source(&self) -> String {
         let name = self.address.source_name();
         let is_free = |name: &String| self.existing.as_ref().is_none_or(|existing| !existing.has_source(name));
@@ -81,7 +84,8 @@ impl Writer<'_> {
         (2_u64..).map(|number| format!("{name}_{number}")).find(is_free).unwrap_or(name)
     }
 
-    /// Chooses the drafts that are new, with their names and tenants.
+    /// Selects the drafts that the existing file does not have yet, and finds the name and the tenant column of each.
+    /// Adds drafts that can't be offered, and new columns of existing datasets, to `report`.
     fn ready(&self, drafts: Vec<Draft>, from: Option<&str>, report: &mut InitReport) -> Vec<Ready> {
         let taken = self.existing.as_ref().map(|existing| existing.dataset_names().collect::<Vec<_>>());
         report.kept = taken.as_ref().map_or(0, Vec::len);
@@ -127,10 +131,11 @@ impl Writer<'_> {
         text + &render::not_offered(&not_offered)
     }
 
-    /// Loads the text as an exporter would. Returns the names of the new datasets that it refuses or can't read, with
-    /// the reasons.
+    /// Loads the text as an exporter would. Returns the names of the new datasets that the exporter refuses or can't
+    /// read, each with the reason.
     ///
     /// # Errors
+    ///
     /// When the exporter refuses another part of the file.
     async fn refused(&self, text: &str, ready: &[Ready]) -> Result<Vec<(String, String)>, InitError> {
         let is_new = |name: &str| ready.iter().any(|one| one.name == name);

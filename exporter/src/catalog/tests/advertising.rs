@@ -1,4 +1,5 @@
-//! Exporters advertise to a real NATS server with its default limits, and the catalog of a gateway reads the entries.
+//! Tests advertisements: exporters advertise to a real NATS server with its default limits, and the catalog of a
+//! gateway reads the entries.
 
 use std::time::Duration;
 
@@ -17,12 +18,12 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::catalog::{entries::Entries, sizes::Room};
 
-/// The stream of the catalog bucket.
+/// The JetStream stream of the bucket that holds the catalog.
 const STREAM: &str = "KV_SLUICE_CATALOG";
 const DATASETS: usize = 300;
 const COLUMNS: usize = 100;
 
-/// A running advertiser, and the catalog of a gateway that reads the advertised entries.
+/// A running advertiser, and the catalog of a gateway that reads the entries of this advertiser.
 struct Advertising {
     nats: NatsServer,
     bus: Bus,
@@ -71,14 +72,15 @@ impl Advertising {
         .await;
     }
 
-    /// Returns the revision of the bucket at which the entry of a dataset was written; None without an entry.
+    /// Returns the revision of the bucket at which the entry of a dataset was last written; None if the bucket has no
+    /// such entry.
     async fn written_at(&self, dataset: &str) -> Option<u64> {
         let bucket = self.bus.catalog().await.unwrap();
         let entry = bucket.entry(subject::catalog_dataset("one", dataset)).await.unwrap();
         entry.filter(|entry| entry.operation == async_nats::jetstream::kv::Operation::Put).map(|entry| entry.revision)
     }
 
-    /// Sets the maximum size of a message of the bucket, in bytes; -1 for no limit.
+    /// Sets the maximum size, in bytes, of a message that the bucket accepts; -1 for no limit.
     async fn limit_messages(&self, size: i32) {
         let mut stream = self.bus.jetstream().get_stream(STREAM).await.unwrap();
         let config = stream.info().await.unwrap().config.clone();
@@ -98,7 +100,8 @@ fn registry(datasets: Vec<Arc<dyn Dataset>>) -> Registry {
     Registry { datasets, ..Registry::built_in() }
 }
 
-/// Returns a dataset with this number of columns. Each label has `label` characters, which compress badly.
+/// Returns a dataset with this number of columns. Each column has a label of `label` characters, which compresses
+/// badly.
 fn wide(fixture: &Fixture, name: &str, columns: usize, label: usize) -> Arc<dyn Dataset> {
     let columns = (0..columns).map(|n| {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, format!("{name}{n}").as_bytes());

@@ -1,19 +1,19 @@
-//! Tables whose columns change after the catalog was loaded.
+//! Tests tables whose columns change after the catalog was loaded.
 
 use super::*;
 
-/// Returns a query of the offered columns.
+/// Returns a query that selects all offered columns.
 fn of_all(dataset: &dyn Dataset) -> Query {
     let columns = dataset.info().columns.iter().map(|column| column.name.clone()).collect();
     Query { columns, filter: Filter::all(), params: Map::new(), limit: None }
 }
 
-/// A statement that changes the table, the error of the dataset that was loaded before the statement, and the columns
-/// after the statement.
+/// The statement that changes the table; the error that the earlier loaded dataset then has, if any; and the columns
+/// that a newly loaded dataset then has.
 type Step<'a> = (&'a str, Option<&'a str>, &'a [(&'a str, ColumnType)]);
 
-/// Loads `text` again after each statement, and checks the columns that the dataset offers, the error of the dataset that was
-/// loaded before the statement, and that the newly loaded dataset can be read.
+/// Runs the statement of each step, and then loads the catalog `text` again. Checks the columns of the new dataset, and
+/// that the new dataset can be read. Also checks the error of the dataset that was loaded before the statement.
 async fn check(fixture: &Fixture, database: &DatabaseConnection, text: &str, steps: &[Step<'_>]) {
     let mut before = fixture.load(text).await.unwrap().datasets.remove(0);
     for (statement, error, columns) in steps {

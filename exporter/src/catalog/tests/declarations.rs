@@ -1,4 +1,4 @@
-//! Declarations of templates and of row orders, and the JSON Schema of a catalog file.
+//! Tests the declarations of templates and row orders, and the JSON Schema of catalog files.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Row policies compare claims with columns of every type, in every kind of source.
+//! Tests that row policies can compare claims with columns of every type, in every kind of source.
 
 use polars::prelude::{IpcWriter, SerWriter};
 use polars_arrow::{
@@ -12,7 +12,7 @@ use super::*;
 
 const UUIDS: [&str; 2] = ["0199aaaa-0000-7000-8000-00000000000a", "0199aaaa-0000-7000-8000-00000000000b"];
 
-/// Writes an Arrow stream with a column `tenant_id` of UUIDs.
+/// Writes an Arrow stream file with a column `tenant_id` of UUIDs.
 fn with_uuids(path: &Path) {
     let storage = ArrowDataType::FixedSizeBinary(16);
     let extension = ExtensionType { name: "arrow.uuid".into(), inner: storage, metadata: None };
@@ -30,7 +30,8 @@ fn with_uuids(path: &Path) {
     writer.finish().unwrap();
 }
 
-/// Writes every kind of source with the rows (1, 42), (2, 7) and (3, NULL), and returns their catalog.
+/// Writes a source of each kind with the rows (1, 42), (2, 7) and (3, NULL). Returns the text of a catalog file for
+/// these sources.
 async fn numbers(fixture: &Fixture, postgres: &testkit::db::Postgres) -> String {
     std::fs::write(fixture.path("t.csv"), "id,tenant_id\n1,42\n2,7\n3,\n").unwrap();
     std::fs::write(fixture.path("t.ndjson"), "{\"id\":1,\"tenant_id\":42}\n{\"id\":2,\"tenant_id\":7}\n{\"id\":3}\n")

@@ -1,4 +1,4 @@
-//! Sources that differ from the catalog file, and sources that are unavailable.
+//! Tests sources that differ from the catalog file, and sources that are unavailable.
 
 use polars::prelude::{IpcWriter, SerWriter};
 use polars_arrow::{
@@ -10,7 +10,7 @@ use polars_arrow::{
 
 use super::*;
 
-/// Writes an Arrow stream with a column of an unsupported type.
+/// Writes an Arrow stream file with a column of the type union, which Sluice does not support.
 fn with_a_union(path: &Path) {
     let fields = vec![ArrowField::new("i".into(), ArrowDataType::Int32, true)];
     let union = UnionType { fields, ids: None, mode: UnionMode::Dense };

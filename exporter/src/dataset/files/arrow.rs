@@ -32,17 +32,18 @@ const FEATHER_1: &[u8] = b"FEA1";
 const DAMAGED: DatasetError = DatasetError::Garbled("the file is cut off or damaged");
 /// The error for a batch that has other columns than the schema of its file.
 const OTHER_COLUMNS: DatasetError = DatasetError::Garbled("a batch of rows has other columns than the file");
-/// The maximum number of rows in a frame. The reader splits larger record batches.
+/// The maximum number of rows in a data frame. The reader splits larger record batches.
 const FRAME_ROWS: usize = 1 << 16;
-/// The approximate maximum size of a frame, in bytes. The reader splits larger record batches.
+/// The approximate maximum size of a data frame, in bytes. The reader splits larger record batches.
 const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;
 
-/// Returns a reader that is positioned at the beginning of a file, and the format of the file: true for the file format
-/// of Arrow IPC, false for the stream format.
+/// Opens a file and positions the reader at its beginning. Also returns the format of the file: true for the file
+/// format of Arrow IPC, false for the stream format.
 ///
 /// # Errors
+///
 /// When the file can't be read, is Feather version 1, or has a schema that [`nesting`] refuses. Such a schema is
 /// damaged, is nested too deeply, has an unsupported type, or has two columns with the same name.
 fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
@@ -64,13 +65,14 @@ fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     Ok((BufReader::with_capacity(1 << 20, file), is_file))
 }
 
-/// Returns `schema` with the storage type in place of each extension type, and with bytes in place of 256-bit decimals.
-/// `schema` is the result of reading `stored`, the schema in the file, with polars.
+/// Corrects the schema of a file. `schema` is the schema as polars reads it, and `stored` is the schema in the file.
+/// Returns `schema` with two changes: each extension type becomes its storage type, and 256-bit decimals become bytes.
 ///
 /// # Errors
+///
 /// When two columns have the same name, because polars keeps only one of them in `schema`. Also when the values of a
-/// dictionary contain lists of the fixed length 0, because polars reads the dictionaries of all columns, and can't read
-/// such lists.
+/// dictionary contain lists of the fixed length 0. polars can't read such lists, and it reads the dictionaries of all
+/// columns.
 fn types(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSchema, DatasetError> {
     if schema.len() < stored.fields.len() {
         return Err(polars_err!(Duplicate: "two columns have one name").into());
@@ -89,7 +91,7 @@ fn types(schema: &ArrowSchema, stored: &IpcSchema) -> Result<ArrowSchema, Datase
     Ok(types)
 }
 
-/// Returns the mapping of the columns of a file. `types` is the result of [`types`].
+/// Returns the mapping from the columns of a file to the types of the dataset. `types` is the result of [`types`].
 fn mapping(types: &ArrowSchema) -> TypeMapping {
     let mut mapping = TypeMapping::of(types);
     for field in types.iter_values().filter(|field| unsupported::has_zero_length(&field.dtype)) {
@@ -117,18 +119,21 @@ fn mapped(file: File) -> Result<TypeMapping, DatasetError> {
     Ok(mapping(&schema))
 }
 
-/// The columns of a file that are read.
+/// The columns of a file that the reader decodes.
 struct Selection<'a> {
     names: &'a [String],
     /// The indexes of the columns in the schema of the file, in ascending order.
     indexes: Vec<usize>,
-    /// All columns of the file with the types that [`types`] returns.
+    /// All columns of the file, with the types that the reader produces. The function [`types()`] computes them.
     types: ArrowSchema,
 }
 
 impl<'a> Selection<'a> {
+    /// Selects the columns of the file that `names` lists.
+    ///
     /// # Errors
-    /// When the file lacks a column of `names`, or has it in an unsupported type.
+    ///
+    /// When the file lacks a column of `names`, or the column has an unsupported type.
     fn new(names: &'a [String], types: ArrowSchema) -> Result<Self, DatasetError> {
         let mapping = mapping(&types);
         for name in names {
@@ -140,7 +145,7 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
+/// Reads the selected columns of a file, and passes the rows to `handle` as data frames. Stops and returns false when
 /// `handle` returns false.
 pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     frames(file, selected, handle).map_err(damage)
@@ -209,8 +214,8 @@ fn indexes(schema: &ArrowSchema, selected: &[String]) -> Result<Vec<usize>, Data
     Ok(indexes)
 }
 
-/// Passes a record batch to `handle`, in several frames if the batch is large. Stops and returns false when `handle`
-/// returns false.
+/// Passes the rows of a record batch to `handle` as one data frame, or as several if the batch is large. Stops and
+/// returns false when `handle` returns false.
 fn split(batch: RecordBatch, selection: &Selection<'_>, handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let rows = batch.len();
     let (read, arrays) = batch.into_schema_and_arrays();

@@ -1,5 +1,6 @@
-//! Arrow files and streams in forms that polars does not write, such as old compression and changed dictionaries. Each
-//! value is exported exactly, or the file is refused. In a table of one column, NULL is `""` as the empty string is.
+//! Tests Arrow files and streams in forms that polars does not write, such as old compression and changed dictionaries.
+//! Each value is exported exactly, or the file is refused. In the CSV output of a single column, NULL and the empty
+//! string are both `""`, because CSV readers skip empty lines.
 
 use std::{fs::File, path::Path, sync::Arc};
 
@@ -32,7 +33,7 @@ fn packed() -> [WriteOptions; 2] {
         .map(|compression| WriteOptions { compression: Some(compression) })
 }
 
-/// Encodes columns as a record batch.
+/// Encodes columns as an Arrow record batch.
 fn batch(columns: &[(ArrowField, Box<dyn Array>)], options: WriteOptions) -> EncodedData {
     let (fields, arrays): (Vec<_>, Vec<_>) = columns.iter().cloned().unzip();
     let schema: Arc<ArrowSchema> = Arc::new(fields.into_iter().collect());
@@ -41,7 +42,7 @@ fn batch(columns: &[(ArrowField, Box<dyn Array>)], options: WriteOptions) -> Enc
     encoded
 }
 
-/// Changes the header of an encoded message.
+/// Applies `change` to the header of an encoded Arrow message.
 fn changed(encoded: &EncodedData, change: impl FnOnce(&mut Message)) -> EncodedData {
     let mut message: Message = MessageRef::read_as_root(&encoded.ipc_message).unwrap().try_into().unwrap();
     change(&mut message);
@@ -61,7 +62,8 @@ fn is_dictionary(encoded: &EncodedData) -> bool {
     matches!(message.header, Some(MessageHeader::DictionaryBatch(_)))
 }
 
-/// Writes messages as an Arrow file or as an Arrow stream, by the ending of the name, and exports the rows as CSV.
+/// Writes Arrow messages to a file, and exports its rows as CSV. The extension of `name` selects the file format or the
+/// stream format.
 async fn csv(dir: &Path, name: &str, field: &ArrowField, messages: &[EncodedData]) -> Result<String, String> {
     let schema: Arc<ArrowSchema> = Arc::new([field.clone()].into_iter().collect());
     let file = File::create(dir.join(name)).unwrap();
@@ -156,7 +158,8 @@ async fn compressed_views_are_read_or_refused_with_their_column() {
     }
 }
 
-/// Returns a column of a dictionary with the id 0. `keys` are the indexes of the values in the dictionary.
+/// Returns a column that has the dictionary `values` with the id 0. `keys` has the index of each row's value in the
+/// dictionary.
 fn keyed(keys: &[i32], values: &[&str]) -> (ArrowField, Box<dyn Array>, Utf8Array<i64>) {
     let values = Utf8Array::<i64>::from_slice(values);
     let dtype = ArrowDataType::Dictionary(IntegerType::Int32, Box::new(values.dtype().clone()), false);

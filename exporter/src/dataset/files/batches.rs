@@ -1,5 +1,5 @@
-//! Checks the sizes of the record batches of an Arrow IPC file before they are decoded. A batch can only be decoded as
-//! a whole, so a large batch would need too much memory.
+//! Checks the sizes of the record batches of an Arrow IPC file before polars decodes the batches. polars can decode a
+//! batch only as a whole, so a large batch would need too much memory.
 
 use std::{collections::BTreeSet, fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
@@ -29,16 +29,16 @@ const EMPTY_VIEWS: DatasetError = DatasetError::Lacking(
      column as plain strings, or the file without compression",
 );
 
-/// The error for a union in a file of a metadata version before 5, in which a union has one more buffer. polars does not
-/// skip this buffer, and would take it for a buffer of the next column.
+/// The error for a union in a file of a metadata version before 5. In such a file, a union has one more buffer than
+/// polars expects, and polars would take that buffer for a buffer of the next column.
 const OLD_UNION: DatasetError = DatasetError::Lacking(
     "it has a union, and the file is written with an old version of the format, which is not supported: write the file with \
      Arrow 1.0 or newer, or without the column",
 );
-/// The key in the custom metadata of a message whose buffers are compressed as version 0.17 of Apache Arrow did. The
-/// header of such a batch states no compression, so that polars would take the compressed bytes for values.
+/// The key in the custom metadata of a message that version 0.17 of Apache Arrow has compressed. The batch header of
+/// such a message states no compression, so polars would take the compressed bytes for values.
 const OLD_COMPRESSION: &str = "ARROW:experimental_compression";
-/// The error for a message with the key [`OLD_COMPRESSION`].
+/// The error for a message that version 0.17 of Apache Arrow has compressed (see [`OLD_COMPRESSION`]).
 const OLD_COMPRESSED: DatasetError = DatasetError::Lacking(
     "the file is compressed in the form of Apache Arrow 0.17, which is not supported: write it again with a newer version of \
      Apache Arrow, or without compression",
@@ -53,7 +53,7 @@ const REPLACED_DICTIONARY: DatasetError = DatasetError::Lacking(
 /// The maximum number of buffers of one column of the type Utf8View or BinaryView that are checked for [`EMPTY_VIEWS`].
 const MAX_VIEW_BUFFERS: usize = 1 << 16;
 
-/// A column of the file whose record batches are checked.
+/// A column of the file, for the checks of record batches.
 struct Column {
     name: String,
     dtype: ArrowDataType,
@@ -68,7 +68,7 @@ pub(super) struct Batches {
     columns: Vec<Column>,
     max_size: u64,
     header: Vec<u8>,
-    /// The ids of the dictionaries that [`Batches::check_at`] has seen.
+    /// The ids of the dictionaries that [`Batches::check_at`] has checked so far.
     dictionaries: BTreeSet<i64>,
 }
 
@@ -78,7 +78,7 @@ enum Kind {
     Rows,
     /// A whole dictionary with this id. It replaces an earlier dictionary with the same id.
     Dictionary(i64),
-    /// Another message, or an extension of a dictionary, which polars refuses.
+    /// Any other message. For example, an addition to a dictionary, which polars refuses.
     Other,
 }
 
@@ -117,7 +117,7 @@ impl Batches {
     }
 
     /// Checks the message at the offset `at` of the file. Returns the offset of the next message, and the kind of the
-    /// checked message. Returns None at the end of the stream.
+    /// checked message. Returns None if `at` is the end of the stream.
     fn message(&mut self, at: u64) -> Result<Option<(u64, Kind)>, DatasetError> {
         let (mut at, mut length) = (at, [0; 4]);
         for _ in 0..2 {
@@ -233,9 +233,9 @@ fn has_union(dtype: &ArrowDataType) -> bool {
 /// column's first buffer.
 ///
 /// A column of the type Utf8View or BinaryView has two buffers, and then any number of buffers for its values.
-/// `variadic` has this number for each such column of the batch that is still to come. The function takes the next
-/// number from `variadic`, and adds the indexes of the buffers for values to `of_views`. Returns None if `variadic` has
-/// no next number, or if the number is negative or too large.
+/// `variadic` has this number for each remaining column of these types in the batch. The function takes the next number
+/// from `variadic`, and adds the indexes of the buffers for values to `of_views`. Returns None if `variadic` has no
+/// next number, or if the number is negative or too large.
 fn buffers_of(
     dtype: &ArrowDataType,
     variadic: &mut impl Iterator<Item = i64>,
@@ -279,7 +279,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a frame whose columns have different buffer layouts. The last column is large.
+    /// Returns a data frame whose columns have different buffer layouts. The last column is large.
     fn frame() -> DataFrame {
         let lists: ListChunked = (0..100)
             .map(|n| (n % 7 > 0).then(|| Series::new("".into(), [Some(format!("list {n} of texts")), None])))

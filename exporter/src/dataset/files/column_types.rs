@@ -3,7 +3,8 @@
 use polars::prelude::DataType;
 use protocol::catalog::ColumnType;
 
-/// Returns the column type of a polars type; None if filters and formats do not support the type.
+/// Returns the catalog's column type for a polars type; None if filters and export formats do not support the polars
+/// type.
 pub(super) fn column_type(dtype: &DataType) -> Option<ColumnType> {
     Some(match dtype {
         DataType::String => ColumnType::String,

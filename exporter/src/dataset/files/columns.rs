@@ -6,11 +6,12 @@ use tracing::warn;
 
 use super::{super::DatasetError, column_types::column_type, type_mapping::TypeMapping};
 
-/// Returns the columns that the dataset offers, and human-readable notes. If `declared` has columns, returns these with
-/// the types that they have in the file, and no notes. If `declared` is empty, returns all columns of supported types,
-/// and a note about each unsupported column. `dataset` is the name of the dataset, for log lines.
+/// Returns the columns that the dataset offers, and notes for operators. If `declared` has columns, returns the
+/// declared columns with their types in the file, and no notes. If `declared` is empty, returns all columns of
+/// supported types, and a note about each unsupported column. `dataset` is the name of the dataset, for log lines.
 ///
 /// # Errors
+///
 /// When a declared column is missing or unsupported, or when all columns of the file are unsupported.
 pub(super) fn columns(
     dataset: &str,

@@ -33,8 +33,8 @@ use super::{
     widen::{self, Widened},
 };
 
-/// A dataset that reads one or many files of one format. A file may be replaced by renaming another file over it. A
-/// running export continues to read the replaced file, which the export has opened.
+/// A dataset that reads one or many files of one format. An operator may replace a file by renaming another file over
+/// it. A running export has opened the replaced file, and continues to read it.
 #[derive(Clone, Debug)]
 pub struct Files {
     info: DatasetInfo,
@@ -44,20 +44,21 @@ pub struct Files {
     /// first file, widened to hold the numbers and timestamps of all local files. For text files, these are the
     /// declared types, or the types guessed from all files.
     schema: SchemaRef,
-    /// The form of text, such as JSON, to which the values of a column are converted, by the name of the column. The
-    /// map has only the columns whose values need such a conversion. Empty for text files.
+    /// The text form, such as JSON, to which the values of a column are converted, by the name of the column. The map
+    /// has only the columns whose values need such a conversion. It is empty for text files.
     text_forms: Arc<BTreeMap<String, TextForm>>,
-    /// The names of the columns that some of the files lack. None unless the files are text files without declared
-    /// columns.
+    /// The names of the columns that some of the files lack. None if the catalog file declares the columns, and for
+    /// Parquet and Arrow IPC files.
     optional: Option<Arc<BTreeSet<String>>>,
-    /// The names of all columns of all files when the catalog was loaded. None unless the files are Parquet or Arrow
-    /// IPC files without declared columns. None also for several remote files, because the load of the catalog reads
+    /// The names of all columns of all files at the time when the catalog was loaded. None for text files, and if the
+    /// catalog file declares the columns. Also None for several remote files, because the load of the catalog reads
     /// only the first of them.
     known: Option<Arc<BTreeSet<String>>>,
-    /// The local files because of which the dataset does not offer a column: they lack it, or have it in an unsupported or
-    /// incompatible type. Each has its version at the time when the catalog was loaded.
+    /// The local files that prevent the dataset from offering a column: such a file lacks the column, or has it in an
+    /// unsupported or incompatible type. Each file has its version at the time when the catalog was loaded.
     withheld_by: Arc<[(PathBuf, FileVersion)]>,
-    /// The number of rows. None if the dataset has several files, or if its file does not record the number.
+    /// The number of rows in the file of the dataset. None if the dataset has several files, or if its file does not
+    /// record the number.
     rows: Option<u64>,
     /// Whether an export has found that the files are newer than the loaded catalog. An export finds this by a new or
     /// missing column, by a value that does not fit the type of its column, or by a change of a file in `withheld_by`.
@@ -72,8 +73,8 @@ impl Files {
     /// text files are not declared, this function reads all files completely, and guesses the type of each column.
     ///
     /// # Errors
-    /// When there is no file, the first file can't be read, or a file lacks a declared column. Declared columns are
-    /// checked in all local files, but only in the first of several remote files. They are not checked in NDJSON files.
+    /// When there is no file, the first file can't be read, or a file lacks a declared column. This function looks for
+    /// declared columns in all local files, but only in the first of several remote files, and not in NDJSON files.
     /// Returns [`DatasetError::Scanning`] if reading all text files takes more than ten seconds. A later call may then
     /// succeed.
     pub async fn open(location: Location, kind: FileKind, info: DatasetInfo) -> Result<Self, DatasetError> {
@@ -154,8 +155,8 @@ impl Files {
         })
     }
 
-    /// Replaces the [`DatasetInfo`] of the dataset by `info`, except for the notes about its files and the meanings of
-    /// its texts, which [`Self::open`] has added. The columns of `info` must be columns of the files.
+    /// Replaces the [`DatasetInfo`] of the dataset by `info`. Keeps the notes about the files and the meanings of the
+    /// texts, which [`Self::open`] has found. The columns of `info` must be columns of the files.
     #[must_use]
     pub(crate) fn described(self, info: DatasetInfo) -> Self {
         let DatasetInfo { notes, text_meanings, .. } = self.info;
@@ -169,7 +170,7 @@ impl Files {
         self.schema.iter_names().map(|name| name.as_str())
     }
 
-    /// Reads the files in order, and sends the frames of a query until the receiver needs no further frame.
+    /// Reads the files in order, and sends the data frames of a query until the receiver needs no further frame.
     fn read(&self, query: &Query, sender: &mut LimitedSender, runtime: &Handle) -> Result<(), DatasetError> {
         if let Some(gone) = query.columns.iter().find(|name| !self.schema.contains(name)) {
             return Err(DatasetError::NoColumn(gone.clone()));
@@ -209,7 +210,7 @@ impl Files {
         Ok(())
     }
 
-    /// Reads one file, and sends the frames of a query. Returns false when the receiver needs no further frame.
+    /// Reads one file, and sends the data frames of a query. Returns false when the receiver needs no further frame.
     /// `needed` has the names of the columns that the query selects or filters by.
     fn read_file(
         &self,
@@ -274,9 +275,9 @@ impl Files {
         parquet::read(&file, &query.columns, filter.as_ref(), sender, query.limit, &|frame| self.cast(frame))
     }
 
-    /// Gives each column that has only NULLs in a frame of Arrow IPC the type of the same column in the dataset. This
-    /// is necessary because the reader of Arrow IPC returns a column of the type null as text. Frames of other formats
-    /// stay as they are.
+    /// Gives each column that has only NULLs in a data frame the type of the same column in the dataset. This is
+    /// necessary because the reader of Arrow IPC returns a column of the type null as text. Returns frames of other
+    /// formats unchanged.
     fn with_nulls(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         if self.kind == FileKind::Arrow {
             for (name, dtype) in self.schema.iter() {
@@ -295,9 +296,9 @@ impl Files {
 
     /// Returns an error if a file has a column that is newer than the loaded catalog, or lacks a column in `needed`.
     ///
-    /// Also returns an error if the values of a column in `needed` are converted to another form of text than
-    /// `text_forms` states. For example, the column may have bytes in this file and text in others. The export would
-    /// otherwise mix the two forms in one column.
+    /// Also returns an error if the values of a column in `needed` have another text form than `text_forms` states. For
+    /// example, the column may have bytes in this file and text in others. The export would then mix both forms in one
+    /// column.
     fn check_forms(&self, file: &TypeMapping, needed: &[String]) -> Result<(), DatasetError> {
         if let Some(known) = &self.known
             && let Some(new) = file.schema.iter_names().find(|name| !known.contains(name.as_str()))
@@ -337,8 +338,8 @@ impl Files {
         Ok(())
     }
 
-    /// Casts the columns of a frame to the types of the dataset, because the numbers and timestamps of a file may be
-    /// narrower or wider. Returns an error if a value would change.
+    /// Casts the columns of a data frame to the types of the dataset. The numbers and timestamps of a file may be
+    /// narrower or wider than these types. Returns an error if a cast would change a value.
     fn cast(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         for (name, dtype) in self.schema.iter() {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
@@ -361,7 +362,7 @@ fn needed_columns(query: &Query, filter: Option<&RowFilter>) -> Vec<String> {
     needed
 }
 
-/// Waits for the result of `work`. Returns None if the receiver of the frames is dropped before `work` ends.
+/// Waits for the result of `work`. Returns None if the receiver of the data frames is dropped before `work` ends.
 async fn unless_closed<T>(
     sender: &LimitedSender,
     work: impl Future<Output = Result<T, DatasetError>>,
@@ -393,9 +394,10 @@ impl Dataset for Files {
         Ok(frame_channel::frames(receiver, task).into())
     }
 
-    /// Without a filter, returns the number of rows if the dataset has a single file that records this number. With a
-    /// filter, counts or estimates the passing rows (as `precision` asks) only for a single local Parquet file, because
-    /// other files would have to be read completely. Returns None in all other cases.
+    /// Returns the number of rows that pass the filter of the query. Without a filter, returns the number that the file
+    /// records, if the dataset has a single file. With a filter, counts or estimates the rows, as `precision` asks,
+    /// only for a single local Parquet file, because other files would have to be read completely. Returns None in all
+    /// other cases.
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
         let Some(path) = self.location.local_file().filter(|_| self.kind == FileKind::Parquet) else {
             return Ok(self.rows.filter(|_| query.filter.is_all()).map(RowCount::exact));

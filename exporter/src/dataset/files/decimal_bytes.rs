@@ -1,5 +1,6 @@
-//! Decodes decimals that files store as bytes and that polars can't decode. These are decimals of 32 bytes in Arrow IPC
-//! files, and in Parquet files decimals of any number of bytes (BYTE_ARRAY), and of a fixed number above 16.
+//! Decodes decimals that files store as bytes and that polars can't decode. In Arrow IPC files, these are decimals of
+//! 32 bytes. In Parquet files, these are decimals of variable length (BYTE_ARRAY), and of a fixed length of more than
+//! 16 bytes.
 
 use std::sync::Arc;
 
@@ -12,15 +13,15 @@ use polars_arrow::{
 
 use super::dictionaries;
 
-/// The metadata key of a field whose values are decimals in bytes. The metadata value states the number of digits, the
-/// number of digits after the point, and whether the most significant byte comes first.
+/// The metadata key that marks a field whose values are decimals stored as bytes. The metadata value states the number
+/// of digits, the number of digits after the point, and whether the most significant byte comes first.
 const DECIMAL: PlSmallStr = PlSmallStr::from_static("sluice:decimal256");
-/// The maximum number of digits of a decimal in a frame.
+/// The maximum number of digits of a decimal in a data frame.
 pub(super) const MAX_DIGITS: usize = 38;
 /// The number of bytes of a 256-bit decimal. Larger decimals can't be decoded.
 const BYTES: usize = size_of::<i256>();
 
-/// The reason why a value can't be converted.
+/// The reason why a value can't be converted, as a text without the value.
 type Cause = &'static str;
 const OTHER_TYPE: Cause = "its array is of another type than its schema states: the file is damaged";
 const TOO_LONG: Cause = "a decimal has more digits than its column states: the file is damaged";
@@ -34,8 +35,9 @@ pub(super) struct DecimalBytes {
     is_big_endian: bool,
 }
 
-/// Returns `field` with the type `bytes`, and with metadata that mark its values as decimals in bytes. The metadata
-/// state the number of digits, the number of digits after the point, and whether the most significant byte comes first.
+/// Returns `field` with the type `bytes`, and with metadata that mark its values as decimals stored as bytes. `digits`
+/// is the number of digits, and `scale` is the number of digits after the point. The metadata also states whether the
+/// most significant byte comes first.
 pub(super) fn marked(
     field: &ArrowField,
     bytes: ArrowDataType,
@@ -47,10 +49,10 @@ pub(super) fn marked(
     ArrowField { dtype: bytes, metadata: Some(Arc::new(metadata)), ..field.clone() }
 }
 
-/// Returns the field with the type bytes in place of 256-bit decimals (see [`marked`]), also within lists, records,
-/// unions and dictionaries. The field of a dictionary gets the mark of its values. This is necessary because polars
-/// can't decode 256-bit decimals in Arrow IPC files. `little_endian` is true if the file stores the least significant
-/// byte first.
+/// Replaces the type of 256-bit decimals in a field by bytes with a mark (see [`marked`]), because polars can't decode
+/// such decimals in Arrow IPC files. Also replaces the type within lists, records, unions and dictionaries. The field
+/// of a dictionary gets the mark of its values. `little_endian` is true if the file stores the least significant byte
+/// first.
 pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> ArrowField {
     use ArrowDataType as Type;
     let boxed = |field: &ArrowField| Box::new(with_decimal_bytes(field, little_endian));
@@ -78,8 +80,8 @@ pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> Arr
 }
 
 impl DecimalBytes {
-    /// Returns the format in which the decimals of a field are stored; None if the field is not marked as decimals in
-    /// bytes.
+    /// Returns the format in which the decimals of a field are stored; None if the field has no mark of decimals stored
+    /// as bytes.
     pub(super) fn of(field: &ArrowField) -> Option<Self> {
         if !matches!(field.dtype, ArrowDataType::FixedSizeBinary(_) | ArrowDataType::BinaryView) {
             return None;

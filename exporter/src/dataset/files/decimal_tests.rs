@@ -1,5 +1,5 @@
-//! Decimals of more than 128 bits in Parquet and Arrow files. Each digit of the file is in the export. In a table of one
-//! column, NULL is `""`.
+//! Tests decimals of more than 128 bits in Parquet and Arrow files. The export has each digit of the file. In the CSV
+//! output of a single column, NULL is `""`, because CSV readers skip empty lines.
 
 use std::{fs::File, path::Path, sync::Arc};
 
@@ -18,7 +18,8 @@ use serde_json::json;
 use super::{tests::opened, type_tests::exported, *};
 use crate::{error::JobError, format::Csv};
 
-/// The most digits of which every number fits in 17, 18, … 32 bytes.
+/// For each length from 17 to 32 bytes, the maximum number of digits such that all numbers with so many digits fit into
+/// the length.
 const DIGITS: [usize; 16] = [40, 43, 45, 47, 50, 52, 55, 57, 59, 62, 64, 67, 69, 71, 74, 76];
 
 /// Encodes a whole number in two's complement in 32 bytes, with the least significant byte first.
@@ -51,7 +52,7 @@ fn numbers(digits: usize) -> Vec<String> {
     some.flat_map(|number| [number.to_owned(), format!("-{number}")]).filter(|number| number != "-0").collect()
 }
 
-/// Sets the point before the last `scale` digits of a whole number.
+/// Inserts a decimal point before the last `scale` digits of a whole number.
 fn with_point(number: &str, scale: usize) -> String {
     let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
     let mut digits = digits.to_owned();
@@ -72,7 +73,7 @@ fn bytes(numbers: &[String]) -> Box<dyn Array> {
     FixedSizeBinaryArray::new(ArrowDataType::FixedSizeBinary(32), bytes.into(), Some(is_some.into())).boxed()
 }
 
-/// Returns two lists: the first has one value, and the second all others.
+/// Returns an array of two lists. The first list has one value, and the second list has all other values.
 fn list_of(item: ArrowDataType, values: Box<dyn Array>) -> Box<dyn Array> {
     let dtype = ArrowDataType::LargeList(Box::new(ArrowField::new("item".into(), item, true)));
     let offsets = vec![0, 1, values.len() as i64].try_into().unwrap();
@@ -90,8 +91,8 @@ async fn rows(dir: &Path, name: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// Writes a column to an Arrow file or stream. polars can't write decimals of 256 bits, so `array` has 32 bytes in place of
-/// each decimal of `field`. A file has the same bytes for both.
+/// Writes a column to an Arrow file or stream. polars can't write decimals of 256 bits. Therefore `array` has 32 bytes
+/// in place of each decimal of `field`; both types have the same bytes in a file.
 fn write_arrow(dir: &Path, name: &str, field: ArrowField, array: Box<dyn Array>) {
     let schema: Arc<ArrowSchema> = Arc::new([field].into_iter().collect());
     let stored = ArrowField::new("d".into(), array.dtype().clone(), true);

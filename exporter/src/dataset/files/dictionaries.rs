@@ -7,14 +7,14 @@ use polars_arrow::{
     datatypes::IntegerType,
 };
 
-/// The reason why a value can't be converted.
+/// The reason why a value can't be converted, as a text without the value.
 type Cause = &'static str;
 const OTHER_TYPE: Cause = "its dictionary is of another type than its schema states: the file is damaged";
 const WIDE_INDEX: Cause =
     "the indexes of its dictionary have 128 bits, which is not supported: write the column without a dictionary";
 
-/// Returns the type of the values of a dictionary, or of the dictionary within a dictionary. Returns any other type
-/// unchanged.
+/// Returns the type of the values of a dictionary. If the values are a dictionary too, returns the type of the inner
+/// values. Returns any other type unchanged.
 pub(super) fn values_of(dtype: &ArrowDataType) -> &ArrowDataType {
     let mut dtype = dtype;
     while let ArrowDataType::Dictionary(_, values, _) = dtype {
@@ -23,8 +23,8 @@ pub(super) fn values_of(dtype: &ArrowDataType) -> &ArrowDataType {
     dtype
 }
 
-/// Returns a field of the type `values` with the metadata of the dictionary field `dictionary`. Marks about the values
-/// of a dictionary are in the metadata of its field, because Arrow has no field for the values.
+/// Returns a field of the type `values` with the metadata of the dictionary field `dictionary`. Arrow has no field for
+/// the values of a dictionary, so marks about the values are in the metadata of the dictionary's field.
 pub(super) fn values_field(dictionary: &ArrowField, values: &ArrowDataType) -> ArrowField {
     ArrowField { dtype: values.clone(), ..dictionary.clone() }
 }
@@ -32,7 +32,8 @@ pub(super) fn values_field(dictionary: &ArrowField, values: &ArrowDataType) -> A
 /// Converts the values of a dictionary array with `convert`, and returns a dictionary of the type `target`.
 ///
 /// # Errors
-/// When the array is no dictionary with indexes of the type `key`, the converted values do not fit `target`, or
+///
+/// When the array is not a dictionary with indexes of the type `key`, the converted values do not fit `target`, or
 /// `convert` fails.
 pub(super) fn converted(
     array: &dyn Array,

@@ -1,5 +1,5 @@
-//! Columns with dictionaries of values that polars misreads or does not support. Each value is exported as in a column
-//! without a dictionary.
+//! Tests columns with dictionaries of values that polars misreads or does not support. Each value is exported as in a
+//! column without a dictionary.
 
 use std::fs::File;
 
@@ -43,7 +43,7 @@ fn dictionary_type(values: &ArrowDataType) -> ArrowDataType {
     ArrowDataType::Dictionary(IntegerType::Int8, Box::new(values.clone()), false)
 }
 
-/// Returns four rows of a dictionary: the second value, the first, NULL, and the second again.
+/// Returns a dictionary array of four rows: the second value, the first, NULL, and the second again.
 fn rows_of(dtype: ArrowDataType, values: Box<dyn Array>) -> Box<dyn Array> {
     let keys = PrimitiveArray::<i8>::from([Some(1), Some(0), None, Some(1)]);
     DictionaryArray::try_new(dtype, keys, values).unwrap().boxed()
@@ -58,7 +58,7 @@ fn numbers<T: NativeType>(name: &str, dtype: ArrowDataType, values: [T; 2]) -> (
     dictionary(name, column("values", dtype, &values).1)
 }
 
-/// Returns a dictionary of decimals of 256 bits.
+/// Returns a column with a dictionary of decimals of 256 bits.
 fn wide_decimals(name: &str, dtype: ArrowDataType, values: [i256; 2]) -> (ArrowField, Box<dyn Array>) {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.0.to_le_bytes()).collect();
     let values = FixedSizeBinaryArray::new(ArrowDataType::FixedSizeBinary(32), bytes.into(), None).boxed();

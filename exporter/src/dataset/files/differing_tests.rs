@@ -1,4 +1,4 @@
-//! Datasets whose files differ in columns, types or delimiters.
+//! Tests datasets whose files differ in columns, types or delimiters.
 
 use std::path::Path;
 

@@ -1,11 +1,11 @@
-//! Detects that an open file was modified.
+//! Detects that another program has modified an open file.
 
 use std::{fs::File, path::Path, time::SystemTime};
 
 use super::super::DatasetError;
 
-/// The size and the modification time of an open file. At least the modification time changes when the file is written.
-/// Renaming another file over the path changes neither, because the old file stays open.
+/// The size and the modification time of an open file. Each write to the file changes its modification time. Renaming
+/// another file over the path changes neither value, because the exporter still has the old file open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileVersion {
     bytes: u64,
@@ -24,8 +24,8 @@ impl FileVersion {
         Self::of(&File::open(path).ok()?).ok()
     }
 
-    /// Returns an error if the open file has been modified since this version was taken. Must be called after each
-    /// read, before the rows are sent.
+    /// Returns an error if the open file has been modified since [`Self::of`] returned this version. The caller must
+    /// call this method after each read, before it sends the rows.
     pub(super) fn check(&self, file: &File) -> Result<(), DatasetError> {
         if Self::of(file)? == *self { Ok(()) } else { Err(DatasetError::Rewritten) }
     }

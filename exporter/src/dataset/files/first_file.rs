@@ -16,11 +16,12 @@ use super::{
     widen::Widened,
 };
 
-/// Removes from `info` the columns that at least one file lacks or has in an incompatible type, and adds a note about
-/// each removed column. `is_declared` is true if the catalog file declares the columns.
+/// Removes from `info` each column that at least one file lacks or has in an incompatible type, and adds a note about
+/// it. `is_declared` is true if the catalog file declares the columns.
 ///
 /// # Errors
-/// When such a column is declared, or no other column remains.
+///
+/// When a removed column is declared, or no column remains.
 pub(super) fn leave_out_differing(
     info: &mut DatasetInfo,
     widened: &Widened,
@@ -47,10 +48,10 @@ pub(super) fn leave_out_differing(
 pub(super) struct FirstFile {
     pub(super) columns: Vec<Column>,
     pub(super) mapping: TypeMapping,
-    /// The number of rows; None if the file does not record the number.
+    /// The number of rows in the first file; None if the file does not record the number.
     pub(super) rows: Option<u64>,
-    /// Human-readable notes about columns that are not offered. For NDJSON, notes about declared columns that no object
-    /// on the first lines has.
+    /// Notes for operators about columns that the dataset does not offer. For NDJSON, notes about declared columns that
+    /// no object on the first lines has.
     pub(super) notes: Vec<String>,
 }
 
@@ -139,7 +140,7 @@ fn with_zones(
 
 impl FirstFile {
     /// Returns the columns of a text file, whose row count is unknown. `names` are the names of all columns in the
-    /// file. The dataset offers only the columns in `declared`; the others get the type text.
+    /// file. The dataset offers only the columns in `declared`; all other columns get the type text.
     fn of_text(names: Vec<String>, declared: Vec<Column>, notes: Vec<String>) -> Self {
         let mut schema: Schema =
             declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();

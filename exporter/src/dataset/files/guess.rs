@@ -2,7 +2,7 @@
 //!
 //! A column gets a type other than text only if that type preserves the text of each value, that is, an export writes
 //! exactly the text in the file. A number with a leading zero, a plus sign or another notation therefore stays text. A
-//! timestamp with an offset such as `+01:00` stays text too.
+//! timestamp with an offset such as `+01:00` also stays text.
 
 use chrono::NaiveDate;
 use protocol::catalog::{Column, ColumnType};
@@ -32,17 +32,17 @@ const PREFERENCE: [(u8, ColumnType); 7] = [
     (LOCAL, ColumnType::Datetime),
 ];
 
-/// A set of types, as bits. The set has each type that preserves the text of all values of a column so far. Text is
-/// always possible and has no bit.
+/// A set of column types, as bits. The set has each type that preserves the text of all values of the column so far,
+/// that is, an export would write the same text. Text is always possible and has no bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Candidates(u8);
 
 impl Candidates {
-    /// All bits, which are the candidates of a column before its first value. Every value other than NULL removes at
+    /// The candidates of a column before its first value: the bits of all types. Every value other than NULL removes at
     /// least one bit.
     pub(super) const UNSEEN: Self = Self(GUESSES);
 
-    /// Whether no type other than text is possible.
+    /// Whether text is the only possible type of the column.
     pub(super) const fn is_text(self) -> bool {
         self.0 == 0
     }
@@ -161,8 +161,8 @@ fn boolean(text: &[u8]) -> u8 {
     if matches!(text, b"true" | b"false") { BOOL } else { 0 }
 }
 
-/// Returns the bit of [`Candidates`] for a date such as `2026-11-22`, or for a timestamp such as
-/// `2026-11-22T15:26:01.500Z` or `2026-11-22T15:26:01`. Such a timestamp may have a fraction of 3 or 6 digits that does
+/// Returns the bit of [`Candidates`] for a text that is a date such as `2026-11-22`, or a timestamp such as
+/// `2026-11-22T15:26:01.500Z` or `2026-11-22T15:26:01`. The timestamp may have a fraction of 3 or 6 digits that does
 /// not end in `000`. Returns 0 for any other text.
 fn moment(text: &[u8]) -> u8 {
     let Some((date, clock)) = text.split_at_checked(10).filter(|(date, _)| is_date(date)) else { return 0 };

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use polars::prelude::{ArrowDataType, ArrowField, ArrowTimeUnit, PlSmallStr};
 use polars_arrow::array::{Array, FixedSizeBinaryArray, PrimitiveArray};
 
-/// The metadata key of a field whose values are timestamps of 96 bits. The metadata value states the unit of the
-/// timestamps that polars gets, and after a space their time zone.
+/// The metadata key that marks a field whose values are timestamps of 96 bits. The metadata value states the unit of
+/// the timestamps that polars gets, and after a space their time zone.
 const INT96: PlSmallStr = PlSmallStr::from_static("sluice:int96");
 /// The number of bytes of a timestamp of 96 bits.
 pub(super) const BYTES: usize = 12;
-/// The Julian day of 1970-01-01.
+/// The Julian day number of 1970-01-01.
 const EPOCH: i128 = 2_440_588;
 const NANOS_PER_DAY: i128 = 86_400_000_000_000;
 
-/// The reason why a value can't be converted.
+/// The reason why a value can't be converted, as a text without the value.
 type Cause = &'static str;
 const OTHER_TYPE: Cause = "its array is of another type than its schema states: the file is damaged";
 const FAR: Cause = "a moment of 96 bits lies before 1677-09-22 or after 2262-04-11: write the column as timestamps in \
@@ -25,8 +25,8 @@ const TOO_FAR: Cause =
 const TOO_FINE: Cause = "a moment of 96 bits has more digits than the unit of time in the stored Arrow schema: write the column as \
      timestamps in nanoseconds";
 
-/// Returns the field with the type bytes, and with metadata that mark its values as timestamps of 96 bits. Returns a
-/// field of another type than timestamps unchanged.
+/// Returns the field with the type bytes, and with metadata that mark its values as timestamps of 96 bits. If the type
+/// of the field is not a timestamp, returns the field unchanged.
 pub(super) fn marked(field: ArrowField) -> ArrowField {
     let ArrowDataType::Timestamp(unit, zone) = &field.dtype else { return field };
     let unit = match unit {

@@ -13,11 +13,11 @@ use polars_arrow::{
     offset::Offset,
 };
 
-/// The reason why a value can't be converted.
+/// The reason why a value can't be converted, as a text without the value.
 type Cause = &'static str;
 const NOT_UTF8: Cause = "a text is not UTF-8: write the texts of the column in UTF-8, or the column as binary";
 
-/// Returns the columns with the types with which polars reads them. `schema` has the types of the file, without
+/// Returns the schema with which polars reads the columns of a file. `schema` has the types of the file, without
 /// extension types.
 pub(super) fn of(schema: &ArrowSchema) -> ArrowSchema {
     schema.iter_values().map(field).collect()
@@ -52,10 +52,11 @@ fn dtype(dtype: &ArrowDataType) -> ArrowDataType {
     }
 }
 
-/// Converts an array of bytes that polars read in place of texts to texts. Returns any other array unchanged.
+/// Converts an array of bytes to texts, if polars read the bytes in place of texts. Returns any other array unchanged.
 ///
 /// # Errors
-/// When a text is not UTF-8.
+///
+/// When the bytes are not UTF-8.
 pub(super) fn texts(array: &dyn Array) -> Result<Box<dyn Array>, Cause> {
     let any = array.as_any();
     if let Some(bytes) = any.downcast_ref::<BinaryArray<i32>>() {

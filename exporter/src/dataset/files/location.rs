@@ -24,7 +24,8 @@ pub struct Spool {
     pub dir: PathBuf,
     /// The maximum size of one copy, in bytes.
     pub max_size: u64,
-    /// The maximum duration of a listing, and the maximum wait for a response or for the next bytes of a remote file.
+    /// The maximum duration of a listing. Also the maximum wait for a response, and for the next bytes of a remote
+    /// file.
     pub timeout: Duration,
 }
 
@@ -53,14 +54,14 @@ impl fmt::Debug for SourceDigest {
     }
 }
 
-/// A file of a dataset, as the listing of its location returns it.
+/// A file of a dataset, as listed by its location.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ListedFile {
     /// The path, key or URL of the file.
     pub(super) name: String,
     /// A text that identifies the source, key and version of an object. The text must not be logged, because it has the
-    /// digest of the source. None for a local file and for an HTTP response. None also for an object that the location
-    /// names without wildcards, because its version is not looked up.
+    /// digest of the source. None for a local file and for an HTTP response. Also None if the location is a single key
+    /// without wildcards, because its listing does not ask for the version.
     pub(super) version: Option<String>,
 }
 
@@ -139,9 +140,9 @@ impl Location {
         }
     }
 
-    /// Returns a text that identifies the location. For local files, this is the path. For objects, it is the pattern
-    /// with a digest of the source. For an HTTP endpoint, it is a digest of the URL and the token. The text contains no
-    /// secret, but must not be logged, because the digests depend on secrets.
+    /// Returns a text that identifies the location. For local files, this text is the path. For objects, it is the
+    /// pattern with a digest of the source. For an HTTP endpoint, it is a digest of the URL and the token. The text
+    /// contains no secret, but must not be logged, because the digests depend on secrets.
     pub(super) fn identity(&self) -> String {
         match self {
             Self::Local(path) => format!("file {}", path.display()),

@@ -1,5 +1,5 @@
-//! Columns with the maximum depth of nesting are read from files of every format. Deeper columns are refused with an
-//! error that names the maximum.
+//! Tests that columns with the maximum depth of nesting are read from files of every format. Deeper columns are refused
+//! with an error that states the maximum.
 
 use std::{fs::File, path::Path, sync::Arc};
 
@@ -20,7 +20,7 @@ use serde_json::Map;
 use super::{nesting::MAX_DEPTH, tests::opened, *};
 use crate::dataset::{Dataset, DatasetError, Query};
 
-/// One level of nesting around a column of one row.
+/// A list, a list of fixed length or a record around the value of a test column.
 #[derive(Clone, Copy, Debug)]
 enum Level {
     List,
@@ -42,7 +42,7 @@ impl Level {
         .with_name("m".into())
     }
 
-    /// Returns the text of a value within this level.
+    /// Returns the JSON text of a value in this list or record. `inner` is the JSON text of the inner value.
     fn text(self, inner: &str) -> String {
         match self {
             Self::List | Self::Array => format!("[{inner}]"),
@@ -51,8 +51,8 @@ impl Level {
     }
 }
 
-/// Returns a frame with a plain column and a column of `depth` levels. Also returns the text of the nested column's
-/// value.
+/// Returns a data frame of one row with a plain column, and a column that is nested `depth` levels deep. Also returns
+/// the text of the nested value.
 fn frame(levels: &[Level], depth: usize) -> (DataFrame, String) {
     let (mut series, mut text) = (Series::new("m".into(), [7_i64]), "7".to_owned());
     for level in levels.iter().cycle().take(depth) {
@@ -163,7 +163,7 @@ async fn filters_of_32_levels_select_rows_and_deeper_ones_are_refused() {
     }
 }
 
-/// Returns the Arrow type of `depth` maps around a number.
+/// Returns the Arrow type of a number in `depth` nested maps.
 fn maps(depth: usize) -> ArrowDataType {
     (0..depth).fold(ArrowDataType::Int64, |inner, _| {
         let members = vec![
@@ -174,7 +174,7 @@ fn maps(depth: usize) -> ArrowDataType {
     })
 }
 
-/// Returns one row of `depth` maps, each with the key `k`.
+/// Returns an array of one row: a number in `depth` nested maps, each with the key `k`.
 fn map_values(depth: usize) -> Box<dyn Array> {
     (1..=depth).fold(Int64Array::from_slice([7]).boxed(), |inner, depth| {
         let dtype = maps(depth);

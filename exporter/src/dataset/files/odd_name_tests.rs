@@ -1,4 +1,5 @@
-//! Filters compare the column that they name, also if polars takes its name as a pattern of columns.
+//! Tests filters on columns whose names polars would take for patterns. The filter must compare the column with exactly
+//! this name.
 
 use std::{
     fs::{self, File},
@@ -14,7 +15,7 @@ use super::{tests::opened, *};
 use crate::dataset::{Dataset, Query};
 
 const NAMES: [&str; 4] = ["*", "^a$", "^.*$", "a"];
-/// The values of the columns, row by row.
+/// The values of the columns. Each item is a row.
 const ROWS: [[i64; 4]; 3] = [[1, 2, 3, 4], [4, 1, 9, 1], [7, 5, 2, 2]];
 
 fn write(path: &Path) {

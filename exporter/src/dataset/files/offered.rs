@@ -22,7 +22,8 @@ impl Offered<'_> {
         self.optional.is_some()
     }
 
-    /// Whether a file may lack the column with this name. A missing column is NULL in all rows of the file.
+    /// Whether a file may lack the column with this name. If a file lacks the column, the column is NULL in all rows of
+    /// the file.
     pub(super) fn may_lack(&self, name: &str) -> bool {
         self.optional.is_some_and(|optional| optional.contains(name))
     }
@@ -33,8 +34,8 @@ impl Offered<'_> {
         selected.iter().map(|name| find(name).ok_or_else(|| DatasetError::NoColumn(name.clone()))).collect()
     }
 
-    /// Checks the names of all columns of a file. If the types are guessed, returns an error for a column that the
-    /// dataset does not offer. If the catalog file declares the columns, a file may have any further columns.
+    /// Checks the names of all columns of a file. If the exporter guessed the types, returns an error for a column that
+    /// the dataset does not offer. If the catalog file declares the columns, a file may have further columns.
     pub(super) fn check_names(&self, names: &[String]) -> Result<(), DatasetError> {
         if !self.is_guessed() {
             return Ok(());

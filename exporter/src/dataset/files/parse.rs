@@ -1,4 +1,4 @@
-//! Parses the texts of CSV and NDJSON files to values, and appends them to the columns of a frame.
+//! Parses the texts of CSV and NDJSON files to values, and appends the values to the columns of a data frame.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 use polars::prelude::ChunkedBuilder;
@@ -10,8 +10,8 @@ use super::super::{
     numbers,
 };
 
-/// Appends a row to a frame. `field` receives the index of a column, and returns the text of its field. It returns None
-/// for NULL, and an error if the field can't be read.
+/// Appends a row to a data frame. `field` receives the index of a column, and returns the text of the row's value in
+/// this column. It returns None for NULL, and an error if the text can't be read.
 pub(super) fn push<'a>(
     frame: &mut FrameBuilder,
     field: impl Fn(usize) -> Result<Option<&'a str>, DatasetError>,
@@ -20,7 +20,7 @@ pub(super) fn push<'a>(
 }
 
 /// Builds the error text for a value that does not fit the declared type of its column. The text has the reason, the
-/// type, and what to do. Guessed types need no such text, because readers check their values before.
+/// type, and what to do. For guessed types, other code checks the values first and reports the error.
 macro_rules! refusal {
     ($reason:literal, $kind:literal) => {
         concat!(
@@ -46,8 +46,8 @@ const NO_LOCAL_DATETIME: &str =
 const HAS_ZONE: &str = refusal!("a value has a time zone, and other values of its column have none", "datetime");
 const NO_TIME: &str = refusal!("a value is no time of day such as 15:26:01", "time");
 
-/// Parses a text as the type of a column, and appends the value; None appends NULL. Returns the size of the text in
-/// bytes. The error names the expected form, and never the value.
+/// Parses a text as the type of a column, and appends the value. If the text is None, appends NULL. Returns the size of
+/// the text in bytes. The error describes the expected form, and never repeats the value.
 fn append(values: &mut ColumnBuilder, column: &Column, text: Option<&str>) -> Result<usize, &'static str> {
     let Some(text) = text else {
         values.append_null();
@@ -120,7 +120,8 @@ fn local_datetime(text: &str) -> Result<i64, &'static str> {
     naive_datetime(text).ok_or_else(|| if datetime(text).is_some() { HAS_ZONE } else { NO_LOCAL_DATETIME })
 }
 
-/// Checks whether the first values of a column that the catalog declares as timestamps have no time zone.
+/// Checks whether the first values of a timestamp column have no time zone. The catalog file declares such a column as
+/// `datetime`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ZoneSample {
     has_naive: bool,
@@ -128,7 +129,7 @@ pub(super) struct ZoneSample {
 }
 
 impl ZoneSample {
-    /// Adds a value that is not NULL.
+    /// Records whether the value `text` of the column has a time zone. The caller leaves out NULL values.
     pub(super) fn add(&mut self, text: &str) {
         match naive_datetime(text.trim()) {
             Some(_) => self.has_naive = true,
@@ -136,7 +137,7 @@ impl ZoneSample {
         }
     }
 
-    /// Whether at least one value was added, and all added values are timestamps without a time zone.
+    /// Whether at least one value was recorded, and all recorded values are timestamps without a time zone.
     pub(super) const fn is_naive(self) -> bool {
         self.has_naive && !self.has_other
     }

@@ -1,5 +1,5 @@
 //! Finds partition columns. Hive and Spark store the values of such a column in folder names of the form `name=value`.
-//! Datasets do not offer these columns. A note informs the operator.
+//! Datasets do not offer these columns, and a note tells the operator so.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use super::location::{ListedFile, Location};
 /// The maximum number of partition columns that a note names.
 const MAX_NAMES: usize = 8;
 
-/// Returns a note that names the partition columns of the files; None if there are no partition columns. Omits the
-/// columns in `schema`, because the files themselves have these columns.
+/// Returns a note that names the partition columns of the files; None if there are no partition columns. If the files
+/// themselves have a column of the same name, the note omits it. `schema` has the columns of the files.
 pub(super) fn note(location: &Location, files: &[ListedFile], schema: &Schema) -> Option<String> {
     // a single file without a pattern has no partitions, because the folders above it are part of its location
     let folders = files.iter().filter(|_| location.is_pattern()).filter_map(|file| file.name.rsplit_once('/'));

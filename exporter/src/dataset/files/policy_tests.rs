@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::dataset::{AccessView, Dataset, DatasetError, DatasetInfo, Precision, Query};
 
-/// The tenants of the rows, in the order of the column `id`, which counts from 1.
+/// The tenant of each row. The column `id` counts the rows from 1.
 const TENANTS: [Option<&str>; 20] = [
     Some("acme"),
     Some("ACME"),
@@ -40,7 +40,7 @@ const TENANTS: [Option<&str>; 20] = [
     Some("acme\0\0"),
 ];
 
-/// Writes one row for each tenant of [`TENANTS`].
+/// Writes a file with one row for each tenant of [`TENANTS`].
 fn write(dir: &Path, name: &str) {
     let rows = || (1_i64..).zip(TENANTS);
     let path = dir.join(name);
@@ -89,7 +89,8 @@ fn view(rows: &Arc<dyn Dataset>, tenant: &str) -> AccessView {
     AccessView::new(Arc::clone(rows), claims.as_object().unwrap()).unwrap()
 }
 
-/// Returns the column `id` of the rows that pass, and checks that an exact count, if the view has one, is their number.
+/// Returns the values of the column `id` in the rows that pass `filter`. If the view can count the rows exactly, also
+/// checks that the count equals their number.
 async fn ids(view: &AccessView, filter: Value) -> Result<Vec<i64>, DatasetError> {
     let filter = filter::parse(&filter, &view.info().columns).unwrap();
     let query = Query { columns: vec!["id".into()], filter, params: Map::new(), limit: None };
@@ -102,7 +103,7 @@ async fn ids(view: &AccessView, filter: Value) -> Result<Vec<i64>, DatasetError>
     Ok(ids)
 }
 
-/// Tenants and the ids of their rows.
+/// Each tenant, and the ids of the rows of this tenant.
 const OWN: [(&str, &[i64]); 17] = [
     ("acme", &[1, 8]),
     ("ACME ", &[]),

@@ -62,12 +62,12 @@ fn known<'a>(name: &str, schema: &'a Schema) -> Result<&'a DataType, DatasetErro
 
 /// A literal of a filter, converted to the type and unit of a column.
 struct Fitted {
-    /// The literal itself if the column's type has this value. Otherwise, the greatest value of the type below the
+    /// The literal itself, if it is a value of the column's type. Otherwise, the greatest value of the type below the
     /// literal; None if all values of the type are above the literal.
     floor: Option<AnyValue<'static>>,
     dtype: DataType,
     /// Whether `floor` equals the literal. False if the literal lies between two values of the column's type, or
-    /// outside their range.
+    /// outside of the range of the type.
     exact: bool,
 }
 
@@ -194,9 +194,9 @@ fn nanos_of_day(time: NaiveTime) -> i64 {
     i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond() % 1_000_000_000)
 }
 
-/// Returns the largest number that a `decimal(precision, scale)` column can hold and that is not above the decimal
-/// `text`. The number is returned as a whole number, multiplied by 10^`scale`. It is None if every number that the
-/// column can hold is above `text`. The bool is true if the number, before the multiplication, equals `text`.
+/// Rounds the decimal `text` down to the largest number that a `decimal(precision, scale)` column can hold. Returns
+/// this number, multiplied by 10^`scale`, so that it is a whole number. The number is None if every number that the
+/// column can hold is above `text`. Also returns whether the number, before the multiplication, equals `text`.
 fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
     let most = (0..precision).fold(0_i128, |most, _| most.saturating_mul(10).saturating_add(9));
     if text.ends_with(|last: char| last.is_ascii_alphabetic()) {
@@ -237,9 +237,9 @@ fn text_test(
     Ok(named_column(name).map(map, |_, field| Ok(Field::new(field.name().clone(), DataType::Boolean))))
 }
 
-/// Whether a text matches the LIKE pattern that has these parts. Each `%` first stands for no character. After a
-/// mismatch, only the last `%` before the mismatch takes one more character. So the time is at most quadratic in the
-/// length of the text.
+/// Whether a text matches the LIKE pattern that consists of `parts`. Each `%` at first matches an empty text. After a
+/// mismatch, the last `%` before the mismatch matches one more character. Earlier `%` do not change, so the time is at
+/// most quadratic in the length of the text.
 pub(in crate::dataset) fn like(text: &str, parts: &[LikePart]) -> bool {
     let (mut at, mut part) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

@@ -46,7 +46,7 @@ const MILLIS_PER_SECOND: i64 = 1_000;
 const MILLIS_PER_DAY: i64 = 86_400_000;
 const NANOS_PER_DAY: i64 = 86_400_000_000_000;
 
-/// The reason why a value can't be converted.
+/// The reason why a value can't be converted, as a text without the value.
 type Cause = &'static str;
 const OTHER_TYPE: Cause = "its array is of another type than its schema states: the file is damaged";
 const DATE_WITH_TIME: Cause = "a date of 64 bits is no whole day, or too far in the past or future: write the column as timestamps or dates of \
@@ -92,7 +92,7 @@ pub(super) fn field(field: &ArrowField) -> ArrowField {
 }
 
 /// Returns the type to which [`convert`] converts the values of a field. `is_inner` is true for a field within a list
-/// or record. Such a field has text in place of marked UUIDs, and 32-bit floats in place of marked 16-bit floats.
+/// or record. In such a field, marked UUIDs become text, and marked 16-bit floats become 32-bit floats.
 fn target(field: &ArrowField, is_inner: bool) -> ArrowDataType {
     use ArrowDataType as Type;
     if let Some(decimals) = DecimalBytes::of(field) {
@@ -128,20 +128,20 @@ fn target(field: &ArrowField, is_inner: bool) -> ArrowDataType {
     }
 }
 
-/// Returns a field within a list or record with the type to which [`convert`] converts its values.
+/// Returns the field with the type to which [`convert`] converts its values. The field must be within a list or record.
 fn inner(field: &ArrowField) -> ArrowField {
     ArrowField { dtype: target(field, true), ..field.clone() }
 }
 
-/// Returns a time zone if polars supports it, and UTC otherwise. A timestamp with a time zone counts from the epoch in
-/// UTC, so its zone affects only how the timestamp may be shown.
+/// Returns the time zone if polars supports it, and UTC otherwise. A timestamp with a time zone counts from the epoch
+/// in UTC, so another zone changes only how a program may show the timestamp.
 fn known_zone(zone: &PlSmallStr) -> PlSmallStr {
     let is_known = TimeZone::opt_try_new(Some(zone.clone())).is_ok();
     if is_known { zone.clone() } else { PlSmallStr::from_static("UTC") }
 }
 
-/// Whether a type contains times of day of 64 bits, at any depth. [`convert`] checks each of them, even if their type
-/// does not change.
+/// Whether a type contains times of day of 64 bits, at any depth. [`convert`] checks every time of day, even if its
+/// type does not change.
 fn has_times(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as Type;
     match dtype {
@@ -254,8 +254,8 @@ fn list<O: Offset>(
     built(ListArray::try_new(target.clone(), list.offsets().clone(), values, list.validity().cloned()))
 }
 
-/// Converts decimals of 32 or 64 bits to decimals of 128 bits. polars reads such decimals of a Parquet file as 128 bits
-/// already; for them, only the type of the array changes.
+/// Converts decimals of 32 or 64 bits to decimals of 128 bits. For Parquet files, polars has already read such decimals
+/// as 128 bits, and this function changes only the type of the array.
 fn decimals(array: &dyn Array, target: &ArrowDataType) -> Result<Box<dyn Array>, Cause> {
     let any = array.as_any();
     if any.is::<PrimitiveArray<i32>>() {

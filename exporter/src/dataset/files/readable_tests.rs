@@ -1,4 +1,4 @@
-//! Arrow files with times and dates that polars misreads. Each value is exported exactly or refused.
+//! Tests Arrow files with times and dates that polars misreads. Each value is exported exactly or refused.
 
 use std::{fs::File, path::Path, sync::Arc};
 
@@ -28,8 +28,8 @@ pub(super) fn column<T: NativeType>(name: &str, dtype: ArrowDataType, values: &[
     (ArrowField::new(name.into(), dtype, true), array)
 }
 
-/// Writes columns as an Arrow file or as an Arrow stream, by the ending of the name. The schema has the types of the
-/// fields. An array may have another type with the same buffers, because polars can't write arrays of all types.
+/// Writes columns to an Arrow file or an Arrow stream; the extension of `name` decides which. The schema has the types
+/// of the fields. An array may have another type with the same buffers, because polars can't write arrays of all types.
 pub(super) fn write(dir: &Path, name: &str, columns: Vec<(ArrowField, Box<dyn Array>)>) {
     let rows = columns[0].1.len();
     let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
@@ -50,7 +50,7 @@ pub(super) fn write(dir: &Path, name: &str, columns: Vec<(ArrowField, Box<dyn Ar
     }
 }
 
-/// Writes columns as [`write`] does, and opens the file.
+/// Writes columns as [`write`] does, and opens the file as a dataset.
 pub(super) async fn written(dir: &Path, name: &str, columns: Vec<(ArrowField, Box<dyn Array>)>) -> Files {
     write(dir, name, columns);
     let kind = FileKind::from_name(name).unwrap();

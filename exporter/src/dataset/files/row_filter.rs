@@ -1,4 +1,4 @@
-//! Applies the filter of a query to frames.
+//! Applies the filter of a query to data frames.
 
 use polars::prelude::{BooleanChunked, ChunkFull, DataFrame, Expr, IntoLazy, SchemaRef};
 use protocol::filter::Filter;
@@ -20,7 +20,7 @@ pub(in crate::dataset) struct RowFilter {
 }
 
 impl RowFilter {
-    /// Translates a filter for frames with the schema `schema`. Returns None for the empty filter, which every row
+    /// Translates a filter for data frames with the schema `schema`. Returns None for the empty filter, which every row
     /// passes.
     pub(in crate::dataset) fn new(filter: &Filter, schema: &SchemaRef) -> Result<Option<Self>, DatasetError> {
         if filter.is_all() {
@@ -36,20 +36,20 @@ impl RowFilter {
         Ok(Some(Self { expr, columns }))
     }
 
-    /// Returns the rows of a frame that pass the filter. Returns None if no row passes, or if `sender` needs no further
-    /// frame.
+    /// Returns the rows of a data frame that pass the filter. Returns None if no row passes, or if `sender` needs no
+    /// further frame.
     pub(super) fn apply(&self, frame: DataFrame, sender: &LimitedSender) -> Result<Option<DataFrame>, DatasetError> {
         let mask = self.mask(&frame, || sender.is_closed())?.filter(BooleanChunked::any);
         Ok(mask.map(|mask| frame.filter(&mask)).transpose()?)
     }
 
-    /// Returns the rows of a frame that pass the filter. The returned frame is empty if no row passes.
+    /// Returns the rows of a data frame that pass the filter. If no row passes, the returned frame is empty.
     pub(in crate::dataset) fn passing(&self, frame: DataFrame) -> Result<DataFrame, DatasetError> {
         let mask = self.mask(&frame, || false)?;
         Ok(mask.map_or(Ok(frame.clear()), |mask| frame.filter(&mask))?)
     }
 
-    /// Returns for each row of the frame whether the row passes the filter. As in SQL, a row for which the filter is
+    /// Returns for each row of a data frame whether the row passes the filter. As in SQL, a row for which the filter is
     /// NULL does not pass. Calls `is_canceled` between batches of rows, because some filters take long. Returns None
     /// once `is_canceled` returns true.
     pub(super) fn mask(

@@ -1,4 +1,4 @@
-//! Remote files, files that differ from the declared columns, and broken files.
+//! Tests remote files, files that differ from the declared columns, and damaged files.
 
 use std::{io::Cursor, path::Path, sync::Arc, time::Duration};
 
@@ -122,13 +122,13 @@ async fn objects_of_a_bucket_are_read_in_the_order_of_their_names_without_leftov
     assert!(matches!(opened("s", location(1 << 20), FileKind::Parquet, &[]).await, Err(DatasetError::NoFile(_))));
 }
 
-/// Returns the key that contains `part`, as the bucket stores it.
+/// Returns the key in the bucket that contains the text `part`.
 async fn store_key(objects: &dyn object_store::ObjectStore, part: &str) -> String {
     let keys: Vec<_> = objects.list(None).map_ok(|object| object.location.to_string()).try_collect().await.unwrap();
     keys.into_iter().find(|key| key.contains(part)).unwrap()
 }
 
-/// Starts an HTTP endpoint that returns `body` to clients with the token, and returns its URL.
+/// Starts an HTTP endpoint, and returns its URL. The endpoint returns `body` to clients that send the expected token.
 async fn endpoint(body: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -328,8 +328,8 @@ async fn decimals_and_moments_of_different_files_keep_all_their_digits() {
     }
 }
 
-/// Returns the values of the column `x` as doubles. A 32-bit float becomes the double with the same shortest decimal
-/// text.
+/// Returns the values of the column `x` as 64-bit floats. A 32-bit float becomes the 64-bit float with the same
+/// shortest decimal text.
 fn floats(frame: &DataFrame) -> Vec<f64> {
     let x = frame.column("x").unwrap();
     let x = if x.dtype() == &DataType::Float32 { float32::widened(x).unwrap() } else { x.clone() };

@@ -1,5 +1,5 @@
-//! Writes values as text if the catalog has no column type for the polars type of the values. Such values are bytes,
-//! durations, lists and records.
+//! Writes values as text if the catalog has no column type for them. Such values are bytes, durations, lists and
+//! records.
 
 use polars::prelude::{AnyValue, DataType, TimeUnit};
 use uuid::Uuid;
@@ -28,8 +28,8 @@ pub(super) fn write(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     }
 }
 
-/// Appends a value of 16 bytes as the text of a UUID in lower case (RFC 9562, section 4). Appends any other value as
-/// [`write`] does.
+/// Appends a value of 16 bytes as the text of a UUID in lower case (RFC 9562, section 4). Appends any other value in
+/// the same way as [`write`].
 pub(super) fn uuid(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     let bytes = match value {
         AnyValue::Binary(bytes) => Uuid::from_slice(bytes).ok(),
@@ -146,8 +146,8 @@ fn record<'a>(out: &mut Vec<u8>, names: impl Iterator<Item = &'a str>, values: i
     out.push(b'}');
 }
 
-/// Appends a value without a JSON type as the content of a JSON string. The content is escaped, and has no quotes
-/// around it.
+/// Appends a value without a JSON type, such as a date, as the content of a JSON string. The content is escaped, but
+/// has no quotes around it.
 fn lexical(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     match value {
         AnyValue::Float32(value) => text::float(out, *value),

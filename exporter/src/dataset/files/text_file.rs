@@ -1,5 +1,5 @@
-//! Finds positions in text files: the offset of the first character after a byte order mark, and line numbers for error
-//! messages. Recognizes files that are not text.
+//! Finds positions in text files: the offset of the first character, which may follow a byte order mark, and line
+//! numbers for error messages. Recognizes files that are not text.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -10,7 +10,8 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 /// The size of the read buffer for counting lines, in bytes.
 const BUFFER: usize = 1 << 18;
 
-/// Pairs of the first bytes of a file that is not text, and the advice to the operator about such a file.
+/// The first bytes of files that are not text. Each item has these bytes, and the advice to the operator about such a
+/// file.
 const BINARY: [(&[u8], &str); 6] = [
     (b"\x1f\x8b", "it is compressed with gzip: decompress it"),
     (b"\x28\xb5\x2f\xfd", "it is compressed with zstd: decompress it"),

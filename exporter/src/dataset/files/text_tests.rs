@@ -1,4 +1,4 @@
-//! Columns, guessed types and faults of CSV and NDJSON files.
+//! Tests the columns, the guessed types and the faults of CSV and NDJSON files.
 
 use std::path::Path;
 
@@ -98,7 +98,8 @@ async fn a_column_that_came_after_the_catalog_was_loaded_is_not_lost() {
     assert_eq!(table(&files).await.unwrap(), [["a"], ["1"], ["1"], ["2"]]);
 }
 
-/// Values that a guessed type would change.
+/// Values that would change if a column had the type that they resemble, such as numbers with leading zeros. Their
+/// columns must stay text.
 const ODD: [&str; 15] = [
     "01220",
     "12345678901234567890",
@@ -141,7 +142,7 @@ async fn every_value_keeps_its_text_wherever_it_stands() {
     }
 }
 
-/// Texts that look like values of certain types. A test generates further texts from these by random edits.
+/// Texts that look like values of certain types. A test makes further texts from them by random edits.
 const SEEDS: [&str; 9] = [
     "12.50",
     "-7",

@@ -1,8 +1,8 @@
 //! Maps the column types of Parquet and Arrow IPC files to types that filters and all export formats support.
 //!
-//! Integer types that don't fit 64 signed bits become decimals. Some other types become text: categories by their
-//! names, bytes as `\x` and hexadecimal digits, durations in ISO 8601, lists and records as JSON. A column of a type
-//! without a mapping is unsupported, but the other columns of its file can be read.
+//! Integer types whose values may need more than 64 signed bits become decimals. Some other types become text:
+//! categories by their names, bytes as `\x` and hexadecimal digits, durations in ISO 8601, lists and records as JSON. A
+//! column of a type without a mapping is unsupported, but the other columns of its file can be read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,16 +27,16 @@ use super::{
 };
 use crate::quiet::{self, catch_panic};
 
-/// The maximum total size of the texts into which the values of all columns of one frame are converted, in bytes. The
-/// limit is necessary because dictionary-encoded values may need far more space in a frame than in their file.
+/// The maximum total size, in bytes, of the texts into which the values of all columns of one data frame are converted.
+/// Without this limit, dictionary-encoded values could need far more memory in a frame than space in their file.
 pub(super) const FRAME_TEXT: usize = 64 << 20;
-/// The maximum size of the text of one value, in bytes. A row whose texts exceed [`FRAME_TEXT`] gets its own frame, to
-/// which only this limit applies.
+/// The maximum size of the text of one value, in bytes. If the texts of a single row exceed [`FRAME_TEXT`], the row
+/// gets a separate frame, and only this limit applies to it.
 const VALUE_TEXT: usize = 256 << 20;
-/// The error for a frame whose texts exceed its [`TextBudget`].
+/// The error text for a data frame whose texts exceed its [`TextBudget`].
 const EXCEEDS_BUDGET: &str = "a few rows of it are too much text at once";
 
-/// The number of bytes that the texts of all columns of one frame may still take.
+/// The number of bytes that the texts of all columns of one data frame may still take.
 #[derive(Debug)]
 pub(super) struct TextBudget {
     left: AtomicUsize,
@@ -44,8 +44,8 @@ pub(super) struct TextBudget {
 }
 
 impl TextBudget {
-    /// Creates a budget of `bytes` bytes for a frame of `rows` rows. A frame of one row may exceed the budget; each of
-    /// its texts may then have up to [`VALUE_TEXT`] bytes.
+    /// Creates a budget of `bytes` bytes for a data frame of `rows` rows. A frame of one row may exceed the budget;
+    /// each of its texts may have up to [`VALUE_TEXT`] bytes.
     pub(super) const fn new(bytes: usize, rows: usize) -> Self {
         Self { left: AtomicUsize::new(bytes), rows }
     }
@@ -62,13 +62,13 @@ impl TextBudget {
     }
 }
 
-/// Whether the error means that the values of a frame, converted to text, exceed the frame's [`TextBudget`]. The caller
-/// may then read the same rows in smaller frames.
+/// Whether the error means that the texts of a data frame exceed the frame's [`TextBudget`]. The caller may then read
+/// the same rows in smaller frames.
 pub(super) fn exceeds_budget(error: &DatasetError) -> bool {
     matches!(error, DatasetError::Value { detail, .. } if *detail == EXCEEDS_BUDGET)
 }
 
-/// The columns of a file, with the types to which this module maps them.
+/// The columns of a file, with the types to which this module converts them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TypeMapping {
     /// All columns with their mapped types. An unsupported column has the type `Unknown`.
@@ -77,26 +77,26 @@ pub(super) struct TypeMapping {
     pub(super) unsupported: BTreeMap<String, String>,
     /// The names of the columns that have the type null in the file. All values of such a column are NULL.
     pub(super) nulls: BTreeSet<String>,
-    /// The form of the text into which the values of a column are converted, by the name of the column. A column whose
-    /// values are not converted to text has no entry.
+    /// The text form to which the values of a column are converted, by the name of the column. The map has only columns
+    /// whose values are converted to text.
     pub(super) text_forms: BTreeMap<String, TextForm>,
 }
 
-/// The form of the text into which the mapping converts values.
+/// The text form to which the values of a column are converted, such as JSON for lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TextForm {
-    /// Bytes as `\x` and hexadecimal digits.
+    /// Bytes, as the text `\x` and hexadecimal digits.
     Bytes,
-    /// UUIDs in lower case with hyphens.
+    /// UUIDs, as text in lower case with hyphens.
     Uuid,
-    /// Durations in ISO 8601.
+    /// Durations, as text in the format of ISO 8601.
     Duration,
-    /// Lists, maps and records as JSON.
+    /// Lists, maps and records, as JSON text.
     Json,
 }
 
 impl TextForm {
-    /// Returns what the texts of a column in this form stand for.
+    /// Returns the meaning of texts in this form, for comparisons with claims.
     pub(super) const fn meaning(self) -> TextMeaning {
         match self {
             Self::Uuid => TextMeaning::Uuid,
@@ -140,16 +140,16 @@ impl TypeMapping {
         Self { schema: Arc::new(schema), unsupported: refused, nulls, text_forms }
     }
 
-    /// Makes a column unsupported. `type_name` is the name of its type, for error texts.
+    /// Marks a column as unsupported. `type_name` is the name of its type, for error texts.
     pub(super) fn refuse(&mut self, column: &str, type_name: &str) {
         self.unsupported.insert(column.to_owned(), type_name.to_owned());
         Arc::make_mut(&mut self.schema).insert(column.into(), DataType::Unknown(UnknownKind::Any));
     }
 }
 
-/// Returns the field with every extension type replaced by its storage type, at any depth. A field of the extension
-/// type `arrow.uuid` gets a mark in its metadata, so that its values are read as UUIDs. The storage may be a dictionary
-/// of UUIDs.
+/// Returns the field with each extension type replaced by its storage type, at any depth. If the extension type is
+/// `arrow.uuid`, the field also gets a mark in its metadata, so that its values are read as UUIDs. The storage type may
+/// be a dictionary of UUIDs.
 pub(super) fn without_extension(field: &ArrowField) -> ArrowField {
     let storage = ArrowField { dtype: storage_type(&field.dtype), ..field.clone() };
     let is_uuid = matches!(&field.dtype, ArrowDataType::Extension(extension) if extension.name == "arrow.uuid");
@@ -177,7 +177,7 @@ fn storage_type(dtype: &ArrowDataType) -> ArrowDataType {
     }
 }
 
-/// Returns the type to which the mapping converts a polars type; None for an unsupported type.
+/// Returns the type to which values of a polars type are converted; None for an unsupported type.
 fn mapped(dtype: &DataType) -> Option<DataType> {
     Some(match dtype {
         DataType::UInt64 => DataType::Decimal(20, 0),
@@ -193,7 +193,7 @@ fn mapped(dtype: &DataType) -> Option<DataType> {
     })
 }
 
-/// Whether the mapping writes the values of a type as text.
+/// Whether values of this polars type are converted to text.
 const fn is_text(dtype: &DataType) -> bool {
     matches!(
         dtype,
@@ -206,10 +206,11 @@ const fn is_text(dtype: &DataType) -> bool {
     )
 }
 
-/// Builds a column of a frame from Arrow arrays, and converts the values to the mapped type. `arrays` must come from
-/// [`readable::convert`], and `field` from [`readable::field`].
+/// Builds a column of a data frame from Arrow arrays, and converts the values to the mapped type. `arrays` must come
+/// from [`readable::convert`], and `field` from [`readable::field`].
 ///
 /// # Errors
+///
 /// When the arrays can't be decoded, a number has more than 38 digits, or the texts of the values exceed `budget`.
 pub(super) fn column(
     field: &ArrowField,
@@ -221,7 +222,7 @@ pub(super) fn column(
     Ok(series(read, budget, write)?.into())
 }
 
-/// A function that appends the text of a value to a buffer.
+/// A function that converts a value to text, and appends the text to a buffer.
 type Write = fn(&mut Vec<u8>, &AnyValue<'_>);
 
 fn series(read: Series, budget: &TextBudget, write: Write) -> Result<Series, DatasetError> {
@@ -261,8 +262,8 @@ fn texts(read: &Series, budget: &TextBudget, write: Write) -> Result<Series, Dat
 }
 
 /// Runs the decoder `decode`, and converts a panic of the decoder to an error. Some decoders panic on damaged bytes and
-/// on features that they lack. Each thread that decodes must call this function itself, because it catches a panic only
-/// in the calling thread, and only there keeps the panic's message from the terminal.
+/// on features that they do not support. Each decoding thread must call this function itself. The function catches only
+/// panics of the thread that called it, and hides only their messages from the terminal.
 pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) -> Result<T, DatasetError> {
     catch_panic(|_| true, decode).unwrap_or_else(|panic| {
         // `todo!` and `unimplemented!` panic with "not yet implemented" and "not implemented"

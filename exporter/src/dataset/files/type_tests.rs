@@ -1,5 +1,5 @@
-//! Values of types that the catalog has no column type for become text or decimals, from every file format and in every
-//! export format.
+//! Tests values whose types match no column type of the catalog. They become text or decimals, from every file format
+//! and in every export format.
 
 use std::{
     io::{Cursor, Read},
@@ -41,7 +41,7 @@ use crate::{
     segment::SegmentSink,
 };
 
-/// Returns a frame with a column of each type, and NULL in most columns of the second row.
+/// Returns a data frame with a column of each type. In the second row, most columns have NULL.
 fn frame() -> DataFrame {
     let categories = Categories::new("c".into(), "types".into(), CategoricalPhysical::U32);
     let known = FrozenCategories::new(["low", "high"]).unwrap();
@@ -77,7 +77,7 @@ fn frame() -> DataFrame {
 const COLUMNS: [&str; 11] =
     ["id", "category", "level", "bytes", "list", "array", "record", "took", "nothing", "large", "at"];
 
-/// The rows of [`frame`] as lines of CSV.
+/// The rows of [`frame`] as lines of a CSV file.
 const ROWS: [&str; 3] = [
     r#"1,high,high,\x00ff,"[""a\""b""]","[1,2]","{""k"":""x"",""v"":1}",P1DT1H,,18446744073709551615,00:00:00.090"#,
     r#"2,,,,,,"{""k"":""y"",""v"":null}",,,,"#,

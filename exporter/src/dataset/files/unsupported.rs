@@ -1,12 +1,12 @@
-//! Names the types of Parquet and Arrow IPC files that Sluice does not support, for notes and error texts.
+//! Names the types in Parquet and Arrow IPC files that Sluice does not support, for notes and error texts.
 
 use polars::prelude::ArrowDataType;
 
-/// The name of a list type whose values are all empty.
+/// The name of the list type whose values are all empty lists.
 const ZERO_LENGTH: &str = "FixedSizeList of length 0";
 
-/// Returns the name of the unsupported type that makes the type of a column unsupported. Also names the lists, records
-/// and dictionaries around it, as in `List of Interval(MonthDayNano)`. The column must be unsupported.
+/// Returns the name of the type that makes a column unsupported. Also names the lists, records and dictionaries around
+/// this type, as in `List of Interval(MonthDayNano)`. `dtype` is the type of the column, which must be unsupported.
 pub(super) fn name(dtype: &ArrowDataType) -> String {
     found(dtype).unwrap_or_else(|| {
         let whole = format!("{dtype:?}");

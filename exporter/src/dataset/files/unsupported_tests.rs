@@ -1,4 +1,5 @@
-//! Columns of unsupported types. The reader names the column, the type and what to do, and reads the other columns.
+//! Tests columns of unsupported types. The error names the column, the type and what to do, and all other columns can
+//! be read.
 
 use polars::prelude::{ArrowDataType, ArrowField, DataFrame, ParquetWriter, PlSmallStr, Series};
 use polars_arrow::{
@@ -22,7 +23,7 @@ fn field(dtype: &ArrowDataType) -> ArrowField {
     ArrowField::new("c".into(), dtype.clone(), true)
 }
 
-/// Returns a column of two lists of one item each.
+/// Returns a column of two lists. Each list has one item.
 fn lists((item, items): (ArrowField, Box<dyn Array>)) -> (ArrowField, Box<dyn Array>) {
     let list_of = |item: ArrowDataType| ArrowDataType::List(Box::new(ArrowField::new("item".into(), item, true)));
     let offsets = vec![0, 1, 2].try_into().unwrap();
@@ -41,14 +42,14 @@ fn unions(mode: UnionMode) -> Box<dyn Array> {
     UnionArray::new(dtype, vec![0_i8, 1].into(), members, offsets).boxed()
 }
 
-/// Returns two intervals, whose values have `width` bytes each.
+/// Returns a column of two intervals. Each interval has `width` bytes.
 fn intervals(unit: IntervalUnit, width: usize) -> (ArrowField, Box<dyn Array>) {
     let bytes: Vec<u8> = (0..2 * width).map(|byte| byte as u8).collect();
     let array = FixedSizeBinaryArray::new(ArrowDataType::FixedSizeBinary(width), bytes.into(), None);
     (field(&ArrowDataType::Interval(unit)), array.boxed())
 }
 
-/// Returns two empty lists of the fixed length 0.
+/// Returns an array of two empty lists of the fixed length 0.
 fn empty_lists() -> Box<dyn Array> {
     let dtype = ArrowDataType::FixedSizeList(Box::new(ArrowField::new("item".into(), ArrowDataType::Int8, true)), 0);
     FixedSizeListArray::try_new(dtype, 2, Int8Array::new_empty(ArrowDataType::Int8).boxed(), None).unwrap().boxed()

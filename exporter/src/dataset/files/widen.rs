@@ -1,4 +1,4 @@
-//! Reconciles the column types of the Parquet or Arrow IPC files of one dataset. A column may have another width, scale
+//! Finds common column types for the Parquet or Arrow IPC files of one dataset. A column may have another width, scale
 //! or unit in each file. This module finds the type that holds the values of all files, and casts values only without
 //! loss.
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::value::float32;
 
-/// The maximum number of digits of a decimal in a frame.
+/// The maximum number of digits of a decimal in a data frame.
 const MAX_DIGITS: usize = 38;
 /// The maximum number of columns that a note names.
 const MAX_NAMES: usize = 8;
@@ -77,27 +77,29 @@ pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<C
     Ok(Some(cast).filter(|_| back.equals_missing(column)))
 }
 
-/// The columns of the first file of a dataset, widened by [`by_all_footers`].
+/// The columns of the first file of a dataset. [`by_all_footers`] widens their types so that they hold the values of
+/// all files.
 pub(super) struct Widened {
-    /// The columns of the first file. Each column has the type that holds its values in all files, unless
-    /// [`Self::differing`] has the column.
+    /// The columns of the first file. Each column has the type that holds its values in all files, unless the column is
+    /// in [`Self::differing`].
     pub(super) schema: Schema,
     /// The names of the columns that have the type null in all files so far. All values of such a column are NULL.
     pub(super) nulls: BTreeSet<String>,
-    /// The form of the text into which the values of a column are converted, by the name of the column. A column whose
-    /// values are not converted to text has no entry.
+    /// The text form to which the values of a column are converted, by the name of the column. The map has only columns
+    /// whose values are converted to text.
     pub(super) text_forms: BTreeMap<String, TextForm>,
-    /// The names of columns that the first file lacks, but a later file has.
+    /// The names of the columns that a later file has, but the first file lacks.
     pub(super) late: BTreeSet<String>,
     /// The columns of the first file that the dataset can't offer, because a later file lacks the column or has it in
-    /// an incompatible type. The key is the name of the column, and the value is the reason for the operator.
+    /// an incompatible type. The key is the name of the column, and the value is the reason, as a text for the
+    /// operator.
     pub(super) differing: BTreeMap<String, String>,
     /// The later files that added an entry to [`Self::differing`], with their versions.
     pub(super) withheld_by: Vec<(PathBuf, FileVersion)>,
 }
 
 impl Widened {
-    /// Starts with the columns of the first file.
+    /// Creates a value that has only the columns of the first file.
     pub(super) fn new(first: TypeMapping) -> Self {
         let TypeMapping { schema, nulls, text_forms, .. } = first;
         Self {
@@ -110,7 +112,7 @@ impl Widened {
         }
     }
 
-    /// Returns a note about the columns that the first file lacks; None if there are no such columns.
+    /// Returns a note for operators about the columns that the first file lacks; None if there are no such columns.
     pub(super) fn note(&self) -> Option<String> {
         let mut shown: Vec<_> = self.late.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
         if self.late.len() > MAX_NAMES {
@@ -120,7 +122,8 @@ impl Widened {
         (!self.late.is_empty()).then(|| format!("its first file lacks {shown}, and so they are not offered"))
     }
 
-    /// Adds the columns of a later file. `file` is the name of the file, for the reasons in [`Self::differing`].
+    /// Widens the columns so that they hold the values of a later file. `other` has the columns of that file. `file` is
+    /// its name, for the reasons in [`Self::differing`].
     fn add(&mut self, file: &str, other: &TypeMapping) {
         for (name, dtype) in other.schema.iter() {
             let Some(known) = self.schema.get(name) else {
@@ -162,10 +165,10 @@ impl Widened {
     }
 }
 
-/// Widens the types of the columns of the first file, so that they hold the values of the other local files too. Reads
-/// only the schemas of these files. A column that has the type null in the first file gets its type from the first
-/// other file in which the column has a supported type other than null. Skips a file that can't be read, because the
-/// export reports the error.
+/// Widens the types of the columns of the first file, so that they hold the values of all other local files. Reads only
+/// the schemas of these files. If a column has the type null in the first file, it gets its type from the first other
+/// file in which its type is supported and not null. Skips a file that can't be read, because the export reports the
+/// error.
 pub(super) fn by_all_footers(first: TypeMapping, others: &[ListedFile], kind: FileKind) -> Widened {
     let mut widened = Widened::new(first);
     for other in others {
@@ -183,7 +186,7 @@ pub(super) fn by_all_footers(first: TypeMapping, others: &[ListedFile], kind: Fi
 }
 
 /// Returns the name of a column's type in a file, for error texts. If the values of the column are converted to text,
-/// `form` names the original type, because `dtype` is then always text.
+/// `dtype` is text, and `form` determines the name of the original type.
 fn type_name(dtype: &DataType, form: Option<&TextForm>) -> String {
     match (form, dtype) {
         (Some(TextForm::Bytes), _) => "bytes".into(),

@@ -1,4 +1,4 @@
-//! Decodes the values of a binary `COPY` into the columns of a frame.
+//! Decodes the values of a binary `COPY` into the columns of a data frame.
 
 use std::str;
 
@@ -30,8 +30,8 @@ const NO_UTF8: &str = "a text is not UTF-8: correct it in the database, or leave
 /// The time of day 24:00, in microseconds.
 const END_OF_DAY: i64 = 86_400_000_000;
 
-/// Returns the SQL type to which a select casts a column, so that the binary form of the values is known. A select does
-/// not cast columns of text, but prints them with `sql::as_text`.
+/// Returns the SQL type to which a `SELECT` casts a column, so that the binary form of the values is known. Columns of
+/// text are not cast; `sql::as_text` converts them.
 pub(super) fn cast(kind: ColumnType, native: Option<Native>) -> &'static str {
     match kind {
         ColumnType::Float if native == Some(Native::Real) => "real",
@@ -46,7 +46,7 @@ pub(super) fn cast(kind: ColumnType, native: Option<Native>) -> &'static str {
     }
 }
 
-/// Appends a row of the `COPY` to a frame. `scratch` is a reusable buffer for the text of a `numeric`.
+/// Appends a row of the `COPY` to a data frame. `scratch` is a reusable buffer for the text of a `numeric`.
 pub(super) fn push(
     frame: &mut FrameBuilder,
     fields: &mut Fields<'_>,

@@ -1,4 +1,4 @@
-//! Describes the columns of a source: their names, types and collations, and the right to read them.
+//! Describes the columns of a table, view or query: their names, types and collations, and the right to read them.
 
 use protocol::catalog::{Column, ColumnType};
 use sea_orm::sqlx::{
@@ -25,7 +25,7 @@ const OF_A_RELATION: &str = "SELECT a.attname::text, \
      FROM pg_catalog.pg_attribute AS a LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ";
 /// Selects a row if the database has a nondeterministic collation. PostgreSQL does not report the collations of a
-/// query's columns. So if the database has such a collation, any column of a query of the catalog may use it.
+/// query's columns, so any column of a query in the catalog file may use such a collation.
 const NONDETERMINISTIC_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
      WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
 
@@ -46,7 +46,7 @@ pub(super) mod oid {
     pub(in super::super) const NUMERIC: u32 = 1700;
     pub(in super::super) const UUID: u32 = 2950;
     pub(in super::super) const BPCHAR: u32 = 1042;
-    /// `bytea`, `json`, `point`, `xml`, `jsonb`.
+    /// The types whose values are bytes, JSON or other composed values: `bytea`, `json`, `point`, `xml` and `jsonb`.
     pub(in super::super) const NOTATIONS: [u32; 5] = [17, 114, 600, 142, 3802];
 }
 
@@ -75,7 +75,8 @@ impl Described {
 }
 
 impl Described {
-    /// Returns what the texts of the column stand for; None for ordinary texts and for columns of other types.
+    /// Returns the meaning of the texts in the column, for comparisons with claims. Returns None for ordinary texts,
+    /// and for columns of other types.
     pub(super) fn text_meaning(&self) -> Option<TextMeaning> {
         match self.oid {
             oid::UUID => Some(TextMeaning::Uuid),
@@ -86,7 +87,7 @@ impl Described {
     }
 }
 
-/// Returns the column type of a PostgreSQL type. Types without a counterpart become text.
+/// Returns the catalog's column type for a PostgreSQL type. A type without a counterpart becomes text.
 fn kind(oid: u32) -> ColumnType {
     match oid {
         oid::BOOL => ColumnType::Bool,
@@ -100,8 +101,9 @@ fn kind(oid: u32) -> ColumnType {
     }
 }
 
-/// Returns the columns of a source. If the source is a query of the catalog, its parameters have the values in `query`;
-/// if `query` is None, they are NULL. Locks keep the columns unchanged until the end of the transaction.
+/// Returns the columns of a source. If the source is a query of the catalog file, its parameters have the values in
+/// `query`; if `query` is None, the parameters are NULL. Locks keep the columns unchanged until the end of the
+/// transaction.
 pub(super) async fn describe(
     server: &PostgresServer,
     conn: &mut PgConnection,

@@ -1,8 +1,8 @@
-//! Checks, when the catalog is loaded, whether several statements can read a dataset, each for a range of a key column.
-//! Together, these statements must return the same rows as a single statement.
+//! Checks, when the catalog is loaded, whether several statements can read a dataset. Each statement reads one range of
+//! a key column. Together, these statements must return the same rows as a single statement.
 //!
-//! Parameters have no values when the catalog is loaded. The check therefore uses a plan that the server makes without
-//! these values.
+//! At this time, the parameters of a query have no values. The check therefore uses a plan that the server makes
+//! without these values.
 
 use protocol::filter::Filter;
 use sea_orm::{
@@ -26,11 +26,12 @@ use super::{
 const GENERIC_PLAN_SINCE: u32 = 160_000;
 
 impl PostgresRows {
-    /// Returns a reason why reading by ranges of a key could return other rows than a single statement; None if the
-    /// check finds no reason, or if the server can't plan the statement without the values of its parameters. Each
+    /// Returns a reason why reading by ranges of a key could return other rows than a single statement. Returns None if
+    /// the check finds no reason, or if the server can't plan the statement without the values of its parameters. Each
     /// export repeats the check with the values of its parameters.
     ///
     /// # Errors
+    ///
     /// When the server can't be reached.
     pub(crate) async fn split_doubt(&self) -> Result<Option<Doubt>, DatasetError> {
         let columns = self.info.columns.iter().map(|column| column.name.clone()).collect();
@@ -67,7 +68,7 @@ impl PostgresRows {
 
     /// Returns the generic plan of a statement, which the server makes without values for the placeholders `$1`, `$2`
     /// and so on. Returns None if the server refuses the statement, for example because it can't infer the type of a
-    /// parameter. In that case, the transaction may be in the failed state.
+    /// parameter. After such a refusal, the transaction may have failed.
     async fn generic(
         &self,
         conn: &mut PgConnection,
@@ -90,9 +91,9 @@ impl PostgresRows {
         }
     }
 
-    /// Returns the JSON text of a generic plan from a server before PostgreSQL 16, which makes such plans for prepared
-    /// statements only. The prepared statement has a random name, because other clients of a pooler may use the same
-    /// server connection. This function deallocates the prepared statement before it returns.
+    /// Returns the generic plan of a statement as JSON text, from a server before PostgreSQL 16. Such a server makes
+    /// generic plans only for prepared statements. The prepared statement has a random name, because other clients of a
+    /// pooler may use the same server connection. This function deallocates the prepared statement before it returns.
     async fn prepared_plan(
         &self,
         conn: &mut PgConnection,

@@ -1,7 +1,7 @@
-//! Splits sources that have no pages (views, queries and partitioned tables) into ranges of a key column.
+//! Splits sources without disk pages (views, queries and partitioned tables) into ranges of a key column.
 //!
-//! The ranges contain each row exactly once for every distribution of the key, because the first range has no lower
-//! bound, the last range has no upper bound, and NULL belongs to the last range.
+//! The ranges contain each row exactly once, for any distribution of the key: the first range has no lower bound, the
+//! last range has no upper bound, and rows whose key is NULL belong to the last range.
 
 use chrono::{DateTime, Days, NaiveDate};
 use sea_orm::{
@@ -17,12 +17,12 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The size of one range of the key, in rows that the planner expects.
+/// The size of one range, as the number of rows that the planner expects in it.
 const ROWS: u64 = 100_000;
 /// The maximum number of ranges into which a query is split.
 const MAX_RANGES: u64 = 256;
 /// The first day of the year 1 and the last day of the year 9999, in days since 1970-01-01. Bounds of ranges stay
-/// between these days, because the SQL literal of a bound has four digits for the year.
+/// between these days, because the SQL literal of a bound has a year of four digits.
 const DAYS: (i128, i128) = (-719_162, 2_932_896);
 const MICROS_PER_DAY: i128 = 86_400_000_000;
 
@@ -43,10 +43,11 @@ enum Kind {
 }
 
 impl Key {
-    /// Looks up the column `name` of a source for use as a key. If the column can't be a key, the inner error tells the
-    /// operator why.
+    /// Looks up the column `name` of a source for use as a key. If the column can't be a key, the inner result is the
+    /// reason, as a text for the operator.
     ///
     /// # Errors
+    ///
     /// When the server can't be reached, or refuses the source.
     pub(crate) async fn find(
         server: &PostgresServer,
@@ -74,9 +75,9 @@ impl Key {
         Ok(Ok(Self { name: name.to_owned(), kind }))
     }
 
-    /// Returns the SQL condition of each range of the key, in the order of the key. No condition is None, because None
-    /// would mean all rows. Returns an empty list if one range is enough for the `expected` number of rows, or if the
-    /// key has too few different values.
+    /// Returns the SQL condition of each range of the key, in the order of the key. Returns an empty list if one range
+    /// is enough for the `expected` number of rows, or if the key has too few different values. An item is never None,
+    /// although the type allows it, because None would select all rows.
     pub(super) async fn ranges(
         &self,
         server: &PostgresServer,
@@ -105,8 +106,9 @@ impl Key {
         format!("\"{}\".\"{}\"", sql::SOURCE, self.name.replace('"', "\"\""))
     }
 
-    /// Returns the statement that selects the smallest finite value of the key (`order` is `ASC`) or the largest
-    /// (`DESC`), in all rows of the source. The statement selects the value as a text that [`Self::position`] parses.
+    /// Returns the SQL statement that selects the smallest or largest finite value of the key in all rows of the
+    /// source. `order` is `ASC` for the smallest, and `DESC` for the largest. The statement selects the value as a text
+    /// that [`Self::position`] can parse.
     fn end(&self, rows: &PostgresRows, query: &Query, order: &str) -> Result<String, DatasetError> {
         let column = self.column();
         let (shown, finite) = match self.kind {
@@ -122,9 +124,9 @@ impl Key {
         Ok(format!("{}{body} ORDER BY {column} {order} LIMIT 1", rows.before(query)?))
     }
 
-    /// Converts the text of a key value to a position on a number line. The position of a number is the number, that of
-    /// a uuid is its upper 127 bits, and that of a date or timestamp is its distance from 1970-01-01 in days or
-    /// microseconds. None if the text is invalid.
+    /// Converts the text of a key value to a position on a number line. The position of a number is the number itself.
+    /// The position of a UUID is its upper 127 bits. The position of a date or timestamp is its distance from
+    /// 1970-01-01, in days or microseconds. Returns None if the text is invalid.
     fn position(&self, text: &str) -> Option<i128> {
         Some(match self.kind {
             Kind::Int => text.parse().ok()?,
@@ -137,7 +139,7 @@ impl Key {
         })
     }
 
-    /// Returns the key value at a position of the number line, as an SQL literal. Returns None if the type of the key
+    /// Converts a position on the number line to the SQL literal of a key value. Returns None if the type of the key
     /// has no value at this position.
     fn literal(&self, position: i128) -> Option<Expr> {
         Some(match self.kind {
@@ -173,8 +175,8 @@ impl Key {
     }
 }
 
-/// Returns the bounds that split the positions from `low` to `high` into `count` parts of equal size; fewer if there
-/// are fewer positions.
+/// Returns the bounds that split the positions from `low` to `high` into `count` parts of equal size. If there are
+/// fewer positions than `count`, returns fewer bounds.
 fn bounds(low: i128, high: i128, count: u64) -> Vec<i128> {
     let parts = i128::from(count);
     let width = high.saturating_sub(low);

@@ -1,9 +1,9 @@
-//! Tables and queries of a PostgreSQL server, read through binary `COPY`.
+//! Reads tables and queries of a PostgreSQL server through binary `COPY`.
 //!
-//! A table without an order is split into ranges of pages. Several connections read the ranges in one exported
-//! snapshot, so that concurrent writes don't change the result. Views, queries and partitioned tables have no pages,
-//! and are split into ranges of a key if the catalog declares one. Everything else is read by one statement, which sees
-//! one snapshot.
+//! A table without a declared order is split into ranges of disk pages. Several connections read the ranges in one
+//! exported snapshot, so that concurrent writes don't change the result. Views, queries and partitioned tables have no
+//! pages. They are split into ranges of a key if the catalog file declares one. All other sources are read by one
+//! statement, which has one snapshot.
 
 mod binary_values;
 mod describe;
@@ -43,11 +43,11 @@ use super::{
     sql::{self, KnownColumns, Natives, OrderBy, Source},
 };
 
-/// The cost, in the units of the planner, above which a query is not counted exactly. Reading 400 MB of pages
-/// sequentially has this cost.
+/// The planner's cost of a query above which its rows are not counted exactly. Reading 400 MB of pages sequentially has
+/// this cost.
 const COUNT_COST: f64 = 50_000.0;
 
-/// A source as the server describes it.
+/// A table, view or query, as the server describes it.
 pub(crate) struct Resolved {
     /// The source in a form that the server accepts.
     pub(crate) source: Source,
@@ -55,7 +55,7 @@ pub(crate) struct Resolved {
     pub(crate) columns: Vec<Column>,
     /// The names of the columns that the exporter has no right to read.
     pub(crate) unreadable: Vec<String>,
-    /// What the texts of a column stand for, by the name of the column; ordinary texts have no entry.
+    /// The meaning of the texts in a column, by the name of the column. Columns of ordinary texts have no entry.
     pub(crate) text_meanings: BTreeMap<String, TextMeaning>,
 }
 
@@ -78,13 +78,13 @@ pub struct PostgresRows {
     server: Arc<PostgresServer>,
     source: Source,
     info: DatasetInfo,
-    /// The columns by which the rows are sorted; without them, the server decides the order.
+    /// The columns by which the rows are sorted. If the list is empty, the server decides the order.
     order: Vec<OrderBy>,
-    /// The column whose values split a source without pages into ranges for several connections. Without a key, one
+    /// The column whose values split a source without pages into ranges for several connections. If it is None, one
     /// statement reads such a source.
     key: Option<Key>,
-    /// The columns of the source when the catalog was loaded. None for a query with parameters, because the types of
-    /// its columns may depend on the values of the parameters.
+    /// The columns of the source at the time when the catalog was loaded. None for a query with parameters, because the
+    /// types of its columns may depend on the values of the parameters.
     known: Option<KnownColumns>,
 }
 
@@ -104,14 +104,14 @@ impl PostgresRows {
         self
     }
 
-    /// Lets each export check that the source still has these columns.
+    /// Makes each export check that the source still has the columns `known`.
     #[must_use]
     pub(crate) fn with_known(mut self, known: KnownColumns) -> Self {
         self.known = Some(known);
         self
     }
 
-    /// Lets several connections read ranges of this key if the source has no pages.
+    /// Makes several connections read ranges of this key, if the source has no pages.
     #[must_use]
     pub(crate) fn split_by(mut self, key: Key) -> Self {
         self.key = Some(key);
@@ -153,8 +153,8 @@ impl PostgresRows {
         found
     }
 
-    /// Returns the select of the rows and columns of a query, with the order of the dataset and the limit of the query.
-    /// `natives` has the known native types of the columns.
+    /// Returns a `SELECT` statement for the rows and columns of a query, with the order of the dataset and the limit of
+    /// the query. `natives` has the known native types of the columns.
     fn select(&self, query: &Query, natives: &Natives) -> Result<SelectStatement, DatasetError> {
         let mut select = self.filtered(query, natives)?;
         for name in &query.columns {
@@ -179,14 +179,14 @@ impl PostgresRows {
         Ok(select)
     }
 
-    /// Returns the SQL text of a select. Every value in the text is a literal, because `COPY` accepts no bound values.
-    /// The library sea-query escapes the values.
+    /// Returns the SQL text of a `SELECT` statement. Every value in the text is a literal, because `COPY` accepts no
+    /// bound values. The library sea-query escapes the values.
     fn text(&self, select: &SelectStatement, query: &Query) -> Result<String, DatasetError> {
         Ok(self.before(query)? + &select.to_string(PostgresQueryBuilder))
     }
 
-    /// Returns the text before a select. This is a common table expression if the source is a query of the catalog, and
-    /// an empty text for a table.
+    /// Returns the text that precedes a `SELECT`. If the source is a query of the catalog file, this is a common table
+    /// expression with the query. For a table, the text is empty.
     fn before(&self, query: &Query) -> Result<String, DatasetError> {
         match &self.source {
             Source::Query(text) => text.literal(&query.params),
@@ -194,7 +194,8 @@ impl PostgresRows {
         }
     }
 
-    /// Returns a select from the rows that pass the filter; the caller adds the selected expressions.
+    /// Returns a `SELECT` from the rows that pass the filter. The selected expressions are still empty, and the caller
+    /// adds them.
     fn filtered(&self, query: &Query, natives: &Natives) -> Result<SelectStatement, DatasetError> {
         sql::filtered_as(&self.source, &self.info.columns, query, DbBackend::Postgres, natives)
     }
@@ -205,8 +206,8 @@ impl PostgresRows {
         Ok(Plan::parse(&plan.unwrap_or_default()))
     }
 
-    /// Returns the number of rows that the planner expects of a query, and the cost in the planner's units; None if the
-    /// plan lacks them.
+    /// Returns the number of rows that the planner expects of a query, and the cost in the planner's units. Returns
+    /// None if the plan does not state them.
     async fn expected(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<(u64, f64)>, DatasetError> {
         let natives = native::natives(&self.server, conn, self, query).await?;
         let mut select = self.filtered(query, &natives)?;
@@ -239,9 +240,9 @@ impl Dataset for PostgresRows {
         ranges::open(Arc::clone(&self.server), self.info.snapshot, select, columns).await
     }
 
-    /// Returns the planner's estimate for [`Precision::Estimate`], and counts the rows for [`Precision::Exact`]. Does
-    /// not count, and returns None, if the query costs more than `COUNT_COST`, or if no connection is free. Also
-    /// returns None if the plan has no number of rows.
+    /// Returns the planner's estimate for [`Precision::Estimate`], and counts the rows for [`Precision::Exact`].
+    /// Returns None instead of a count if the query costs more than `COUNT_COST`, or if no connection is free. Also
+    /// returns None if the plan states no number of rows.
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
         if precision == Precision::Estimate {
             let mut session = self.server.connect_briefly().await?;
@@ -263,8 +264,8 @@ impl PostgresRows {
         Some(describe::quoted(parts))
     }
 
-    /// Counts the rows of a query exactly; None if the query costs more than [`COUNT_COST`], or if the plan has no
-    /// cost.
+    /// Counts the rows of a query exactly. Returns None if the query costs more than [`COUNT_COST`], or if the plan
+    /// states no cost.
     async fn counted(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<RowCount>, DatasetError> {
         if self.expected(conn, query).await?.is_none_or(|(_, cost)| cost > COUNT_COST) {
             return Ok(None);
@@ -277,12 +278,12 @@ impl PostgresRows {
     }
 }
 
-/// The select of a query, which may be split into ranges.
+/// The `SELECT` statement of a query, which may be split into ranges of rows.
 struct TableSelect {
     rows: PostgresRows,
     query: Query,
-    /// The select, written for the current native types of the columns; None until [`Ranged::ranges`] has looked these
-    /// types up.
+    /// The statement for the current native types of the columns. None until [`Ranged::ranges`] has looked up these
+    /// types.
     select: Option<SelectStatement>,
 }
 
@@ -322,8 +323,8 @@ impl Ranged for TableSelect {
 }
 
 impl TableSelect {
-    /// Splits the select into ranges of pages or of the key, and returns the SQL condition of each range. An empty list
-    /// or a single condition means that one statement should read all rows.
+    /// Splits the statement into ranges of pages or of the key, and returns the SQL condition of each range. An empty
+    /// list or a single condition means that one statement should read all rows.
     async fn split(&self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError> {
         let rows = &self.rows;
         let statement = self.text(None)?;
@@ -356,7 +357,7 @@ impl TableSelect {
     }
 }
 
-/// Whether the server refused a statement because of the types of its expressions. The server found no matching
+/// Whether the server refused a statement because of the types of its expressions: the server found no matching
 /// operator or function, found several, or can't determine or convert a type.
 fn is_about_types(error: &DatasetError) -> bool {
     const CODES: [&str; 5] = ["42883", "42725", "42804", "42846", "42P18"];

@@ -1,5 +1,6 @@
-//! Looks up the native types of columns, that is, their types in PostgreSQL, before each read. The lookup is repeated
-//! because a column's collation and the columns of a table may have changed since the catalog was loaded.
+//! Looks up the native types of columns before each read. The native type is the type in PostgreSQL, with its
+//! collation. The lookup is repeated because the columns and their collations may have changed since the catalog was
+//! loaded.
 //!
 //! A filter may compare a text column with `=`, without a cast to the collation `C`, only if the collation of the
 //! column is deterministic. Under a nondeterministic collation, different texts can be equal, and rows of other tenants

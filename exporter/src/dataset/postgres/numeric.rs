@@ -1,14 +1,14 @@
 //! Decodes PostgreSQL's binary `numeric` into exact text.
 
-/// The value of the sign field of a negative binary `numeric`. A positive `numeric` has the value 0. The next three
-/// constants are the values of NaN and of the two infinities.
+/// The sign field of a negative binary `numeric`. In a positive `numeric`, the field is 0. The next three constants are
+/// the values of the field for NaN and for the two infinities.
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
 const INFINITE: u16 = 0xD000;
 const MINUS_INFINITE: u16 = 0xF000;
 
-/// Appends the text of a binary `numeric`, with the number of decimal places that its scale states. Returns None if the
-/// bytes are not a valid `numeric`.
+/// Decodes a binary `numeric` and appends its text. The text has as many decimal places as the scale of the `numeric`.
+/// Returns None if the bytes are not a valid `numeric`.
 pub(super) fn write(out: &mut String, wire: &[u8]) -> Option<()> {
     let word = |at: usize| Some(u16::from_be_bytes(wire.get(at..at + 2)?.try_into().ok()?));
     let digits = usize::from(word(0)?);

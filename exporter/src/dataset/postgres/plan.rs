@@ -1,10 +1,10 @@
-//! Reads the server's plan of a statement. The plan gives the expected number of rows, and shows whether the statement
+//! Reads the server's plan of a statement. The plan states the expected number of rows, and shows whether the statement
 //! can be split into ranges of a key.
 //!
-//! A split statement runs once for each range, and every run must see the same rows. This module therefore refuses to
+//! A split statement runs once for each range, and all runs must have the same rows. This module therefore refuses to
 //! split a plan whose rows can differ between runs, such as a plan with a volatile function. The module checks the plan
-//! and not the text of the statement, because the text hides the bodies of views and functions, while the plan shows
-//! every evaluated expression.
+//! and not the text of the statement, because the text does not show the bodies of views and functions, while the plan
+//! shows every evaluated expression.
 
 mod nodes;
 mod time_texts;
@@ -26,8 +26,8 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The members of a JSON plan that contain names and no expressions. The search for functions and time keywords skips
-/// these members.
+/// The keys of a JSON plan whose values are names, not expressions. The search for functions and time keywords skips
+/// these keys.
 const NAMES: [&str; 17] = [
     "Node Type",
     "Parent Relationship",
@@ -57,8 +57,8 @@ const SESSION_FUNCTIONS: &str = "^(now|statement_timestamp|transaction_timestamp
 const SUSPECT_WORDS: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
                        statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|limit|pg_backend_pid)\\M";
 
-/// A plan from `EXPLAIN (VERBOSE, FORMAT JSON)`, and whether the plan is generic, that is, made without the values of
-/// parameters.
+/// A plan from `EXPLAIN (VERBOSE, FORMAT JSON)`. The second field is true if the plan is generic, that is, made without
+/// the values of parameters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan(Value, bool);
 
@@ -74,15 +74,15 @@ impl Plan {
         Self(self.0, true)
     }
 
-    /// Returns the number of rows that the planner expects, and the total cost in the planner's units; None for an
-    /// empty plan.
+    /// Returns the number of rows that the planner expects, and the total cost in the planner's units. Returns None for
+    /// an empty plan.
     pub(super) fn expected(&self) -> Option<(u64, f64)> {
         let number = |name: &str| self.0[name].as_f64();
         number("Plan Rows").zip(number("Total Cost")).map(|(rows, cost)| (rows.max(0.0) as u64, cost))
     }
 
-    /// Returns a reason why the statement of this plan may return other rows in another session; None if there is no
-    /// reason.
+    /// Returns a reason why the statement of this plan may return other rows in another session. Returns None if there
+    /// is no such reason.
     pub(super) async fn split_doubt(
         &self,
         server: &PostgresServer,
@@ -113,15 +113,15 @@ impl Plan {
     }
 }
 
-/// The reason why the ranges of a statement, read separately, may return rows that differ from those of the whole
-/// statement.
+/// The reason why a statement must not be split into ranges: if each range is read separately, the rows may differ from
+/// the rows of the whole statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Doubt {
-    /// The SQL keyword, function or feature that may cause the difference.
+    /// The SQL keyword, function or feature of the statement that may cause the difference.
     pub(crate) reason: String,
-    /// Whether the reason is certainly a part of the statement, or of a view or function in it. False if the planner
-    /// may have added the reason for the current data, so that the plan of a later export may lack it. False also for
-    /// an operator or cast, which may only have the same name as a volatile one.
+    /// Whether the statement itself, or a view or function in it, certainly has this SQL keyword, function or feature.
+    /// False if the planner may have added it for the current data; the plan of a later export may then lack it. Also
+    /// false for an operator or cast, which may only have the same name as a volatile operator or cast.
     pub(crate) is_written: bool,
 }
 
@@ -130,9 +130,9 @@ impl Doubt {
         Self { reason, is_written: true }
     }
 
-    /// Sets `is_written` to true if the text of the statement has keywords of the reason, so that the statement
-    /// certainly contains the reason. The keywords of [`LIMIT`] are `limit`, `fetch` and `offset`, and those of
-    /// [`DISTINCT_ON`] are `distinct on`. Without such keywords, `is_written` stays as it is.
+    /// Sets `is_written` to true if the text of the statement has keywords of the reason. The keywords of [`LIMIT`] are
+    /// `limit`, `fetch` and `offset`, and the keywords of [`DISTINCT_ON`] are `distinct on`. Without such keywords,
+    /// `is_written` keeps its value.
     fn in_statement(self, statement: &str) -> Self {
         let bare = without_texts(statement).to_lowercase();
         let words: Vec<_> =
@@ -148,7 +148,8 @@ impl Doubt {
     }
 }
 
-/// The expressions and functions found in a plan, and the reason against splitting the statement, if one was found.
+/// The expressions and functions that were found in a plan. Also the reason against splitting the statement, if one was
+/// found.
 #[derive(Default)]
 struct Found {
     is_generic: bool,
@@ -157,7 +158,7 @@ struct Found {
     text: String,
     /// All expressions of the plan without their string literals, one on each line.
     bare: String,
-    /// The schemas and names of all called functions; the schema is empty if the expression does not name it.
+    /// The schemas and names of all called functions. The schema is empty if the expression does not state it.
     functions: BTreeSet<(String, String)>,
     /// The indexes from which the plan takes the first value of a column. Each entry has the schema and the name of the
     /// index, and the column as the plan writes it.
@@ -221,8 +222,8 @@ impl Found {
         self.bare.push('\n');
     }
 
-    /// Builds the statement that searches the plan for a function, operator or cast whose result may differ between
-    /// sessions. The statement selects one name, or no row.
+    /// Builds an SQL statement that searches the functions, operators and casts of the plan for one whose result may
+    /// differ between sessions. The statement selects its name, or no row if there is none.
     fn volatility_query(&self) -> String {
         let quoted = |text: &str| PostgresQueryBuilder.value_to_string(&text.into());
         let called: Vec<_> =
@@ -255,7 +256,7 @@ impl Found {
     }
 }
 
-/// Returns the part of [`Found::volatility_query`] that checks the entries of [`Found::leading`]. This part selects
+/// Returns the SQL text of [`Found::volatility_query`] that checks the entries of [`Found::leading`]. This text selects
 /// [`LIMIT`] if the index of an entry is not a B-tree, or if the first column of the index is not the column of the
 /// entry. `leading` has one SQL tuple for each entry: schema, index name and column.
 fn unproven(leading: &str) -> String {
@@ -269,14 +270,14 @@ fn unproven(leading: &str) -> String {
     )
 }
 
-/// Returns an expression with the content of its string literals removed.
+/// Removes the content of string literals from an SQL expression.
 fn without_texts(text: &str) -> String {
     // a doubled quote ends one text and begins the next
     text.split('\'').step_by(2).collect::<Vec<_>>().join("''")
 }
 
 /// Returns the word or quoted name at the beginning of a text, and its length in the text, in bytes. The length is 0 if
-/// there is none.
+/// the text does not begin with a word or name.
 fn part(text: &str) -> (String, usize) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c: char| c != '_' && c != '$' && !c.is_alphanumeric()).unwrap_or(text.len());

@@ -1,7 +1,7 @@
-//! Reads a select by one `COPY`, or by several concurrent `COPY` statements, each of which reads a range of rows.
+//! Reads a `SELECT` by one `COPY`, or by several concurrent `COPY` statements, each of which reads a range of rows.
 //!
-//! A large table is split into ranges of pages. A source without pages is split into ranges of a key. The frames are
-//! sent in the order of the ranges, so that the same table always gives the same file.
+//! A large table is split into ranges of disk pages. A source without pages is split into ranges of a key. The data
+//! frames are sent in the order of the ranges, so that the same table always results in the same file.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::{
 /// The number of pages in one range: 16 MiB of the table, with the default page size of 8 KiB.
 const PAGES: u64 = 2_048;
 
-/// Reads all rows of a select by one `COPY` in the open transaction of a session.
+/// Reads all rows of a `SELECT` by one `COPY` in the open transaction of a session.
 fn single(server: Arc<PostgresServer>, mut session: Session, select: String, columns: Vec<Column>) -> Frames {
     let (sender, receiver) = frame_channel::channel();
     let task = tokio::spawn(async move {
@@ -35,33 +35,36 @@ fn single(server: Arc<PostgresServer>, mut session: Session, select: String, col
     frame_channel::frames(receiver, task)
 }
 
-/// A select that may be split into ranges.
+/// A `SELECT` statement that may be split into ranges of rows.
 #[async_trait]
 pub(super) trait Ranged: Send + Sync + 'static {
     /// Returns the quoted name of the table or view; None if the source is a query.
     fn table(&self) -> Option<String>;
 
-    /// Whether the select may be split into ranges. False for a select that one statement must read, such as one with
-    /// an order or a limit.
+    /// Whether the statement may be split into ranges. False for a statement that one connection must read, such as one
+    /// with an order or a limit.
     fn may_be_split(&self) -> bool;
 
     /// Looks up the native types of the columns, and returns the SQL condition of each range, in the order of the rows.
-    /// A condition of None means all rows. Returns at most one condition if splitting is not worthwhile. Must be called
-    /// before [`Self::text`].
+    /// A condition of None means all rows. Returns at most one condition if splitting is not worthwhile. The caller
+    /// must call this method before [`Self::text`].
     ///
     /// # Errors
+    ///
     /// When the server fails.
     async fn ranges(&mut self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError>;
 
-    /// Returns the SQL text of the select for the rows of `range`. Without a `range`, the select returns all rows.
+    /// Returns the SQL text of the statement for the rows of `range`. If `range` is None, the statement returns all
+    /// rows.
     ///
     /// # Errors
-    /// When a parameter is missing.
+    ///
+    /// When a parameter has no value.
     fn text(&self, range: Option<Expr>) -> Result<String, DatasetError>;
 }
 
-/// Opens a select. If the select has several ranges, several connections read the ranges. With [`Snapshot::Export`],
-/// these connections share one snapshot. With [`Snapshot::None`], each range has its own snapshot.
+/// Opens a `SELECT`. If it has several ranges, several connections read the ranges. With [`Snapshot::Export`], these
+/// connections share one snapshot. With [`Snapshot::None`], each range has a separate snapshot.
 pub(super) async fn open(
     server: Arc<PostgresServer>,
     wanted: Snapshot,
@@ -110,9 +113,8 @@ pub(super) async fn open(
     Ok(OpenedQuery { frames, snapshot_at })
 }
 
-/// Runs a query, and returns the time of the server's clock at the start of this query. A snapshot that is taken by
-/// this query or later contains all transactions that were committed before that time. None if `DateTime` can't express
-/// the time.
+/// Runs a query that returns the time of the server's clock. A snapshot that is taken by this query or later contains
+/// all transactions that were committed before that time. Returns None if `DateTime` can't express the time.
 async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, DatasetError> {
     const ASK: &str = "SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint::text";
     let row = server.within(conn.fetch_one(ASK)).await?;
@@ -120,8 +122,8 @@ async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<
     Ok(micros.parse().ok().and_then(DateTime::from_timestamp_micros))
 }
 
-/// Splits a table of `pages` pages into ranges of [`PAGES`] pages. Returns the SQL condition of each range. No
-/// condition is None, because None would mean all rows.
+/// Splits a table of `pages` disk pages into ranges of [`PAGES`] pages. Returns the SQL condition of each range. An
+/// item is never None, although the type allows it, because None would select all rows.
 pub(super) fn of_pages(pages: u64) -> Vec<Option<Expr>> {
     let count = pages.div_ceil(PAGES).max(1);
     (0..count).map(|at| Some(range(at, count))).collect()
@@ -138,9 +140,9 @@ fn range(at: u64, ranges: u64) -> Expr {
     Expr::cust(text)
 }
 
-/// Returns the statement that locks the table until the end of the transaction, so that a `TRUNCATE` after the snapshot
-/// can't make the table look empty. None for a relation that is neither an ordinary nor a partitioned table. None also
-/// if the exporter may not read all columns.
+/// Returns the statement that locks the table until the end of the transaction. Without the lock, a `TRUNCATE` after
+/// the snapshot could make the table look empty. Returns None for a relation that is not an ordinary or partitioned
+/// table, and if the exporter may not read all columns.
 async fn lock(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> Result<Option<String>, DatasetError> {
     let ask = format!(
         "SELECT 'yes' FROM pg_class WHERE oid = '{}'::regclass AND relkind IN ('r', 'p') \
@@ -158,8 +160,8 @@ async fn export_snapshot(server: &PostgresServer, leader: &mut PgConnection) -> 
     row.try_get_unchecked::<String, _>(0).map_err(failed)
 }
 
-/// Returns the number of pages of an ordinary table or a materialized view; None for relations without pages, such as
-/// views, and for a table whose `ctid` the exporter has no right to read.
+/// Returns the number of disk pages of an ordinary table or a materialized view. Returns None for a relation without
+/// pages, such as a view. Also returns None for a table whose column `ctid` the exporter has no right to read.
 pub(super) async fn pages(
     server: &PostgresServer,
     conn: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! Reads ranges of rows by several connections at once, and sends the frames in the order of the ranges.
+//! Reads ranges of rows by several connections at once, and sends the data frames in the order of the ranges.
 //!
 //! Each free connection of an export takes the next range. Frames of later ranges wait in bounded channels, and a
 //! connection waits while its channel is full.
@@ -31,21 +31,21 @@ use super::{
     wire::Wire,
 };
 
-/// The capacity of the channel of one range, in frames.
+/// The capacity of the channel of one range, in data frames.
 const READ_AHEAD: usize = 8;
 
 /// A connection that reads ranges, one at a time.
 struct Reader {
     session: Session,
-    /// Whether this is the first connection of the export, which is never closed in favor of another export. Under a
-    /// shared snapshot, its transaction holds the locks that protect the rows of the snapshot.
+    /// Whether this is the first connection of the export. The first connection is never closed in favor of another
+    /// export. With a shared snapshot, its transaction holds the locks that protect the rows of the snapshot.
     is_leader: bool,
 }
 
 impl Reader {
     /// Reads a range of rows with `statement`. If `turn` is Some, waits until the preceding range has begun its
-    /// transaction, and reads in a new transaction. If it is None, reads in the open transaction of the connection,
-    /// which has the shared snapshot. Returns false if the receiver of the frames is dropped.
+    /// transaction, and reads in a new transaction. If `turn` is None, reads in the open transaction of the connection,
+    /// which has the shared snapshot. Returns false if the receiver of the data frames is dropped.
     async fn read(
         &mut self,
         server: &PostgresServer,
@@ -66,15 +66,15 @@ impl Reader {
     }
 }
 
-/// Lets the ranges of an export begin their transactions in the order of the ranges.
+/// Makes the ranges of an export begin their transactions in order.
 ///
 /// A pooler may have fewer server connections than the export has connections. If a later range got the last server
 /// connection first, the export would be deadlocked: the frames of the later range would wait for the earlier range,
 /// and the earlier range would wait for the server connection.
 struct Turn {
-    /// Receives a message when the preceding range has begun its transaction; None for the first range.
+    /// Receives a message when the preceding range has begun its transaction. None for the first range.
     previous: Option<oneshot::Receiver<()>>,
-    /// Sends a message to the next range when this range has begun its transaction.
+    /// Sends a message to the following range when this range has begun its transaction.
     begun: oneshot::Sender<()>,
 }
 
@@ -102,8 +102,8 @@ pub(super) struct Further {
     pub(super) permits: Vec<OwnedSemaphorePermit>,
 }
 
-/// Opens a further connection with the shared snapshot and the lock. If this fails, the export continues with fewer
-/// connections.
+/// Opens a further connection with the shared snapshot and the table lock. If this fails, the export continues with
+/// fewer connections.
 async fn join(
     server: &PostgresServer,
     permit: OwnedSemaphorePermit,
@@ -123,7 +123,7 @@ async fn join(
     Ok(session)
 }
 
-/// Reads the ranges of a select on several connections.
+/// Reads the ranges of a `SELECT` on several connections.
 pub(super) struct Readers<S> {
     server: Arc<PostgresServer>,
     select: S,
@@ -133,7 +133,7 @@ pub(super) struct Readers<S> {
     held: Arc<AtomicUsize>,
 }
 
-/// A range that a connection is reading. It has the channel of the range's frames, and the task that sends the frames.
+/// A range that a connection is reading, with the channel of its data frames, and the task that sends them.
 struct Running {
     frames: mpsc::Receiver<DataFrame>,
     task: AbortOnDropHandle<Result<(), DatasetError>>,
@@ -141,19 +141,21 @@ struct Running {
 
 /// The next event of the loop in [`Readers::run`].
 enum Event {
-    /// A connection is free for the next range.
+    /// The connection of this reader is free for the next range.
     Idle(Reader),
-    /// The next frame of the range that is being sent; None at the end of that range.
+    /// The next data frame of the range whose rows are being sent; None at the end of that range.
     Frame(Option<DataFrame>),
 }
 
 impl<S: Ranged> Readers<S> {
-    /// Creates the readers of a select that is split into these ranges.
+    /// Creates the readers of a `SELECT` that is split into `ranges`. Each item of `ranges` is the SQL condition of a
+    /// range.
     pub(super) fn new(server: Arc<PostgresServer>, select: S, columns: Vec<Column>, ranges: Vec<Option<Expr>>) -> Self {
         Self { server, select, columns: columns.into(), ranges, held: Arc::new(AtomicUsize::new(1)) }
     }
 
-    /// Sends the rows of all ranges in order. The leader is the session that opened the select.
+    /// Sends the rows of all ranges in order. `leader` is the session of the first connection, which opened the
+    /// `SELECT`.
     pub(super) async fn run(
         self,
         leader: Session,
@@ -222,8 +224,8 @@ impl<S: Ranged> Readers<S> {
         Ok(())
     }
 
-    /// Opens the further connections in background tasks, which pass the connections to `give_back`. Dropping a task
-    /// cancels a connection that is not open yet.
+    /// Opens the further connections in background tasks. Each task passes its open connection to `give_back`. Dropping
+    /// a task cancels a connection that is not open yet.
     fn open_further(&self, further: Further, give_back: &mpsc::Sender<Reader>) -> Vec<AbortOnDropHandle<()>> {
         let Further { snapshot, locking, permits } = further;
         let open = |permit| {
@@ -276,16 +278,17 @@ impl<S: Ranged> Readers<S> {
     }
 }
 
-/// The rows that one statement reads.
+/// Which rows of the export one statement reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rows {
-    /// All rows of the export. The number of a row in the statement is its number in the export.
+    /// All rows of the export. The number of a row in the result of the statement is also its number in the export.
     OfExport,
-    /// The rows of one range. The number of rows in the earlier ranges is not known.
+    /// The rows of one range. Their numbers in the export are unknown, because the number of rows in the earlier ranges
+    /// is unknown.
     OfRange,
 }
 
-/// Runs a select by `COPY`, and sends its rows as frames. Returns false if the receiver is dropped.
+/// Runs a `SELECT` by `COPY`, and sends its rows as data frames. Returns false if the receiver is dropped.
 pub(super) async fn copy(
     server: &PostgresServer,
     conn: &mut PgConnection,

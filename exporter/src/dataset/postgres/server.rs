@@ -1,4 +1,4 @@
-//! Connections to one PostgreSQL server.
+//! Opens connections to a PostgreSQL server, and limits their number.
 
 use std::{
     fmt,
@@ -34,13 +34,13 @@ pub struct PostgresSettings {
     pub connections_per_export: usize,
     /// The number of connections that an export must leave free when it opens a second or later connection; 0 by
     /// default. These connections are reserved for the first connections of other exports. A number above half of
-    /// `connections` is reduced to half. For the sources of a catalog, this is the number of exports that the exporter
-    /// runs at once.
+    /// `connections` is reduced to half. For a source in a catalog file, this is the number of exports that the
+    /// exporter runs at once.
     pub reserved: usize,
-    /// If the planner expects at most this number of rows to pass a filter, one statement reads the table, and the
-    /// table is not split into ranges of pages; 100,000 by default.
+    /// The maximum number of expected rows for which one statement reads a table; 100,000 by default. If the planner
+    /// expects more rows to pass the filter, the table is split into ranges of disk pages.
     pub few_rows: u64,
-    /// The maximum wait until the server accepts a connection, and until a count gets a free connection; 10 s by
+    /// The maximum wait until the server accepts a connection, and until a row count gets a free connection; 10 s by
     /// default.
     pub connect_timeout: Duration,
     /// The maximum time that an export waits for its further connections before it sends the first frames; 2 s by
@@ -69,8 +69,8 @@ impl PostgresSettings {
 
 /// A PostgreSQL server that datasets read from.
 ///
-/// Each read opens its connections and closes them at its end, because a connection in the middle of a `COPY` can't be
-/// reused before all rows are read.
+/// Each read opens new connections and closes them at its end. A connection in the middle of a `COPY` can't be reused
+/// before all rows are read.
 pub struct PostgresServer {
     options: PgConnectOptions,
     free: Arc<Semaphore>,
@@ -153,8 +153,8 @@ impl PostgresServer {
         self.brief(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?).await
     }
 
-    /// Reserves a further connection for an export, and returns its permit. None if fewer than
-    /// [`PostgresSettings::reserved`] connections would then be free for other exports.
+    /// Reserves a further connection for an export, and returns a permit for it. Returns None if the reservation would
+    /// leave fewer than [`PostgresSettings::reserved`] connections free for other exports.
     pub(super) fn reserve_another(&self) -> Option<OwnedSemaphorePermit> {
         // one step, so that two exports can't both take the last connection that is not reserved
         let wanted = u32::try_from(self.reserved + 1).unwrap_or(u32::MAX);
@@ -167,12 +167,14 @@ impl PostgresServer {
         self.session(permit, Purpose::Export).await
     }
 
-    /// Whether an export waits for its first connection. Other exports then close their spare connections.
+    /// Whether an export is waiting for its first connection. If so, other exports close their second and later
+    /// connections.
     pub(super) fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Opens a connection for short statements and begins a transaction, if a connection is free now; None otherwise.
+    /// Opens a connection for short statements and begins a transaction, if a connection is free now. Returns None if
+    /// no connection is free.
     pub(super) async fn connect_briefly_if_free(&self) -> Result<Option<Session>, DatasetError> {
         match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => self.brief(permit).await.map(Some),
@@ -180,7 +182,7 @@ impl PostgresServer {
         }
     }
 
-    /// Returns the number of free connections.
+    /// Returns the number of connections that this process may still open.
     #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.free.available_permits()
@@ -238,13 +240,13 @@ impl PostgresServer {
 }
 
 impl fmt::Debug for PostgresServer {
-    /// Shows only the host and the port, because the options of the driver would show the password.
+    /// Writes only the host and the port, because the options of the driver would show the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgresServer({}:{})", self.options.get_host(), self.options.get_port())
     }
 }
 
-/// Converts an error of the database driver to an error of a dataset.
+/// Converts an error of the database driver to a [`DatasetError`].
 pub(super) fn failed(error: sqlx::Error) -> DatasetError {
     DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(error.into())))
 }

@@ -1,4 +1,4 @@
-//! Lists the tables and views of a database, with their comments, keys and rights.
+//! Lists the tables and views of a PostgreSQL database, with their comments, keys and rights.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,8 +11,9 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// Selects the tables and views that a user may want to export, one row for each. Leaves out those of the system,
-/// temporary tables, and partitions, whose rows their partitioned table has. All fields are texts.
+/// The statement that selects the tables and views that a user may want to export, one row for each. It omits system
+/// tables, temporary tables, and partitions, because the rows of a partition also belong to its partitioned table. All
+/// selected fields are texts.
 const RELATIONS: &str = "SELECT n.nspname::text, c.relname::text, c.relkind::text, \
      coalesce(pg_catalog.obj_description(c.oid, 'pg_class'), ''), \
      pg_catalog.has_schema_privilege(n.oid, 'USAGE')::text, \
@@ -28,7 +29,7 @@ const RELATIONS: &str = "SELECT n.nspname::text, c.relname::text, c.relkind::tex
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't' \
      AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
      ORDER BY n.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\"";
-/// Selects the comments on columns of these tables and views: schema, table, column and comment.
+/// The statement that selects the comments on the columns of these tables and views: schema, table, column and comment.
 const COMMENTS: &str = "SELECT n.nspname::text, c.relname::text, a.attname::text, d.description \
      FROM pg_catalog.pg_description AS d JOIN pg_catalog.pg_class AS c ON c.oid = d.objoid \
      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
@@ -46,39 +47,40 @@ pub(crate) enum RelationKind {
     ForeignTable,
 }
 
-/// A table or view of a PostgreSQL database.
+/// A table or view of a PostgreSQL database (a relation).
 #[derive(Clone, Debug)]
 pub(crate) struct Relation {
     pub(crate) schema: String,
     pub(crate) name: String,
     pub(crate) kind: RelationKind,
-    /// The comment on the relation; empty without one.
+    /// The comment on the table or view; empty if it has none.
     pub(crate) comment: String,
-    /// Whether the exporter may use the schema.
+    /// Whether the exporter has the right to use the schema of the table or view.
     pub(crate) is_reachable: bool,
-    /// Whether the exporter may read at least one column.
+    /// Whether the exporter has the right to read at least one column.
     pub(crate) is_readable: bool,
-    /// Whether a materialized view has rows; true for all others.
+    /// Whether a materialized view has rows; always true for other relations.
     pub(crate) is_populated: bool,
-    /// Whether row security decides which rows the exporter sees.
+    /// Whether row-level security decides which rows the exporter can read.
     pub(crate) has_row_security: bool,
-    /// The name of the extension that created the relation; empty for others.
+    /// The name of the extension that created the table or view; empty if no extension created it.
     pub(crate) extension: String,
-    /// The first column of the primary key, or else of another index; empty without one.
+    /// The first column of the primary key. Without a primary key, the first column of another index. Empty if there is
+    /// no index.
     pub(crate) key: String,
-    /// The number of partitions, or of tables that inherit from this one.
+    /// The number of partitions of the table, or of tables that inherit from it.
     pub(crate) parts: u64,
-    /// The comments on columns, by the name of the column.
+    /// The comments on the columns, by the name of the column.
     pub(crate) column_comments: BTreeMap<String, String>,
 }
 
 impl Relation {
-    /// Returns the relation as the source of a dataset.
+    /// Returns the table or view as the [`Source`] of a dataset.
     pub(crate) fn source(&self) -> Source {
         Source::Table(vec![self.schema.clone(), self.name.clone()])
     }
 
-    /// Returns the quoted name for the text of a query.
+    /// Returns the name of the table or view, with its schema, as quoted SQL text.
     pub(crate) fn quoted(&self) -> String {
         describe::quoted(&[self.schema.clone(), self.name.clone()])
     }
@@ -134,10 +136,11 @@ pub(crate) async fn relations(server: &PostgresServer) -> Result<Vec<Relation>, 
     Ok(relations)
 }
 
-/// Whether the exporter can split the rows of a source into ranges of a column so that each range gives the same rows at
-/// every read.
+/// Whether the exporter can split the rows of a source into ranges of the values in `column`. Each range must have the
+/// same rows at every read.
 ///
 /// # Errors
+///
 /// When the server can't be reached, or refuses the source.
 pub(crate) async fn can_split(
     server: &PostgresServer,

@@ -1,4 +1,4 @@
-//! Tests on a real PostgreSQL: types, concurrent writers, and hostile values.
+//! Tests reads from a real PostgreSQL server: types, concurrent writers, and hostile values.
 
 mod filters;
 mod indexes;
@@ -137,7 +137,7 @@ fn layout(columns: &[Column]) -> Layout {
     Layout::plain(columns.iter().cloned().map(LayoutColumn::plain).collect())
 }
 
-/// Encodes frames in a text format, and returns the text.
+/// Encodes data frames in a text format, and returns the text.
 fn written(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> String {
     let encoding = format.encoding(&layout(columns), Compression::None, &FormatLimits::default()).unwrap();
     let Encoding::Parallel(encoder) = encoding else { panic!("text has no state") };
@@ -146,7 +146,7 @@ fn written(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> Str
     String::from_utf8(out).unwrap()
 }
 
-/// Encodes frames in a binary format, and returns the bytes.
+/// Encodes data frames in a binary format, and returns the bytes.
 fn file(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> Vec<u8> {
     let Encoding::Sequential(open) =
         format.encoding(&layout(columns), Compression::None, &FormatLimits::default()).unwrap()
@@ -348,7 +348,7 @@ async fn any_number_of_connections_reads_the_same_rows_in_the_same_order() {
     assert_eq!(one, ids(4).await);
 }
 
-/// Injection attempts, and texts that break naive quoting.
+/// Texts that attempt SQL injections, and texts that break naive quoting.
 const NASTY: [&str; 16] = [
     "'",
     "''",
@@ -378,8 +378,8 @@ async fn slow_no_random_text_of_a_request_becomes_sql() {
     nasty_and_random_texts_find_their_rows(200).await;
 }
 
-/// Checks that [`NASTY`] and `random_texts` texts in filters and parameters find the rows that have them, and that the
-/// table stays as it is.
+/// Checks that filters and parameters find the rows with the texts of [`NASTY`] and with `random_texts` random texts.
+/// Also checks that the table stays unchanged.
 async fn nasty_and_random_texts_find_their_rows(random_texts: usize) {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;

@@ -1,9 +1,9 @@
-//! Transactions of a session.
+//! Begins and ends the transactions of a session.
 //!
 //! A connection pooler such as PgBouncer in transaction mode lends a server connection for one transaction at a time. A
-//! setting of the session would stay on that connection and affect other programs. Named prepared statements of two
-//! programs would clash. Every statement therefore runs in a transaction, every setting is local to its transaction,
-//! and statements use the simple protocol, which has no names.
+//! setting of the session would stay on that connection and affect other programs. Prepared statements with names could
+//! clash with those of other programs. Therefore every statement runs in a transaction, every setting is local to its
+//! transaction, and statements use the simple protocol, which has no names.
 
 use sea_orm::{
     DbErr, RuntimeErr,
@@ -17,8 +17,8 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The settings of every transaction. Most of them give values one fixed text form. `DEFAULT` restores the value that
-/// the role, the database or the URL sets, because another program behind the same pooler may have changed the setting.
+/// The settings of every transaction. Most of them give values one fixed text form. `DEFAULT` restores the value of the
+/// role, the database or the URL, because another program behind the same pooler may have changed the setting.
 const LOCAL: &str = "SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conforming_strings = on; \
                      SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; \
                      SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; \
@@ -38,13 +38,13 @@ const TRANSACTION_TIMEOUT_SINCE: u32 = 170_000;
 /// The SQLSTATE with which a server refuses a setting that its operating system does not support.
 const INVALID_SETTING: &str = "22023";
 
-/// The work for which a session is opened.
+/// The work for which a session is opened. It decides the time limits of statements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Exports. The server does not limit the duration of their statements. The exporter limits its wait for the next
-    /// rows to `read_timeout`.
+    /// An export. The server does not limit the duration of its statements, but the exporter waits at most
+    /// `read_timeout` for the next rows.
     Export,
-    /// Short statements, such as counts and descriptions of columns. The server ends each statement after 10 s.
+    /// Short statements, such as row counts and descriptions of columns. The server ends each statement after 10 s.
     Brief,
 }
 
@@ -57,14 +57,14 @@ impl Purpose {
     }
 }
 
-/// The snapshot that the statements of a transaction see. Every transaction is read-only.
+/// The snapshot that the statements of a transaction read. Every transaction is read-only.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum View<'a> {
-    /// Each statement has its own snapshot. Locks last until the end of the transaction, so the native types of columns
-    /// stay valid from the lookup to the read of the rows.
+    /// Each statement has a separate snapshot. Locks last until the end of the transaction, so the native types of
+    /// columns stay valid from their lookup until the rows are read.
     EachStatement,
     /// All statements use the snapshot that the first query takes. A lock that is acquired before the first query is
-    /// older than the snapshot.
+    /// held before the snapshot is taken.
     OneSnapshot,
     /// All statements use this exported snapshot of another transaction.
     Exported(&'a str),
@@ -152,7 +152,7 @@ impl Session {
     }
 }
 
-/// Whether the server refused a setting that its operating system does not support.
+/// Whether the server refused a setting because its operating system does not support the setting.
 fn is_unsupported(error: &DatasetError) -> bool {
     match error {
         DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(e))) => {

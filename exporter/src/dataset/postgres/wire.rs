@@ -1,4 +1,4 @@
-//! Splits the binary format of `COPY` (<https://www.postgresql.org/docs/current/sql-copy.html>) into rows.
+//! Splits data in the binary format of `COPY` (<https://www.postgresql.org/docs/current/sql-copy.html>) into rows.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -9,7 +9,7 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// with the length of the header extension.
 const HEADER: usize = SIGNATURE.len() + 8;
 
-/// Splits the bytes of a binary `COPY` into rows. A row may span several messages.
+/// Splits the bytes of a binary `COPY` into rows. A row may extend over several messages of the server.
 pub(super) struct Wire {
     rest: BytesMut,
     begun: bool,
@@ -23,12 +23,12 @@ impl Wire {
         Self { rest: BytesMut::new(), begun: false, ended: false, width }
     }
 
-    /// Whether the trailer of the `COPY` has arrived. A stream without a trailer is incomplete.
+    /// Whether the trailer of the `COPY` has arrived. If it has not, rows are missing.
     pub(super) const fn is_complete(&self) -> bool {
         self.ended
     }
 
-    /// Adds the next bytes of the `COPY`, and passes the fields of each complete row to `take`.
+    /// Adds the next bytes of the `COPY`, and calls `take` with the fields of each complete row.
     pub(super) fn push(
         &mut self,
         bytes: Bytes,
@@ -104,7 +104,7 @@ fn length(bytes: &[u8], width: usize) -> Result<Option<usize>, DatasetError> {
     Ok(Some(at))
 }
 
-/// The fields of one row that the caller has not taken yet.
+/// The fields of one row that the caller has not read yet.
 pub(super) struct Fields<'a> {
     bytes: &'a [u8],
 }

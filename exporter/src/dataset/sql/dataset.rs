@@ -1,5 +1,5 @@
-//! Reads a table, view or query row by row. For SQLite, [`sqlite`] reads each value by its storage class. For
-//! PostgreSQL, the statement casts columns to SQL types that fit the column types.
+//! Reads the rows of a table, view or query one by one. For SQLite, [`sqlite`] reads each value by its storage class.
+//! For PostgreSQL, the statement casts columns to SQL types that fit the column types.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,17 +36,17 @@ pub struct SqlRows {
     pub(super) source: Source,
     pub(super) info: DatasetInfo,
     pub(super) order: Vec<OrderBy>,
-    /// The columns that the SQLite table had when the catalog was loaded. Each export compares them with the table's
-    /// current columns. None for a query, because the catalog file declares its columns.
+    /// The columns of the SQLite table at the time when the catalog was loaded. Each export compares these columns with
+    /// the current columns of the table. None for a query, because the catalog file declares its columns.
     pub(super) known: Option<KnownColumns>,
 }
 
-/// The database of a dataset.
+/// The database that a dataset reads.
 #[derive(Clone, Debug)]
 pub enum SqlDatabase {
-    /// Open connections to one database.
+    /// A pool of open connections to a database.
     Open(DatabaseConnection),
-    /// A SQLite file, which may be replaced by renaming another file over it.
+    /// A SQLite file. An operator may replace it by renaming another file over it.
     File(Arc<SqliteFile>),
 }
 
@@ -86,14 +86,14 @@ impl SqlRows {
         Self { database: database.into(), source, info, order: Vec::new(), known: None }
     }
 
-    /// Sorts the rows by these columns. Without any column, the database decides the order of the rows.
+    /// Sorts the rows by these columns. If `order` is empty, the database decides the order of the rows.
     #[must_use]
     pub fn ordered_by(mut self, order: Vec<OrderBy>) -> Self {
         self.order = order;
         self
     }
 
-    /// Lets each export check that the table still has these columns.
+    /// Makes each export check that the table still has the columns `known`.
     #[must_use]
     pub(crate) fn with_known(mut self, known: KnownColumns) -> Self {
         self.known = Some(known);
@@ -116,8 +116,8 @@ impl SqlRows {
         Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
     }
 
-    /// Returns a select as a statement with bound values. If the source is a query, its text becomes a common table
-    /// expression before the select.
+    /// Returns a `SELECT` as a statement with bound values. If the source is a query, the text of the query becomes a
+    /// common table expression before the `SELECT`.
     pub(super) fn statement(&self, select: &SelectStatement, query: &Query) -> Result<Statement, DatasetError> {
         let backend = self.database.backend();
         match &self.source {

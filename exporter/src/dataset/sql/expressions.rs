@@ -1,4 +1,4 @@
-//! SQL expressions for the columns of a source.
+//! Builds SQL expressions for the columns of a source.
 
 use protocol::catalog::{Column, ColumnType};
 use sea_orm::{
@@ -8,7 +8,8 @@ use sea_orm::{
 
 use super::{super::DatasetError, native::Native};
 
-/// The alias that every select gives to its table or to the common table expression of its query.
+/// The SQL alias of a dataset's source in every `SELECT`: of its table, or of the common table expression that holds
+/// its query.
 pub(in crate::dataset) const SOURCE: &str = "source";
 
 /// Returns the column with this name, or [`DatasetError::NoColumn`].
@@ -21,8 +22,8 @@ pub(in crate::dataset) fn col(name: &str) -> Expr {
     Expr::col((Alias::new(SOURCE), Alias::new(name)))
 }
 
-/// Returns the expression by which a select reads a column. The expression casts integers, floats, decimals and texts
-/// to SQL types that fit the column types.
+/// Returns the expression with which a `SELECT` reads a column. The expression casts integers, floats, decimals and
+/// texts to SQL types that fit the column types.
 pub(super) fn readable(column: &Column) -> Expr {
     let plain = col(&column.name);
     match column.kind {
@@ -34,8 +35,9 @@ pub(super) fn readable(column: &Column) -> Expr {
     }
 }
 
-/// Returns a column as a text expression. On PostgreSQL, the result is the text that the type of the column prints,
-/// because text functions refuse types such as `uuid`. On other databases, the result is the column itself.
+/// Returns a column as a text expression. On PostgreSQL, the result is the text that the output function of the
+/// column's type prints, because text functions refuse types such as `uuid`. On other databases, the result is the
+/// column itself.
 pub(in crate::dataset) fn as_text(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (backend, native) {
         (DbBackend::Postgres, Some(Native::Text)) => col(&column.name).cast_as("text"),
@@ -44,9 +46,9 @@ pub(in crate::dataset) fn as_text(column: &Column, backend: DbBackend, native: O
     }
 }
 
-/// Returns the expression for the text of a value that the output function of its type prints in PostgreSQL. A cast to
-/// `text` would give another text for some types. Such a cast removes the padding of `char(n)`, keeps the encoding that
-/// an `xml` declares, and adds the mask of an `inet`.
+/// Returns a PostgreSQL expression for the text that the output function of a value's type prints. A cast to `text`
+/// would give another text for some types: it removes the padding of `char(n)`, keeps the encoding that an `xml`
+/// declares, and adds the mask of an `inet`.
 fn printed(value: &Expr) -> Expr {
     // format() prints NULL as an empty text; `IS NULL` is true also for a row of NULLs, unlike IS NOT DISTINCT FROM
     // NULL
@@ -54,10 +56,10 @@ fn printed(value: &Expr) -> Expr {
     Expr::cust_with_exprs(text, [value.clone(), value.clone()])
 }
 
-/// Returns the expression of a column for a search by `LIKE` and `strpos`. Before version 18, PostgreSQL can't search
-/// in a text with a nondeterministic collation. A column whose collation may be nondeterministic is therefore searched
-/// under the collation `C`. A column with a deterministic collation keeps its collation, so that PostgreSQL can use an
-/// index of the column.
+/// Returns the expression of a column for a search by `LIKE` and `strpos`. Before version 18, PostgreSQL can't search a
+/// text with a nondeterministic collation. Therefore, a column whose collation may be nondeterministic is searched
+/// under the collation `C`. A column with a deterministic collation is searched without a cast, so that PostgreSQL can
+/// use an index of the column.
 pub(in crate::dataset) fn searchable(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (backend, native) {
         (DbBackend::Postgres, Some(Native::Text)) => as_text(column, backend, native),
@@ -65,8 +67,8 @@ pub(in crate::dataset) fn searchable(column: &Column, backend: DbBackend, native
     }
 }
 
-/// Returns the expression by which rows are sorted and compared by a column. On PostgreSQL, text sorts by its bytes,
-/// independent of the locale of the database.
+/// Returns the expression by which rows are sorted and compared by a column. On PostgreSQL, text sorts by its bytes, no
+/// matter which locale the database has.
 pub(in crate::dataset) fn sortable(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (column.kind, backend) {
         (ColumnType::String, DbBackend::Postgres) => {

@@ -1,5 +1,4 @@
-//! Decides whether a retry may succeed after a database error, and returns the texts of the error for users and for
-//! logs.
+//! Decides whether a retry may succeed after a database error. Also converts the error to texts for users and for logs.
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
@@ -12,8 +11,8 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// schema changed.
 const SQLITE: [u32; 7] = [5, 6, 7, 10, 13, 14, 17];
 
-/// Whether a retry of the same statement may succeed. A statement that the database refused because of its content
-/// fails again.
+/// Whether a retry of the same statement may succeed. If the database refused the statement because of its content, a
+/// retry would fail too.
 pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
@@ -22,8 +21,8 @@ pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     }
 }
 
-/// Returns the text of an error for the owner of the export. The text states the cause, and what the owner can do. The
-/// text never contains the error text of the database, because that text may hold values of other users' rows.
+/// Returns the text of an error for the owner of the export. The text states the cause, and what the owner can do. It
+/// does not contain the error text of the database, because that text may have values of other users' rows.
 pub(in crate::dataset) fn user_message(error: &DbErr) -> String {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(e)) if is_locked(e) => with_advice(LOCKED, TRY_LATER),
@@ -45,8 +44,8 @@ fn with_advice(cause: &str, advice: &str) -> String {
 }
 
 /// Returns the text of an error for logs and dead letters. The text contains the error code of the database, if there
-/// is one, and no value of a row. If the database's own message may repeat a value, the result has another text in its
-/// place. [`is_safe_to_log`] decides this by the error code.
+/// is one, and no value of a row. If the message of the database may repeat a value, the result has a fixed text
+/// instead of this message. [`is_safe_to_log`] decides this by the error code.
 pub(in crate::dataset) fn log_message(error: &DbErr) -> String {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => driver_message(e),
@@ -80,9 +79,9 @@ fn driver_message(error: &sqlx::Error) -> String {
     }
 }
 
-/// Whether database messages with this error code never contain a value of a row. Messages about statements,
-/// connections, permissions and resources name only objects such as tables and columns. On PostgreSQL, the SQLSTATE
-/// decides. On SQLite, this is true for errors of statements (code 1) and for temporary errors.
+/// Whether database messages with this error code contain no values of rows. Messages about statements, connections,
+/// permissions and resources only name objects such as tables and columns. On PostgreSQL, the SQLSTATE decides. On
+/// SQLite, the messages about errors of statements (code 1) and about temporary errors are safe.
 fn is_safe_to_log(code: &str) -> bool {
     const CLASSES: [&str; 10] = ["08", "25", "28", "3D", "3F", "42", "53", "55", "57", "58"];
     match code.len() {
@@ -104,7 +103,7 @@ const TRY_LATER: &str = "try again later";
 const ASK: &str = "ask the operator, whose log has the cause";
 
 /// Returns what the owner of the export can do about an error with this code. `message` is the error text of the
-/// database, which distinguishes several causes with the same code.
+/// database. Several causes may have the same code, and only `message` distinguishes them.
 fn advice_for(code: &str, message: &str) -> &'static str {
     match code {
         "42501" => "ask the operator to grant it SELECT",
@@ -127,8 +126,8 @@ fn advice_for(code: &str, message: &str) -> &'static str {
 }
 
 /// Returns the cause of a database error with this code, as a text without values of rows. `message` is the error text
-/// of the database. If several causes have the same code, such as missing tables and missing columns in SQLite, only
-/// `message` distinguishes the causes.
+/// of the database. Several causes may have the same code, such as missing tables and missing columns in SQLite, and
+/// only `message` distinguishes them.
 fn text_of(code: &str, message: &str) -> &'static str {
     match code {
         "25006" => read_only(message),
@@ -218,7 +217,8 @@ fn is_temporary(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether an error with this code is temporary. A SQLSTATE has five characters, and a code of SQLite has fewer.
+/// Whether an error with this code is temporary. A code of five characters is a SQLSTATE, and a shorter code is a code
+/// of SQLite.
 pub(super) fn is_temporary_code(code: &str) -> bool {
     if code.len() == 5 {
         return code == LOCK_NOT_AVAILABLE || SQLSTATES.iter().any(|class| code.starts_with(class));
@@ -226,7 +226,7 @@ pub(super) fn is_temporary_code(code: &str) -> bool {
     primary_code(code).is_some_and(|code| SQLITE.contains(&code))
 }
 
-/// Whether SQLite could not get a lock in time.
+/// Whether the error means that SQLite could not get a lock in time.
 fn is_locked(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(e) if e.code().is_some_and(|code| is_locked_code(&code)))
 }
@@ -235,7 +235,8 @@ fn is_locked_code(code: &str) -> bool {
     code.len() < 5 && matches!(primary_code(code), Some(5 | 6))
 }
 
-/// Returns the primary result code of a SQLite result code, which is its low byte; None if `code` is no number.
+/// Returns the primary result code of a SQLite result code, which is its lowest byte. Returns None if `code` is not a
+/// number.
 fn primary_code(code: &str) -> Option<u32> {
     code.parse::<u32>().ok().map(|code| code & 0xff)
 }

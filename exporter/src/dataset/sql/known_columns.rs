@@ -1,8 +1,8 @@
-//! Compares the columns of a source with those at the last load of the catalog.
+//! Compares the columns of a source with its columns at the last load of the catalog.
 //!
 //! The columns of a table may be added, dropped or changed while the exporter runs. The dataset then no longer fits the
-//! table. The next export finds this and fails, the catalog is loaded again, and the next attempt at the export reads
-//! the new columns.
+//! table. The next export detects this and fails, the exporter loads the catalog again, and the next attempt at the
+//! export reads the new columns.
 
 use std::sync::{
     Arc,
@@ -35,8 +35,8 @@ impl KnownColumns {
         self.outdated.load(Relaxed)
     }
 
-    /// Checks that the `current` columns of the source still fit the dataset that `info` describes. A change of a
-    /// column that the dataset does not offer is no error.
+    /// Checks that the `current` columns of the source still fit the dataset that `info` describes. Changes of columns
+    /// that the dataset does not offer are ignored.
     ///
     /// # Errors
     /// [`DatasetError::Altered`] if the source no longer has an offered column, or has it with another type.

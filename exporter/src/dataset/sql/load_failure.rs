@@ -1,4 +1,4 @@
-//! Texts for the operator about database errors that occur when the catalog is loaded.
+//! Writes texts for the operator about database errors that occur when the catalog is loaded.
 
 use sea_orm::{DbErr, RuntimeErr};
 
@@ -19,14 +19,15 @@ pub(crate) fn operator_message(error: &DbErr) -> String {
     format!("database: {}: {advice}", log_message(error))
 }
 
-/// Whether a database refused a statement of SQLite because of its text, such as an unknown function or a syntax error.
+/// Whether SQLite refused a statement because of its text, for example because of an unknown function or a syntax
+/// error.
 pub(crate) fn is_refused_by_sqlite(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e))) = error else { return false };
     e.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "1")
 }
 
-/// Whether PostgreSQL refused a statement because of a missing right, table, schema or database, or because of a fault in
-/// the query. Such an error lasts until somebody changes the catalog or the database.
+/// Whether PostgreSQL refused a statement because of a missing right, table, schema or database, or because of a fault
+/// in the query. Such an error does not end until an operator changes the catalog file or the database.
 pub(crate) fn is_refused_by_postgres(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(e))
     | DbErr::Query(RuntimeErr::SqlxError(e))

@@ -1,5 +1,5 @@
-//! Datasets from SQL databases. This module builds the selects for all databases, and [`sqlite`] reads SQLite row by row.
-//! [`postgres`](super::postgres) reads PostgreSQL through `COPY`.
+//! Implements datasets of SQL databases. This module builds the `SELECT` statements for all databases. [`sqlite`] reads
+//! SQLite row by row, and [`postgres`](super::postgres) reads PostgreSQL through `COPY`.
 
 mod dataset;
 mod expressions;

@@ -1,5 +1,5 @@
-//! The native types of PostgreSQL columns. A native type is the type of a column in PostgreSQL. This module has only
-//! those native types that change the SQL of a filter.
+//! Defines the native types of PostgreSQL columns that change the SQL of a filter. A native type is the type of a
+//! column in PostgreSQL.
 //!
 //! Filters compare texts byte by byte. Casting a column to text with the collation `C` gives this comparison for every
 //! type, but cannot use an ordinary index. If the native type is text or uuid, a comparison by `=` without that cast
@@ -13,7 +13,8 @@ use sea_orm::sea_query::{Alias, Expr, ExprTrait};
 /// A native type of a PostgreSQL column that changes the SQL of a filter on the column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataset) enum Native {
-    /// `text` or `varchar` under a deterministic collation, so that two values are equal only if their bytes are equal.
+    /// `text` or `varchar` with a deterministic collation. Two values of this type are equal only if their bytes are
+    /// equal.
     Text,
     /// The type `uuid`. Only a text in the canonical form of a uuid can equal a value of this type.
     Uuid,
@@ -21,9 +22,9 @@ pub(in crate::dataset) enum Native {
     Real,
 }
 
-/// The known native types of columns, by the name of the column. If the type of a text or uuid column is unknown, a
-/// filter is slower, but not wrong. If the type of a `real` column is unknown, a filter compares exact values instead
-/// of shortest texts.
+/// The known native types of columns, by the name of the column. If the native type of a text or uuid column is
+/// unknown, a filter is slower but still correct. If the native type of a `real` column is unknown, a filter compares
+/// exact values instead of shortest texts.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dataset) struct Natives(HashMap<String, Native>);
 
@@ -33,9 +34,9 @@ impl Natives {
         self.0.get(column).copied()
     }
 
-    /// Keeps only the columns of type `real`. Call this method if the type or collation of a column may change before
-    /// the statement runs. A filter that compares a text or uuid column by its old native type would then select wrong
-    /// rows.
+    /// Keeps only the columns of type `real`. The caller uses this method if the type or collation of a column may
+    /// change before the statement runs. A filter on a text or uuid column that relies on an old native type could
+    /// select wrong rows.
     pub(in crate::dataset) fn reals(mut self) -> Self {
         self.0.retain(|_, native| *native == Native::Real);
         self
@@ -48,9 +49,9 @@ impl FromIterator<(String, Native)> for Natives {
     }
 }
 
-/// Returns the texts of a filter as SQL values that can be compared by `=` with a column of this native type, without a
-/// cast of the column. For a uuid column, omits every text that is not the canonical form of a uuid, because no value
-/// of the column equals such a text.
+/// Converts the texts of a filter to SQL values that `=` can compare with a column of this native type, without a cast
+/// of the column. For a uuid column, omits every text that is not the canonical form of a uuid, because no value of the
+/// column equals such a text.
 ///
 /// Returns None if the native type is unknown or `real`, or if all texts were omitted. The caller must then compare the
 /// column in another way.

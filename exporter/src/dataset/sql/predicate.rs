@@ -21,7 +21,7 @@ use super::{
 };
 use crate::value::float32::NearestFloat;
 
-/// Translates filters on these columns into the SQL of a database. `natives` has the known native types of the columns.
+/// Translates filters on `columns` into the SQL of a database. `natives` has the known native types of the columns.
 pub(super) struct Predicate<'a> {
     pub(super) columns: &'a [Column],
     pub(super) backend: DbBackend,
@@ -86,7 +86,7 @@ impl Predicate<'_> {
         }
     }
 
-    /// Returns the literals of a filter as values that can be compared by `=` with the column, without a cast of the
+    /// Converts the literals of a filter to SQL values that `=` can compare with the column, without a cast of the
     /// column. Such a comparison can use an index. Returns None if the native type of the column is not known to be
     /// text or uuid, or if no literal can equal a value of the column. The caller then compares the texts byte by byte,
     /// without an index.
@@ -101,7 +101,7 @@ impl Predicate<'_> {
         native::plain(self.natives.of(&column.name), texts)
     }
 
-    /// Returns the condition that is true for NULL alone. `IS NULL` would also be true for a composite value whose
+    /// Returns the SQL condition that is true only for NULL. `IS NULL` would also be true for a composite value whose
     /// members are all NULL.
     fn is_null(&self, column: &Column) -> Expr {
         match self.backend {
@@ -130,16 +130,16 @@ impl Predicate<'_> {
         if exact.is_empty() { none_of(col(&column.name)) } else { col(&column.name).is_in(exact) }
     }
 
-    /// Returns the expression of the column that is compared with literals. On PostgreSQL, this is the text under the
-    /// collation `C` for a text column. Otherwise, it is the column itself.
+    /// Returns the SQL expression of the column that can be compared with literals. For a text column on PostgreSQL,
+    /// this is its text under the collation `C`. For any other column, it is the column itself.
     fn comparable(&self, column: &Column) -> Expr {
         sortable(column, self.backend, self.natives.of(&column.name))
     }
 }
 
-/// Returns the condition that compares a `real` column with a number. Both sides of the comparison are `real`, so that
-/// the server can use an index. If the number lies between two `real` values, it equals neither of them. Conditions
-/// such as `<` then compare the column with the lower of the two values.
+/// Returns the SQL condition that compares a `real` column with a number. Both sides of the comparison are `real`, so
+/// that the server can use an index. If the number lies between two `real` values, no value equals it. Operators such
+/// as `<` then compare the column with the lower of the two values.
 fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
     let NearestFloat { floor, exact } = NearestFloat::of(number);
     let right = real(floor);
@@ -156,13 +156,13 @@ fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
     }
 }
 
-/// Returns the condition that is false for every value, and NULL for NULL.
+/// Returns an SQL condition that is false for every value of a column, and NULL for NULL.
 fn none_of(column: Expr) -> Expr {
     column.clone().ne(column)
 }
 
-/// Returns the condition that compares a column with a timestamp or time of day that lies between `floor` and the next
-/// microsecond. PostgreSQL stores whole microseconds, and would round such a value.
+/// Returns the SQL condition that compares a column with a timestamp or time of day that lies between `floor` and the
+/// next microsecond. PostgreSQL stores whole microseconds, and would round such a literal.
 fn compared_with_gap(column: Expr, compare: Compare, floor: &Literal) -> Expr {
     match compare {
         Compare::Eq => none_of(column),

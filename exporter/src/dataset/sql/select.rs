@@ -1,4 +1,4 @@
-//! Builds the SQL select of the rows of a source that pass a filter.
+//! Builds the `SELECT` statement for the rows of a source that pass a filter.
 
 use protocol::catalog::Column;
 use sea_orm::{
@@ -14,7 +14,7 @@ use super::{
     source::Source,
 };
 
-/// Returns a select from the rows that pass the filter of a query. The caller adds the selected expressions.
+/// Returns a `SELECT` for the rows that pass the filter of a query. The caller adds the selected expressions.
 pub(in crate::dataset) fn filtered(
     source: &Source,
     columns: &[Column],
@@ -24,7 +24,7 @@ pub(in crate::dataset) fn filtered(
     filtered_as(source, columns, query, backend, &Natives::default())
 }
 
-/// Returns a select like [`filtered`], but writes the filter for the native types of the columns, so that PostgreSQL
+/// Returns a `SELECT` like [`filtered`], but writes the filter for the native types of the columns, so that PostgreSQL
 /// can use indexes.
 pub(in crate::dataset) fn filtered_as(
     source: &Source,
@@ -40,7 +40,7 @@ pub(in crate::dataset) fn filtered_as(
     Ok(select)
 }
 
-/// Returns a select from all rows of a source. The caller adds the selected expressions.
+/// Returns a `SELECT` for all rows of a source. The caller adds the selected expressions.
 pub(super) fn from_source(source: &Source) -> SelectStatement {
     let mut select = Sql::select();
     match source {

@@ -1,4 +1,4 @@
-//! The source of a select, and the order of its rows.
+//! The table or query that a dataset reads, and the order of its rows.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use sea_orm::sea_query::Order;
 
 use super::query_text::QueryText;
 
-/// The table or query that a dataset reads from.
+/// The table or query that a dataset reads.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// A table or view, by its name or by its schema and name.
+    /// A table or view. The list has its name, or its schema and its name.
     Table(Vec<String>),
-    /// A query that the operator wrote in the catalog.
+    /// A query that the operator wrote in the catalog file.
     Query(Arc<QueryText>),
 }
 
@@ -22,9 +22,9 @@ impl Source {
         Self::Table(name.split('.').map(str::to_owned).collect())
     }
 
-    /// Returns the query with its text and number parameters written as PostgreSQL constants, which do not have the
-    /// declared types of the parameters. PostgreSQL then infers the type of a text from the context. None for a table,
-    /// for a query of SQLite, for a query without such parameters, and for a query that already has constants.
+    /// Returns the query for PostgreSQL, with its text and number parameters as constants without their declared types.
+    /// PostgreSQL then infers the type of a text from the context. Returns None for a table, for a query of SQLite, for
+    /// a query without such parameters, and for a query that already has constants.
     pub(in crate::dataset) fn with_constants(&self) -> Option<Self> {
         match self {
             Self::Table(_) => None,
@@ -33,8 +33,8 @@ impl Source {
     }
 }
 
-/// A column by which rows are sorted. With a fixed order, two exports of the same data give the same file. NULL comes
-/// last.
+/// A column by which rows are sorted. With a fixed order of all rows, two exports of the same rows result in the same
+/// file. NULL comes last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderBy {
     /// The name of the column.
@@ -44,7 +44,7 @@ pub struct OrderBy {
 }
 
 impl OrderBy {
-    /// Sorts by this column, the smallest value first.
+    /// Returns an order by this column, with the smallest value first.
     #[must_use]
     pub fn ascending(column: impl Into<String>) -> Self {
         Self { column: column.into(), descending: false }

@@ -1,4 +1,4 @@
-//! Formats dates and times of any year as PostgreSQL literals.
+//! Formats dates and times of any year as texts for PostgreSQL literals.
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 

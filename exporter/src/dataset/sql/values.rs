@@ -1,4 +1,4 @@
-//! Reads the values of PostgreSQL rows into the columns of a frame.
+//! Copies the values of PostgreSQL rows into the columns of a data frame.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 use polars::prelude::ChunkedBuilder;
@@ -10,7 +10,7 @@ use super::super::{
     frame_builder::{AppendError, ColumnBuilder, FrameBuilder},
 };
 
-/// Appends a database row to a frame. The row must have the columns of the frame, in the same order.
+/// Appends a database row to a data frame. The row must have the columns of the frame, in the same order.
 pub(super) fn push(frame: &mut FrameBuilder, row: &QueryResult) -> Result<(), DatasetError> {
     frame.push(|index, values| append(values, row, index))
 }
@@ -50,7 +50,7 @@ fn get<T: TryGetable>(row: &QueryResult, index: usize) -> Result<Option<T>, Data
     }
 }
 
-/// Reads a timestamp with a time zone, or else one without.
+/// Reads a timestamp from a row. The column may have the type with or without a time zone.
 fn moment(row: &QueryResult, index: usize) -> Result<Option<DateTime<Utc>>, DatasetError> {
     let zoned = get::<DateTime<Utc>>(row, index);
     zoned.or_else(|_| Ok(get::<NaiveDateTime>(row, index)?.map(|time| time.and_utc())))

@@ -20,15 +20,15 @@ use super::{
     sqlite::HAS_ZONE,
 };
 
-/// The maximum number of rows that are sampled to decide whether a column has a time zone. Each export checks all its
-/// rows again.
+/// The maximum number of rows that are sampled to decide whether a column has a time zone. Each export also checks all
+/// rows that it reads.
 const SAMPLE_ROWS: u64 = 100_000;
 
 /// Sets [`Column::local`] for each `datetime` column whose values have no time zone, and returns all columns. A column
-/// without values is treated as a column with a time zone. For a database other than SQLite, returns the columns
-/// unchanged.
+/// without values counts as a column with a time zone. For a database other than SQLite, returns the columns unchanged.
 ///
 /// # Errors
+///
 /// When the database fails.
 pub(crate) async fn with_zones(
     db: &DatabaseConnection,
@@ -53,8 +53,8 @@ pub(crate) async fn with_zones(
     Ok(columns.into_iter().map(|column| Column { local: column.local || local(&column.name), ..column }).collect())
 }
 
-/// Returns for each of `columns` whether any of its values in the rows of `select` has a time zone. None for a column
-/// without values in these rows.
+/// Returns for each of `columns` whether one of its values in the sampled rows has a time zone. Returns None for a
+/// column without values in these rows.
 async fn found(
     db: &DatabaseConnection,
     source: &Source,

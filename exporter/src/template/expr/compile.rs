@@ -75,8 +75,8 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// Compiles the column `name`, with a cast to the polars type that expressions use for the column's type. `at` is
-    /// the byte offset of the name in the expression.
+    /// Compiles a reference to the column `name`. Casts the column to the polars type with which expressions represent
+    /// the column's type. `at` is the byte offset of the name in the expression.
     fn column(&mut self, at: usize, name: &str) -> Result<Typed, ExprError> {
         let Some(column) = self.columns.iter().find(|column| column.name == name) else {
             return Err(ExprError::at(at, format!("there is no column `{name}`")));

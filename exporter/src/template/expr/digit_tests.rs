@@ -1,15 +1,15 @@
-//! Tests that expressions keep the digits of numbers, or refuse to calculate them.
+//! Tests that calculations keep all digits of numbers, or fail.
 
 use polars::prelude::*;
 use protocol::catalog::{Column as CatalogColumn, ColumnType};
 
 use super::{cause, compile};
 
-/// 2^53 + 1, the smallest whole number that no float has.
+/// 2^53 + 1, the smallest whole number that a 64-bit float can't represent.
 const BEYOND: i64 = 9_007_199_254_740_993;
 
-/// Calculates an expression for two rows of numbers of different types. Returns the results, or the cause of the
-/// failure.
+/// Calculates an expression for two rows with numbers of different types. Returns the results, or the reason why the
+/// calculation failed.
 fn mixed(text: &str) -> Result<[String; 2], String> {
     let decimal = |name: &str, values: [Option<i128>; 2], precision, scale| {
         let values = Int128Chunked::from_iter_options(name.into(), values.into_iter());

@@ -4,27 +4,27 @@ use polars::prelude::{
     Column, DataType, Expr, Field, Int128Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, polars_err,
 };
 
-/// The maximum number of digits of a decimal, before and after the point together.
+/// The maximum number of digits of a decimal, counting the digits before and after the point.
 pub(super) const PRECISION: usize = 38;
 /// The number of digits after the point in products and quotients of decimals.
 pub(super) const SCALE: usize = 10;
 
-/// The error for a decimal with more digits before its point than [`PRECISION`] minus [`SCALE`].
+/// The error text for a decimal with more digits before its point than [`PRECISION`] minus [`SCALE`].
 pub(super) const TOO_LONG: &str = "a decimal has more than 28 digits before its point, which expressions can't keep: use the column itself as a `source`";
 
-/// The error for a decimal with more than [`SCALE`] digits after its point, where it would lose
-/// digits in silence.
+/// The error text for a decimal with more than [`SCALE`] digits after its point, if the calculation would drop digits
+/// without notice.
 pub(super) const TOO_FINE: &str = "a decimal has more than 10 digits after its point, which only `*`, `/`, `round` and \
     `concat` take: write `round(column, 10)`, or use the column itself as a `source`";
 
-/// How a conversion treats the digits after the point of a text for which the decimal has no room.
+/// What a conversion does with digits after the point that the decimal type can't hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
-    /// The conversion fails with the error [`TOO_FINE`], unless these digits are zeros.
+    /// The conversion fails with the error [`TOO_FINE`], unless all these digits are zeros.
     Refused,
-    /// The conversion rounds the decimal half away from zero.
+    /// The conversion rounds the decimal. A half is rounded away from zero.
     Rounded,
-    /// The conversion rounds the decimal half to even, as `round` does.
+    /// The conversion rounds the decimal. A half is rounded to the even digit, as `round` does.
     RoundedToEven,
 }
 
@@ -50,7 +50,7 @@ fn read(column: Column, scale: usize, excess: Excess) -> PolarsResult<Column> {
     Ok(values.into_decimal(PRECISION, scale)?.into_series().into_column())
 }
 
-/// Parses a decimal, and returns its value times 10^`scale`. Returns None for NaN and infinity.
+/// Parses a decimal number, and returns its value times 10^`scale`. Returns None for NaN and infinity.
 fn unscaled(text: &str, scale: usize, excess: Excess) -> PolarsResult<Option<i128>> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     if matches!(digits, "NaN" | "Infinity") {

@@ -8,24 +8,25 @@ use polars::prelude::{
 use super::numbers::Numbers;
 use crate::{dataset::numbers, value::text};
 
-/// The error for a quotient of whole numbers of which one has too many digits for a float.
+/// The error text for a quotient of whole numbers, if one of them has more digits than a float can hold.
 pub(super) const QUOTIENT: &str = "`/` of whole numbers gives a float, and a whole number beyond 2^53 has more digits \
     than a float keeps: make it a decimal, such as `n / 1.0`";
-/// The error for an expression of a float and a whole number or decimal that has too many digits for a float.
+/// The error text for an operation with a float and a whole number or decimal, if the latter has more digits than a
+/// float can hold.
 pub(super) const MIXED: &str = "a whole number or decimal meets a float and has more digits than a float keeps, such as \
     a whole number beyond 2^53: round the decimal to fewer digits, make the float a decimal in the source, or write the \
     numbers into columns of their own";
 
-/// The limit up to which a double represents every whole number exactly.
+/// The greatest number up to which a 64-bit float represents every whole number exactly.
 const MAX_WHOLE: i128 = 1 << 53;
-/// The limit below which a double keeps all digits of a decimal without its point. Below the limit are at most 15
-/// digits.
+/// A decimal without its point is below this number if it has at most 15 digits. A 64-bit float keeps all digits of
+/// such a decimal.
 const MAX_DIGITS: i128 = 1_000_000_000_000_000;
-/// The exponent of the largest power of ten that a double represents exactly.
+/// The exponent of the largest power of ten that a 64-bit float represents exactly.
 const MAX_POWER: usize = 22;
 
-/// Converts an expression of whole numbers, decimals or floats to floats. A value that no float has with the same
-/// digits is the error `rule`, which is [`QUOTIENT`] or [`MIXED`].
+/// Converts an expression of whole numbers, decimals or floats to floats. If no float has the same digits as a value,
+/// the calculation fails with the error text `rule`, which is [`QUOTIENT`] or [`MIXED`].
 pub(super) fn floats(value: Expr, rule: &'static str) -> Expr {
     let read = move |column: Column| read(&column, rule);
     value.map(read, |_, field| Ok(Field::new(field.name().clone(), DataType::Float64)))
@@ -44,7 +45,8 @@ pub(super) fn refused(rule: &'static str) -> PolarsError {
     polars_err!(InvalidOperation: "{}", rule)
 }
 
-/// Returns `unscaled` / 10^`scale` as a float, if a quick test shows that the float has the same digits.
+/// Returns `unscaled` / 10^`scale` as a float, if a quick test shows that the float has the same digits. Otherwise
+/// returns None.
 pub(super) fn quick(unscaled: i128, scale: usize) -> Option<f64> {
     if scale == 0 && unscaled.abs() <= MAX_WHOLE {
         return Some(unscaled as f64);
@@ -54,7 +56,8 @@ pub(super) fn quick(unscaled: i128, scale: usize) -> Option<f64> {
     quick.then(|| unscaled as f64 / 10_f64.powi(i32::try_from(scale).unwrap_or_default()))
 }
 
-/// Returns the float that is written with the digits of `unscaled` / 10^`scale`; None if no float is.
+/// Returns the float whose shortest text has the digits of `unscaled` / 10^`scale`. Returns None if there is no such
+/// float.
 pub(super) fn exact(unscaled: i128, scale: usize) -> Option<f64> {
     quick(unscaled, scale).or_else(|| numbers::parse_float(&written(unscaled, scale)))
 }

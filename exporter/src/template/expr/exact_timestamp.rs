@@ -1,14 +1,14 @@
-//! Converts timestamps to the unit of expressions.
+//! Converts timestamps to microseconds, the unit of timestamps in expressions.
 
 use polars::prelude::{Column, DataType, Expr, Field, IntoColumn, PolarsResult, TimeUnit, polars_bail};
 
-/// The error for a timestamp that is no whole number of microseconds.
+/// The error text for a timestamp that is not a whole number of microseconds.
 pub(super) const TOO_FINE: &str =
     "a timestamp has nanoseconds, which expressions can't keep: use the column itself as a `source`";
 
 const MICROSECONDS: DataType = DataType::Datetime(TimeUnit::Microseconds, None);
 
-/// Converts a timestamp column to microseconds. A value with a part of a microsecond is an error.
+/// Converts a timestamp column to microseconds. A value that has a fraction of a microsecond is an error.
 pub(super) fn microseconds(column: Expr) -> Expr {
     column.map(read, |_, field| Ok(Field::new(field.name().clone(), MICROSECONDS)))
 }

@@ -10,7 +10,7 @@ use super::{
     typed::{Typed, common_type, decimal, is_mixed, mismatch, type_name},
 };
 
-/// The maximum distance of a date from 1970-01-01, in days, at which polars can calculate the year. This is about
+/// The maximum distance of a date from 1970-01-01, in days, for which polars can calculate the year. This is about
 /// 260,000 years.
 const MAX_DAYS: i32 = 95_000_000;
 /// The maximum number of digits after the point that `round` accepts.
@@ -159,8 +159,8 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
     })
 }
 
-/// Returns an expression that gives NULL for an infinite date or timestamp, and for a date or timestamp that is more
-/// than [`MAX_DAYS`] from 1970-01-01. Other values stay unchanged.
+/// Returns an expression that is NULL for an infinite date or timestamp, and for a date or timestamp that is more than
+/// [`MAX_DAYS`] from 1970-01-01. Other values stay unchanged.
 fn within_calendar(value: &Typed) -> Expr {
     let limit = match value.kind {
         Some(ColumnType::Date) => i64::from(MAX_DAYS),
@@ -195,7 +195,8 @@ fn text(at: usize, value: &Typed) -> Result<Expr, ExprError> {
     }
 }
 
-/// Returns the value of an expression that is a literal whole number; None for any other expression.
+/// Returns the value of an expression that is a whole number in the text of the expression. Returns None for any other
+/// expression.
 fn constant(value: &Typed) -> Option<i64> {
     if value.kind != Some(ColumnType::Int) {
         return None;

@@ -1,6 +1,6 @@
 //! Expressions of calculated columns, such as `round(price * (1 - discount), 2)`.
 //!
-//! Every expression terminates, reads the values of one row only, and is type-checked before it runs. The language has:
+//! Every expression terminates, uses only the values of one row, and is type-checked before it runs. The language has:
 //! - values: `12`, `0.5`, `1e3`, `'text'`, `true`, `false`, `null`, `column`, `"Any Column"`;
 //! - `+ - * /`, `= <> != < <= > >=`, `and or not`, parentheses;
 //! - the functions `concat coalesce upper lower trim length substring round abs if is_null year month day hour minute
@@ -37,7 +37,7 @@ use crate::dataset::redact;
 pub(super) struct Computed {
     /// The polars expression that calculates the values.
     pub(super) expr: Expr,
-    /// The type of the expression's values.
+    /// The type of the expression's result.
     pub(super) kind: ColumnType,
     /// Whether the values are local times, that is, timestamps without a time zone. False for all other types.
     pub(super) local: bool,

@@ -1,5 +1,5 @@
-//! Operations on numbers of different types: the choice between two values, and comparisons. Every result is exact, or
-//! an error.
+//! Operations on numbers of different types: comparisons, sums, and the choice between two values. Every result is
+//! exact, or an error.
 
 use std::cmp::Ordering;
 
@@ -15,20 +15,20 @@ use super::{
 };
 use crate::dataset::numbers::decimal_text;
 
-/// The error for a decimal that has too many digits once it has as many digits after its point as the decimals beside
-/// it.
+/// The error text for a decimal that has more than [`PRECISION`] digits after it gets as many digits after its point as
+/// the other decimals of the operation.
 pub(super) const TOO_WIDE: &str = "decimals with different numbers of digits after the point have more than 38 digits \
     together: round one of them";
 
 /// The smallest number with more than [`PRECISION`] digits.
 const LIMIT: u128 = 10_u128.pow(PRECISION as u32);
 
-/// The values of a column of numbers.
+/// The values of a column of numbers. Each variant is one type of numbers.
 pub(super) enum Numbers {
     /// All values are NULL.
     Nulls,
     Whole(Int64Chunked),
-    /// Decimals without their points, and the number of digits after the point.
+    /// Decimals without their decimal points, and the number of digits after the point.
     Decimals(Int128Chunked, usize),
     Floats(Float64Chunked),
 }
@@ -36,7 +36,7 @@ pub(super) enum Numbers {
 /// A number of any type.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Number {
-    /// A whole number or decimal: the number without its point, and the number of digits after the point.
+    /// A whole number or decimal: the number without its decimal point, and the number of digits after the point.
     Decimal(i128, usize),
     Float(f64),
 }
@@ -67,7 +67,7 @@ impl Numbers {
 }
 
 impl Number {
-    /// Returns the float with the same digits; None if there is none.
+    /// Returns the 64-bit float with the same digits; None if there is no such float.
     pub(super) fn float(self) -> Option<f64> {
         match self {
             Self::Decimal(unscaled, scale) => exact_float::exact(unscaled, scale),
@@ -75,16 +75,16 @@ impl Number {
         }
     }
 
-    /// Returns the decimal with `scale` digits after its point, without the point. Returns None if it has more than
-    /// [`PRECISION`] digits, and for a float.
+    /// Returns the decimal without its point, with `scale` digits after the point. Returns None for a float, and if the
+    /// result has more than [`PRECISION`] digits.
     fn unscaled(self, scale: usize) -> Option<i128> {
         let Self::Decimal(unscaled, own) = self else { return None };
         let factor = 10_i128.checked_pow(u32::try_from(scale.checked_sub(own)?).ok()?)?;
         unscaled.checked_mul(factor).filter(|value| value.unsigned_abs() < LIMIT)
     }
 
-    /// Compares two numbers by the digits with which they are written. NaN is greater than all other numbers, as it is
-    /// for polars.
+    /// Compares two numbers by their exact values. The value of a float is the number that its shortest decimal text
+    /// states. NaN is greater than all other numbers, as in polars.
     fn compare(self, other: Self) -> Ordering {
         match (self, other) {
             (Self::Decimal(left, left_scale), Self::Decimal(right, right_scale)) => {
@@ -107,20 +107,20 @@ impl Number {
     }
 }
 
-/// The number of rows of the longest column.
+/// Returns the number of rows of the longest column.
 fn rows(columns: &[Column]) -> usize {
     let lengths = || columns.iter().map(Column::len);
     // a constant has length 1 in a frame of any height, and of none
     if lengths().any(|length| length == 0) { 0 } else { lengths().max().unwrap_or_default() }
 }
 
-/// The greatest number of digits after the point in columns of whole numbers and decimals.
+/// Returns the greatest number of digits after the point among the types of whole numbers and decimals.
 fn common_scale<'a>(types: impl Iterator<Item = &'a DataType>) -> usize {
     types.map(|dtype| if let DataType::Decimal(_, scale) = dtype { *scale } else { 0 }).max().unwrap_or_default()
 }
 
-/// Builds a column of the type `kind`, which is a float or a decimal, from the numbers of the rows. Only the chosen
-/// numbers must fit the type.
+/// Builds a column of the type `kind`, which is float or decimal, from one number for each row. The caller has chosen
+/// these numbers, and only they must fit the type.
 fn column(
     name: PlSmallStr,
     kind: ColumnType,
@@ -145,7 +145,8 @@ fn field(fields: &[Field], kind: ColumnType) -> Field {
     Field::new(fields.first().map(|field| field.name().clone()).unwrap_or_default(), dtype)
 }
 
-/// The first value that is not NULL. `kind` is the type of the result, float or decimal.
+/// Returns an expression for the first of several values that is not NULL. `kind` is the type of the result, float or
+/// decimal.
 pub(super) fn first_value(values: Vec<Expr>, kind: ColumnType) -> Expr {
     let choose = move |columns: &mut [Column]| {
         let numbers = columns.iter().map(Numbers::of).collect::<PolarsResult<Vec<_>>>()?;
@@ -156,8 +157,8 @@ pub(super) fn first_value(values: Vec<Expr>, kind: ColumnType) -> Expr {
     map_multiple(choose, values, move |_, fields| Ok(field(fields, kind)))
 }
 
-/// The value of `then` where `condition` is true, and otherwise that of `otherwise`. `kind` is the type of the result,
-/// float or decimal.
+/// Returns an expression for the value of `then` if `condition` is true, and for the value of `otherwise` in all other
+/// cases. `kind` is the type of the result, float or decimal.
 pub(super) fn either(condition: Expr, then: Expr, otherwise: Expr, kind: ColumnType) -> Expr {
     let choose = move |columns: &mut [Column]| {
         let [condition, then, otherwise] = &*columns else { polars_bail!(ShapeMismatch: "three columns are needed") };
@@ -171,8 +172,9 @@ pub(super) fn either(condition: Expr, then: Expr, otherwise: Expr, kind: ColumnT
     map_multiple(choose, [condition, then, otherwise], move |_, fields| Ok(field(&fields[1..], kind)))
 }
 
-/// The sum or the difference of two whole numbers or decimals. polars itself would give NULL where an operand does not
-/// fit the common type of decimals with different numbers of digits after the point.
+/// Returns an expression for the sum of two whole numbers or decimals, or for their difference if `is_difference` is
+/// true. polars itself returns NULL if an operand does not fit the common type of two decimals with different numbers
+/// of digits after the point.
 pub(super) fn sum(left: Expr, right: Expr, is_difference: bool) -> Expr {
     let add = move |columns: &mut [Column]| {
         let [left, right] = &*columns else { polars_bail!(ShapeMismatch: "two columns are needed") };
@@ -193,8 +195,8 @@ pub(super) fn sum(left: Expr, right: Expr, is_difference: bool) -> Expr {
     map_multiple(add, [left, right], |_, fields| Ok(field(fields, ColumnType::Decimal)))
 }
 
-/// NULL where the divisor is zero, and otherwise the divisor. It is of the type `kind`, which is a float or a decimal
-/// with [`SCALE`] digits after the point.
+/// Returns an expression that is NULL if the divisor is zero, and the divisor otherwise. `kind` is the type of the
+/// result: float, or decimal with [`SCALE`] digits after the point.
 pub(super) fn zero_is_null(divisor: Expr, kind: ColumnType) -> Expr {
     let replace = |column: Column| {
         let name = column.name().clone();
@@ -216,8 +218,8 @@ pub(super) fn zero_is_null(divisor: Expr, kind: ColumnType) -> Expr {
     divisor.map(replace, move |_, field| Ok(Field::new(field.name().clone(), dtype.clone())))
 }
 
-/// Compares two numbers of different types. Returns a number and `lit(0)`, which compare with each other as the left
-/// and the right number do.
+/// Compares two numbers of different types. Returns an expression for a number, and the expression `lit(0)`. Comparing
+/// these two gives the same result as comparing `left` and `right`.
 pub(super) fn ordering(left: Expr, right: Expr) -> (Expr, Expr) {
     let compare = |columns: &mut [Column]| {
         let [left, right] = &*columns else { polars_bail!(ShapeMismatch: "two columns are needed") };

@@ -158,7 +158,7 @@ impl Parser {
     }
 
     /// Consumes the next token if it is one of the `wanted` operators. Returns the byte offset of the token, and the
-    /// operator; None for any other token.
+    /// operator. Returns None if the next token is any other token.
     fn operator(&mut self, wanted: &[&'static str]) -> Option<(usize, &'static str)> {
         let found = |token: &Token| match token {
             Token::Sign(sign) => wanted.iter().copied().find(|one| one == sign),

@@ -56,7 +56,7 @@ fn moments_with_and_without_a_time_zone_do_not_mix() {
     }
 }
 
-/// Returns the results of an expression for two rows. In the second row every column is NULL.
+/// Returns the results of an expression for two rows. In the second row, every column is NULL.
 fn calculated(text: &str) -> (String, String) {
     let computed = compile(text, &columns()).unwrap_or_else(|e| panic!("{text}: {e}"));
     let out = frame()

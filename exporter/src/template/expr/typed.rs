@@ -15,9 +15,9 @@ pub(super) struct Typed {
     pub(super) expr: Expr,
     /// The type of the values; None for an expression that is always NULL.
     pub(super) kind: Option<ColumnType>,
-    /// Whether the values are timestamps without a time zone. False for values of any other type.
+    /// Whether the values are timestamps without a time zone. False for values of all other types.
     pub(super) local: bool,
-    /// The column as its source returns it, for an expression that is only a column of decimals.
+    /// The column as the source returns it. None unless the expression is only the name of a decimal column.
     pub(super) decimals: Option<Box<Expr>>,
 }
 
@@ -26,7 +26,8 @@ impl Typed {
         Self { expr, kind: Some(kind), local: false, decimals: None }
     }
 
-    /// Returns the values as an operand of `*` or `/` of decimals, which has [`SCALE`] digits after the point.
+    /// Returns the values as an operand of `*` or `/` of decimals. Such an operand has [`SCALE`] digits after the
+    /// point.
     pub(super) fn factor(self) -> Expr {
         decimal(
             self.decimals.map_or(self.expr, |column| exact_decimal::from_text(*column, SCALE, Excess::Rounded)),
@@ -46,8 +47,8 @@ impl Typed {
     }
 }
 
-/// Returns the error for an operand of the wrong type `got`, which is None for NULL. `rule` is the text that names the
-/// required type. `at` is the byte offset of the error in the expression.
+/// Returns the error for an operand of the wrong type. `got` is the type of the operand; None for NULL. `rule` is the
+/// text that names the required type. `at` is the byte offset of the error in the expression.
 pub(super) fn mismatch(at: usize, rule: &str, got: Option<ColumnType>) -> ExprError {
     ExprError::at(at, format!("{rule}, not {}", got.map_or("null", type_name)))
 }
@@ -91,8 +92,8 @@ pub(super) fn is_mixed(left: Option<ColumnType>, right: Option<ColumnType>, kind
     kind == ColumnType::Decimal || left != right
 }
 
-/// Casts a value to `kind`, a type from [`common_type`]. The export fails if a whole number or decimal has no float with
-/// the same digits.
+/// Casts a value to `kind`, a type from [`common_type`]. The export fails if a whole number or decimal must become a
+/// float, and no float has the same digits.
 pub(super) fn cast(value: Typed, kind: ColumnType) -> Expr {
     match (value.kind, kind) {
         (Some(ColumnType::Int), ColumnType::Decimal) => decimal(value.expr, 0),

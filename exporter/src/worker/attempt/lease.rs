@@ -1,4 +1,4 @@
-//! The timers of a running attempt. They send progress acknowledgements of the job to NATS, renew the lease in the
+//! Runs the timers of an attempt. They send progress acknowledgements of the job to NATS, renew the lease in the
 //! database, and report progress to the owner of the export.
 
 use std::{sync::PoisonError, time::Duration};
@@ -28,16 +28,16 @@ const JOB_KEEPING: Duration = Duration::from_secs(60);
 const WAITING_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Attempt<'_> {
-    /// Keeps the job and the lease until the attempt must stop, and returns the reason for the stop:
-    /// [`JobError::Fenced`], [`JobError::Stopping`] or [`JobError::LeaseLost`].
+    /// Keeps the job and the lease until the attempt must stop. Returns the reason for the stop: [`JobError::Fenced`],
+    /// [`JobError::Stopping`] or [`JobError::LeaseLost`].
     ///
     /// The loop waits for a cancellation, for a hand-over when the process stops, and for three timers. The first timer
-    /// sends progress acknowledgements, so that NATS does not redeliver the job. The second timer renews the lease, and
-    /// the third one reports progress.
+    /// sends progress acknowledgements, so that NATS does not redeliver the job. The second timer renews the lease. The
+    /// third timer reports progress.
     ///
-    /// While the database is unavailable, no exporter can take over the export. So the attempt continues beyond the
-    /// expiry of its lease, for `exporter.export_outage_timeout`. If another exporter takes over the export, the next
-    /// renewal finds the attempt replaced.
+    /// While the database is unavailable, no exporter can take over the export. So the attempt continues after its
+    /// lease has expired, for at most `exporter.export_outage_timeout`. If another exporter then takes over the export,
+    /// the next renewal fails because another attempt has replaced this attempt.
     pub(super) async fn keep_alive(&self, message: &Message, canceled: &CancellationToken) -> JobError {
         let config = &self.context.config;
         let lease = config.lease_duration.get();

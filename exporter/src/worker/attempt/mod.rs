@@ -49,11 +49,11 @@ pub(super) struct Attempt<'a> {
     pub(super) number: u32,
     /// The number of earlier attempts at the export that failed or whose lease expired.
     pub(super) failures: u32,
-    /// The sum of the pauses after earlier attempts that were interrupted by an outage.
+    /// The total duration of the pauses after earlier attempts that an outage interrupted.
     waited: Duration,
     /// Whether this attempt stopped because an outage lasted longer than `exporter.export_outage_timeout`.
     gave_up: AtomicBool,
-    /// The W3C trace context of the attempt's span, which messages of the attempt carry.
+    /// The W3C trace context of the attempt's span. Messages of the attempt contain it.
     traceparent: String,
     meter: Arc<Meter>,
     /// The running uploads of objects to the file store. An upload continues after its attempt has stopped.
@@ -74,8 +74,8 @@ pub(super) enum AttemptEnd {
     HandedOver,
     /// The attempt failed, and another attempt may succeed.
     Retry(JobError),
-    /// An outage of this part of the installation, such as the database, interrupted the attempt. This does not count
-    /// as a failed attempt.
+    /// An outage of a part of the installation, such as the database, interrupted the attempt. This does not count as a
+    /// failed attempt. The second field is that part.
     Interrupted(JobError, WaitingFor),
     /// The export failed. The owner of the export receives the problem.
     Failed(JobError, Problem),
@@ -100,7 +100,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Runs the attempt until the exporter has reported the complete file, or until the attempt fails or must stop.
+    /// Runs the attempt until the exporter has reported the complete file to the notifier, or until the attempt fails
+    /// or must stop.
     pub(super) async fn run(&self, message: &Message, row: &Model) -> Result<FileInfo, JobError> {
         let max_attempts = self.context.config.max_attempts;
         if self.failures >= max_attempts {

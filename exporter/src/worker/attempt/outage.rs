@@ -1,7 +1,7 @@
-//! Waits for a part of the installation, such as the file store, while the part is unavailable or full. Meanwhile, the
-//! attempt keeps its lease, and progress reports show the owner of the export which part the attempt waits for.
+//! Waits while a part of the installation, such as the file store, is unavailable or full. Meanwhile, the attempt keeps
+//! its lease, and progress reports show the owner of the export which part the attempt waits for.
 //!
-//! A step is one operation on such a part, for example the upload of a segment.
+//! A step is one operation with such a part, for example the upload of a segment.
 
 use std::{future::Future, sync::atomic::Ordering, time::Duration};
 
@@ -15,16 +15,16 @@ use crate::{error::JobError, progress::Meter};
 
 /// The pauses before a failed step is repeated. They grow with each failure, from about 250 ms to 10 s.
 const PAUSES: Schedule = Schedule::new(Duration::from_millis(250), Duration::from_secs(10));
-/// The time without an answer after which a step is reported as waiting, even before its error is known. A client of S3
-/// repeats a request for minutes before the client reports an error.
+/// The time without an answer after which progress reports show that the attempt waits, even before the step has
+/// failed. A client of S3 repeats a request for minutes before it reports an error.
 const NOTICE_AFTER: Duration = Duration::from_secs(3);
 
 impl Attempt<'_> {
-    /// Repeats a step while the step fails because of an outage of `part`, for at most
-    /// `exporter.export_outage_timeout`.
+    /// Repeats a step while it fails because of an outage of `part`, for at most `exporter.export_outage_timeout`.
     ///
     /// # Errors
-    /// Returns the error of the step, if the error is no outage of `part`, or if the outage lasted for too long.
+    ///
+    /// Returns the error of the step if the cause is not an outage of `part`, or if the outage lasted too long.
     pub(super) async fn outlast<T, F>(&self, part: WaitingFor, step: impl FnMut() -> F) -> Result<T, JobError>
     where
         F: Future<Output = Result<T, JobError>> + Send,
@@ -32,10 +32,11 @@ impl Attempt<'_> {
         self.repeat(part, Some(self.context.config.export_outage_timeout.get()), step).await
     }
 
-    /// Repeats a step while the step fails because of an outage of `part`. Stops repeating after `limit`; None means no
+    /// Repeats a step while it fails because of an outage of `part`. Stops repeating after `limit`; None means no
     /// limit.
     ///
     /// # Errors
+    ///
     /// The same as for [`Self::outlast`].
     pub(super) async fn repeat<T, F>(
         &self,
@@ -82,7 +83,8 @@ impl Attempt<'_> {
     }
 }
 
-/// A wait for a part of the installation, which progress reports and a gauge show. Dropping this value ends the wait.
+/// The state that an attempt waits for a part of the installation. Progress reports and a gauge show this state until
+/// the value is dropped.
 pub(super) struct Waiting<'a> {
     meter: &'a Meter,
     part: WaitingFor,

@@ -27,9 +27,9 @@ struct DeadLetter<'a> {
 }
 
 impl Attempt<'_> {
-    /// Reports the completed file to the notifier. Repeats the report until NATS confirms it, because otherwise another
-    /// attempt would have to produce the whole file again. [`Attempt::run`] drops this future when the attempt loses
-    /// its lease.
+    /// Reports the completed file to the notifier. Repeats the report until NATS confirms it. Without the report,
+    /// another attempt would have to produce the whole file again. [`Attempt::run`] drops this future when the attempt
+    /// loses its lease.
     pub(super) async fn report_completion(&self, file: &FileInfo, completed_at: Timestamp) -> Result<(), JobError> {
         let result = OutcomeResult::Completed { attempt: self.number, file: file.clone(), completed_at };
         let publish = || async { Ok(self.publish_outcome("completed", result.clone()).await?) };
@@ -37,10 +37,11 @@ impl Attempt<'_> {
     }
 
     /// Stores the job as a dead letter, and then reports that the export failed. Repeats both until NATS confirms them,
-    /// and keeps the lease meanwhile. The dead letter comes first, because the report ends the export, and no later
-    /// attempt could then store the dead letter.
+    /// and keeps the lease meanwhile. The dead letter comes first: the report ends the export, and after that no
+    /// attempt could store the dead letter.
     ///
     /// # Errors
+    ///
     /// When the attempt must stop before NATS has confirmed the report, for example because the export was canceled.
     /// The error is the reason.
     pub(in crate::worker) async fn report_failure(

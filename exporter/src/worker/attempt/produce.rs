@@ -71,7 +71,7 @@ impl Attempt<'_> {
     }
 
     /// Runs the pipeline, which stores the segments. Concurrently asks the source for the total number of rows, for
-    /// progress reports. Returns the stored file, and the time of the source's data that the file shows. If the source
+    /// progress reports. Returns the stored file, and the time of the snapshot from which its rows come. If the source
     /// does not report this time, returns the time at which the exporter began to open the dataset.
     async fn write_segments(&self, requested_at: Timestamp, plan: &Plan) -> Result<(SealedFile, Timestamp), JobError> {
         let limits = PipelineLimits::from(&self.context.config);
@@ -132,8 +132,8 @@ impl Attempt<'_> {
     }
 }
 
-/// Returns the exact number of rows if the source can count the rows quickly, or else the source's estimate. Returns
-/// None if the source has neither.
+/// Returns the exact number of rows if the source can count them quickly. Otherwise returns the source's estimate; None
+/// if the source has no estimate.
 async fn count_rows(plan: &Plan) -> Result<Option<u64>, DatasetError> {
     let count = match plan.dataset.count(&plan.query, Precision::Exact).await? {
         None => plan.dataset.count(&plan.query, Precision::Estimate).await?,

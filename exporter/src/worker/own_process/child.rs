@@ -20,8 +20,8 @@ use super::{PassedJob, VARIABLE};
 
 /// The maximum size of the job that a parent passes to its child, in bytes.
 const MAX_JOB: u64 = 16 << 20;
-/// The time after the end of the parent within which a child must hand over its export. After this time, the child
-/// exits.
+/// The time within which a child must hand over its export after its parent process has ended. After this time, the
+/// child exits.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether this process runs one export for a parent process.
@@ -30,18 +30,19 @@ pub fn is_own_process() -> bool {
     env::var_os(VARIABLE).is_some()
 }
 
-/// The connection to the parent process. It has the job that the parent passed, and a token that is canceled when the
-/// parent is gone.
+/// The connection of a child to its parent process. It has the job that the parent passed, and a token that is canceled
+/// when the parent is gone.
 pub(crate) struct Parent {
     /// The name under which this process holds the lease of its export.
     pub(crate) instance: String,
-    /// Canceled when the parent closes the standard input of this process, or dies.
+    /// A token that is canceled when the parent closes the standard input of this process, or dies.
     pub(crate) gone: CancellationToken,
     job: PassedJob,
 }
 
 impl Parent {
-    /// Reads the job from the standard input, which the parent writes. A thread then waits for the end of the input.
+    /// Reads the job from the standard input, which the parent writes. A thread then waits for the end of the input,
+    /// which means that the parent has closed it or died, and cancels `gone`.
     ///
     /// # Errors
     /// When the input contains no valid job.

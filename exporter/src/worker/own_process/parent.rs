@@ -1,5 +1,5 @@
-//! The parent of the child process that runs one export alone. The parent starts a child for the export, waits
-//! for the end of the child, and records its death.
+//! Implements the parent of a child process that runs one export alone. The parent starts a child for the export, waits
+//! until the child ends, and records a death of the child.
 
 use std::{collections::BTreeMap, io, process::Stdio};
 
@@ -23,8 +23,8 @@ use super::{
 /// The number of dead child processes after which an export fails. After the first death, another child tries again,
 /// because the export may not be the cause of the death.
 pub(super) const MAX_CRASHES: u32 = 2;
-/// The minimum number of expired leases after which an export fails. A larger `exporter.max_attempts` replaces this
-/// number. A lease also expires when a whole machine fails, so the export may not be the cause of the first expiries.
+/// The minimum number of expired leases after which an export fails. If `exporter.max_attempts` is larger, it applies
+/// instead. A lease also expires when a whole machine fails, so the export may not be the cause of the first expiries.
 const MIN_ABANDONED: u32 = 3;
 /// The maximum time for writing a job to the standard input of a child.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,10 +32,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// 60 s.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
 
-/// Runs the job of an export whose earlier attempts died, so that it should run in a child process. Runs the job in this
+/// Handles the job of an export whose earlier attempts died, by running it in a child process. Runs the job in this
 /// process only if no child can be started. If too many attempts at the export have ended without an outcome, fails the
 /// export instead. Returns the acknowledgement for the job. Returns None if the child has acknowledged the job, or if
-/// another attempt now runs the export and acknowledges it.
+/// another attempt now runs the export and acknowledges the job.
 pub(in crate::worker) async fn handle(
     context: &WorkerContext,
     message: &Message,
@@ -95,9 +95,9 @@ fn count(result: &'static str) {
     metrics::counter!("sluice_exporter_isolated_attempts_total", "result" => result).increment(1);
 }
 
-/// Starts a child, and writes the job to its standard input. The child hands over its export when this input is closed.
-/// `secrets` are the values of the environment variables that the catalog names, and the child has them in its
-/// environment.
+/// Starts a child, and writes the job to its standard input. When this input is closed, the child hands over its
+/// export. `secrets` are the values of the environment variables that the catalog file names as secrets. The
+/// environment of the child has these variables.
 async fn start(
     command: &OwnProcess,
     secrets: &BTreeMap<String, Secret>,
@@ -129,8 +129,8 @@ async fn start(
     }
 }
 
-/// Waits for the end of a child. Meanwhile sends progress acknowledgements, so that NATS does not redeliver the job. On
-/// a hand-over, closes the standard input of the child, which then hands over its export.
+/// Waits until a child ends. Meanwhile sends progress acknowledgements, so that NATS does not redeliver the job. On a
+/// hand-over, closes the standard input of the child, which then hands over its export.
 async fn until_end(
     context: &WorkerContext,
     message: &Message,

@@ -1,4 +1,4 @@
-//! Catalogs of folders, patterns, buckets and single files.
+//! Tests `catalog init` with folders, patterns, buckets and single files.
 
 use polars::prelude::{Column as PolarsColumn, DataFrame, ParquetWriter};
 use protocol::catalog::ColumnType;

@@ -1,4 +1,4 @@
-//! Catalogs of PostgreSQL databases.
+//! Tests `catalog init` with PostgreSQL databases.
 
 use sea_orm::{ConnectionTrait, Database};
 use testkit::db::Postgres;

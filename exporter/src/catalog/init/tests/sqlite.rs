@@ -1,4 +1,4 @@
-//! Catalogs of SQLite files.
+//! Tests `catalog init` with SQLite files.
 
 use protocol::catalog::ColumnType;
 use sea_orm::{ConnectionTrait, Database};

@@ -1,4 +1,4 @@
-//! Updates of catalog files that people have edited.
+//! Tests `catalog init` with an existing catalog file that people have edited.
 
 use sea_orm::{ConnectionTrait, Database};
 use testkit::db::Postgres;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 pub(in crate::dataset::files) struct Header {
     /// The name of each column, in the order of the file. No two columns have the same name.
     pub(in crate::dataset::files) names: Vec<String>,
-    /// A human-readable note for each column whose name differs from its title in the file.
+    /// A note for operators about each column whose name differs from its title in the file.
     pub(in crate::dataset::files) notes: Vec<String>,
 }
 

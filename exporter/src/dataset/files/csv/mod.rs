@@ -25,14 +25,14 @@ use super::{
 /// The maximum number of rows that are read to find out whether the timestamps of a declared column have a time zone.
 const SAMPLED_ROWS: u64 = 1_000;
 
-/// Returns the names of the columns of a file, and notes about renamed columns.
+/// Returns the names of the columns of a file, and a note about each column whose name differs from its title.
 pub(super) fn header(file: File, dialect: CsvDialect) -> Result<Header, DatasetError> {
     Ok(Records::of(file, dialect)?.header)
 }
 
-/// Finds the columns of a file. For each column, also finds the types in which an export writes each value exactly as
-/// in the file. Once only text remains for a column, its values are only checked to be UTF-8. All rows are read.
-/// Returns the error [`DatasetError::Scanning`] once the signal `stop` is given.
+/// Finds the columns of a file. For each column, also finds the types that preserve its values, that is, an export
+/// writes each value exactly as in the file. Reads all rows. If only text preserves the values of a column, checks only
+/// that further values are UTF-8. Returns [`DatasetError::Scanning`] as soon as `stop` is set.
 pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut records = Records::of(file, dialect)?;
     let seems_undelimited = records.header.names.len() == 1 && records.seems_to_have_another_delimiter();
@@ -64,8 +64,8 @@ pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileS
     Ok(FileScan { columns: columns.collect(), rows, notes, seems_undelimited })
 }
 
-/// Returns for each of the columns `columns` whether its values in the first [`SAMPLED_ROWS`] rows are timestamps
-/// without a time zone. Returns false for a column without values in these rows.
+/// Returns for each of `columns` whether its values in the first [`SAMPLED_ROWS`] rows are timestamps without a time
+/// zone. Returns false for a column that has no values in these rows.
 pub(super) fn naive(file: File, dialect: CsvDialect, columns: &[&str]) -> Result<Vec<bool>, DatasetError> {
     let mut records = Records::of(file, dialect)?;
     let names = &records.header.names;
@@ -85,7 +85,7 @@ pub(super) fn naive(file: File, dialect: CsvDialect, columns: &[&str]) -> Result
     Ok(samples.into_iter().map(ZoneSample::is_naive).collect())
 }
 
-/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
+/// Reads the selected columns of a file, and passes the rows to `handle` as data frames. Stops and returns false when
 /// `handle` returns false.
 pub(super) fn read(
     file: File,

@@ -19,9 +19,10 @@ const DELIMITERS: [(u8, &str); 4] = [(b',', ","), (b';', ";"), (b'\t', "\\t"), (
 /// Returns the offset at which the header of a file begins.
 ///
 /// # Errors
+///
 /// When the file can't be read, or its first bytes belong to another file format or encoding. Also when the catalog
-/// file must declare the delimiter or the comments, because the file seems to have another delimiter or its last
-/// comment may be its header.
+/// file must declare the delimiter, because the file seems to have another one. Also when the catalog file must declare
+/// the comments, because the last comment may be the header.
 pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, DatasetError> {
     let mut at = text_file::start(file)?;
     let mut comment = None;
@@ -41,10 +42,11 @@ pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, Data
 }
 
 /// Whether the last leading line that begins with `#` is the header of the file, by the rules of
-/// [`Comments::Detected`]. `comment` is the offset of this line, and `rows` the offset of the next line.
+/// [`Comments::Detected`]. `comment` is the offset of this line, and `rows` is the offset of the line below.
 ///
 /// # Errors
-/// When the file can't be read, or these rules do not decide whether the line is a comment or the header.
+///
+/// When the file can't be read, or the rules can't decide whether the line is a comment or the header.
 fn is_header(file: &File, comment: u64, rows: u64, dialect: CsvDialect) -> Result<bool, DatasetError> {
     let line = sample(file, comment)?;
     let line = &line[..line.len().min(usize::try_from(rows - comment).unwrap_or(usize::MAX))];
@@ -69,9 +71,9 @@ fn is_header(file: &File, comment: u64, rows: u64, dialect: CsvDialect) -> Resul
     }
 }
 
-/// Returns an error if the file seems to have another delimiter than the dialect. This is the case if two conditions
-/// hold. The delimiter of the dialect gives the header only one field. Another delimiter gives the header several
-/// fields, and gives the first row as many fields. `sample` has the first lines of the file, from the header on.
+/// Returns an error if the file seems to have another delimiter than `dialect`. This is the case if the delimiter of
+/// `dialect` gives the header only one field, and another delimiter gives the header and the first row the same number
+/// of several fields. `sample` has the first lines of the file, from the header on.
 fn check_delimiter(sample: &[u8], dialect: CsvDialect) -> Result<(), DatasetError> {
     if field_counts(sample, dialect, 1) != [1] {
         return Ok(());
@@ -89,7 +91,7 @@ fn check_delimiter(sample: &[u8], dialect: CsvDialect) -> Result<(), DatasetErro
     Ok(())
 }
 
-/// Returns the number of fields of each of the first `records` records in `bytes`. The header counts as a record.
+/// Returns the number of fields of each of the first `records` records in `bytes`. The header is one of these records.
 fn field_counts(bytes: &[u8], dialect: CsvDialect, records: usize) -> Vec<usize> {
     let mut reader = ReaderBuilder::new()
         .delimiter(dialect.delimiter)
@@ -100,8 +102,8 @@ fn field_counts(bytes: &[u8], dialect: CsvDialect, records: usize) -> Vec<usize>
     reader.byte_records().take(records).flatten().map(|record| record.len()).collect()
 }
 
-/// Reads up to [`SAMPLE_BYTES`] bytes from the offset `at` on, and returns the complete lines in them. If the first
-/// line has more bytes, returns its beginning.
+/// Reads up to [`SAMPLE_BYTES`] bytes from the offset `at` on, and returns the complete lines among them. If not even
+/// the first line is complete, returns its beginning.
 fn sample(file: &File, at: u64) -> Result<Vec<u8>, DatasetError> {
     let mut bytes = vec![0; SAMPLE_BYTES];
     let read = text_file::read_at(file, &mut bytes, at)?;

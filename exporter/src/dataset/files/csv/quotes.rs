@@ -1,12 +1,12 @@
-//! Finds fields that continue after their closing quote, such as `"a\"b"` or `"a" b`. Also finds fields that are empty
+//! Finds fields with text after their closing quote, such as `"a\"b"` or `"a" b`. Also finds fields that are empty
 //! between quotes (`""`), because the CSV parser does not distinguish them from empty fields without quotes.
 //!
 //! The CSV parser would join the text in the quotes and the text after the quotes to one field. But a file with such a
-//! field follows other rules: its quotes are escaped in another way, or quotes are ordinary characters.
+//! field follows other rules: it escapes quotes in another way, or its quotes are ordinary characters.
 
 use std::collections::VecDeque;
 
-/// Searches the bytes of a file for the first field that continues after its closing quote, and for all fields that are
+/// Searches the bytes of a file for the first field with text after its closing quote, and for all fields that are
 /// empty between quotes (`""`). The search must start at the beginning of a record.
 pub(super) struct QuoteCheck {
     delimiter: u8,
@@ -18,25 +18,27 @@ pub(super) struct QuoteCheck {
     pub(super) is_open_at_end: bool,
     /// The index of the current field in its record.
     field: usize,
-    /// The file offset after the opening quote of the current or last quoted field.
+    /// The file offset after the opening quote of the current quoted field. After that field has ended, the value stays
+    /// until the next quoted field.
     opened: u64,
-    /// Whether the current field has two quotes so far, and nothing between them.
+    /// Whether the current field so far consists of two quotes with nothing between them.
     is_empty: bool,
-    /// The fields that are empty between quotes, until [`QuoteCheck::take_empty`] removes them. Each item has the file
-    /// offset after the opening quote of the field, and the index of the field in its record.
+    /// The fields that are empty between quotes. Each item has the file offset after the opening quote of the field,
+    /// and the index of the field in its record. [`QuoteCheck::take_empty`] removes the items.
     empty: VecDeque<(u64, usize)>,
 }
 
-/// The position of the search within a field.
+/// The position of the search relative to the current field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Before the first character.
+    /// Before the first character of a field.
     Begin,
     /// In a field without quotes around it.
     Plain,
     /// In a quoted field.
     Quoted,
-    /// After a quote in a quoted field. The quote is the closing quote, or the first of two quotes that stand for one.
+    /// After a quote in a quoted field. This quote either closes the field, or is the first of two quotes that stand
+    /// for one quote character.
     Quote,
 }
 
@@ -56,8 +58,8 @@ impl QuoteCheck {
         }
     }
 
-    /// Searches the next bytes of the file for a field that continues after its closing quote. Ignores all bytes after
-    /// such a field.
+    /// Searches the next bytes of the file. After it has found a field with text after its closing quote, ignores all
+    /// further bytes.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
         if self.fault.is_some() {
             return;
@@ -103,8 +105,8 @@ impl QuoteCheck {
         self.field = if end == self.delimiter { self.field + 1 } else { 0 };
     }
 
-    /// Removes the fields that are empty between quotes and begin before this offset. Replaces the content of `indexes`
-    /// by the indexes of these fields in their record.
+    /// Removes all empty quoted fields that begin before this offset. Replaces the content of `indexes` by the index of
+    /// each of these fields in its record.
     pub(super) fn take_empty(&mut self, offset: u64, indexes: &mut Vec<usize>) {
         indexes.clear();
         while let Some((_, index)) = self.empty.pop_front_if(|(at, _)| *at < offset) {
@@ -119,7 +121,7 @@ impl QuoteCheck {
         self.end_field(self.state, b'\n');
     }
 
-    /// Whether a field before this offset continues after its closing quote.
+    /// Whether a field before this offset has text after its closing quote.
     pub(super) fn has_fault_before(&self, offset: u64) -> bool {
         self.fault.is_some_and(|fault| fault < offset)
     }

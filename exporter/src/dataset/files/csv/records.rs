@@ -23,13 +23,13 @@ const RECORD_BYTES: u64 = 64 << 20;
 const READ_BUFFER: usize = 1 << 20;
 /// The error text for a field that is not UTF-8.
 pub(super) const NOT_UTF8: &str = "a text is not UTF-8: convert the file to UTF-8";
-/// The error for a field that continues after its closing quote.
+/// The error for a field with text after its closing quote.
 const AFTER_QUOTE: DatasetError = DatasetError::Garbled(
     "a field goes on after its closing quote: write each quote inside of a quoted field twice, and the delimiter right \
      after the closing quote, or declare `quote = \"\"` if quotes are ordinary characters of the file",
 );
 
-/// The error for a quoted field that has no end.
+/// The error for a quoted field without a closing quote.
 const OPEN_QUOTE: DatasetError = DatasetError::Garbled(
     "a quote is not closed: close it, or declare `quote = \"\"` if quotes are ordinary characters of the file",
 );
@@ -38,8 +38,7 @@ const OPEN_QUOTE: DatasetError = DatasetError::Garbled(
 struct Bounded {
     file: File,
     read: u64,
-    /// The file offset of the beginning of the last record that the parser returned. The parser is reading the next
-    /// record.
+    /// The file offset at which the last returned record begins. The parser is now reading the record after it.
     record_start: Rc<Cell<u64>>,
     /// The check of the quotes in all bytes read so far; None if quotes are ordinary characters.
     quotes: Option<QuoteCheck>,
@@ -66,7 +65,7 @@ impl Read for Bounded {
 /// Reads the records of a CSV or TSV file.
 pub(super) struct Records {
     reader: csv::Reader<Bounded>,
-    /// A second handle of the same file, for finding the line of an error and for checking the last record.
+    /// A second handle of the same file. It is used to find the line number of an error, and to check the last record.
     file: File,
     dialect: CsvDialect,
     /// The file offset at which the header begins.
@@ -80,8 +79,8 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Whether the file looks as if it had another delimiter. Such a file is refused unless the catalog file declares the
-    /// delimiter.
+    /// Whether the file seems to have another delimiter than the dialect states. The exporter refuses such a file
+    /// unless the catalog file declares the delimiter.
     pub(super) fn seems_to_have_another_delimiter(&self) -> bool {
         let undeclared = CsvDialect { is_declared: false, ..self.dialect };
         matches!(preamble::header_start(&self.file, undeclared), Err(DatasetError::Undeclared(_)))
@@ -161,7 +160,7 @@ impl Records {
         self.reader.get_ref().quotes.as_ref().is_some_and(|quotes| quotes.has_fault_before(end))
     }
 
-    /// Whether the file has ended within a quoted field.
+    /// Whether the file ends within a quoted field.
     fn ends_in_quote(&self) -> bool {
         self.reader.get_ref().quotes.as_ref().is_some_and(|quotes| quotes.is_open_at_end)
     }
@@ -204,8 +203,8 @@ impl Records {
         self.at_offset(self.before + position, error)
     }
 
-    /// Returns an error if a quote in the last record of the file is not closed. That record may then contain any
-    /// number of rows.
+    /// Returns an error if the last record of the file has a quote that is not closed. All rows after that quote may
+    /// have become part of the record.
     fn check_end(&mut self) -> Result<(), DatasetError> {
         if !self.dialect.has_quotes {
             return Ok(());

@@ -26,12 +26,12 @@ const CUT_OBJECT: DatasetError =
 /// The error for a line with a mistake in its JSON object.
 const BROKEN_OBJECT: DatasetError =
     DatasetError::Garbled("a JSON object has a mistake, or something follows it on its line: correct the line");
-/// The error for a line on which the name of a member has half of a surrogate pair.
+/// The error for a line on which the name of a member has an escape that is half of a surrogate pair.
 const HALF_SURROGATE_IN_NAME: DatasetError = DatasetError::Garbled(
     "the name of a member has half of a surrogate pair, which is no character: write both halves, or the character itself",
 );
-/// The beginnings of the errors of the JSON parser for half of a surrogate pair. The parser checks only the names of
-/// members for such halves.
+/// The beginnings of the messages with which the JSON parser refuses half of a surrogate pair. The parser refuses such
+/// halves only in the names of members.
 const HALVES: [&str; 2] = ["lone leading surrogate", "unexpected end of hex escape"];
 /// The error for a value with an escape that is half of a surrogate pair (RFC 8259, section 8.2).
 pub(super) const HALF_SURROGATE: DatasetError = DatasetError::Garbled(
@@ -57,8 +57,8 @@ impl Lines {
         Ok(Self { reader: BufReader::with_capacity(READ_BUFFER, file), line: Vec::new(), number: 0 })
     }
 
-    /// Reads the next line that is not blank, and passes the name and the value of each member of its JSON object to
-    /// `member`. Returns false at the end of the file. An error about a line names the number of the line.
+    /// Reads the next line that is not blank, and calls `member` with the name and the value of each member of its JSON
+    /// object. Returns false at the end of the file. An error states the number of the line.
     pub(super) fn next(
         &mut self,
         member: impl FnMut(&str, &RawValue) -> Result<(), DatasetError>,
@@ -84,7 +84,7 @@ impl Lines {
     }
 }
 
-/// Parses a line as a JSON object, and passes the name and the value of each of its members to `member`.
+/// Parses a line as a JSON object, and calls `member` with the name and the value of each of its members.
 fn members(line: &[u8], member: impl FnMut(&str, &RawValue) -> Result<(), DatasetError>) -> Result<(), DatasetError> {
     let mut refused = None;
     let mut reader = serde_json::Deserializer::from_slice(line);
@@ -103,7 +103,7 @@ fn members(line: &[u8], member: impl FnMut(&str, &RawValue) -> Result<(), Datase
 /// Passes each member of a JSON object to the callback `member`.
 struct Members<'a, F> {
     member: F,
-    /// Receives the error that `member` returns, because the JSON parser can't return a [`DatasetError`].
+    /// The error that `member` has returned. It is stored here because the JSON parser can't return a [`DatasetError`].
     refused: &'a mut Option<DatasetError>,
 }
 

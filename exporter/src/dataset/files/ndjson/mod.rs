@@ -17,11 +17,11 @@ use super::{
     scan::{FileScan, ScannedColumn, Stop},
 };
 
-/// The maximum number of lines that [`sample`] and [`naive`] read to find the members of a file and the time zones of
-/// its timestamps. They are used if the catalog file declares the columns.
+/// The maximum number of lines that [`sample`] and [`naive`] read. They find the members of a file and the time zones
+/// of its timestamps if the catalog file declares the columns.
 const SAMPLED_LINES: u64 = 1_000;
-/// The maximum number of distinct members of a file. If the columns are not declared, a file with more members is an
-/// error. Otherwise, [`sample`] ignores the further members.
+/// The maximum number of distinct members of a file. If the catalog file does not declare the columns, a file with more
+/// members is an error. If it does, [`sample`] ignores the members beyond this number.
 const MAX_MEMBERS: usize = 10_000;
 /// The maximum total size of the names of all members of a file without declared columns, in bytes.
 const MAX_NAMES: usize = 4 << 20;
@@ -32,8 +32,8 @@ const TWICE: &str = "an object has this member twice: write it once, or one of t
 #[derive(Default)]
 struct Members {
     indexes: HashMap<String, usize>,
-    /// For each member, by its index, the number of the last line on which the member has occurred. The number is 0
-    /// before the first occurrence of the member. Blank lines are not counted.
+    /// The number of the last line on which each member has occurred, by the index of the member. The number is 0
+    /// before the first occurrence of the member. Blank lines do not count.
     last_lines: Vec<u64>,
 }
 
@@ -44,8 +44,8 @@ impl Members {
         self.last_lines.len() - 1
     }
 
-    /// Records that line number `line` has the member with this index and name. Returns an error if the line already
-    /// has a member with this name.
+    /// Records that the member with this index and name occurs on line `line`. Returns an error if the member has
+    /// already occurred on this line.
     fn mark(&mut self, index: usize, name: &str, line: u64) -> Result<(), DatasetError> {
         if std::mem::replace(&mut self.last_lines[index], line) == line {
             return Err(DatasetError::Value { column: name.to_owned(), detail: TWICE });
@@ -69,8 +69,8 @@ pub(super) fn sample(file: File) -> Result<Vec<String>, DatasetError> {
     Ok(names)
 }
 
-/// Returns for each of these columns whether its values on the first [`SAMPLED_LINES`] lines are timestamps without a
-/// time zone. Returns false for a column without values on these lines.
+/// Returns for each of `columns` whether its values on the first [`SAMPLED_LINES`] lines are timestamps without a time
+/// zone. Returns false for a column that has no values on these lines.
 pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetError> {
     let mut lines = Lines::of(file)?;
     let mut samples = vec![ZoneSample::default(); columns.len()];
@@ -86,7 +86,8 @@ pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetEr
     Ok(samples.into_iter().map(ZoneSample::is_naive).collect())
 }
 
-/// Finds all members of a file. For each member, also finds the types that preserve the text of each of its values.
+/// Finds all members of a file. For each member, also finds the types that preserve its values, that is, an export
+/// writes each value exactly as in the file.
 pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut lines = Lines::of(file)?;
     let (mut members, mut columns, mut names) = (Members::default(), Vec::new(), 0);
@@ -119,7 +120,7 @@ pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
     }
 }
 
-/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Returns true at the end of the
+/// Reads the selected columns of a file, and passes the rows to `handle` as data frames. Returns true at the end of the
 /// file. Stops early and returns false if `handle` returns false.
 pub(super) fn read(
     file: File,

@@ -73,11 +73,11 @@ pub(in super::super) fn check_stream(file: &File) -> Result<(), DatasetError> {
 }
 
 /// Checks how deeply the columns of an Arrow schema are nested. `text` is the schema in Base64, which writers store in
-/// the footer of a Parquet file under the key `ARROW:schema`. Accepts a text that is not Base64, because the library
-/// that reads the footer afterwards reports the damage.
+/// the footer of a Parquet file under the key `ARROW:schema`. Accepts a text that is not Base64, because polars reads
+/// the footer later, and reports that error.
 ///
 /// # Errors
-/// When the schema is damaged, or a column is nested too deeply.
+/// When the decoded schema is damaged, or a column is nested too deeply.
 pub(in super::super) fn check_encoded_schema(text: &str) -> Result<(), DatasetError> {
     let Ok(bytes) = BASE64_STANDARD.decode(text) else { return Ok(()) };
     let message = match bytes.strip_prefix(&CONTINUATION) {
@@ -134,7 +134,7 @@ fn refused_column(schema: SchemaRef<'_>) -> Result<Option<String>, planus::Error
     Ok(None)
 }
 
-/// Returns the name of the field's type if polars can't read a schema that has this type; None if polars can read it.
+/// Returns the name of the field's type if polars can't read a schema with this type; None if polars can read it.
 fn unknown_type(field: FieldRef<'_>) -> Result<Option<&'static str>, planus::Error> {
     Ok(match field.type_()? {
         Some(TypeRef::RunEndEncoded(_)) => Some("RunEndEncoded"),
@@ -148,8 +148,8 @@ fn unknown_type(field: FieldRef<'_>) -> Result<Option<&'static str>, planus::Err
 /// The error for a schema with more than [`MAX_FIELDS`] fields.
 const TOO_MANY: DatasetError = DatasetError::Garbled("the schema of the file has more than a million fields");
 
-/// Returns the most deeply nested column of a schema, and its depth. Stops counting at the first level beyond the
-/// maximum depth. Returns None if the schema has more than [`MAX_FIELDS`] fields.
+/// Returns the most deeply nested column of a schema, and its depth. Counts at most one level more than the maximum
+/// depth. Returns None if the schema has more than [`MAX_FIELDS`] fields.
 fn deepest(schema: SchemaRef<'_>) -> Result<Option<Deepest>, planus::Error> {
     let (mut deepest, mut seen) = (Deepest::default(), 0);
     for column in schema.fields()?.into_iter().flatten() {
@@ -196,7 +196,7 @@ mod tests {
 
     use super::{super::MAX_DEPTH, *};
 
-    /// Writes a stream with a column of this type and without rows.
+    /// Returns an Arrow IPC stream with a column of this type and without rows.
     fn stream(dtype: ArrowDataType) -> Vec<u8> {
         let columns = [Field::new("plain".into(), ArrowDataType::Int8, true), Field::new("deep".into(), dtype, true)];
         let schema: ArrowSchema = columns.into_iter().collect();

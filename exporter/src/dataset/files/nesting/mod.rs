@@ -15,7 +15,7 @@ pub(super) use self::{
 };
 use crate::dataset::DatasetError;
 
-/// The maximum depth of a value, which is the number of lists, maps and records that contain the value.
+/// The maximum depth of a value: the number of lists, maps and records that contain the value.
 pub(super) const MAX_DEPTH: usize = 32;
 
 /// The most deeply nested column found so far, and its depth.
@@ -26,7 +26,7 @@ struct Deepest {
 }
 
 impl Deepest {
-    /// Records a column by its name and depth if `depth` is greater than the depth of the recorded column.
+    /// Replaces the recorded column by `column` if `depth` is greater than the recorded depth.
     fn see(&mut self, column: &str, depth: usize) {
         if depth > self.depth {
             *self = Self { column: column.to_owned(), depth };

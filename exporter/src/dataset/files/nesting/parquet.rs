@@ -22,9 +22,9 @@ const TAIL: u64 = 8;
 
 /// The value of `SchemaElement.repetition_type` for a field that may occur any number of times.
 const REPEATED: i32 = 2;
-/// A group of the schema that is a list or a map. Its repeated child stands for the entries, and is not counted as a
-/// further level of nesting. There is one exception: if the repeated child of a list has several children, each entry
-/// is counted as a record.
+/// A group of the schema that is a list or a map. The repeated child of this group stands for the entries, and does not
+/// count as a further level of nesting. There is one exception: if the repeated child of a list has several children,
+/// each entry counts as a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Collection {
     List,
@@ -54,9 +54,8 @@ impl Collection {
     }
 }
 
-/// Reads the footer of a Parquet file, and checks how deeply the columns are nested. Returns these bytes: [`MAGIC`],
-/// the footer, its length and [`MAGIC`]. They are a Parquet file with the same footer, but without the bytes of the
-/// rows.
+/// Reads the footer of a Parquet file, and checks how deeply the columns are nested. Returns the bytes of a Parquet
+/// file with the same footer and without rows: [`MAGIC`], the footer, its length and [`MAGIC`].
 ///
 /// Returns None if the file does not end like a Parquet file. The library that reads the file afterwards reports the
 /// damage.
@@ -96,7 +95,7 @@ struct Group {
     collection: Option<Collection>,
 }
 
-/// Returns an error if a column in the schema of a footer is nested too deeply.
+/// Returns an error if the schema in a footer has a column that is nested too deeply.
 fn check(footer: &[u8]) -> Result<(), DatasetError> {
     let mut deepest = Deepest::default();
     let mut groups: Vec<Group> = Vec::new();
@@ -180,7 +179,7 @@ fn element(input: &mut TCompactInputProtocol<&[u8]>) -> Result<Element, thrift::
     Ok(element)
 }
 
-/// Decodes the union `LogicalType`. Returns the collection that it states; None if it states neither a list nor a map.
+/// Decodes the Thrift union `LogicalType`. Returns the list or map that the union states; None if it states neither.
 fn logical_collection(input: &mut TCompactInputProtocol<&[u8]>) -> Result<Option<Collection>, thrift::Error> {
     let mut collection = None;
     input.read_struct_begin()?;
@@ -239,7 +238,8 @@ mod tests {
         SchemaElement { logical_type: Some(LogicalType::MAP(MapType {})), ..group("map", Repetition::REQUIRED, 1) }
     }
 
-    /// Encodes a footer with a plain column, and a column in which `level` stands `depth` times around a value.
+    /// Encodes a footer with two columns: a plain column, and a column whose value is nested in `depth` copies of
+    /// `level`.
     fn footer_of(level: &[SchemaElement], depth: usize) -> Vec<u8> {
         let mut schema = vec![group("root", Repetition::REQUIRED, 2), leaf("plain", Repetition::REQUIRED)];
         schema.extend((0..depth).flat_map(|_| level.to_vec()));

@@ -44,7 +44,8 @@ struct Field<'a> {
     meaning: Meaning,
 }
 
-/// The decoded value of a field of a `SchemaElement`. Only fields that decide which annotations change are decoded.
+/// The decoded value of a field of a `SchemaElement`. This module decodes only the fields that decide which annotations
+/// it changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     /// The value of `type` or `converted_type`, which are enumerations.

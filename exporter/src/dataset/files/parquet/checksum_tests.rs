@@ -1,4 +1,4 @@
-//! Parquet files with page checksums, which many writers store, but polars does not.
+//! Tests Parquet files with page checksums. Many writers store checksums, but polars does not.
 
 use std::{io::Cursor, ops::Range, path::Path};
 
@@ -17,8 +17,8 @@ use crate::dataset::{Dataset, Query};
 /// The number of rows in the Parquet file of each test.
 const ROWS: usize = 30_000;
 
-/// Returns a frame of numbers and texts. The numbers are plainly encoded, so that any changed bit changes a value. The
-/// texts are dictionary-encoded.
+/// Returns a data frame of numbers and texts. The numbers have the plain encoding, so that any changed bit changes a
+/// value. The texts have the dictionary encoding.
 fn frame() -> DataFrame {
     let words = ["one", "two", "three"];
     DataFrame::new_infer_height(vec![
@@ -28,7 +28,8 @@ fn frame() -> DataFrame {
     .unwrap()
 }
 
-/// Adds a checksum to each page of a file. Also returns the positions of the pages of each column, without headers.
+/// Adds a checksum to each page of a Parquet file. Also returns the byte ranges of the pages of each column, without
+/// the page headers.
 fn with_checksums(file: &[u8]) -> (Vec<u8>, Vec<Vec<Range<usize>>>) {
     let footer_at = file.len() - 8 - u32::from_le_bytes(file[file.len() - 8..][..4].try_into().unwrap()) as usize;
     let mut protocol = TCompactInputProtocol::new(Cursor::new(&file[footer_at..]), usize::MAX);
@@ -68,7 +69,7 @@ fn with_checksums(file: &[u8]) -> (Vec<u8>, Vec<Vec<Range<usize>>>) {
     (out, places)
 }
 
-/// Reads one column of a file, at most `limit` rows. With a limit, the reader uses small windows.
+/// Reads one column of a file, at most `limit` rows. With a limit, the reader decodes fewer rows at a time.
 async fn values(path: &Path, column: &str, limit: Option<u64>) -> Result<DataFrame, DatasetError> {
     let file = opened(path).await?;
     let query = Query { columns: vec![column.to_owned()], filter: Filter::all(), params: Map::new(), limit };

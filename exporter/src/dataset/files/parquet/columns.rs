@@ -33,26 +33,27 @@ use super::{
     windows::{PageCache, Windows},
 };
 
-/// The number of pages above which the page cache is cleared.
+/// The maximum number of pages in the page cache. When the cache has more pages, the reader clears it.
 const CACHED_PAGES: usize = 1 << 20;
-/// The maximum number of bytes that one window copies from the file for one column. The limit is necessary because a
-/// single row of a list column may take any number of pages.
+/// The maximum number of bytes that one window copies from the file for one column. Without this limit, a single row of
+/// a list column could need any number of pages.
 const MAX_COPIED: usize = 1 << 30;
 
-/// The part of a leaf column that one window reads from a row group. This part has consecutive data pages, and the
-/// dictionary page if there is one.
+/// The pages of a leaf column that one window reads from a row group: consecutive data pages, and the dictionary page
+/// if there is one.
 struct Run {
     ranges: Vec<Range<u64>>,
     values: i64,
-    /// The first row that begins in the data pages of this part, counted from the start of the row group.
+    /// The first row that begins in these data pages, counted from the start of the row group.
     first_row: usize,
-    /// All pages of the leaf column in the row group, including the pages outside of this part.
+    /// All pages of the leaf column in the row group, including the pages that the window does not read.
     pages: Arc<Pages>,
 }
 
 impl Windows {
     /// Reads the rows `rows` of one column in the row group with the index `group`. The rows are counted from the start
-    /// of the row group. Values that are converted to text consume a part of `budget`.
+    /// of the row group. Values that are converted to text use up a part of `budget`, the limit for the size of such
+    /// texts.
     pub(super) fn column(
         &self,
         group: usize,
@@ -99,8 +100,8 @@ impl Windows {
         if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
     }
 
-    /// Decodes the rows `rows` of a column from the pages in `runs`, which has one item for each leaf column. If
-    /// `whole` is true, these are all rows of the row group. If `repack` is true, first rewrites the pages without
+    /// Decodes the rows `rows` of a column from the pages in `runs`, which has one item for each leaf column. `whole`
+    /// is true if these are all rows of the row group. If `repack` is true, first rewrites the pages without
     /// compression and in encodings that polars reads.
     fn arrays(
         &self,
@@ -143,9 +144,9 @@ impl Windows {
         leaves.map(Iterator::collect).ok_or(DatasetError::Garbled("a group of rows lacks a column"))
     }
 
-    /// Returns the pages of a leaf column in a row group, from the cache if they are there. If `keep` is true, finds
-    /// the rows of each page, and adds the pages to the cache. If `keep` is false, the rows of the pages may be wrong
-    /// for a list column.
+    /// Returns the pages of a leaf column in a row group, from the cache if the cache has them. If `keep` is true, also
+    /// finds the rows of each page, and adds the pages to the cache. If `keep` is false, the rows of the pages may be
+    /// wrong for a list column, because the reader takes only the number of values from page headers.
     pub(super) fn pages(
         &self,
         group: usize,
@@ -182,7 +183,7 @@ impl Windows {
     }
 
     /// Counts the rows in each page of a list column, and sets the row positions in `pages`. This is necessary because
-    /// page headers state only the number of values.
+    /// most page headers state only the number of values.
     fn count_rows(&self, leaf: &ColumnChunkMetadata, pages: &mut Pages) -> Result<(), DatasetError> {
         let mut seen = 0;
         for at in 0..pages.data.len() {
@@ -236,8 +237,8 @@ impl Windows {
     }
 }
 
-/// Returns the type as which the values of a leaf column are decoded. Timestamps of 96 bits are decoded as bytes, because
-/// polars changes some of them (see `int96`).
+/// Returns the type with which polars decodes the values of a leaf column. Timestamps of 96 bits are decoded as bytes,
+/// because polars changes some of them (see `int96`).
 fn kind(leaf: &ColumnChunkMetadata) -> PrimitiveType {
     let mut kind = leaf.descriptor().descriptor.primitive_type.clone();
     if kind.physical_type == PhysicalType::Int96 {

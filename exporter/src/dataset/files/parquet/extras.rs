@@ -36,19 +36,20 @@ pub(super) fn lean(metadata: &[u8]) -> Result<Option<Vec<u8>>, thrift::Error> {
     Ok(Some(out).filter(|out| out.len() < metadata.len()))
 }
 
-/// A level of nested structs in the metadata of a footer. A struct of one level contains structs of the next level.
+/// A struct in the metadata of a footer, by its level of nesting. A struct of one level contains structs of the next
+/// level.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     /// The struct `RowGroup`, which contains a list of `ColumnChunk`.
     RowGroup,
     /// The struct `ColumnChunk`, which contains a `ColumnMetaData`.
     Chunk,
-    /// The struct `ColumnMetaData`, the last level.
+    /// The struct `ColumnMetaData`, which is the innermost level.
     Metadata,
 }
 
 impl Level {
-    /// Returns the number of the field that contains the structs of the next level; None at the last level.
+    /// Returns the number of the field with the structs of the next level; None at the last level.
     const fn inner(self) -> Option<i16> {
         match self {
             Self::RowGroup => Some(1),
@@ -57,7 +58,8 @@ impl Level {
         }
     }
 
-    /// Whether [`copy`] omits the field with the number `id` and the encoded value `value` from a struct of this level.
+    /// Whether [`copy`] omits a field from a struct of this level. `id` is the number of the field, and `value` its
+    /// encoded value.
     fn leaves_out(self, id: i16, value: &[u8]) -> bool {
         match self {
             Self::RowGroup => id == SORTING_COLUMNS,

@@ -111,12 +111,12 @@ mod tests {
         }
     }
 
-    /// Encodes a footer with these columns.
+    /// Encodes a Parquet footer that has only these columns.
     fn footer(columns: Vec<SchemaElement>) -> Vec<u8> {
         footer_of(columns, vec![])
     }
 
-    /// Encodes a footer with these columns and row groups.
+    /// Encodes a Parquet footer with these columns and row groups.
     fn footer_of(columns: Vec<SchemaElement>, row_groups: Vec<RowGroup>) -> Vec<u8> {
         let mut root = leaf("root", Type::INT32, None, None);
         (root.type_, root.num_children) = (None, Some(columns.len() as i32));
@@ -140,7 +140,7 @@ mod tests {
         out
     }
 
-    /// Decodes a footer, and returns its columns.
+    /// Decodes a Parquet footer, and returns its columns.
     fn columns(footer: &[u8]) -> Vec<SchemaElement> {
         let metadata = &footer[MAGIC..footer.len() - TAIL];
         let mut input = TCompactInputProtocol::new(metadata, 1 << 20);

@@ -17,10 +17,10 @@ use serde_json::Map;
 use super::tests::opened;
 use crate::dataset::{Dataset, Query};
 
-/// The length of the bytes after a footer.
+/// The number of bytes after a footer: four for its length, and four for the magic number.
 const TAIL: usize = 8;
 
-/// Writes a file without compression, and changes its footer.
+/// Writes a Parquet file without compression, and then applies `change` to its footer.
 pub(super) fn write(path: &Path, columns: Vec<Series>, change: impl FnOnce(&mut FileMetaData)) {
     let columns: Vec<_> = columns.into_iter().map(IntoColumn::into_column).collect();
     let mut frame = DataFrame::new(columns[0].len(), columns).unwrap();
@@ -45,13 +45,14 @@ pub(super) fn column(footer: &mut FileMetaData, index: usize) -> &mut ColumnMeta
     footer.row_groups[0].columns[index].meta_data.as_mut().unwrap()
 }
 
-/// Makes a leaf of the schema a column of decimals with two digits after the point.
+/// Changes a leaf column of the schema to decimals with two digits after the point.
 pub(super) fn as_decimal(leaf: &mut SchemaElement, digits: i32) {
     (leaf.converted_type, leaf.logical_type) = (Some(ConvertedType::DECIMAL), None);
     (leaf.precision, leaf.scale) = (Some(digits), Some(2));
 }
 
-/// Reads all rows, in whole row groups and in windows. Returns each value as text, or the text of the error.
+/// Reads all rows of a file twice: in whole row groups, and in small windows. Returns each value as text, or the text
+/// of the error.
 pub(super) async fn read(path: &Path) -> Result<Vec<Vec<String>>, String> {
     let files = opened(path).await.map_err(|e| e.user_message())?;
     let columns: Vec<_> = files.info().columns.iter().map(|column| column.name.clone()).collect();

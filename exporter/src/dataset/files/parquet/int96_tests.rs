@@ -1,7 +1,9 @@
-//! Parquet files with timestamps of 96 bits (INT96), as Spark, Hive and Impala write them. Each timestamp is exported
-//! exactly or refused. In a table of one column, NULL is `""`.
+//! Tests Parquet files with timestamps of 96 bits (INT96), as Spark, Hive and Impala write them. Each timestamp is
+//! exported exactly or refused. In the CSV output of a single column, NULL is `""`, because CSV readers skip empty
+//! lines.
 //!
-//! polars writes no such timestamps. Most tests therefore write decimals of 12 bytes, and change their type in the footer.
+//! polars does not write such timestamps. Most tests therefore write decimals of 12 bytes, and change their type in the
+//! footer.
 
 use std::path::Path;
 
@@ -31,7 +33,7 @@ const LAST_OF_9999: i64 = 2_932_896;
 const FIRST_OF_0001: i64 = -719_162;
 const NOON: u64 = 43_200_000_000_000;
 
-/// Encodes a timestamp: the nanoseconds since midnight, and then the Julian day.
+/// Encodes a timestamp as 12 bytes: the nanoseconds since midnight, and then the Julian day.
 fn int96((days, nanos): Moment) -> [u8; 12] {
     let mut bytes = [0; 12];
     bytes[..8].copy_from_slice(&nanos.to_le_bytes());
@@ -39,7 +41,7 @@ fn int96((days, nanos): Moment) -> [u8; 12] {
     bytes
 }
 
-/// Returns decimals with the same bytes as these timestamps.
+/// Returns a column of decimals whose bytes are those of the timestamps `moments`.
 fn decimals(name: &str, moments: &[Option<Moment>]) -> Series {
     let number = |moment: Moment| int96(moment).into_iter().fold(0, |number, byte| (number << 8) | i128::from(byte));
     let numbers: Int128Chunked = moments.iter().map(|moment| moment.map(number)).collect();
@@ -47,7 +49,7 @@ fn decimals(name: &str, moments: &[Option<Moment>]) -> Series {
     numbers.into_decimal_unchecked(28, 0).into_series().with_name(name.into())
 }
 
-/// Makes all decimals of a file timestamps of 96 bits.
+/// Changes the type of all decimals in a footer to timestamps of 96 bits.
 fn as_int96(footer: &mut FileMetaData) {
     for leaf in footer.schema.iter_mut().filter(|leaf| leaf.type_ == Some(Type::FIXED_LEN_BYTE_ARRAY)) {
         (leaf.type_, leaf.type_length) = (Some(Type::INT96), None);
@@ -184,7 +186,7 @@ async fn a_stored_unit_gives_far_timestamps_and_cuts_no_digit() {
     }
 }
 
-/// Appends a page to `out`.
+/// Appends a Parquet page with a header and the bytes `body` to `out`.
 fn page(out: &mut Vec<u8>, kind: PageType, body: &[u8], values: i32) {
     let is_dictionary = kind == PageType::DICTIONARY_PAGE;
     let data = DataPageHeader {
@@ -209,7 +211,8 @@ fn page(out: &mut Vec<u8>, kind: PageType, body: &[u8], values: i32) {
     out.extend_from_slice(body);
 }
 
-/// Returns a file with a dictionary of timestamps of 96 bits, as Spark writes it. `keys` are 8 indexes of `values`.
+/// Returns a Parquet file with a dictionary of timestamps of 96 bits, as Spark writes it. `keys` are the indexes of 8
+/// rows in `values`, the dictionary.
 fn with_dictionary(values: &[Moment], keys: [u8; 8]) -> Vec<u8> {
     let mut out = b"PAR1".to_vec();
     let begin = out.len();

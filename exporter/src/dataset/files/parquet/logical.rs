@@ -97,10 +97,10 @@ fn annotated_field(field: ArrowField, types: &mut dyn Iterator<Item = &Primitive
     ArrowField { dtype, ..field }
 }
 
-/// Decimals of some physical types are read as bytes. Returns the Arrow type of these bytes, or None if polars reads the
-/// decimals itself.
+/// Returns the Arrow type of bytes as which decimals of a physical type are read. Returns None if polars can read
+/// decimals of this physical type.
 const fn decimal_bytes_of(physical: PhysicalType) -> Option<ArrowDataType> {
-    /// The number of bytes of a decimal that polars reads.
+    /// The maximum number of bytes of a decimal that polars can read.
     const POLARS: usize = size_of::<i128>();
     match physical {
         PhysicalType::ByteArray => Some(ArrowDataType::BinaryView),
@@ -109,8 +109,9 @@ const fn decimal_bytes_of(physical: PhysicalType) -> Option<ArrowDataType> {
     }
 }
 
-/// Returns the Arrow type for a column of times of day. `unit` is the unit of the Parquet type, and `schema_type` is the
-/// type in the stored Arrow schema. Milliseconds have 32 bits, and finer units have 64 bits, in both formats.
+/// Returns the Arrow type for a column of times of day. `unit` is the unit of the Parquet type, and `schema_type` is
+/// the type in the stored Arrow schema. Milliseconds have 32 bits, and finer units have 64 bits, in both Parquet and
+/// Arrow.
 fn time_of_day(schema_type: &ArrowDataType, unit: Option<ArrowTimeUnit>) -> ArrowDataType {
     match (schema_type, unit) {
         (_, Some(ArrowTimeUnit::Millisecond)) | (ArrowDataType::Time32(_), None) => {

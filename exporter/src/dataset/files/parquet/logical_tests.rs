@@ -1,5 +1,5 @@
-//! Parquet files whose columns have annotations that polars misreads or does not know. In a table of one column, NULL is
-//! `""`.
+//! Tests Parquet files whose columns have annotations that polars misreads or does not support. In the CSV output of a
+//! single column, NULL is `""`, because CSV readers skip empty lines.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{super::type_tests::exported, footer_tests::write, tests::opened};
 use crate::{error::JobError, format::Csv};
 
-/// Exports a file as CSV.
+/// Exports a Parquet file as CSV, and returns the CSV text.
 async fn csv(path: &Path) -> Result<String, String> {
     let files = opened(path).await.map_err(|e| e.user_message())?;
     match exported(&files, &json!({}), &Csv).await {
@@ -25,7 +25,7 @@ async fn csv(path: &Path) -> Result<String, String> {
     }
 }
 
-/// The annotations of a leaf.
+/// The annotations of a leaf column in a Parquet footer.
 #[derive(Clone)]
 struct Annotation(Option<ConvertedType>, Option<LogicalType>);
 
@@ -47,7 +47,7 @@ const MILLIS: TimeUnit = TimeUnit::MILLIS(MilliSeconds {});
 const MICROS: TimeUnit = TimeUnit::MICROS(MicroSeconds {});
 const NANOS: TimeUnit = TimeUnit::NANOS(NanoSeconds {});
 
-/// Stores the Arrow schema of one column in the footer.
+/// Stores an Arrow schema with a single column in the Parquet footer. Stores no schema if `stored` is None.
 fn store(footer: &mut FileMetaData, stored: Option<&ArrowDataType>) {
     footer.key_value_metadata = stored.map(|dtype| {
         let schema: ArrowSchema = [ArrowField::new("t".into(), dtype.clone(), true)].into_iter().collect();
@@ -153,7 +153,8 @@ async fn timestamps_are_in_the_unit_of_the_parquet_file() {
     }
 }
 
-/// Replaces the annotation STRING of the only such column in a footer by other bytes of the Thrift compact protocol.
+/// Replaces the annotation STRING in the footer of a file by `annotation`, other bytes of the Thrift compact protocol.
+/// The footer must have exactly one such annotation.
 fn with_annotation(path: &Path, annotation: &[u8]) {
     // the field `logicalType` comes after `name`, and its value is a union with the empty struct STRING
     const STRING: [u8; 4] = [0x6c, 0x1c, 0, 0];

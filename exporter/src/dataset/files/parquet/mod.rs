@@ -36,18 +36,18 @@ use super::{
     row_filter::RowFilter,
 };
 
-/// The maximum number of rows of a window for queries that limit the number of rows.
+/// The maximum number of rows in a window, the range of rows that is read at once, if the query has a limit.
 const FEW_ROWS: usize = 16_384;
-/// The maximum number of windows that an estimate of the passing rows samples.
+/// The maximum number of windows that are sampled to estimate how many rows pass a filter.
 const SAMPLES: usize = 16;
-/// The maximum number of rows of each window that an estimate samples.
+/// The maximum number of rows in each window that is sampled for an estimate.
 const SAMPLE_ROWS: usize = 4_096;
 /// The maximum duration of an estimate. After that time, the estimate uses the windows that it has sampled.
 const SAMPLE_TIME: Duration = Duration::from_millis(700);
 
 /// Reads a file window by window, and sends the columns `columns` of the rows that pass the filter. `cast` converts
-/// each frame before it is sent. A `limit` makes the windows smaller, but only `sender` enforces the limit. Returns
-/// false when the receiver needs no further frame.
+/// each data frame before it is sent. A `limit` makes the windows smaller, but only `sender` enforces the limit.
+/// Returns false when the receiver needs no further frame.
 pub(super) fn read(
     file: &Windows,
     columns: &[String],
@@ -103,7 +103,7 @@ fn passing(
 }
 
 /// Counts the rows that pass a filter, and reads only the columns of the filter. If `is_canceled` returns true, stops
-/// and returns a number that is too small.
+/// early and returns a count that is too small.
 pub(super) fn count(file: &Windows, filter: &RowFilter, is_canceled: impl Fn() -> bool) -> Result<u64, DatasetError> {
     let mut rows = 0;
     for window in file.plan(&filter.columns, None) {

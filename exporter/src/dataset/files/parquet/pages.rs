@@ -13,15 +13,16 @@ use polars_parquet_format::{PageHeader, PageType, thrift::protocol::TCompactInpu
 
 use super::{super::super::DatasetError, repack};
 
-/// The number of bytes that are read first for a page header. Longer headers need further reads.
+/// The number of bytes that are read at first for a page header. If the header is longer, the reader reads further
+/// bytes.
 const HEADER: usize = 512;
 /// The maximum length of a page header, in bytes.
 pub(super) const MAX_HEADER: usize = 4 << 20;
 /// The maximum size of a decompressed page, in bytes.
 pub(super) const PAGE_BYTES: usize = 256 << 20;
 
-/// The number of bytes by which a column with a dictionary may be longer than the footer states. Old writers do not
-/// count the header of the dictionary page (PARQUET-816). Other readers allow for the same number.
+/// The maximum number of bytes by which a column chunk may be longer than its length in the footer. Old writers do not
+/// count the header of the dictionary page (PARQUET-816). Other readers use the same number.
 const UNCOUNTED: u64 = 100;
 
 /// A data page of a leaf column.
@@ -29,19 +30,19 @@ const UNCOUNTED: u64 = 100;
 pub(super) struct Page {
     /// The byte range of the page in the file, including its header.
     pub(super) range: Range<u64>,
-    /// The number of values, NULLs included.
+    /// The number of values in the page, including NULLs.
     pub(super) values: usize,
     /// The rows that have a value in the page, counted from the start of the row group. [`Pages::find`] assumes one
     /// value for each row. `Windows::count_rows` corrects this range for list columns.
     pub(super) rows: Range<usize>,
-    /// The first row that begins in the page. If the page begins with the rest of a list, `first_row` is the row after
-    /// that list.
+    /// The first row that begins in the page. If the page begins with the remaining values of a list, this is the row
+    /// after that list.
     pub(super) first_row: usize,
     /// The size of the page in bytes: its decompressed size or its decoded size, whichever is larger.
     pub(super) bytes: usize,
-    /// The byte range of the page's definition levels in the file, if the page header (version 2) states that the page
-    /// has no NULLs. The reader checks whether this is true of the levels. None for any other page, and for a page
-    /// without definition levels.
+    /// The byte range of the page's definition levels in the file. Only a page whose header (version 2) states that it
+    /// has no NULLs has this range, because the reader checks this statement against the levels. None for any other
+    /// page, and for a page without definition levels.
     pub(super) levels: Option<Range<u64>>,
 }
 
@@ -127,11 +128,12 @@ impl Pages {
         chunk.start..self.data.last().map_or(chunk.end, |page| page.range.end.max(chunk.end))
     }
 
-    /// Compares the pages in `bytes` with their checksums. `range` is the place in the file from which the bytes were
-    /// read.
+    /// Compares the pages in `bytes` with their checksums. `range` is the byte range of the file from which `bytes`
+    /// were read.
     ///
     /// # Errors
-    /// When a checksum differs.
+    ///
+    /// When a checksum does not match its page.
     pub(super) fn check(&self, range: &Range<u64>, bytes: &[u8]) -> Result<(), DatasetError> {
         let from = self.checksums.partition_point(|checksum| checksum.body.start < range.start);
         for Checksum { body, crc } in self.checksums[from..].iter().take_while(|next| next.body.end <= range.end) {
@@ -143,10 +145,11 @@ impl Pages {
         Ok(())
     }
 
-    /// Whether a page in `bytes` has NULLs although its header states that it has none. `range` is the place in the
-    /// file from which the bytes were read.
+    /// Whether a page in `bytes` has NULLs although its header states that it has none. `range` is the byte range of
+    /// the file from which `bytes` were read.
     ///
     /// # Errors
+    ///
     /// When the definition levels of a page are damaged.
     pub(super) fn hides_null(&self, range: &Range<u64>, bytes: &[u8], leaf: &Descriptor) -> Result<bool, DatasetError> {
         let from = self.data.partition_point(|page| page.range.start < range.start);
@@ -170,7 +173,7 @@ impl Pages {
 
 /// The error for bytes that are not a valid Parquet page.
 pub(super) const BROKEN: DatasetError = DatasetError::Garbled("a page of the file is damaged");
-/// The error for a column that the footer places outside of the file.
+/// The error for a column whose byte range in the footer exceeds the file.
 const OUTSIDE: DatasetError =
     DatasetError::Garbled("the footer of the file is damaged: it places a column outside of the file");
 /// The error for a page whose bytes do not match its checksum.
@@ -192,8 +195,8 @@ fn header(file: &File, range: Range<u64>) -> Result<(PageHeader, u64), DatasetEr
     }
 }
 
-/// Returns the size of a decoded value of a leaf column, in bytes. The size of a text excludes its characters, because
-/// several values may share one copy of them.
+/// Returns the size of a decoded value of a leaf column, in bytes. For a text, the size does not include its
+/// characters, because several values may share one copy of them.
 pub(super) fn width(leaf: &ColumnChunkMetadata) -> usize {
     match leaf.physical_type() {
         PhysicalType::Boolean => 1,

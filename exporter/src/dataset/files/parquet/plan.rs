@@ -8,26 +8,25 @@ use std::{iter, ops::Range, sync::Arc};
 
 use super::pages::{PAGE_BYTES, Page, Pages};
 
-/// The approximate maximum number of values in a window, which is the number of its rows times the number of its
-/// columns.
+/// The approximate maximum number of values in a window: the number of its rows times the number of its columns.
 const VALUES: usize = 2_000_000;
-/// The minimum number of rows to which the limit [`VALUES`] reduces a window. Smaller windows are inefficient, because
-/// every window has a fixed cost.
+/// The minimum number of rows of a window that the limit [`VALUES`] makes smaller. Every window has a fixed cost, so
+/// smaller windows are inefficient.
 const MIN_ROWS: usize = 1024;
-/// The approximate maximum size of a window in bytes, which is its decompressed or its decoded size, whichever is
-/// larger. A single page may exceed this size.
+/// The approximate maximum size of a window in bytes: its decompressed or its decoded size, whichever is larger. A
+/// window of a single page may exceed this size.
 const BYTES: usize = 32 << 20;
 
 /// A range of rows that is read at once. The range is a part of one row group, or several whole row groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) groups: Range<usize>,
-    /// The rows, counted from the first row of the first row group in `groups`.
+    /// The rows of the window, counted from the first row of the first row group in `groups`.
     pub(super) rows: Range<usize>,
 }
 
 impl Window {
-    /// Splits the window into two halves.
+    /// Splits the rows of the window into two halves.
     pub(super) fn halves(self) -> (Self, Self) {
         let middle = self.rows.start + self.rows.len() / 2;
         let first = Self { groups: self.groups.clone(), rows: self.rows.start..middle };
@@ -36,8 +35,8 @@ impl Window {
 }
 
 /// Splits the range `rows` of a row group into chunks at the bounds of the pages of all `columns`. The pages of each
-/// chunk have about [`BYTES`] bytes in total. A chunk whose pages have more than [`PAGE_BYTES`] bytes is split at other
-/// rows too.
+/// chunk have about [`BYTES`] bytes in total. If the pages of a chunk have more than [`PAGE_BYTES`] bytes, also splits
+/// the chunk at rows that are not bounds of pages.
 pub(super) fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     let over = |rows: &Range<usize>| -> usize {
         let pages = columns.iter().flat_map(|pages| pages.over(rows));

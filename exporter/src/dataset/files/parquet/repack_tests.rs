@@ -1,5 +1,5 @@
-//! Parquet files with pages in forms that polars does not write, such as several gzip members, other encodings and
-//! wrong counts.
+//! Tests Parquet files with pages in forms that polars does not write, such as several gzip members, other encodings
+//! and wrong counts.
 
 use std::{
     io::{Cursor, Write},
@@ -22,7 +22,7 @@ use crate::dataset::{Dataset, Query};
 
 const ROWS: usize = 5_000;
 
-/// Returns a frame with decimals of 16 bytes, numbers and texts, all with NULLs.
+/// Returns a data frame with decimals of 16 bytes, numbers and texts. Each column has NULLs.
 fn frame() -> DataFrame {
     let some = |row: usize| !row.is_multiple_of(7);
     let numbers: Vec<_> = (0..ROWS as i64).map(|row| some(row as usize).then_some(row * 7_919 - 9_000)).collect();
@@ -36,8 +36,8 @@ fn frame() -> DataFrame {
     .unwrap()
 }
 
-/// Writes the frame without compression, and changes each page. `change` receives the header and the body of a page and
-/// the physical type of its column, and returns the body to store.
+/// Writes the data frame to a Parquet file without compression, and changes each page. `change` receives the header and
+/// the body of a page and the physical type of its column, and returns the new body.
 fn changed(
     frame: &DataFrame,
     codec: CompressionCodec,
@@ -87,7 +87,7 @@ fn changed(
     out
 }
 
-/// Writes a file, and reads it in whole row groups and in small windows.
+/// Writes the bytes `file`, and reads them in whole row groups and in small windows. Both results must equal `frame`.
 async fn check(path: &Path, file: Vec<u8>, frame: &DataFrame) {
     std::fs::write(path, file).unwrap();
     for limit in [None, Some(u64::MAX)] {
@@ -106,7 +106,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Splits the body of a data page (version 1) of an optional column into its definition levels and its values.
+/// Splits the body of a data page into its definition levels and its values. The page has version 1 and belongs to an
+/// optional column.
 fn split(body: &[u8]) -> (&[u8], &[u8]) {
     let length = u32::from_le_bytes(body[..4].try_into().unwrap()) as usize;
     body[4..].split_at(length)

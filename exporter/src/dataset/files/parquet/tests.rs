@@ -1,5 +1,5 @@
-//! Tests that reading in windows returns every row of a Parquet file, regardless of how the rows are divided into
-//! pages. Truncated, overwritten and damaged files are errors.
+//! Tests that reading in windows, which are ranges of rows, returns every row of a Parquet file, no matter how pages
+//! divide the rows. Truncated, overwritten and damaged files are errors.
 
 use std::{
     fs::{File, OpenOptions},
@@ -51,7 +51,7 @@ fn numbers(count: usize) -> Vec<u64> {
     (0..count).map(next).collect()
 }
 
-/// Returns a frame whose columns get several encodings and have some NULLs.
+/// Returns a data frame whose columns get several encodings and have some NULLs.
 fn mixed(rows: usize) -> DataFrame {
     let numbers = numbers(rows);
     let some = |at: usize| !at.is_multiple_of(5);
@@ -124,7 +124,7 @@ fn windows_give_the_rows_of_the_file_whatever_its_pages() {
     }
 }
 
-/// Returns the text that the type mapping gives for each list.
+/// Returns the text to which the type mapping converts each list.
 fn expected_text(lists: &Series) -> PolarsColumn {
     let texts = lists.iter().map(|list| match list {
         AnyValue::List(list) => {
@@ -136,8 +136,8 @@ fn expected_text(lists: &Series) -> PolarsColumn {
     PolarsColumn::new("list".into(), texts.collect::<Vec<_>>())
 }
 
-/// Returns a frame with two columns: `record`, whose values are records, and `many`, whose values are lists of such
-/// records. A record has a number, a text and a list. The pages of the leaf columns begin with different rows.
+/// Returns a data frame with two columns: `record`, whose values are records, and `many`, whose values are lists of
+/// such records. A record has a number, a text and a list. The pages of the leaf columns begin with different rows.
 fn records(rows: usize) -> DataFrame {
     let numbers = numbers(rows);
     let texts: Vec<_> = numbers.iter().map(|n| (n % 5 > 0).then(|| format!("{n}").repeat((n % 9) as usize))).collect();
@@ -163,7 +163,7 @@ fn records(rows: usize) -> DataFrame {
     DataFrame::new_infer_height(vec![record.into_column(), many.into_column()]).unwrap()
 }
 
-/// Reads a file in windows of at most `few` rows.
+/// Reads a file in windows (ranges of rows) of at most `few` rows.
 fn in_windows(windows: &Windows, columns: &[String], few: usize) -> DataFrame {
     let mut read: Option<DataFrame> = None;
     for window in windows.plan(columns, Some(few)) {
@@ -257,8 +257,8 @@ fn a_row_that_exceeds_the_text_budget_comes_alone() {
     assert!(read.column("list").unwrap().equals_missing(&texts));
 }
 
-/// Writes lists of numbers into a Parquet file with this schema. The definition and repetition levels are those of
-/// lists without NULLs.
+/// Writes lists of numbers into a Parquet file with the schema `schema`. The definition and repetition levels are the
+/// same as for lists without NULLs.
 fn write_as(path: &Path, schema: &str, lists: &[Vec<i32>]) {
     let item = ArrowField::new("element".into(), ArrowDataType::Int32, false);
     let dtype = ArrowDataType::LargeList(Box::new(item));

@@ -9,7 +9,7 @@ use polars_parquet_format::thrift::{
     protocol::{TCompactInputProtocol, TInputProtocol, TType},
 };
 
-/// The maximum depth of nested structs and lists at which [`skip`] accepts bytes that are not UTF-8. Valid footers are
+/// The maximum depth of nested structs and lists in which [`skip`] accepts bytes that are not UTF-8. Valid footers are
 /// less deeply nested.
 pub(super) const SKIPPED_LEVELS: u8 = 16;
 
@@ -38,8 +38,8 @@ pub(super) fn input(metadata: &[u8]) -> (Input<'_>, Rc<Cell<usize>>) {
     (TCompactInputProtocol::new(reader, metadata.len().saturating_mul(16)), read)
 }
 
-/// Skips the fields of a struct up to the field with this type and number. Afterwards, the next value of `input` is the
-/// value of that field. Returns false if the struct does not have that field.
+/// Skips the fields of a struct up to the field with this type and number. The next value that the caller reads from
+/// `input` is the value of that field. Returns false if the struct does not have that field.
 pub(super) fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, thrift::Error> {
     loop {
         let field = input.read_field_begin()?;
@@ -54,9 +54,9 @@ pub(super) fn seek(input: &mut Input<'_>, kind: TType, id: i16) -> Result<bool, 
     }
 }
 
-/// Skips a value of the type `kind`. The library's own function fails for bytes that are not UTF-8, but the bytes of
-/// statistics and of encrypted metadata may be arbitrary. This function accepts such bytes in up to `levels` levels of
-/// nested structs and lists. It leaves deeper values to the library.
+/// Skips a value of the type `kind`. The function of the Thrift library fails for bytes that are not UTF-8, but
+/// statistics and encrypted metadata may have any bytes. This function accepts any bytes in up to `levels` levels of
+/// nested structs and lists. For deeper values, it calls the function of the library.
 pub(super) fn skip(input: &mut Input<'_>, kind: TType, levels: u8) -> Result<(), thrift::Error> {
     match kind {
         TType::String => input.read_bytes().map(drop),
@@ -83,8 +83,8 @@ pub(super) fn skip(input: &mut Input<'_>, kind: TType, levels: u8) -> Result<(),
 }
 
 /// Appends a field in the Thrift compact protocol. `kind` is the type of the field in this protocol, and `value` is the
-/// encoded value. The field header states the difference between the field number `id` and the number of the previous
-/// field, which is in `last`. If the difference is too large, the header states `id` itself. Sets `last` to `id`.
+/// encoded value. `last` is the number of the previous field; afterwards, it is `id`, the number of this field. The
+/// field header has the difference of both numbers or, if the difference is too large, `id` itself.
 pub(super) fn write_field(out: &mut Vec<u8>, last: &mut i16, id: i16, kind: u8, value: &[u8]) {
     match u8::try_from(id.wrapping_sub(*last)) {
         Ok(delta @ 1..=14) => out.push(delta << 4 | kind),

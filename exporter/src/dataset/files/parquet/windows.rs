@@ -1,8 +1,8 @@
 //! Reads a Parquet file in windows of rows. The size of each window in memory is bounded.
 //!
 //! The streaming engine of polars maps the whole file and keeps several decoded row groups in memory, so its memory
-//! grows with the file. This reader instead reads a file in windows. A window is a run of small row groups, or a slice
-//! of a large one. The reader decodes and drops each window before it reads the next one.
+//! grows with the file. This reader instead reads a file in windows. A window is a sequence of small row groups, or a
+//! part of a large row group. The reader decodes and drops each window before it reads the next window.
 //!
 //! The reader does not map the file, because truncating a mapped file kills the process. It copies the pages of each
 //! window, and a read fails if the file was modified after it was opened.
@@ -44,7 +44,7 @@ pub(in crate::dataset::files) struct Windows {
     pub(super) fields: ArrowSchema,
     pub(super) mapping: TypeMapping,
     pub(super) cache: Mutex<PageCache>,
-    /// The maximum total size of the texts into which the values of one frame are converted, in bytes.
+    /// The maximum total size, in bytes, of the texts into which the values of one data frame are converted.
     pub(super) text_budget: usize,
     /// The total number of bytes that this reader has copied from the file since it opened the file. Only tests use
     /// this number.
@@ -52,7 +52,7 @@ pub(in crate::dataset::files) struct Windows {
     pub(super) copied: std::sync::atomic::AtomicUsize,
 }
 
-/// The positions of the pages of column chunks, by the file offset of the column chunk. The cache holds no values.
+/// The positions of the pages in column chunks, by the file offset of the column chunk. The cache has no values.
 #[derive(Default)]
 pub(super) struct PageCache {
     pub(super) columns: HashMap<u64, Arc<Pages>>,
@@ -60,7 +60,7 @@ pub(super) struct PageCache {
 }
 
 impl Windows {
-    /// Opens a file, and reads its footer.
+    /// Opens a Parquet file, and reads its footer.
     pub(in crate::dataset::files) fn open(mut file: File) -> Result<Self, DatasetError> {
         let version = FileVersion::of(&file)?;
         let footer = nesting::footer(&file)?;
@@ -177,8 +177,7 @@ impl Windows {
     }
 
     /// Calls `work` for each chunk of a window. If `work` fails because the texts of a chunk exceed their
-    /// [`TextBudget`], calls `work` again for each half of the chunk. Stops and returns false when `work` returns
-    /// false.
+    /// [`TextBudget`], calls `work` for each half of the chunk. Stops and returns false when `work` returns false.
     pub(super) fn each(
         &self,
         window: Window,
@@ -201,7 +200,7 @@ impl Windows {
     }
 
     /// Reads the first chunk of a window, and returns its rows. If the texts of the chunk exceed their [`TextBudget`],
-    /// reads only the first half of the chunk, and halves this part again until its texts fit.
+    /// reads only the first half of the chunk. Halves the chunk again until its texts fit.
     pub(super) fn first(&self, window: Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let mut first = None;
         self.each(window, columns, &mut |part| {
@@ -261,6 +260,6 @@ impl Windows {
 const ENCRYPTED: DatasetError =
     DatasetError::Lacking("the file is encrypted, which is not supported: write it without encryption");
 
-/// The error for a group of the schema that has no columns.
+/// The error for a schema with a group that has no columns.
 const EMPTY_GROUP: DatasetError =
     DatasetError::Lacking("it is a record without members, which is not supported: write the file without it");

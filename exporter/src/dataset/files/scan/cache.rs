@@ -1,5 +1,5 @@
-//! The cache of the columns that scans have found in text files. The key is the version of a file. A changed file has
-//! another version, and is scanned again.
+//! Caches the columns that scans have found in text files. The key of an entry is the version of the file. A changed
+//! file has another version, so it is scanned again.
 
 use std::{
     collections::HashMap,
@@ -13,13 +13,13 @@ use chrono::{DateTime, Utc};
 
 use super::{super::super::DatasetError, FileKind, FileScan};
 
-/// The maximum number of columns in the cache, over all files. Each file counts as one further column. A full cache is
-/// cleared.
+/// The maximum number of columns in the cache, over all files. Each file counts as one further column. When the cache
+/// is full, it is cleared.
 const MAX_COLUMNS: usize = 1 << 18;
-/// The maximum total size of the column names in the cache, in bytes. A full cache is cleared.
+/// The maximum total size of the column names in the cache, in bytes. When the cache is full, it is cleared.
 const MAX_NAMES: usize = 32 << 20;
-/// A local file is cached only if its last write is older than this duration. Some file systems give two writes within
-/// a few milliseconds the same time, so a second write soon after the first could leave the modification time
+/// The minimum age of the last write to a local file before the file is cached. Some file systems give two writes
+/// within a few milliseconds the same time, so a second write soon after the first could leave the modification time
 /// unchanged.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -59,7 +59,7 @@ impl Key {
         Ok(Self { kind, version })
     }
 
-    /// Whether the last write of the file is so old that any later write changes the key. Always true for an object
+    /// Whether the last write of the file is so old that any later write will change the key. Always true for an object
     /// with a known version.
     pub(super) fn is_settled(&self, now: DateTime<Utc>) -> bool {
         let Version::Local { modified, changed, .. } = &self.version else { return true };

@@ -1,9 +1,9 @@
 //! Finds the columns of CSV and NDJSON files if the catalog file does not declare the columns. Guesses the types of the
 //! columns from all rows of all files.
 //!
-//! A task reads the files of a dataset one after the other, and caches the columns of each version of a file. The load
-//! of a catalog waits for the task for a limited time. If the task takes longer, the dataset is unavailable until a
-//! later load of the catalog receives the result of the same task. Concurrent loads also share the task.
+//! A task reads the files of a dataset one after the other, and caches the columns of each version of a file. A load of
+//! the catalog waits for this task only for a limited time. If the task takes longer, the dataset is unavailable at
+//! first. A later load of the catalog receives the result of the same task. Concurrent loads share the task.
 
 mod cache;
 mod task;
@@ -27,7 +27,8 @@ use super::{super::DatasetError, FileKind, csv, file_version::FileVersion, guess
 
 /// The maximum number of notes about renamed columns of one dataset, not counting [`MORE_NOTES`].
 const MAX_NOTES: usize = 20;
-/// The note that replaces all notes about renamed columns of a dataset beyond the first [`MAX_NOTES`].
+/// The last note of a dataset with more than [`MAX_NOTES`] renamed columns. It stands for the notes about all further
+/// columns.
 const MORE_NOTES: &str = "further columns are offered under other names than in the files";
 
 /// The columns that were found in one version of a file.
@@ -37,14 +38,15 @@ pub(super) struct FileScan {
     pub(super) columns: Vec<ScannedColumn>,
     /// The number of rows or objects.
     pub(super) rows: u64,
-    /// Human-readable notes about columns that are offered under another name than in the file.
+    /// Notes for operators about columns that are offered under another name than in the file.
     pub(super) notes: Vec<String>,
-    /// Whether the declared delimiter divides a CSV file into one column only, but another delimiter seems to divide it
-    /// into several columns. False for NDJSON.
+    /// Whether the delimiter of the dialect gives a CSV file only one column, but another delimiter seems to give it
+    /// several columns. False for NDJSON.
     pub(super) seems_undelimited: bool,
 }
 
-/// A column of a file, and the types that preserve the text of all its values.
+/// A column of a file, and the types that preserve the text of all its values, that is, an export would write the same
+/// text.
 #[derive(Clone, Debug)]
 pub(super) struct ScannedColumn {
     pub(super) name: String,
@@ -58,8 +60,8 @@ pub(super) struct Found {
     pub(super) columns: Vec<Column>,
     /// The names of the columns that some of the files lack.
     pub(super) optional: BTreeSet<String>,
-    /// Human-readable notes about columns that are offered under another name than in their file, and about columns
-    /// that some of the files lack.
+    /// Notes for operators about columns that are offered under another name than in the file, and about columns that
+    /// some of the files lack.
     pub(super) notes: Vec<String>,
 }
 
@@ -72,15 +74,15 @@ impl Stop {
         self.0.store(true, Relaxed);
     }
 
-    /// Returns [`DatasetError::Scanning`] if [`Self::stop`] was called.
+    /// Returns [`DatasetError::Scanning`] if [`Self::stop`] has been called.
     pub(super) fn check(&self) -> Result<(), DatasetError> {
         if self.0.load(Relaxed) { Err(DatasetError::Scanning) } else { Ok(()) }
     }
 }
 
-/// Returns the columns of an open file. Takes them from the cache if the same version of the file was scanned before.
-/// If the file is the copy of an object with a known version, `remote` identifies that version, and otherwise it is
-/// None.
+/// Returns the columns of an open file. If the same version of the file was scanned before, takes the columns from the
+/// cache. `remote` identifies the version of the object if the file is a copy of an object whose version is known.
+/// Otherwise, `remote` is None.
 fn scan_file(file: File, kind: FileKind, remote: Option<String>, stop: &Stop) -> Result<Arc<FileScan>, DatasetError> {
     let (same, version) = (file.try_clone()?, FileVersion::of(&file)?);
     let key = cache::Key::of(&file, kind, remote)?;
@@ -100,7 +102,7 @@ fn scan_file(file: File, kind: FileKind, remote: Option<String>, stop: &Stop) ->
     Ok(scanned)
 }
 
-/// Combines the columns of the files of a dataset.
+/// The combined columns of the files of a dataset.
 #[derive(Debug, Default)]
 struct Merged {
     columns: Vec<ScannedColumn>,
@@ -159,7 +161,8 @@ impl Merged {
     }
 }
 
-/// Returns a note about the columns `optional`, which some of the files lack; None if `optional` is empty.
+/// Returns a note for operators about the columns `optional`, which some of the files lack; None if `optional` is
+/// empty.
 fn missing_in_some(optional: &BTreeSet<String>) -> Option<String> {
     let first = optional.first()?;
     let others = match optional.len() - 1 {

@@ -24,12 +24,12 @@ pub(in crate::dataset::files) const MAX_WAIT: Duration = Duration::from_secs(10)
 const MAX_TIME: Duration = Duration::from_secs(60 * 60);
 /// The maximum number of large or remote files that are copied or scanned at once.
 const CONCURRENCY: usize = 2;
-/// The size above which a local file is large, in bytes. The limit [`CONCURRENCY`] does not apply to smaller local
-/// files, so that they do not wait for larger ones.
+/// The size in bytes above which a local file counts as large. The limit [`CONCURRENCY`] does not apply to smaller
+/// local files, so small files do not wait for large files.
 const LARGE_FILE: u64 = 64 << 20;
-/// The maximum number of tasks in [`TASKS`]. When the map is full, a new task first removes the finished tasks. If no
-/// task is finished, the new task is not added to the map and therefore not shared. Only the call of [`find`] that
-/// started such a task receives its result.
+/// The maximum number of tasks in [`TASKS`]. When the map is full, finished tasks are removed before a new task starts.
+/// If all tasks in the map are running, the new task is not added to the map. Then only the call of [`find`] that
+/// started the task receives its result.
 const MAX_TASKS: usize = 256;
 
 /// The error for a file whose delimiter seems to differ from that of an earlier file.
@@ -45,15 +45,15 @@ type Tasks = HashMap<Key, Task>;
 /// The key of a task: the format of the files, and the text of [`Location::identity`] for their location.
 type Key = (FileKind, String);
 
-/// A task that scans all files of a location. Clones wait for the same task.
+/// A task that scans all files of a location. Each clone can wait for the result of the task.
 #[derive(Clone)]
 struct Task {
     result: Shared<BoxFuture<'static, Result<Arc<Found>, Arc<DatasetError>>>>,
     handle: AbortHandle,
 }
 
-/// Aborts a task when this value is dropped. It is used for a task that is not in [`TASKS`], because no other call
-/// could receive the result of that task.
+/// Aborts a task when this value is dropped. It is used for a task that is not in [`TASKS`], because no other call can
+/// receive the result of that task.
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -99,8 +99,9 @@ fn tasks() -> MutexGuard<'static, Tasks> {
 }
 
 /// Returns the task with this key in [`TASKS`]. If there is no such task, starts one with `start` and adds it to the
-/// map. If the map is full, does not add the new task, and also returns an [`AbortOnDrop`], which ends the task when it
-/// is dropped. In all other cases, the [`AbortOnDrop`] is None.
+/// map. If the map is full, does not add the new task, and also returns an [`AbortOnDrop`]. The caller must keep this
+/// value until the task has ended, because dropping the value aborts the task. In all other cases, the [`AbortOnDrop`]
+/// is None.
 fn shared_task(key: &Key, start: impl FnOnce() -> Task) -> (Task, Option<AbortOnDrop>) {
     let mut tasks = tasks();
     if let Some(task) = tasks.get(key) {

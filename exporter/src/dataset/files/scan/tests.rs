@@ -1,4 +1,4 @@
-//! The limited wait for a scan, and the cache of scanned files.
+//! Tests the limited wait for a scan of text files, and the cache of scanned files.
 
 use std::{os::unix::fs::MetadataExt, time::Duration};
 

@@ -1,17 +1,18 @@
-//! Finds the plan nodes whose result may depend on more than the rows of the snapshot.
+//! Finds nodes of a query plan whose result may depend on more than the rows of the snapshot.
 
 use serde_json::Value;
 
 use super::{Doubt, part};
 
-/// Values of [`Doubt::reason`] for plan nodes that the planner may use even if the statement does not ask for them.
+/// The [`Doubt::reason`] for a `Limit` node of a query plan. The planner may add such a node, or one of the next
+/// constant, although the statement does not ask for it.
 pub(super) const LIMIT: &str = "limit";
 pub(super) const DISTINCT_ON: &str = "distinct on";
 const CUSTOM: &str = "a scan of an extension";
 
-/// Returns the reason why the statement of this plan node can't be split; None if the node gives no reason. A node
-/// gives a reason if its result may depend on more than the rows of the snapshot. `is_generic` is true if the plan was
-/// made without the values of parameters.
+/// Returns the reason why a plan node forbids splitting its statement into ranges. Returns None if the node allows it.
+/// A node forbids it if the result of the node may depend on more than the rows of the snapshot. `is_generic` is true
+/// if the plan was made without the values of parameters.
 pub(super) fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     let reason = match node["Node Type"].as_str()? {
         "Limit" if !is_min_or_max(node) => LIMIT,
@@ -31,8 +32,8 @@ pub(super) fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     Some(Doubt { reason: reason.to_owned(), is_written: ![LIMIT, DISTINCT_ON, CUSTOM].contains(&reason) })
 }
 
-/// Whether a `Limit` node only finds a minimum or maximum by an index. Such a node always gives the same value, even if
-/// several rows have this value.
+/// Whether a `Limit` node only finds a minimum or maximum by an index. The result of such a node is always the same
+/// value, even if several rows have this value.
 fn is_min_or_max(limit: &Value) -> bool {
     let (Some([value]), Some([inner])) =
         (limit["Output"].as_array().map(Vec::as_slice), limit["Plans"].as_array().map(Vec::as_slice))
@@ -44,9 +45,9 @@ fn is_min_or_max(limit: &Value) -> bool {
     condition.is_some_and(|condition| scans.into_iter().flatten().any(|text| text.contains(&condition)))
 }
 
-/// Recognizes a `Limit` node that only takes the first value of a column from a scan of an index. PostgreSQL 17 and
-/// later find the minimum or maximum of a NOT NULL column in this way, and each session finds the same value. Returns
-/// the schema and the name of the index, and the column; None for any other node.
+/// Recognizes a `Limit` node that only takes the first value of a column from an index scan. PostgreSQL 17 and later
+/// find the minimum or maximum of a NOT NULL column in this way, and each session finds the same value. Returns the
+/// schema of the index, the name of the index, and the column. Returns None for any other node.
 pub(super) fn leading(node: &Value) -> Option<(String, String, String)> {
     let (Some([value]), Some([inner])) =
         (node["Output"].as_array().map(Vec::as_slice), node["Plans"].as_array().map(Vec::as_slice))
@@ -63,8 +64,8 @@ pub(super) fn leading(node: &Value) -> Option<(String, String, String)> {
     Some((text("Schema")?, text("Index Name")?, column.to_owned()))
 }
 
-/// Whether a `Unique` node compares all its output columns. Otherwise, the node chooses one of the rows with equal keys
-/// arbitrarily.
+/// Whether a `Unique` node compares all its output columns. If it does not, the node chooses one of the rows with equal
+/// keys arbitrarily, so its result may differ between runs.
 fn is_distinct(unique: &Value) -> bool {
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()

@@ -1,10 +1,11 @@
-//! Finds texts such as `'today'` that PostgreSQL replaces by a time.
+//! Finds texts such as `'today'` in SQL statements that PostgreSQL replaces by a time.
 
-/// Text literals that PostgreSQL's parser replaces by the current time. The plan shows only the resulting constant.
+/// Text literals that PostgreSQL's parser replaces by the current time. The query plan shows only the resulting
+/// constant.
 const TIME_TEXTS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
 
-/// Returns a text such as `'today'` that PostgreSQL's parser has replaced by a time; None if there is none.
-/// Such a text is in the statement, but no longer in the expressions of the `plan`.
+/// Returns a text such as `'today'` that PostgreSQL's parser has replaced by a time. Such a text is in the statement,
+/// but no longer in the expressions of `plan`. Returns None if there is no such text.
 pub(super) fn time_text(statement: &str, plan: &str) -> Option<String> {
     let (statement, plan) = (statement.to_lowercase(), plan.to_lowercase());
     let is_other = |c: char| c != '_' && !c.is_alphanumeric();
@@ -20,8 +21,8 @@ pub(super) fn time_text(statement: &str, plan: &str) -> Option<String> {
     Some(format!("'{word}'"))
 }
 
-/// Returns a text such as `'today'` that becomes a time only when the plan runs, because an expression of the `plan`
-/// casts the text to a time. None if there is no such text.
+/// Returns a text such as `'today'` that becomes a time only when the plan runs, because an expression of `plan` casts
+/// the text to a time. Returns None if there is no such text.
 pub(super) fn late_time_text(plan: &str) -> Option<String> {
     let plan = plan.to_lowercase();
     let parts: Vec<_> = plan.split('\'').collect();

@@ -1,5 +1,5 @@
-//! Tests that filters compare the value that the file shows, for NULL, rows of NULLs, times with fractions of a
-//! microsecond, and years far from the present.
+//! Tests that filters compare the value that the exported file shows: for NULL, composite values whose members are all
+//! NULL, times with fractions of a microsecond, and years far from the present.
 
 use super::{printed::printed, *};
 
@@ -145,7 +145,7 @@ async fn filters_find_nan_infinity_and_24_00_in_the_spelling_of_the_file() {
     }
 }
 
-/// Returns the values of the column `n` of the rows that pass a filter.
+/// Returns the values of the column `n` in the rows that pass a filter.
 async fn numbers(rows: &PostgresRows, test: &Value) -> Vec<i64> {
     let filter = filter::parse(test, &rows.info().columns).unwrap_or_else(|e| panic!("{test}: {e:?}"));
     let read = frames(rows, &query(&["n"], filter)).await;

@@ -1,14 +1,15 @@
-//! Filters and row policies on text and uuid columns use an index, and let only matching rows pass.
+//! Tests that filters and row policies on columns of type text and uuid use an index, and let only matching rows pass.
 
 use super::*;
 use crate::dataset::postgres::ranges::Ranged;
 
-/// The number of rows in the table.
+/// The number of rows in the table `owned`.
 const OWNED: usize = 100_000;
-/// The number of tenants in the table.
+/// The number of tenants in the table `owned`.
 const TENANTS: usize = 1_000;
 
-/// Creates the table `owned`, in which `text`, `varchar` and `uuid` columns name the tenant, each with an index.
+/// Creates the table `owned`. Three columns name the tenant of each row: one of type `text`, one of type `varchar`, and
+/// one of type `uuid`. Each has an index.
 async fn owned(database: &TestDatabase) {
     run(
         &database.db,
@@ -24,7 +25,7 @@ async fn owned(database: &TestDatabase) {
     run(&database.db, "CREATE INDEX by_tag ON owned (tag); ANALYZE owned").await;
 }
 
-/// Returns the number of ranges into which a query is split, and the plan of its statement.
+/// Returns the number of ranges into which a query is split, and the server's plan of its statement.
 async fn read_by(server: &Arc<PostgresServer>, rows: &PostgresRows, query: &Query) -> (usize, String) {
     let mut session = server.connect().await.unwrap();
     let mut select = TableSelect { rows: rows.clone(), query: query.clone(), select: None };

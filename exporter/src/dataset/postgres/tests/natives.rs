@@ -1,4 +1,4 @@
-//! Native types of columns stay valid until the rows are read.
+//! Tests that the native types of columns, their types in PostgreSQL, stay valid until the rows are read.
 
 use polars::prelude::{Column as PolarsColumn, ParquetWriter};
 

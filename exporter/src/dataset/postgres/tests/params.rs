@@ -1,4 +1,4 @@
-//! Parameters of queries, with their types, and with texts that could escape from their quotes.
+//! Tests parameters of queries: their types, and texts that could end their quotes and inject SQL.
 
 use super::*;
 
@@ -9,7 +9,7 @@ async fn asked(server: &Arc<PostgresServer>, text: &str, params: &[(&str, ParamT
     described(server, Source::Query(text.into()), params).await
 }
 
-/// Returns the values of the column `id` for these values of the parameters.
+/// Returns the values of the column `id` in the result of the query with these parameter values.
 async fn ids(rows: &PostgresRows, params: Value) -> Vec<i64> {
     let query = Query { params: params.as_object().unwrap().clone(), ..query(&["id"], Filter::all()) };
     let read = frames(rows, &query).await;
@@ -110,7 +110,8 @@ async fn each_parameter_has_its_declared_type_or_that_of_its_place() {
     assert!(PostgresRows::resolve(&server, Source::Query(wrong.into())).await.is_err());
 }
 
-/// Pieces of SQL that begin, end or contain quotes, comments and parameters.
+/// Pieces of SQL that begin, end or contain quotes, comments and parameters. The tests combine them to the texts of
+/// queries.
 const PIECES: [&str; 40] = [
     "'", "'", "''", "\"", "`", "[", "]", ":a", ":a", " ", "\n", "-", "--", "/*", "*/", "(", ")", "x", "E", "e", "U&",
     "N", "B", "X", "||", "$$", "$t$", "\\", "1", "id", ":", "::", "?", "1e", "é", "AS", ",", "'\n'", "' '", "||:a||",

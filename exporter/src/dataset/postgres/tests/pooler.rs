@@ -1,11 +1,12 @@
-//! Reads through a real PgBouncer in transaction mode, which also lends its server connections to other programs.
+//! Tests reads through a real PgBouncer in transaction mode, which shares its server connections between several
+//! programs.
 
 use sea_orm::sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use testkit::pgbouncer::PgBouncer;
 
 use super::*;
 
-/// Another program that uses the same pooler, by the simple protocol.
+/// Another program that uses the same pooler. It sends statements by the simple query protocol.
 struct OtherProgram(PgConnection);
 
 impl OtherProgram {
@@ -14,7 +15,7 @@ impl OtherProgram {
         Self(options.extra_float_digits(None).application_name("another program").connect().await.unwrap())
     }
 
-    /// Returns the only value of a statement as text.
+    /// Runs a statement, and returns its only value as text.
     async fn ask(&mut self, statement: &'static str) -> String {
         self.0.fetch_one(statement).await.unwrap_or_else(|e| panic!("{statement}: {e}")).try_get_unchecked(0).unwrap()
     }
@@ -23,7 +24,7 @@ impl OtherProgram {
         self.0.execute(statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
     }
 
-    /// Returns the settings and prepared statements that an export could leave on the server connection.
+    /// Returns the settings and prepared statements of the server connection that an export could have left there.
     async fn left_behind(&mut self) -> [String; 4] {
         [
             self.ask("SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings WHERE source = 'session'")
@@ -35,7 +36,8 @@ impl OtherProgram {
     }
 }
 
-/// Returns the server at a URL. Each export may have three connections, and counts wait long for a busy pooler.
+/// Returns the server at a URL. Each export may have three connections. Row counts wait for a long time if the pooler
+/// is busy.
 fn pooled(url: &str) -> Arc<PostgresServer> {
     let settings = PostgresSettings {
         connections_per_export: 3,
@@ -49,8 +51,8 @@ fn rows_of(read: &[DataFrame]) -> usize {
     read.iter().map(DataFrame::height).sum()
 }
 
-/// Returns a dataset that is split by a key and reads the accounts by a query with a parameter. Also returns a request
-/// for its rows.
+/// Returns a dataset that reads the accounts by a query with a parameter, and that is split by a key. Also returns a
+/// request for its rows.
 async fn asked(server: &Arc<PostgresServer>) -> (PostgresRows, Query) {
     let spec = ParamSpec {
         name: "least".into(),
@@ -67,7 +69,7 @@ async fn asked(server: &Arc<PostgresServer>) -> (PostgresRows, Query) {
     (rows, Query { params, ..query(&["id", "filler"], Filter::all()) })
 }
 
-/// Reads the accounts as a table and by a query, counts and estimates them.
+/// Reads all rows of the accounts as a table and by a query, and also counts and estimates the rows.
 async fn read_everything(server: &Arc<PostgresServer>, snapshot: Snapshot) {
     let table = described(server, Source::table("accounts"), vec![]).await;
     let few =

@@ -1,11 +1,11 @@
-//! Tests that texts are those of the server's output functions, that columns of every type are offered, and that errors
-//! state the reason.
+//! Tests that exported texts equal the texts of PostgreSQL's output functions, that columns of every type are offered,
+//! and that errors state the reason.
 
 use sea_orm::sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
 use super::*;
 
-/// Values of types that are text in files, with an SQL literal of each.
+/// Types whose values are text in exported files. Each item has the type and an SQL literal of this type.
 const VALUES: [(&str, &str); 35] = [
     ("inet", "'192.0.2.1'"),
     ("inet", "'192.0.2.1/24'"),
@@ -44,7 +44,7 @@ const VALUES: [(&str, &str); 35] = [
     ("uuid", "'0199AAAA-0000-7000-8000-000000000001'"),
 ];
 
-/// Returns the first row of a statement as the server's output functions print it.
+/// Returns the first row of a statement, with each value as the text that PostgreSQL's output functions print.
 pub(super) async fn printed(database: &TestDatabase, statement: &str) -> Vec<Option<String>> {
     let options: PgConnectOptions = database.url().parse().unwrap();
     let mut conn = options.connect().await.unwrap();
@@ -53,7 +53,7 @@ pub(super) async fn printed(database: &TestDatabase, statement: &str) -> Vec<Opt
     (0..row.len()).map(|index| row.try_get_unchecked(index).unwrap()).collect()
 }
 
-/// Whether the server was built with the library that reads `xml`.
+/// Whether the PostgreSQL server was built with the library for the type `xml`.
 async fn has_xml(database: &TestDatabase) -> bool {
     let ask = "SELECT count(*) FROM pg_config WHERE name = 'CONFIGURE' AND setting LIKE '%--with-libxml%'";
     printed(database, ask).await[0].as_deref() != Some("0")

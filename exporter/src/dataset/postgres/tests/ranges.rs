@@ -1,10 +1,11 @@
-//! Several connections read one snapshot while a writer modifies the table.
+//! Tests that several connections read one snapshot while a writer modifies the table.
 
 use super::*;
 
 /// Reads rows several times while a writer modifies `table`, and checks that each read shows one snapshot. `from` is
-/// the number of the writer's first statement. Each further statement has the next number. Several calls for one table
-/// need different numbers, because a repeated statement would find its row deleted and change the checked sum.
+/// the number of the writer's first statement, and each further statement has the next number. Several calls for one
+/// table need different numbers. Otherwise, a repeated statement would not find its row, and would change the checked
+/// sum.
 async fn assert_one_snapshot(
     database: &TestDatabase,
     (table, from): (&'static str, i64),
@@ -66,7 +67,7 @@ async fn a_parallel_read_shows_one_snapshot_under_concurrent_writes() {
     assert_one_snapshot(&database, ("accounts", 1), &rows, json!({})).await;
 }
 
-/// Opens rows that are split into ranges of a key, and checks that there are several ranges.
+/// Opens a dataset whose rows are split into ranges of a key, and checks that there are several ranges.
 async fn split(
     server: &Arc<PostgresServer>,
     source: Source,

@@ -1,20 +1,20 @@
-//! Connections: their settings and limits, the wait for a free connection, and their end.
+//! Tests the connections of exports: their settings and limits, the wait for a free connection, and how they end.
 
 use super::*;
 use crate::dataset::postgres::transaction::{Session, View};
 
-/// Selects the server process of the oldest connection whose last statement is a COPY. For a while, the server also
-/// lists connections that the exporter has closed.
+/// The statement that selects the server process of the oldest connection whose last statement is a `COPY`. For a short
+/// time, the server also lists connections that the exporter has closed.
 const LONGEST: &str = "SELECT pid::bigint FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
                        AND query LIKE 'COPY%' AND datname = current_database() ORDER BY backend_start LIMIT 1";
-/// Counts the connections whose COPY has begun.
+/// The statement that counts the connections whose `COPY` has begun.
 const READING: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
                        AND query LIKE 'COPY%' AND datname = current_database()";
-/// Counts the sessions whose TRUNCATE waits for a lock.
+/// The statement that counts the sessions whose `TRUNCATE` waits for a lock.
 const EMPTYING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'TRUNCATE%' AND wait_event_type = 'Lock' \
                         AND datname = current_database()";
 
-/// Returns the number that a statement selects in its only row.
+/// Runs a statement, and returns the only number in its only row.
 async fn one(database: &TestDatabase, ask: &str) -> i64 {
     let row = database.db.query_one_raw(sea_orm::Statement::from_string(DbBackend::Postgres, ask)).await.unwrap();
     row.unwrap().try_get_by_index(0).unwrap()

@@ -1,11 +1,11 @@
-//! Tests that filters compare the values that files show, for columns of types that files show as text.
+//! Tests that filters compare the values that files show, for columns whose types are shown as text.
 
 use super::*;
 use crate::dataset::written_values_tests::filters_compare_what_is_written;
 
 const ROWS: usize = 40;
 
-/// For each column, its type, and texts of its values.
+/// The test columns. Each item has the type of a column, and the texts of its values.
 const COLUMNS: [(&str, &[&str]); 29] = [
     ("text", &["a", "A", "a ", " a", "", "é", "e\u{301}", "5", "05", "5.0", "\\x00", "%_[x]*?", "NULL", "\\N", "a'b"]),
     ("varchar(9)", &["ab", "ab ", "", "AB", "%"]),

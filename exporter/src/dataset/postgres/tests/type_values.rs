@@ -1,9 +1,10 @@
-//! Texts that PostgreSQL's input functions accept, for every built-in type.
+//! Texts that PostgreSQL's input functions accept, for every built-in type. Tests export these values.
 
 use std::collections::HashMap;
 
-/// Texts of base types, and of the domains of `information_schema`, whose checks refuse most texts. If PostgreSQL has
-/// ranges of a type, the second text of the type must be greater than the first.
+/// Test values of base types, and of the domains of `information_schema`, whose checks refuse most texts. Each item has
+/// the name of a type and its texts. If PostgreSQL has ranges of a type, the second text of the type must be greater
+/// than the first.
 const TEXTS: &[(&str, &[&str])] = &[
     ("bool", &["f", "t"]),
     ("bytea", &["", "\\x00ff5c22", "abc"]),
@@ -166,7 +167,7 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("yes_or_no", &["YES", "NO"]),
 ];
 
-/// Base types whose values only the server can create. Their input functions refuse every text.
+/// Base types whose values only the server can create, because their input functions refuse every text.
 const WITHOUT_INPUT: [&str; 7] = [
     "gtsvector",
     "pg_brin_bloom_summary",
@@ -177,15 +178,16 @@ const WITHOUT_INPUT: [&str; 7] = [
     "pg_node_tree",
 ];
 
-/// A type as `pg_type` lists it.
+/// A type, as the system table `pg_type` lists it.
 #[derive(Clone, Debug)]
 pub(super) struct Listed {
     pub(super) oid: u32,
     pub(super) schema: String,
     pub(super) name: String,
-    /// `b` base, `c` composite, `d` domain, `e` enum, `r` range, `m` multirange, and `a` for an array.
+    /// The class of the type: `b` base, `c` composite, `d` domain, `e` enum, `r` range, `m` multirange, or `a` array.
     pub(super) class: char,
-    /// The component types: the element, the base, the subtype, the range, or the members of a composite.
+    /// The identifiers of the types that this type consists of: the elements of an array, the base of a domain, the
+    /// subtype of a range, the range of a multirange, or the members of a composite.
     pub(super) inner: Vec<u32>,
     /// The character between the elements of an array of this type.
     pub(super) delimiter: String,
@@ -193,21 +195,21 @@ pub(super) struct Listed {
     pub(super) labels: Vec<String>,
 }
 
-/// All listed types by their identifiers, for the values of types that consist of others.
+/// All listed types by their identifiers. The values of types that consist of other types are built from them.
 pub(super) struct Types {
     pub(super) by_oid: HashMap<u32, Listed>,
-    /// Whether the server was built with the library that `xml` needs.
+    /// Whether the server was built with the library for the type `xml`.
     pub(super) has_xml: bool,
 }
 
 impl Types {
-    /// Whether a table may have a column of the type. False if a part of the type is a pseudo-type, because
-    /// pseudo-types are not listed.
+    /// Whether a table may have a column of the type. False if the type contains a pseudo-type, because the list has no
+    /// pseudo-types.
     pub(super) fn is_storable(&self, listed: &Listed) -> bool {
         listed.inner.iter().all(|oid| self.by_oid.get(oid).is_some_and(|inner| self.is_storable(inner)))
     }
 
-    /// Returns texts that the input function of the type accepts. Returns no texts for a type whose values only the
+    /// Returns texts that the input function of the type accepts. The result is empty for a type whose values only the
     /// server can create.
     pub(super) fn texts(&self, listed: &Listed) -> Vec<String> {
         let inner = |at: usize| self.texts(&self.by_oid[&listed.inner[at]]);
@@ -230,8 +232,8 @@ impl Types {
         }
     }
 
-    /// Returns the texts of three rows. The first row has NULLs, the second row the first text of every member, and the
-    /// third row the second texts.
+    /// Returns the texts of three rows of a composite type. All members of the first row are NULL. The second row has
+    /// the first text of each member's type, and the third row has the second text.
     fn rows(&self, listed: &Listed) -> Vec<String> {
         let row = |at: usize| {
             let member = |oid: &u32| self.texts(&self.by_oid[oid]).get(at).map(|text| quoted(text)).unwrap_or_default();
@@ -242,7 +244,7 @@ impl Types {
     }
 }
 
-/// Returns a text in quotes, as the input functions of arrays, rows and ranges read it.
+/// Returns a text in quotes, in the form that the input functions of arrays, rows and ranges accept.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -1,5 +1,5 @@
-//! Tests that every cell of every type in `pg_type` equals the text that `psql` prints, except for the documented
-//! differences.
+//! Tests the exported values of every type in `pg_type`: each value equals the text that `psql` prints, except for the
+//! documented differences.
 
 use std::process::Command;
 
@@ -8,7 +8,8 @@ use super::{
     *,
 };
 
-/// Lists all types that columns may have: the identifier, schema, name, class, delimiter, inner types and labels.
+/// The statement that lists all types that columns may have: the identifier, schema, name, class, delimiter, inner
+/// types and labels.
 const LIST: &str = "SELECT t.oid, n.nspname, t.typname, \
      CASE WHEN e.oid IS NOT NULL THEN 'a' ELSE t.typtype::text END, t.typdelim, \
      CASE WHEN e.oid IS NOT NULL THEN e.oid::text WHEN t.typtype = 'd' THEN t.typbasetype::text \
@@ -19,12 +20,13 @@ const LIST: &str = "SELECT t.oid, n.nspname, t.typname, \
      (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid) \
      FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace LEFT JOIN pg_type AS e ON e.typarray = t.oid \
      WHERE t.typtype <> 'p' AND n.nspname IN ('pg_catalog', 'information_schema', 'mine') ORDER BY t.oid";
-/// Types that a new server does not have, such as an enum, rows of other types, and ranges of numbers and texts.
+/// The statements that create types that a new server does not have, such as an enum, composites of other types, and
+/// ranges of numbers and texts.
 const MINE: &str = "CREATE SCHEMA mine; CREATE TYPE mine.mood AS ENUM ('fine', 'so so', 'it''s \"bad\"', ' '); \
      CREATE TABLE mine.\"odd Name\" (\"A b\" int, mood mine.mood); \
      CREATE TYPE mine.pair AS (a int, b text); CREATE TYPE mine.nested AS (one mine.pair, many mine.pair[], f float4); \
      CREATE TYPE mine.share AS RANGE (subtype = float8); CREATE TYPE mine.span AS RANGE (subtype = text)";
-/// Types with a modifier, each with texts.
+/// Types with a modifier, such as a length. Each item has the type and the texts of its values.
 const MODIFIED: [(&str, &[&str]); 12] = [
     ("char(4)", &["ab", "", "é"]),
     ("varchar(9)", &["ab ", ""]),
@@ -39,10 +41,10 @@ const MODIFIED: [(&str, &[&str]); 12] = [
     ("interval day to minute", &["3 04:05:06"]),
     ("char(3)[]", &["{a,\"b c\",NULL}"]),
 ];
-/// The settings under which values have one form. A server, database or role may have other settings.
+/// The server options under which each value has one text form. A server, database or role may have other options.
 const FIXED: &str = "-c TimeZone=UTC -c DateStyle=ISO,YMD -c IntervalStyle=postgres -c bytea_output=hex \
      -c extra_float_digits=1 -c quote_all_identifiers=off -c client_encoding=UTF8";
-/// Settings of a database that change how the server prints values.
+/// Database settings that change how the server prints values. Exports must not depend on them.
 const DEFAULTS: [&str; 4] = [
     "IntervalStyle = sql_standard; DateStyle = 'German'; TimeZone = 'Asia/Kolkata'; quote_all_identifiers = on",
     "IntervalStyle = iso_8601; DateStyle = 'SQL, DMY'; extra_float_digits = -15; bytea_output = 'escape'",
@@ -51,10 +53,10 @@ const DEFAULTS: [&str; 4] = [
 ];
 /// The text that `psql` prints for NULL in these tests.
 const NULL: &str = "\u{1}null";
-/// The maximum number of types for which one table has columns.
+/// The maximum number of columns in one test table. Each column has another type.
 const COLUMNS: usize = 90;
 
-/// Returns the rows of a statement with this number of columns as `psql` prints them.
+/// Runs a statement in `psql`, and returns the printed rows. Each row has `columns` fields.
 fn psql(url: &str, columns: usize, statement: &str) -> Vec<Vec<Option<String>>> {
     let mut psql = Command::new(Postgres::programs().join("psql"));
     psql.args(["-X", "-q", "-A", "-t", "-z", "-0", "-v", "ON_ERROR_STOP=1", "-P", &format!("null={NULL}"), "-d", url]);
@@ -67,7 +69,7 @@ fn psql(url: &str, columns: usize, statement: &str) -> Vec<Vec<Option<String>>> 
     cells.chunks(columns).map(<[_]>::to_vec).collect()
 }
 
-/// Returns the cells of CSV text. NULL is an empty field without quotes.
+/// Parses CSV text, and returns the fields of each row. NULL is an empty field without quotes.
 fn parsed(csv: &str) -> Vec<Vec<Option<String>>> {
     let (mut rows, mut row, mut rest) = (Vec::new(), Vec::new(), csv);
     while !rest.is_empty() {
@@ -98,7 +100,8 @@ fn parsed(csv: &str) -> Vec<Vec<Option<String>>> {
     rows
 }
 
-/// Returns the text that a file has for a value that `psql` prints. Booleans are words, and times are in ISO 8601.
+/// Converts the text that `psql` prints for a value to the text that a file has for it. Booleans become words, and
+/// times get the form of ISO 8601.
 fn documented(kind: ColumnType, is_local: bool, printed: &str) -> String {
     match kind {
         ColumnType::Bool => if printed == "t" { "true" } else { "false" }.to_owned(),
@@ -119,20 +122,21 @@ fn documented(kind: ColumnType, is_local: bool, printed: &str) -> String {
     }
 }
 
-/// Returns a time of day with no, three or six digits after the second.
+/// Returns a time of day with zero, three or six digits after the decimal point of the seconds.
 fn fraction(clock: &str) -> String {
     let Some((seconds, digits)) = clock.split_once('.') else { return clock.to_owned() };
     let width = if digits.len() > 3 { 6 } else { 3 };
     format!("{seconds}.{digits:0<width$}")
 }
 
-/// Whether both texts are the same float, bit by bit.
+/// Whether both texts parse to the same float, bit by bit.
 fn is_same_float(printed: &str, written: &str) -> bool {
     let bits = |text: &str| text.parse::<f64>().map(f64::to_bits).ok();
     bits(printed).is_some() && bits(printed) == bits(&written.replace("INF", "Infinity"))
 }
 
-/// Compares every cell of a source with what `psql` prints for the statement. Returns the number of compared cells.
+/// Compares every value of a source with the text that `psql` prints for `statement`. Returns the number of compared
+/// values.
 async fn assert_as_printed(database: &TestDatabase, source: Source, names: &[&str], statement: &str) -> usize {
     let expected = psql(database.url(), names.len(), statement);
     let rows = described(&server(database.url()), source, vec![]).await;
@@ -153,7 +157,7 @@ async fn assert_as_printed(database: &TestDatabase, source: Source, names: &[&st
     cells.len() * names.len()
 }
 
-/// Lists the types of the server.
+/// Lists the types of the server at `url`.
 fn listed(url: &str) -> Types {
     let words = |cell: &Option<String>| -> Vec<String> {
         cell.iter().flat_map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
@@ -172,7 +176,7 @@ fn listed(url: &str) -> Types {
 }
 
 /// Creates a table with a column for each type, and fills it with the texts of the types. Each row has one text of each
-/// type, or NULL where a type has no text left. Returns the names of the columns.
+/// type, or NULL if a type has no further text. Returns the names of the columns.
 async fn fill(database: &TestDatabase, table: &str, types: &[(String, String, Vec<String>)]) -> Vec<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let columns: Vec<_> = types.iter().map(|(name, kind, _)| format!("\"{name}\" {kind}")).collect();

@@ -1,4 +1,4 @@
-//! Tests that a `timestamp` has no time zone, regardless of the time zone of the server.
+//! Tests that a `timestamp` has no time zone, no matter which time zone the server has.
 
 use super::*;
 

@@ -1,8 +1,8 @@
-//! The text of a query in the catalog, with `:name` for each parameter.
+//! Parses a query in the catalog file, in which `:name` stands for a parameter.
 //!
-//! The operator writes the text. The exporter refuses a text that the server may interpret in another way than the
-//! exporter. Parameter values of clients never become part of the text unescaped. They are bound values, or SQL
-//! literals of their types where a statement can't have bound values.
+//! The operator writes the query. The exporter refuses a query that the server may interpret in another way than the
+//! exporter. Clients give the values of parameters. A value is bound or, in statements that can't have bound values,
+//! becomes an escaped SQL literal.
 
 mod error;
 mod parts;
@@ -24,12 +24,11 @@ pub(crate) use self::tokens::SqlDialect;
 use self::values::Typing;
 use super::super::DatasetError;
 
-/// A parsed query of the catalog, as pieces of SQL text with the parameters between them.
+/// A parsed query of the catalog file: pieces of SQL text with the parameters between them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryText {
     parts: Vec<Part>,
-    /// The name of the common table expression that has the rows of the query. The text of the query does not contain
-    /// this name.
+    /// The name of the common table expression that holds the query. The name does not occur in the text of the query.
     name: String,
     dialect: SqlDialect,
     typing: Typing,
@@ -45,8 +44,8 @@ impl QueryText {
     /// Parses a query for PostgreSQL. A `:name` outside of quotes and comments is a parameter, and `::` is a cast.
     ///
     /// # Errors
-    /// When the text is not exactly one select, its parameters differ from the declared ones, or the server may read
-    /// the text in another way than the exporter.
+    /// When the text is not exactly one `SELECT`, `WITH`, `VALUES` or `TABLE` statement, its parameters differ from the
+    /// declared parameters, or the server may read the text in another way than the exporter.
     pub fn parse(text: &str, params: &[ParamSpec]) -> Result<Self, QueryTextError> {
         Self::parse_for(SqlDialect::Postgres, text, params)
     }
@@ -65,22 +64,22 @@ impl QueryText {
         }
     }
 
-    /// Returns this query for PostgreSQL with its text and number parameters written as constants, without their
-    /// declared types. PostgreSQL then infers the type of a text from the context, such as `uuid` in a comparison with
-    /// a `uuid` column. None for SQLite, for a query without such parameters, or if this query already has constants.
+    /// Returns this query for PostgreSQL, with its text and number parameters as constants without their declared
+    /// types. PostgreSQL then infers the type of a text from the context, such as `uuid` in a comparison with a `uuid`
+    /// column. Returns None for SQLite, for a query without such parameters, and if this query already has constants.
     pub(in crate::dataset) fn with_constants(&self) -> Option<Self> {
         let depends = |part: &Part| matches!(part, Part::Param(spec) if values::depends_on_typing(spec.kind));
         let differs = self.dialect == SqlDialect::Postgres && self.typing == Typing::Declared;
         (differs && self.parts.iter().any(depends)).then(|| Self { typing: Typing::Constant, ..self.clone() })
     }
 
-    /// Returns the name of the common table expression that has the rows of this query.
+    /// Returns the name of the common table expression that holds this query.
     pub(in crate::dataset) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns a statement that consists of this query, as a common table expression, and of `select`, which reads from
-    /// that expression. The values in `params` are bound.
+    /// Returns a statement in which this query is a common table expression, and `select` reads from this expression.
+    /// The values in `params` are bound.
     pub(super) fn before(
         &self,
         select: &SelectStatement,
@@ -135,8 +134,8 @@ impl QueryText {
         self.parts.iter().filter(|part| matches!(part, Part::Param(_))).count()
     }
 
-    /// Returns this query as `WITH name AS (...)`. `write` returns the SQL expression for the next parameter, such as
-    /// NULL.
+    /// Returns this query as `WITH name AS (...)`. This method calls `write` for each parameter, and `write` returns an
+    /// SQL expression, such as NULL.
     fn unvalued(&self, mut write: impl FnMut() -> String) -> String {
         let mut out = self.opening();
         for part in &self.parts {
@@ -149,8 +148,8 @@ impl QueryText {
         out
     }
 
-    /// Returns this query as `WITH name AS (...)`. `write` returns a placeholder or literal for each parameter value.
-    /// If `write` returns None, this method returns [`DatasetError::Param`].
+    /// Returns this query as `WITH name AS (...)`. This method calls `write` for each parameter value, and `write`
+    /// returns a placeholder or literal. If `write` returns None, this method returns [`DatasetError::Param`].
     fn text(
         &self,
         params: &Map<String, Value>,
@@ -186,11 +185,11 @@ impl QueryText {
     }
 }
 
-/// The text after the query in `WITH name AS (...)`. The line feed ends a comment at the end of the query.
+/// The text after the query in `WITH name AS (...)`. The line feed ends a comment that may be at the end of the query.
 const CLOSING: &str = "\n) ";
 
-/// Returns a name for the common table expression. The text of the query does not contain this name. Otherwise, SQLite
-/// would take a table of this name in the query for the common table expression itself.
+/// Returns a name for the common table expression that does not occur in the text of the query. If the query read a
+/// table of this name, SQLite would take the table for the common table expression.
 fn free_name(text: &str) -> String {
     let text = text.to_ascii_lowercase();
     let mut name = "sluice_query".to_owned();
@@ -200,7 +199,8 @@ fn free_name(text: &str) -> String {
     name
 }
 
-/// A writer of SQL for sea-query, which numbers the placeholders from `after + 1`.
+/// An SQL writer for sea-query that numbers placeholders from `after + 1`. The text before it already has `after`
+/// placeholders.
 struct Shifted {
     after: usize,
     sql: String,

@@ -2,10 +2,10 @@
 //!
 //! A parameter is a colon and the name of a declared parameter, such as `:since`. In SQLite, every colon begins a
 //! parameter. In PostgreSQL, a colon may also separate the ends of an array slice (`a[x:y]`) or the key and the value
-//! of a member in `JSON_OBJECT('a' : b)`. Such a colon follows an operand. In valid SQL, no parameter directly follows
-//! an operand. The parser therefore keeps a colon after an operand as part of the SQL. There is one exception: if the
-//! name of a declared parameter directly follows that colon, as in `a[x:since]`, the parser refuses the query as
-//! ambiguous, because the author may have meant the parameter.
+//! of a member in `JSON_OBJECT('a' : b)`. Such a colon follows an operand. In valid SQL, a parameter can't directly
+//! follow an operand. The parser therefore keeps a colon after an operand as part of the SQL. If the name of a declared
+//! parameter directly follows that colon, as in `a[x:since]`, the author may have meant the parameter, so the parser
+//! refuses the query as ambiguous.
 
 use std::borrow::Cow;
 
@@ -27,8 +27,8 @@ const ODD_NAME: &str =
 /// Parses a query into pieces of SQL text and the parameters between them.
 ///
 /// # Errors
-/// When the text is not exactly one select, names an undeclared parameter, has an unbalanced bracket, or may be read in
-/// another way by the server.
+/// When the text is not exactly one `SELECT`, `WITH`, `VALUES` or `TABLE` statement, uses an undeclared parameter, or
+/// has an unbalanced bracket. Also when the server may read the text in another way.
 pub(super) fn parts(text: &str, params: &[ParamSpec], dialect: SqlDialect) -> Result<Vec<Part>, QueryTextError> {
     let all = tokens(text, dialect)?;
     let all = statement(&all)?;
@@ -80,18 +80,19 @@ impl Bracket {
     }
 }
 
-/// The role of the last token that is not blank. The role decides the meaning of the next colon or bracket.
+/// The role of the last token that is neither white space nor a comment. The role decides the meaning of the next colon
+/// or bracket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
-    /// The end of an operand, after which no parameter can stand.
+    /// The last token ends an operand. A parameter can't directly follow an operand.
     Operand,
-    /// A word that may be a keyword or a name.
+    /// The last token is a word without quotes that may be a keyword or a name.
     Keyword,
-    /// The keyword ARRAY, whose bracket opens the items of an array.
+    /// The last token is the keyword ARRAY. The bracket after it opens the items of an array.
     Array,
-    /// The opening bracket of a subscript.
+    /// The last token is the opening bracket of a subscript, as in `a[`.
     Subscript,
-    /// A token after which an operand begins, such as an operator.
+    /// The last token is one after which an operand begins, such as an operator.
     Other,
 }
 
@@ -99,7 +100,7 @@ struct Finder<'a> {
     params: &'a [ParamSpec],
     dialect: SqlDialect,
     parts: Vec<Part>,
-    /// The SQL text since the last parameter.
+    /// The SQL text after the last parameter.
     text: String,
     /// The brackets that are not closed yet, each with its line and column in the query, from 1.
     open: Vec<(Bracket, (u64, u64))>,
@@ -107,8 +108,8 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Processes the first token of `rest`, or a whole parameter, which is a colon and a name. Returns the number of
-    /// processed tokens: 2 for a parameter, and 1 otherwise.
+    /// Processes the first token of `rest` or, if it begins a parameter, both the colon and the name. Returns the
+    /// number of processed tokens: 2 for a parameter, and 1 otherwise.
     fn next(&mut self, rest: &[Token<'_>]) -> Result<usize, QueryTextError> {
         let token = rest[0];
         let placed = |fault: QueryFault| fault.at(token.at);
@@ -140,8 +141,8 @@ impl Finder<'_> {
         Ok(1)
     }
 
-    /// Returns the parameter to which a colon and the following token `next` refer, as in `:name`. Returns None if the
-    /// colon is part of the SQL text.
+    /// Returns the parameter to which a colon refers, as in `:name`. `next` is the token after the colon. Returns None
+    /// if the colon is part of the SQL text.
     fn parameter(&self, next: Option<&Token<'_>>) -> Result<Option<&ParamSpec>, QueryFault> {
         let is_sqlite = self.dialect == SqlDialect::Sqlite;
         let next = match next {

@@ -1,5 +1,5 @@
-//! The syntax of quoted texts, quoted names and comments in PostgreSQL (`src/backend/parser/scan.l`) and SQLite
-//! (`src/tokenize.c`). Each function decides whether the server reads a whole text as one token.
+//! Checks the syntax of quoted texts, quoted names and comments, as PostgreSQL (`src/backend/parser/scan.l`) and SQLite
+//! (`src/tokenize.c`) define it. Each function decides whether the server reads a whole text as one token.
 
 use super::tokens::SqlDialect;
 
@@ -51,7 +51,7 @@ pub(super) fn is_quoted_token(text: &str, dialect: SqlDialect) -> bool {
     }
 }
 
-/// Returns the text between two quotes; None if the quotes are missing.
+/// Returns the text between two quotes; None if the text is not in quotes.
 fn inner(text: &str, quote: char) -> Option<&str> {
     text.strip_prefix(quote)?.strip_suffix(quote)
 }
@@ -68,7 +68,7 @@ fn is_between(text: &str, quote: char) -> bool {
     true
 }
 
-/// Whether a text is in single quotes, and each quote within the text is doubled or follows a backslash.
+/// Whether a text is in single quotes, and each quote within the text is doubled or has a backslash before it.
 fn is_escaped(text: &str) -> bool {
     let Some(inner) = inner(text, '\'') else { return false };
     let mut chars = inner.chars();
@@ -85,8 +85,8 @@ fn is_escaped(text: &str) -> bool {
     true
 }
 
-/// Whether a text is in dollar quotes, as `$$…$$` or `$tag$…$tag$`. The opening quotes must not occur again before the
-/// end.
+/// Whether a text is in dollar quotes, as in `$$…$$` or `$tag$…$tag$`. The tag with its dollar signs may occur only at
+/// the beginning and the end.
 fn is_dollar_quoted(text: &str) -> bool {
     let Some(end) = text.get(1..).and_then(|rest| rest.find('$')) else { return false };
     let (quotes, rest) = text.split_at(end + 2);

@@ -1,4 +1,4 @@
-//! Tests which texts are queries, where their parameters are, and how values are written.
+//! Tests which texts are valid queries, where their parameters are, and how the values of parameters are written.
 
 mod sqlite;
 
@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::*;
 
-/// Declares those of the parameters `a` (a text), `b` (a list), `n` (a whole number) and `since` (a date) that occur in
-/// the text.
+/// Returns declarations of those of the parameters `a` (a text), `b` (a list), `n` (a whole number) and `since` (a
+/// date) that occur in the text.
 fn declared(text: &str) -> Vec<ParamSpec> {
     let all = [
         ("a", ParamType::String),
@@ -26,7 +26,7 @@ fn parse(dialect: SqlDialect, text: &str, params: &[&str]) -> Result<QueryText, 
     QueryText::parse_for(dialect, text, &declared)
 }
 
-/// Returns the query in `WITH name AS (…)`, without these words.
+/// Returns the text of the query in `WITH name AS (…)`.
 fn inner(text: &str) -> &str {
     text.strip_prefix("WITH \"sluice_query\" AS (").and_then(|text| text.strip_suffix("\n) ")).unwrap()
 }

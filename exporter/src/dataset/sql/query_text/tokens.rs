@@ -17,21 +17,21 @@ use super::{
     shapes,
 };
 
-/// The database whose SQL a query is written in.
+/// The SQL dialect of a query, that is, the database that runs the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SqlDialect {
     Postgres,
     Sqlite,
 }
 
-/// The kind of a token, as precise as the search for parameters needs.
+/// The kind of a token. It distinguishes only what the search for parameters needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Space,
     Comment,
     /// A word without quotes that may be a keyword.
     Keyword,
-    /// A word without quotes that is no keyword.
+    /// A word without quotes that is not a keyword.
     Word,
     /// A name in quotes, which is never a keyword.
     Name,
@@ -65,7 +65,8 @@ impl Token<'_> {
         matches!(self.kind, Kind::Space | Kind::Comment)
     }
 
-    /// Whether the server reads the token as one text, name or comment, regardless of the characters in the token.
+    /// Whether the server reads the token as a single text, name or comment, no matter which characters the token
+    /// contains.
     const fn is_opaque(&self) -> bool {
         matches!(self.kind, Kind::Comment | Kind::Name | Kind::Text | Kind::PrefixedText)
     }
@@ -115,15 +116,15 @@ fn place(at: Location) -> (u64, u64) {
     (at.line.max(1), at.column.max(1))
 }
 
-/// The text that no token covers yet, and the line and column at which this text begins.
+/// The remaining text of the query, and the line and column at which it begins.
 struct Rest<'a> {
     text: &'a str,
     at: Location,
 }
 
 impl<'a> Rest<'a> {
-    /// Removes the text of the next token from the beginning of this text, and returns the removed text. Returns None
-    /// if the token is empty, or does not begin where this text begins.
+    /// Removes the text of the next token from the beginning of the remaining text, and returns the token's text.
+    /// Returns None if the token is empty, or does not begin where the remaining text begins.
     fn take(&mut self, token: &TokenWithSpan) -> Option<&'a str> {
         if token.span.start != self.at {
             return None;
@@ -171,7 +172,8 @@ fn kind(token: &Parsed, slice: &str) -> Kind {
     }
 }
 
-/// Checks that the server reads this token as the tokenizer did. `before` has all earlier tokens of the query.
+/// Checks that the server reads this token in the same way as the tokenizer. `before` has all earlier tokens of the
+/// query.
 fn check(token: &Token<'_>, before: &[Token<'_>], dialect: SqlDialect) -> Result<(), QueryFault> {
     let is_postgres = dialect == SqlDialect::Postgres;
     if token.text.contains('\0') {
@@ -212,8 +214,7 @@ fn check(token: &Token<'_>, before: &[Token<'_>], dialect: SqlDialect) -> Result
     }
 }
 
-/// Whether the server may read `last` and the quoted token directly after it as one token, such as a text with a
-/// prefix.
+/// Whether the server may read `last` and the quoted `token` after it as one token, such as a text with the prefix `E`.
 fn is_prefix(last: &Token<'_>, before: &[Token<'_>], token: &Token<'_>) -> bool {
     let is_letter = |text: &str| matches!(text, "b" | "B" | "e" | "E" | "n" | "N" | "x" | "X");
     match last.kind {
@@ -226,8 +227,8 @@ fn is_prefix(last: &Token<'_>, before: &[Token<'_>], token: &Token<'_>) -> bool 
     }
 }
 
-/// Returns an error if a token has a character that the SQL of the database does not allow outside of quotes and
-/// comments. The token must be neither quoted nor a comment.
+/// Returns an error if a token has a character that the database does not allow outside of quotes and comments. The
+/// token must be neither quoted nor a comment.
 fn characters(token: &Token<'_>, dialect: SqlDialect) -> Result<(), QueryFault> {
     let is_word = matches!(token.kind, Kind::Word | Kind::Keyword);
     if token.text.contains("--") || token.text.contains("/*") {

@@ -1,4 +1,4 @@
-//! Writes the values of parameters, as bound values or as literals of their types.
+//! Writes the values of query parameters, as bound values or as SQL literals.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use protocol::params::{ParamSpec, ParamType};
@@ -10,22 +10,23 @@ use serde_json::{Map, Value};
 
 use super::super::spelling;
 
-/// The SQL types of the parameters of a query for PostgreSQL.
+/// How the parameters of a PostgreSQL query get their SQL types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Typing {
     /// Each value is cast to the declared type of its parameter.
     #[default]
     Declared,
-    /// Each value has the type of a constant in the query's text. A text has no fixed type, because PostgreSQL infers
-    /// its type from the context, such as `uuid` in a comparison with a `uuid` column. A whole number is an `integer`,
-    /// or a `bigint` if it is too large for an `integer`. A float is a `numeric`. Other values have the declared type
-    /// of their parameter.
+    /// Each value has the SQL type that it would have as a constant in the query's text. A text has no fixed type,
+    /// because PostgreSQL infers its type from the context, such as `uuid` in a comparison with a `uuid` column. A
+    /// whole number is an `integer`, or a `bigint` if it is too large for an `integer`. A float is a `numeric`. Other
+    /// values have the declared type of their parameter.
     Constant,
 }
 
 impl Typing {
-    /// Returns a PostgreSQL expression that gives `written` the SQL type of a parameter of type `kind`. `written` is a
-    /// literal, a placeholder or NULL. `value` is the parameter's value; None if the value is unknown.
+    /// Returns a PostgreSQL expression that gives `written` the SQL type of a parameter. `kind` is the declared type of
+    /// the parameter, and `written` is a literal, a placeholder or NULL. `value` is the parameter's value; None if the
+    /// value is unknown.
     pub(super) fn cast(self, kind: ParamType, value: Option<&Bound>, written: &str) -> String {
         let is_large = matches!(value, Some(Bound::BigInt(Some(number))) if i32::try_from(*number).is_err());
         let kind = match (kind, self) {
@@ -45,14 +46,14 @@ impl Typing {
     }
 }
 
-/// Whether [`Typing::Declared`] and [`Typing::Constant`] give different SQL for a parameter of this type. This is so
-/// for texts and numbers.
+/// Whether [`Typing::Declared`] and [`Typing::Constant`] give different SQL for a parameter of type `kind`. The result
+/// is true for texts and numbers.
 pub(super) const fn depends_on_typing(kind: ParamType) -> bool {
     matches!(kind, ParamType::String | ParamType::Strings | ParamType::Int | ParamType::Float)
 }
 
-/// Returns the values of a parameter. A list parameter has several values. None if the value is missing, is an empty
-/// list, has another type than the declared type, or is a text that no database can store.
+/// Returns the values of a parameter. A list parameter has several values. Returns None if the value is missing, is an
+/// empty list, has another type than the declared type, or is a text that no database can store.
 pub(super) fn values(spec: &ParamSpec, params: &Map<String, Value>) -> Option<Vec<Bound>> {
     let text = |value: &Value| value.as_str().filter(|text| !text.contains('\0')).map(Bound::from);
     let value = params.get(&spec.name)?;
@@ -72,8 +73,8 @@ pub(super) fn values(spec: &ParamSpec, params: &Map<String, Value>) -> Option<Ve
     })
 }
 
-/// Returns a value as a quoted literal without a type. The escapes of the literal don't depend on the setting
-/// `standard_conforming_strings`. None for a value that [`values`] never returns.
+/// Returns a value as a quoted SQL literal without a type. The escapes of the literal don't depend on the setting
+/// `standard_conforming_strings`. Returns None for a value that [`values`] does not return.
 pub(super) fn literal(value: &Bound) -> Option<String> {
     let text = match value {
         Bound::String(Some(text)) => text.clone(),

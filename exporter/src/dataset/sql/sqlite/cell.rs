@@ -1,5 +1,6 @@
-//! Converts stored values of SQLite to the type of their column. A value that the type can't hold exactly is refused,
-//! not rounded or cut. Only a timestamp that is stored as a double is rounded ([`moments::moment_of_real`]).
+//! Converts the stored values of SQLite to the types of their columns. If a type can't hold a value exactly, the value
+//! is refused, and not rounded or truncated. The only exception is a timestamp that is stored as a double, which is
+//! rounded ([`moments::moment_of_real`]).
 
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -16,12 +17,12 @@ use super::{
     stored::Stored,
 };
 
-/// Nanoseconds in a microsecond.
+/// The number of nanoseconds in a microsecond.
 const MICRO_NANOS: i128 = 1000;
 const NANOS_PER_DAY: i64 = 86_400_000_000_000;
 const BLOB: &str = "a BLOB";
 
-/// A value of a column, either from a row or from a literal of a filter. Exports write these values, and filters
+/// A value of a column's type, from a row or from a literal of a filter. Exports write these values, and filters
 /// compare them.
 #[derive(Clone, Debug)]
 pub(super) enum Cell<'a> {
@@ -34,13 +35,13 @@ pub(super) enum Cell<'a> {
     Bool(bool),
     /// The number of days since 1970-01-01.
     Date(i32),
-    /// Nanoseconds since 1970-01-01T00:00:00Z. The values of rows are whole microseconds. A literal of a filter may
-    /// have a fraction of a microsecond.
+    /// A timestamp, in nanoseconds since 1970-01-01T00:00:00Z. The values of rows are whole microseconds. A literal of
+    /// a filter may have a fraction of a microsecond.
     Moment(i128),
-    /// Nanoseconds since midnight. `24:00:00` occurs only in a literal of a filter.
+    /// A time of day, in nanoseconds since midnight. `24:00:00` occurs only in a literal of a filter.
     Time(i64),
-    /// An infinite date or timestamp, which only a literal of a filter has. A negative infinity is before all other
-    /// dates and timestamps, and a positive infinity is after them.
+    /// An infinite date or timestamp, which occurs only in a literal of a filter. A negative infinity is before all
+    /// other dates and timestamps, and a positive infinity is after them.
     Infinity {
         is_negative: bool,
     },
@@ -50,7 +51,8 @@ impl<'a> Cell<'a> {
     /// Converts a stored value to a column type.
     ///
     /// # Errors
-    /// When the type can't hold the stored value unchanged. The error names the kind of the value, and never the value.
+    /// When the type can't hold the stored value unchanged. The error names the kind of the value, and does not repeat
+    /// the value.
     pub(super) fn new(kind: ColumnType, stored: Stored<'a>) -> Result<Self, &'static str> {
         match stored {
             Stored::Null => return Ok(Self::Null),
@@ -105,7 +107,7 @@ impl<'a> Cell<'a> {
         matches!(self, Self::Null)
     }
 
-    /// Returns the text of a value of type `string`; None for any other value.
+    /// Returns the text of a value in a column of type `string`; None for any other value.
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -134,7 +136,7 @@ impl<'a> Cell<'a> {
         })
     }
 
-    /// Returns the value with owned text, so that it borrows nothing from the row.
+    /// Returns the value with an owned copy of its text, so that it does not borrow from the row.
     pub(super) fn into_owned(self) -> Cell<'static> {
         match self {
             Self::Null => Cell::Null,
@@ -150,8 +152,8 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Appends the value to the builder of its column. Returns the size in bytes of a text or decimal, and 0 for other
-    /// values.
+    /// Appends the value to the builder of its column. Returns the size in bytes of a text or decimal, and 0 for any
+    /// other value.
     pub(super) fn append_to(&self, values: &mut ColumnBuilder) -> Result<usize, AppendError> {
         match (values, self) {
             (values, Self::Null) => values.append_null(),
@@ -174,15 +176,15 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// Returns how an infinity compares with any finite value: `Less` for a negative infinity, and `Greater` for a positive
-/// one.
+/// Returns how an infinity compares with a finite value: `Less` for a negative infinity, and `Greater` for a positive
+/// infinity.
 const fn infinite(is_negative: bool) -> Ordering {
     if is_negative { Ordering::Less } else { Ordering::Greater }
 }
 
-/// Returns the text that a stored value has in a column of type `string`. A double becomes the shortest text that
-/// parses back to this double. A BLOB becomes `\x` and hexadecimal digits. The caller must handle NULL and broken
-/// texts.
+/// Converts a stored value to its text in a column of type `string`. A double becomes the shortest text that parses
+/// back to this double. A BLOB becomes `\x` and hexadecimal digits. The caller must handle NULL, and a text that is not
+/// UTF-8, before it calls this function.
 fn text(stored: Stored<'_>) -> Cow<'_, str> {
     match stored {
         Stored::Text(text) => text.into(),

@@ -1,4 +1,4 @@
-//! A SQLite file that may be replaced while the exporter runs.
+//! Opens a SQLite file, which another program may replace while the exporter runs.
 
 use std::{
     fs::Metadata,
@@ -23,9 +23,9 @@ pub struct SqliteFile {
     opened: Mutex<Option<(Identity, DatabaseConnection)>>,
 }
 
-/// The device and the inode of a file. They tell whether the path still names the file that the open connections read.
-/// While these connections are open, no new file can get this inode. So a file that was renamed over the path has
-/// another inode.
+/// The device and the inode of a file. They show whether the path still names the file that the open connections read.
+/// While these connections are open, no other file can get the inode. So if another file is renamed over the path, the
+/// inode of the path changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -47,8 +47,8 @@ impl Identity {
 }
 
 impl SqliteFile {
-    /// Returns the file at `path`, without opening it. If another program writes to the file and holds its lock, a
-    /// statement waits at most `lock_timeout` for the lock.
+    /// Creates a value for the file at `path`, without opening the file. If another program holds the lock of the file,
+    /// a statement waits at most `lock_timeout` for the lock.
     #[must_use]
     pub fn new(path: &Path, lock_timeout: Duration) -> Self {
         Self { path: path.to_owned(), lock_timeout, opened: Mutex::new(None) }

@@ -7,17 +7,17 @@
 
 use chrono::{Days, NaiveDate};
 
-/// Microseconds in a second.
+/// The number of microseconds in a second.
 const MICROS: i64 = 1_000_000;
-/// Microseconds in a day.
+/// The number of microseconds in a day.
 const DAY_MICROS: i64 = 86_400 * MICROS;
-/// The largest accepted absolute value of a count of seconds since 1970. The accepted counts are in the years 1653 to
-/// 2286. A count of milliseconds is larger for any time after April 1970, so it is refused.
+/// The maximum absolute value of an accepted number of seconds since 1970. Such numbers are in the years 1653 to 2286.
+/// A number of milliseconds exceeds this maximum for any time after April 1970, so it is refused.
 const MAX_SECONDS: i64 = 10_000_000_000;
 /// The Julian day at which SQLite's calendar ends, after the year 9999. SQLite's modifier `auto` reads every positive
 /// number below this day as a Julian day.
 pub(super) const JULIAN_END: f64 = 5_373_484.5;
-/// The Julian day at which the year 0 begins. A double holds this number exactly.
+/// The Julian day at which the year 0 begins. A 64-bit float holds this number exactly.
 pub(super) const JULIAN_START: f64 = 1_721_059.5;
 /// The Julian day of 1970-01-01T00:00:00Z, in milliseconds.
 const JULIAN_EPOCH_MS: i64 = 210_866_760_000_000;
@@ -32,7 +32,7 @@ pub(in super::super) const HAS_ZONE: &str = "(typeof(?) IN ('integer', 'real') O
                                              OR substr(?, 17) GLOB '*[+-][0-9][0-9]:[0-9][0-9]' \
                                              OR substr(?, 17) GLOB '*[+-][0-9][0-9][0-9][0-9]')";
 
-/// The error text for a fraction of a second with more digits than a timestamp or a time of day keeps.
+/// The error text for a fraction of a second with more digits than a timestamp or time of day can hold.
 const TOO_FINE: &str = "a fraction of a second with more than six digits";
 const NO_MOMENT: &str = "a text that is no date with a time, such as 2026-11-22 15:26:01";
 const NO_DATE: &str = "a text that is no date, such as 2026-11-22";
@@ -63,8 +63,8 @@ pub(super) fn has_zone(text: &str) -> bool {
     zone.is_some_and(|zone| !matches!(zone, "" | " ") && offset_seconds(zone).is_some())
 }
 
-/// Converts a count of seconds since 1970 to microseconds. Refuses a number that may mean something else, such as
-/// 20260131.
+/// Converts a number of seconds since 1970 to microseconds since 1970. Refuses a number that may mean something else,
+/// such as the calendar date 20260131.
 pub(super) fn moment_of_integer(seconds: i64) -> Result<i64, &'static str> {
     if seconds > 0 && (seconds as f64) < JULIAN_END || is_calendar_number(seconds) {
         return Err(AMBIGUOUS);
@@ -75,9 +75,13 @@ pub(super) fn moment_of_integer(seconds: i64) -> Result<i64, &'static str> {
     Ok(seconds * MICROS)
 }
 
-/// Converts a double to microseconds since 1970. From [`JULIAN_START`] to [`JULIAN_END`], the double is a Julian day
-/// and is rounded to the nearest millisecond. Otherwise, the double counts seconds since 1970 and is rounded to the
-/// nearest microsecond. Refuses a double that may mean something else.
+/// Converts a 64-bit float to microseconds since 1970. A float from [`JULIAN_START`] to [`JULIAN_END`] is a Julian day,
+/// and is rounded to the nearest millisecond. A negative float, and one above [`JULIAN_END`], is a number of seconds
+/// since 1970, and is rounded to the nearest microsecond.
+///
+/// # Errors
+/// When the float is positive and below [`JULIAN_START`], when it looks like a calendar date (20260131), or when it is
+/// not a number of seconds that a timestamp can have.
 pub(super) fn moment_of_real(real: f64) -> Result<i64, &'static str> {
     if (JULIAN_START..JULIAN_END).contains(&real) {
         return Ok(((real * 86_400_000.0 + 0.5).floor() as i64 - JULIAN_EPOCH_MS) * 1000);
@@ -115,7 +119,7 @@ pub(super) fn time(text: &str) -> Result<i64, &'static str> {
     }
 }
 
-/// Returns the text of the date that is `days` days after `day`; None outside of the years 0000 to 9999.
+/// Returns the text of the date that is `days` days after `day`; None if the date is outside of the years 0000 to 9999.
 pub(super) fn shifted_date(day: NaiveDate, days: i64) -> Option<String> {
     use chrono::Datelike;
     let step = Days::new(days.unsigned_abs());
@@ -132,8 +136,8 @@ fn is_calendar_number(number: i64) -> bool {
     is_date(number) || is_date(number / 1_000_000)
 }
 
-/// Splits a text into the date at its beginning, in days since 1970-01-01, and the rest. None if no date is at the
-/// beginning.
+/// Splits a text into the date at its beginning, in days since 1970-01-01, and the text after the date. Returns None if
+/// the text does not begin with a date.
 fn leading_date(text: &str) -> Option<(i32, &str)> {
     let (date, rest) = text.split_at_checked(10)?;
     let bytes = date.as_bytes();
@@ -145,8 +149,8 @@ fn leading_date(text: &str) -> Option<(i32, &str)> {
     Some((date.signed_duration_since(NaiveDate::default()).num_days() as i32, rest))
 }
 
-/// Splits a text into the time of day at its beginning, in microseconds since midnight, and the rest. `wrong` is the
-/// error for a text that does not begin with a time of day.
+/// Splits a text into the time of day at its beginning, in microseconds since midnight, and the text after the time.
+/// `wrong` is the error for a text that does not begin with a time of day.
 fn leading_time<'a>(text: &'a str, wrong: &'static str) -> Result<(i64, &'a str), &'static str> {
     let two = |at: usize, most: i64| {
         text.as_bytes().get(at..at + 2).and_then(digits).filter(|number| *number <= most).ok_or(wrong)
@@ -173,8 +177,8 @@ fn leading_time<'a>(text: &'a str, wrong: &'static str) -> Result<(i64, &'a str)
     Ok((micros + value * 10_i64.pow(6 - kept.len() as u32), rest))
 }
 
-/// Parses the end of a timestamp, and returns the offset in seconds east of UTC. `zone` is empty, `Z`, `UTC`, `+01:00`,
-/// `+0100` or `+01`, with or without a space before. None for any other text.
+/// Parses the time zone at the end of a timestamp, and returns its offset in seconds east of UTC. `zone` is empty, `Z`,
+/// `UTC`, `+01:00`, `+0100` or `+01`, with or without a space before it. Returns None for any other text.
 fn offset_seconds(zone: &str) -> Option<i64> {
     let zone = zone.strip_prefix(' ').unwrap_or(zone);
     if matches!(zone, "" | "Z" | "z" | "UTC") {
@@ -195,8 +199,8 @@ fn offset_seconds(zone: &str) -> Option<i64> {
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes) * 60)
 }
 
-/// Parses decimal digits; None if there is another character. The caller must pass at most 18 digits, which always fit
-/// 64 bits.
+/// Parses decimal digits. Returns None if there is another character. The caller must pass at most 18 digits, which
+/// always fit into 64 bits.
 fn digits(bytes: &[u8]) -> Option<i64> {
     bytes.iter().try_fold(0_i64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
 }

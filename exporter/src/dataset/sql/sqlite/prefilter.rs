@@ -1,8 +1,8 @@
-//! Builds the SQL condition that narrows the rows of a statement to those that may pass a filter.
+//! Builds an SQL condition that leaves out most rows that can't pass a filter, so that SQLite can use an index.
 //!
-//! The condition is true for every row that passes, and for few other rows. [`super::row_test`] then tests each row.
-//! The form of the condition lets SQLite use an index. If a column may store its values in another form, such as
-//! numbers as texts, the condition is also true for rows with values in this form.
+//! The condition is true for every row that passes the filter, and for few other rows. [`super::row_test`] then tests
+//! each of these rows. If a column may store its values in another form, such as numbers as texts, the condition is
+//! also true for rows with values in this form.
 
 use chrono::NaiveDate;
 use protocol::{
@@ -17,20 +17,21 @@ use super::{
     schema::{Affinities, Affinity},
 };
 
-/// Builds the conditions for the columns of one source.
+/// Builds the SQL conditions on the columns of one source.
 pub(super) struct Prefilter<'a> {
     pub(super) columns: &'a [Column],
     pub(super) affinities: &'a Affinities,
 }
 
-/// A range of values from `low` to `high`, both inclusive. None means that the range has no limit at that end.
+/// A range of values from `low` to `high`, both inclusive. If one of them is None, the range has no limit at that end.
 struct Range<'a> {
     low: Option<&'a Literal>,
     high: Option<&'a Literal>,
 }
 
 impl Prefilter<'_> {
-    /// Returns a condition that is true for every row that passes the filter; None if it would be true for all rows.
+    /// Returns an SQL condition that is true for every row that passes the filter. Returns None if the condition would
+    /// be true for all rows.
     pub(super) fn condition(&self, filter: &Filter) -> Option<Expr> {
         match filter {
             Filter::And(parts) => balanced(parts.iter().filter_map(|part| self.condition(part)).collect(), Expr::and),
@@ -70,8 +71,8 @@ impl Prefilter<'_> {
         self.columns.iter().find(|column| column.name == name).map(|column| column.kind)
     }
 
-    /// Returns a condition that is true for every row whose column equals one of the literals; None if no condition can
-    /// narrow the rows for this type or these literals.
+    /// Returns an SQL condition that is true for every row whose column equals one of the literals. Returns None if no
+    /// condition can leave out rows for this type or these literals.
     fn one_of(&self, kind: ColumnType, name: &str, literals: &[Literal]) -> Option<Expr> {
         match kind {
             ColumnType::String => {
@@ -92,8 +93,8 @@ impl Prefilter<'_> {
         }
     }
 
-    /// Returns a condition that is true for every row whose column lies in the range; None if no condition can narrow
-    /// the rows for this type or this range.
+    /// Returns an SQL condition that is true for every row whose column lies in the range. Returns None if no condition
+    /// can leave out rows for this type or this range.
     fn range(&self, kind: ColumnType, name: &str, range: &Range<'_>) -> Option<Expr> {
         match kind {
             ColumnType::String => {
@@ -139,10 +140,10 @@ impl Prefilter<'_> {
         }
     }
 
-    /// Extends `within`, a condition on the numbers of the column `name`, to numbers that are stored as texts. The
-    /// result is true for every text in two cases. In the first case, the column may store numbers as texts. In the
-    /// second case, `has_special_texts` is true, because texts such as `inf` may pass the filter. Returns None if the
-    /// column stores all numbers as texts, because SQLite would then compare texts.
+    /// Extends `within`, an SQL condition on the numbers of the column `name`, to numbers that are stored as texts. The
+    /// result is also true for every text if the column may store numbers as texts, or if `has_special_texts` is true,
+    /// because texts such as `inf` may then pass the filter. Returns None if the column stores all numbers as texts,
+    /// because SQLite would then compare texts.
     fn numbers(&self, name: &str, within: Expr, has_special_texts: bool) -> Option<Expr> {
         match self.affinities.get(name) {
             Affinity::Number if !has_special_texts => Some(within),
@@ -170,8 +171,8 @@ fn contains(name: &str, text: &str) -> Expr {
     Expr::from(position).gt(0).or(type_of(name).ne("text"))
 }
 
-/// Returns the values (texts, numbers and BLOBs) that a column of type `string` may store for the text `literal`. Other
-/// stored values have another text in an export. The result is empty for a literal that is no text.
+/// Returns the stored values (texts, numbers and BLOBs) that an export writes as the text `literal`. The column has the
+/// type `string`. The result is empty if the literal is not a text.
 fn text_candidates(literal: &Literal) -> Vec<Expr> {
     let Literal::String(text) = literal else { return Vec::new() };
     let mut candidates = vec![Expr::val(text.as_str())];
@@ -192,10 +193,10 @@ fn text_candidates(literal: &Literal) -> Vec<Expr> {
     candidates
 }
 
-/// Converts a number to a value for SQLite. A whole number stays exact. A float or decimal becomes a double, and a
-/// decimal may be rounded. So for the upper end of a range, the caller passes 1 as `widen`, and gets the next larger
-/// double. For the lower end, it passes -1, and gets the next smaller double. The range then includes the exact number.
-/// With 0, `widen` has no effect. Returns None for NaN, and for a literal that is no number.
+/// Converts a number of a filter to a value for SQLite. A whole number stays exact. A float or decimal becomes a
+/// double, which may round a decimal. So that a range includes the exact number, `widen` moves the double: 1 returns
+/// the next larger double, for the upper end of a range. -1 returns the next smaller double, for the lower end. 0 has
+/// no effect. Returns None for NaN, and for a literal that is not a number.
 fn number(literal: &Literal, widen: i8) -> Option<Expr> {
     let real = match literal {
         Literal::Int(number) => return Some(Expr::val(*number)),

@@ -90,9 +90,9 @@ pub(in crate::dataset::sql) async fn open(rows: &SqlRows, query: &Query) -> Resu
 
 /// Counts the rows of a query of the SQLite dataset `rows`.
 ///
-/// An estimate counts at most [`ESTIMATE_LIMIT`] rows. With a filter, it counts the rows that may pass. It tests only
-/// the first [`ESTIMATE_ROWS`] of them, and assumes that the same share of the others passes. If fewer rows may pass,
-/// the estimate is exact.
+/// An estimate counts at most [`ESTIMATE_LIMIT`] rows. With a filter, it counts the rows that may pass the filter, and
+/// evaluates the filter only on the first [`ESTIMATE_ROWS`] of these rows. The estimate assumes that the same share of
+/// the other rows passes. If at most [`ESTIMATE_ROWS`] rows may pass, the estimate is exact.
 pub(in crate::dataset::sql) async fn count(
     rows: &SqlRows,
     query: &Query,
@@ -131,7 +131,7 @@ pub(in crate::dataset::sql) async fn count(
 }
 
 /// Counts the rows of `select`. Stops counting at `limit` rows. Without a limit, counts all rows. `select` must not
-/// select any expression yet.
+/// have any selected expressions yet.
 async fn counted(
     db: &DatabaseConnection,
     rows: &SqlRows,
@@ -158,17 +158,17 @@ fn raw(row: &QueryResult) -> Result<&SqliteRow, DatasetError> {
 struct Reader {
     /// The name of the dataset, for errors.
     dataset: String,
-    /// The columns of the statement. The columns of the result come first, followed by the columns that only the filter
-    /// or the order needs.
+    /// The columns that the statement selects. The columns of the result come first. The columns that only the filter
+    /// or the order needs come after them.
     columns: Vec<Column>,
     test: RowTest,
     order: OrderCheck,
-    /// The number of rows that passed the filter.
+    /// The number of rows so far that passed the filter.
     passed: u64,
 }
 
 impl Reader {
-    /// Prepares to read the columns `shown` of the rows that pass `filter`.
+    /// Prepares to read the columns `shown` in the rows that pass `filter`.
     fn new(dataset: &DatasetInfo, shown: &[Column], filter: &Filter) -> Result<Self, DatasetError> {
         let mut columns = shown.to_vec();
         for name in filter.columns() {
@@ -217,7 +217,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Appends a row to a frame if it passes the filter, and checks that the row is in the order of the dataset.
+    /// Appends a row to a data frame if the row passes the filter. Checks that the rows come in the order of the
+    /// dataset.
     fn push(&mut self, row: &SqliteRow, frame: &mut FrameBuilder) -> Result<(), DatasetError> {
         let cells = Cells { row, columns: &self.columns, dataset: &self.dataset, passed: self.passed };
         if !self.test.passes(|at| cells.get(at))? {

@@ -12,9 +12,9 @@ use super::{
     cell::Cell,
 };
 
-/// A filter whose columns are resolved to positions in a row.
+/// A filter that refers to columns by their positions in a row.
 pub(super) struct RowTest {
-    /// The conditions that must all be true. A row policy comes before the filter of a request.
+    /// The conditions that must all be true. The conditions of a row policy come before those of the request's filter.
     conditions: Vec<Condition>,
 }
 
@@ -23,7 +23,8 @@ enum Condition {
     Or(Vec<Condition>),
     Not(Box<Condition>),
     Compare(usize, Compare, Cell<'static>),
-    /// True if the value at a position in the row equals one of these values. The values are sorted.
+    /// A condition that is true if the value at this position in the row equals one of these values. The values are
+    /// sorted.
     In(usize, Vec<Cell<'static>>),
     IsNull(usize, bool),
     Like(usize, Vec<LikePart>),
@@ -31,9 +32,10 @@ enum Condition {
 }
 
 impl RowTest {
-    /// Resolves a filter for rows with these columns.
+    /// Converts a filter to conditions on rows with the columns `columns`.
     ///
     /// # Errors
+    ///
     /// When the filter names a column that the rows lack, or `like` or `contains` names a column that is not a string.
     pub(super) fn new(filter: &Filter, columns: &[Column]) -> Result<Self, DatasetError> {
         let mut conditions = Vec::new();
@@ -41,13 +43,14 @@ impl RowTest {
         Ok(Self { conditions })
     }
 
-    /// Whether a row passes. `cell` returns the value at a position in the row.
+    /// Whether a row passes the filter. `cell` returns the value at a position in the row.
     ///
-    /// The conditions are evaluated in order, up to the first condition that is not true. If the row policy hides a
-    /// row, only the values that the policy compares are therefore read.
+    /// The conditions are evaluated in order, up to the first condition that is not true. So if the row policy hides a
+    /// row, only the values that the policy compares are read.
     ///
     /// # Errors
-    /// The error of `cell`.
+    ///
+    /// The error that `cell` returns.
     pub(super) fn passes<'a>(
         &self,
         mut cell: impl FnMut(usize) -> Result<Cell<'a>, DatasetError>,
@@ -128,9 +131,9 @@ impl Condition {
     }
 }
 
-/// Combines conditions by the operator AND (`decisive` is false) or OR (`decisive` is true). The first condition whose
-/// result equals `decisive` decides. Without such a condition, the result is None (NULL) if a condition is NULL, and the
-/// opposite of `decisive` otherwise.
+/// Combines conditions by the operator AND (`decisive` is false) or OR (`decisive` is true). If the result of a
+/// condition equals `decisive`, this is the result. If no result equals `decisive`, the combined result is None (NULL)
+/// if a condition is NULL, and otherwise the opposite of `decisive`.
 fn all<'a>(
     parts: &[Condition],
     decisive: bool,
@@ -147,7 +150,7 @@ fn all<'a>(
     Ok(result)
 }
 
-/// Compares two values of one type, neither of which is NULL.
+/// Compares two values of the same type. Neither value may be NULL.
 fn order(left: &Cell<'_>, right: &Cell<'_>) -> Ordering {
     left.compare(right).unwrap_or(Ordering::Equal)
 }

@@ -91,10 +91,11 @@ pub(crate) async fn query_columns(db: &DatabaseConnection, source: &Source) -> R
     Ok(prepared.columns().iter().map(|column| column.name().to_owned()).collect())
 }
 
-/// Decides what a table name with a dot means, and returns the source with that meaning. The name `a.b` means the table
-/// `a.b` if that table exists, and otherwise the table `b` of the schema `a`.
+/// Resolves a table name that contains a dot, and returns the source. The name `a.b` means the table `a.b` if that
+/// table exists, and otherwise the table `b` of the schema `a`.
 ///
 /// # Errors
+///
 /// When the database fails.
 pub(crate) async fn named_table(db: &DatabaseConnection, source: Source) -> Result<Source, DatasetError> {
     match &source {
@@ -120,8 +121,8 @@ impl SchemaColumn {
     }
 }
 
-/// Returns the columns of a table or view. `parts` has its name, or the names of its schema and of the table. The list
-/// is empty if there is no such table or view.
+/// Returns the columns of a table or view. `parts` has the name of the table, or the names of its schema and of the
+/// table. The result is empty if there is no such table or view.
 async fn xinfo(db: &DatabaseConnection, parts: &[String]) -> Result<Vec<SchemaColumn>, DatasetError> {
     // `hidden` is 1 for the hidden columns of a virtual table, and 2 and 3 for generated columns
     const COLUMNS: &str = "SELECT name, type, \"notnull\" = 0 FROM pragma_table_xinfo";

@@ -1,8 +1,8 @@
-//! Sorts rows by the values that files show, and checks the order.
+//! Sorts rows by the values that files show, and checks their order.
 //!
 //! SQLite sorts stored values, and one column may store them in several forms, such as numbers and texts. [`sort_keys`]
-//! converts them to one form as far as SQL can. [`OrderCheck`] fails the export if the rows are still not sorted by the
-//! values that files show.
+//! converts the values to one form as far as SQL can. If the rows are still not sorted by the values that files show,
+//! [`OrderCheck`] fails the export.
 
 use std::cmp::Ordering;
 
@@ -16,8 +16,8 @@ use super::{
     schema::{Affinities, Affinity},
 };
 
-/// Returns the SQL expressions for the ORDER BY clause that sorts the rows by one column. A later expression decides
-/// only between rows that are equal in the earlier ones.
+/// Returns the SQL expressions in the ORDER BY clause that sort the rows by one column. SQLite uses a later expression
+/// only for rows whose earlier expressions are equal.
 pub(super) fn sort_keys(column: &Column, affinities: &Affinities) -> Vec<Expr> {
     let name = quoted(&column.name);
     let affinity = affinities.get(&column.name);
@@ -50,7 +50,7 @@ pub(super) fn sort_keys(column: &Column, affinities: &Affinities) -> Vec<Expr> {
     vec![Expr::cust(key)]
 }
 
-/// Checks that rows come in the order of the values in their sort columns.
+/// Checks that rows come in the order of the values in their sort columns. The dataset declares these columns.
 pub(super) struct OrderCheck {
     /// The positions of the sort columns in a row, their names, and whether the largest value comes first.
     keys: Vec<(usize, String, bool)>,
@@ -62,9 +62,11 @@ impl OrderCheck {
         Self { keys, previous: Vec::new() }
     }
 
-    /// Checks the order of the next row and the previous row. `cell` returns the value of the next row at a position.
+    /// Checks that the next row does not sort before the previous row. `cell` returns the value of the next row at a
+    /// position.
     ///
     /// # Errors
+    ///
     /// Returns the error of `cell`, or [`DatasetError::Unsorted`] if the next row sorts before the previous row.
     pub(super) fn check<'a>(
         &mut self,
@@ -88,7 +90,7 @@ impl OrderCheck {
     }
 }
 
-/// Compares two values by their place in the sort order. NULL comes last, also in a descending order.
+/// Compares two values by their positions in the sort order. NULL comes last, even in a descending order.
 fn placed(left: &Cell<'_>, right: &Cell<'_>, descending: bool) -> Ordering {
     match (left.is_null(), right.is_null()) {
         (false, false) => {

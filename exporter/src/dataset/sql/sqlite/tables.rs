@@ -4,8 +4,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 use super::super::super::DatasetError;
 
-/// Selects the tables, virtual tables and views. Leaves out the tables of SQLite itself and the tables in which virtual
-/// tables keep their data.
+/// The statement that selects the tables, virtual tables and views. It omits the tables of SQLite itself, and the
+/// tables in which virtual tables keep their data.
 const TABLES: &str = "SELECT name, type FROM pragma_table_list WHERE schema = 'main' \
      AND type IN ('table', 'view', 'virtual') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
 
@@ -19,7 +19,7 @@ pub(crate) struct SqliteTable {
 /// Returns the tables and views of a SQLite file, sorted by name.
 ///
 /// # Errors
-/// When the file is no database, or can't be read.
+/// When the file is not a database, or can't be read.
 pub(crate) async fn sqlite_tables(db: &DatabaseConnection) -> Result<Vec<SqliteTable>, DatasetError> {
     let rows = db.query_all_raw(Statement::from_string(DbBackend::Sqlite, TABLES)).await?;
     let table = |row: &sea_orm::QueryResult| {

@@ -1,4 +1,4 @@
-//! Reads real SQLite databases.
+//! Tests reads from real SQLite databases.
 
 mod files;
 mod policies;
@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use super::{super::source::Source, *};
 use crate::dataset::{AccessView, Dataset, DatasetError, DatasetInfo, Precision, Query, SqlRows, sql::OrderBy};
 
-/// A SQLite file with one connection that writes.
+/// A temporary SQLite file, and a connection that can write to it.
 struct Fixture {
     dir: tempfile::TempDir,
     db: DatabaseConnection,
@@ -64,7 +64,7 @@ async fn create(path: PathBuf, statements: &[&str]) -> DatabaseConnection {
     db
 }
 
-/// Returns the rows of an export as texts.
+/// Exports the rows that pass a filter, and returns their values as texts.
 async fn export(dataset: &dyn Dataset, filter: Value, columns: &[&str]) -> Result<Vec<Vec<String>>, DatasetError> {
     let query = Query {
         columns: columns.iter().map(ToString::to_string).collect(),
@@ -84,7 +84,7 @@ async fn export(dataset: &dyn Dataset, filter: Value, columns: &[&str]) -> Resul
     Ok(rows)
 }
 
-/// Returns the values of one column of an export as texts.
+/// Exports one column of the rows that pass a filter, and returns its values as texts.
 async fn values(dataset: &dyn Dataset, filter: Value, column: &str) -> Vec<String> {
     export(dataset, filter, &[column]).await.unwrap().concat()
 }

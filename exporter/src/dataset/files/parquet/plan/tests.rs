@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Whether the windows contain each row of the row groups exactly once and in order.
+/// Whether the windows have each row of the row groups exactly once and in order.
 fn covers(groups: &[(usize, usize)], windows: &[Window]) -> bool {
     let starts: Vec<usize> = groups
         .iter()
@@ -71,9 +71,9 @@ fn windows_are_split_between_large_pages() {
     assert!(chunks[1..].iter().all(|chunk| chunk.len() <= 63), "{chunks:?}");
 }
 
-/// Returns consecutive pages. Each item of `sizes` describes one page: the number of rows that begin in it, its size in
-/// bytes, and whether it begins with the rest of the last row of the previous page. Only pages of lists begin in this
-/// way.
+/// Returns consecutive pages. Each item of `sizes` describes one page: the number of rows that begin in the page, its
+/// size in bytes, and whether it begins with the remaining values of the previous page's last row. Only a page of a
+/// list column can begin in this way.
 fn pages(sizes: impl Iterator<Item = (usize, usize, bool)>) -> Arc<Pages> {
     let mut seen = 0;
     let data = sizes.map(|(begun, bytes, continues)| {
@@ -84,7 +84,8 @@ fn pages(sizes: impl Iterator<Item = (usize, usize, bool)>) -> Arc<Pages> {
     Arc::new(Pages { data: data.collect(), ..Pages::default() })
 }
 
-/// Splits like [`split_at_pages`], but sums all pages of each chunk. This reference is simple and slow.
+/// Splits rows like [`split_at_pages`], but adds up the sizes of all pages of each chunk. This reference is simple and
+/// slow.
 fn split_slowly(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     let over =
         |rows: &Range<usize>| columns.iter().flat_map(|pages| pages.over(rows)).map(|page| page.bytes).sum::<usize>();

@@ -1,4 +1,4 @@
-//! Queries with parameters on SQLite.
+//! Tests queries with parameters on SQLite.
 
 use futures::TryStreamExt;
 use polars::prelude::DataFrame;
@@ -22,7 +22,8 @@ const ROWS: &str = "CREATE TABLE source (id INTEGER PRIMARY KEY, note TEXT); \
     CREATE TABLE hidden (id INTEGER PRIMARY KEY, note TEXT); INSERT INTO hidden VALUES (100, 'hidden')";
 const NOTES: [&str; 6] = ["it's", "' OR 1=1 --", "$$", "*/ ' /*", "a\\", "]"];
 
-/// Returns the values of the column `id` of a query whose parameter `a` has this type and value.
+/// Returns the values of the column `id` in the result of a query. Its parameter `a` has the type `kind` and this
+/// value.
 async fn ids(
     db: &sea_orm::DatabaseConnection,
     text: &str,

@@ -1,4 +1,4 @@
-//! Schemas, and files that other programs replace or lock.
+//! Tests schemas of SQLite files, and files that other programs replace or lock.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests that row policies compare bytes, regardless of the collation and the affinity of a column.
+//! Tests that row policies compare bytes, no matter which collation and affinity a column has.
 
 use protocol::filter::Filter;
 

@@ -1,4 +1,4 @@
-//! Tests that the order of rows is the order of the values that files show.
+//! Tests that exported rows are in the order of the values that files show.
 
 use super::*;
 

@@ -5,8 +5,8 @@ use crate::dataset::written_values_tests::filters_compare_what_is_written;
 
 const ROWS: usize = 48;
 
-/// For each column, its type as SQLite declares it, its type in the catalog, and its stored values in SQL, separated by
-/// `|`.
+/// The test columns. Each item has the type that the SQLite schema declares, the type in the catalog, and the stored
+/// values in SQL, separated by `|`.
 const COLUMNS: [(&str, ColumnType, &str); 26] = [
     ("TEXT", ColumnType::String, "'a'|'A'|'a '|''|'é'|'5'|'5.0'|'\\x00'|x'00'|x''|'%_[x]*?'|7"),
     ("TEXT COLLATE NOCASE", ColumnType::String, "'a'|'A'|'b'|'B '|'aB'|'AB'|'ab%'"),
@@ -67,8 +67,8 @@ async fn slow_sqlite_filters_compare_all_that_is_written() {
     filters_of_all_spellings(usize::MAX, true).await;
 }
 
-/// Checks filters on columns with values in all spellings: on `most` values of each column, and again on 4 values with an
-/// index on each column if `with_indexes` is true.
+/// Checks filters on columns that store values in all spellings. The filters name `most` values of each column. If
+/// `with_indexes` is true, checks filters on 4 values again, with an index on each column.
 async fn filters_of_all_spellings(most: usize, with_indexes: bool) {
     let declared: Vec<_> = COLUMNS.iter().enumerate().map(|(at, (declared, ..))| format!("c{at} {declared}")).collect();
     let table = format!("CREATE TABLE t (id INTEGER PRIMARY KEY, {})", declared.join(", "));

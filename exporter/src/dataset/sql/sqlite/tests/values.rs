@@ -1,4 +1,4 @@
-//! Values of every storage class in columns of every type.
+//! Tests values of every storage class in columns of every type.
 
 use super::*;
 
