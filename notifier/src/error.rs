@@ -55,8 +55,8 @@ pub enum NotifierError {
     /// A backup failed; the error names the step.
     #[error(transparent)]
     Backup(#[from] Box<BackupError>),
-    /// This process no longer holds its lease: another process acquired the lease, or this process could not renew it
-    /// in time.
+    /// This process no longer holds its lease: another process acquired the lease, or this process could not renew the
+    /// lease in time.
     #[error("another process holds the lease")]
     Fenced,
     /// The process is shutting down.

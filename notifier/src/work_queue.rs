@@ -9,7 +9,7 @@ use platform::bus::Bus;
 
 use crate::error::NotifierError;
 
-/// The state of the newest message on a subject of a work queue.
+/// The state of the newest message on a NATS subject of a work-queue stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queued {
     /// The subject has no message, or the consumer has acknowledged the newest message.

@@ -1,7 +1,8 @@
 //! Samples the queue, JetStream and the catalog of exporters at an interval, and sets their gauges.
 //!
-//! Every notifier samples, so that the gauges do not depend on the leader. Alert rules use the maximum over all
-//! notifiers. A sample costs one SQL statement and a few NATS requests.
+//! Every notifier samples, not only the leader (the notifier that dispatches exports), so that the gauges survive a
+//! lost leader. Alert rules use the maximum over all notifiers. A sample costs one SQL statement and a few NATS
+//! requests.
 
 mod jetstream;
 mod queue;

@@ -16,7 +16,7 @@ use crate::{deps::Deps, error::NotifierError, lease::HeldLease};
 /// a job must be idempotent.
 #[async_trait]
 pub(crate) trait Job: Send + Sync + 'static {
-    /// The name of the scheduled job in the CLI, in its row, in its lease and in the metrics.
+    /// The name of the scheduled job in the CLI, in its database row, in its lease and in the metrics.
     fn name(&self) -> &'static str;
 
     /// Returns the rule for the due times of the scheduled job.

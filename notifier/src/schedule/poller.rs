@@ -31,7 +31,7 @@ const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 /// The shortest and the longest pause of the exponential backoff after failed polls.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
-/// A scheduled job, and the [`Notify`] that wakes its runner when the job is due.
+/// A scheduled job, and the [`Notify`] with which the poller wakes the runner of the job when the job is due.
 pub(super) struct PolledJob {
     pub(super) job: Arc<dyn Job>,
     pub(super) due: Arc<Notify>,

@@ -12,7 +12,8 @@ use entity::credit_policy::CreditPolicy;
 
 use crate::error::NotifierError;
 
-/// The time until the next due time of a scheduled job if its rule yields no due time.
+/// The time until the next run of a scheduled job whose rule yields no due time, such as a cron expression that matches
+/// no later time.
 const FALLBACK_INTERVAL: TimeDelta = TimeDelta::days(366);
 
 /// The rule for the due times of a scheduled job.

@@ -30,9 +30,10 @@ use crate::{
 /// again. The command of a younger request is probably still in the stream.
 const COMMAND_GRACE: Duration = Duration::from_secs(10);
 /// Time that passes after the end of an export before the reconciler scans the objects of the export. During this time,
-/// the settler is probably still deleting the objects that the export no longer needs.
+/// the notifier that settled the outcome may still be deleting the objects that the export no longer needs.
 const SETTLE_GRACE: Duration = Duration::from_secs(60);
-/// Number of times that the reconciler scans the objects of each ended export within `orphan_scan_window`.
+/// Number of times that the reconciler scans the objects of each ended export within the time `orphan_scan_window`
+/// after the end.
 const SCANS_PER_WINDOW: u32 = 4;
 
 pub(in crate::schedule) struct Reconciler {
@@ -136,8 +137,8 @@ impl LateObjectScan {
         self.after
     }
 
-    /// Records the last row of a page as the point at which the next run continues. A page with fewer rows than `batch`
-    /// completes the scan.
+    /// Records the last row of a page as the point after which the next run continues. A page with fewer rows than
+    /// `batch` completes the scan.
     fn advance(&mut self, rows: &[export::Model], batch: u64) {
         let last = rows.last().filter(|_| rows.len() as u64 >= batch);
         self.after = last.map(|row| (row.updated_at, row.id));
