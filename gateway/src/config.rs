@@ -106,11 +106,10 @@ pub struct GatewayTuning {
     /// The maximum number of files that one gateway sends to one user over HTTP at the same time; default 16, the number
     /// of connections that download managers open at most. A further download gets `429`.
     pub max_downloads_per_user: usize,
-    /// The time for which the gateway accepts an API key without another query; default 1 s.
+    /// The time for which the gateway accepts an API key without another database query; default 1 s.
     pub key_cache_ttl: HumanDuration,
-    /// The time between two checks of the API keys of open sessions and downloads; default 500 ms. Together with
-    /// `key_cache_ttl` it bounds the time for which a gateway without NATS accepts a deleted key, which must be below
-    /// 2 s.
+    /// The time between two checks of the API keys of open sessions and downloads; default 500 ms. A gateway without
+    /// NATS accepts a deleted key for at most `key_cache_ttl` plus this interval. The sum must be below 2 s.
     pub key_check_interval: HumanDuration,
 }
 

@@ -117,7 +117,7 @@ impl Events {
         });
     }
 
-    /// Reads the event stream until an error occurs, and returns the text of the error.
+    /// Reads the event stream in NATS until an error occurs, and returns the text of the error.
     async fn read(&self) -> String {
         let stream = match self.bus.jetstream().get_stream(subject::STREAM_EVENTS).await {
             Ok(stream) => stream,

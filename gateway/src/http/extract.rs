@@ -121,8 +121,8 @@ impl FromRequestParts<AppState> for PreferWait {
     }
 }
 
-/// Extracts the trace context that [`super::problems::finish`] has added to the request. Creates a new one if the
-/// request has none.
+/// Extracts the trace context that [`super::problems::finish`] has added to the request. Creates a new trace context if
+/// the request has none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trace(pub(super) TraceContext);
 

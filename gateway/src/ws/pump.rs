@@ -68,7 +68,7 @@ pub(super) async fn spawn(
     });
 }
 
-/// The task that sends the bytes of one file stream.
+/// The task that sends the bytes of one file stream to the client.
 struct Pump {
     stream: u32,
     export: ExportId,

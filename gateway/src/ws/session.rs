@@ -45,12 +45,12 @@ pub(super) enum Action {
     Close(CloseCode),
 }
 
-/// The state of an authenticated session.
+/// The state of an authenticated WebSocket session.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) caller: Caller,
     pub(super) streams: Streams,
-    /// The number of requests in progress.
+    /// The number of client requests in progress, such as submissions of exports.
     requests: usize,
     rate: TokenBucket,
     unanswered_pings: u8,
