@@ -100,7 +100,7 @@ pub struct WaitingExport {
 }
 
 impl WaitingExport {
-    /// The id of the export.
+    /// Returns the id of the export as an [`ExportId`].
     #[must_use]
     pub fn export_id(&self) -> ExportId {
         ExportId(self.id)

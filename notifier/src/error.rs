@@ -5,8 +5,8 @@ use entity::StoreError;
 use platform::{bus::BusError, store::FileStoreError};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// A failure inside a notifier. The text of an error is for logs and operators. Clients never receive it; they receive
-/// a problem (RFC 9457) instead.
+/// A failure inside a notifier. The text of an error is for logs and operators. Clients never receive this text; they
+/// receive a problem (RFC 9457) instead.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifierError {
     /// A setting is invalid. The text names the key of the setting.

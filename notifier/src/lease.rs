@@ -36,8 +36,8 @@ impl LeaseCandidate {
         Self::with_database(deps.db.clone(), deps.clock.clone(), name, holder, duration)
     }
 
-    /// Creates a candidate as [`Self::new`] does, for the backup command, which runs without a notifier and its
-    /// [`Deps`].
+    /// Creates a lease candidate as [`Self::new`] does. The backup command calls this function, because it runs without
+    /// a notifier and has no [`Deps`].
     pub(crate) fn with_database(
         db: DatabaseConnection,
         clock: SharedClock,

@@ -194,8 +194,8 @@ impl OutcomeConsumer {
     /// times, a failed deletion is only logged, and the sweep deletes the objects.
     ///
     /// A failed deletion must not make the outcome a dead letter, because an operator could requeue it after the
-    /// deduplication window. The event log would then store the user events twice: they are already published when the
-    /// deletion begins.
+    /// deduplication window. The event log would then store the user events twice, because the notifier has already
+    /// published these events when the deletion begins.
     async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
         let id = outcome.export_id;
         let work = async {

@@ -1,5 +1,5 @@
-//! A server for NATS requests. It limits concurrency, applies a timeout to each request, and replies with a problem
-//! (RFC 9457) to each failed request.
+//! A server for NATS requests. The server limits concurrency, applies a timeout to each request, and replies with a
+//! problem (RFC 9457) to each failed request.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

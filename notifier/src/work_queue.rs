@@ -18,7 +18,7 @@ pub(crate) enum Queued {
     Undelivered,
     /// A process received the message and has not acknowledged it. NATS redelivers the message if the process dies.
     ///
-    /// A message that was acknowledged may also have this state. That happens if the stream failed to delete it, and
+    /// An acknowledged message may also have this state, if the stream failed to delete the message. The state then
     /// lasts until the consumer has acknowledged every older message of the stream.
     Delivered,
 }

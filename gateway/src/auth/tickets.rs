@@ -37,7 +37,7 @@ const LIFETIME: TimeDelta = TimeDelta::seconds(30);
 pub(crate) struct Ticket {
     /// The secret; the client offers it as the subprotocol `sluice.ticket.<ticket>`.
     pub(crate) ticket: String,
-    /// The expiry time of the ticket. The gateway refuses the ticket after this time.
+    /// The gateway refuses the ticket after this time.
     pub(crate) expires_at: Timestamp,
 }
 

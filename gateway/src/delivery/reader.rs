@@ -123,7 +123,7 @@ impl Reader {
         }
     }
 
-    /// The offset of the next byte to read.
+    /// Returns the offset of the next byte to read.
     #[must_use]
     pub(crate) fn offset(&self) -> u64 {
         self.offset

@@ -39,7 +39,8 @@ pub(super) fn join_key(request: &ExportRequest, valid: &ValidRequest, caller: &C
     }))
 }
 
-/// The SHA-256 of a value's JSON text in hex. Object members are sorted by name, so their order does not matter.
+/// Returns the SHA-256, in hex, of a value's JSON text. The function sorts the members of objects by name, so that
+/// their order does not matter.
 ///
 /// # Errors
 /// `internal` when the value cannot be serialised as JSON.

@@ -54,7 +54,7 @@ pub(super) fn endpoints() -> [Endpoint; 1] {
     })]
 }
 
-/// The JSON schema of one Server-Sent Event, for the OpenAPI document.
+/// Returns the JSON schema of one Server-Sent Event, for the OpenAPI document.
 fn event_schema() -> Value {
     let text = json!({"type": "string"});
     json!({"type": "object", "properties": {"id": text, "event": text, "data": text}})

@@ -81,7 +81,8 @@ pub(super) fn endpoints() -> [Endpoint; 4] {
     ]
 }
 
-/// The example of a request body in the OpenAPI document. It names a dataset of the demo catalog in `ops/demo`.
+/// Returns the example of a request body for the OpenAPI document. The example names a dataset of the demo catalog in
+/// `ops/demo`.
 pub(super) fn example_request() -> Value {
     json!({"dataset": "flights", "columns": ["date", "delay"], "filter": {"origin": {"eq": "SEA"}}})
 }

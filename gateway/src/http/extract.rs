@@ -55,7 +55,7 @@ impl FromRequestParts<AppState> for Caller {
     }
 }
 
-/// Extracts the export id from the path. A malformed id is refused as `not-found`, like an unknown id.
+/// Extracts the export id from the path. The gateway refuses a malformed id as `not-found`, like an unknown id.
 #[derive(Debug)]
 pub(super) struct ExportPath(pub(super) ExportId);
 

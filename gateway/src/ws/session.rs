@@ -86,7 +86,7 @@ impl Session {
         self.is_resuming = false;
     }
 
-    /// The epoch (the identity of the event stream) at the start of the session.
+    /// Returns the epoch (the identity of the event stream) at the start of the session.
     pub(super) fn epoch(&self) -> &str {
         &self.start.epoch
     }

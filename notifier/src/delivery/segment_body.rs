@@ -1,5 +1,5 @@
-//! The HTTP body of a response with a segment or a range of it. The body holds one chunk in memory. It ends with an
-//! error unless all requested bytes were sent.
+//! The HTTP body of a response with a segment or a range of it. The body holds one chunk in memory. The body ends with
+//! an error if the notifier can't send all requested bytes.
 
 use std::{io, time::Duration};
 

@@ -60,13 +60,14 @@ impl<'a> Capacity<'a> {
         Self { limits, left }
     }
 
-    /// Whether an export may be dispatched now: its lane has capacity, and its tenant and user are within their limits.
+    /// Whether the dispatcher may publish the job of this export now: the lane of the export has capacity, and its
+    /// tenant and its user are below their limits.
     pub(super) fn admits(&self, row: &WaitingExport) -> bool {
         let left = self.left.get(&(row.pool.as_str(), row.lane.as_str())).copied().unwrap_or_default();
         left > 0 && row.tenant_rank <= self.limits.tenant && row.user_rank <= self.limits.user
     }
 
-    /// Subtracts one dispatched export from the capacity of its lane.
+    /// Subtracts a dispatched export from the capacity of the export's lane.
     pub(super) fn take(&mut self, row: &'a WaitingExport) {
         if let Some(left) = self.left.get_mut(&(row.pool.as_str(), row.lane.as_str())) {
             *left = left.saturating_sub(1);

@@ -58,8 +58,8 @@ pub(super) struct LeaseWatch {
 struct Observation {
     renewals: i64,
     unchanged: Duration,
-    /// While no exporter holds the export, the watch checks whether its job is lost when [`Self::unchanged`] reaches
-    /// this value.
+    /// The watch checks whether the job of the export is lost, when no exporter holds the export and
+    /// [`Self::unchanged`] has reached this time. Each check that finds the job postpones the next check.
     next_check: Duration,
     /// If a notifier received an outcome of the export and has not settled it, the watch publishes the outcome again
     /// when `unchanged` reaches this value. The value then doubles.

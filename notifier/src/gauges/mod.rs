@@ -20,10 +20,10 @@ use self::{
 };
 use crate::{config::NotifierConfig, deps::Deps, error::NotifierError};
 
-/// The timeout of one sample.
+/// The timeout of one sample of the queue, JetStream and the catalog.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Samples the gauges of a notifier.
+/// Samples the queue, JetStream and the catalog of exporters, and sets the Prometheus gauges of a notifier.
 pub(crate) struct Gauges {
     deps: Deps,
     catalog: Catalog,

@@ -19,9 +19,9 @@ const FALLBACK_INTERVAL: TimeDelta = TimeDelta::days(366);
 /// The rule for the due times of a scheduled job.
 #[derive(Clone, Debug)]
 pub(crate) enum Recurrence {
-    /// Due when this interval has passed since the end of the last run.
+    /// The scheduled job is due when this interval has passed since the end of its last run.
     Every(TimeDelta),
-    /// Due at the times of a cron expression.
+    /// The scheduled job is due at the times that a cron expression matches.
     Cron {
         /// The cron expression as the operator wrote it.
         expression: String,
@@ -30,7 +30,7 @@ pub(crate) enum Recurrence {
         /// The time zone in which the expression is evaluated.
         time_zone: Tz,
     },
-    /// Due at each midnight in the time zone of the credit policy.
+    /// The scheduled job is due at each midnight in the time zone of the credit policy.
     Midnight(Box<CreditPolicy>),
 }
 
@@ -45,8 +45,8 @@ impl Recurrence {
         Self::Midnight(Box::new(*policy))
     }
 
-    /// Parses a cron expression. It has five fields, or six fields that begin with the seconds, or it is a nickname
-    /// such as `@daily`. `setting` names the expression in the text of an error.
+    /// Parses a cron expression: five fields, or six fields that begin with the seconds, or a nickname such as
+    /// `@daily`. `setting` is the name of the setting for the text of an error.
     ///
     /// # Errors
     /// [`NotifierError::Config`] when the expression is invalid or matches no time.

@@ -32,7 +32,7 @@ pub(super) struct Runner {
     pub(super) lease_duration: Duration,
     /// The timeout of a run, unless the scheduled job defines another one.
     pub(super) timeout: Duration,
-    /// Wakes the runner. The poller notifies it when the scheduled job is due.
+    /// Wakes the runner when the poller finds that the scheduled job is due.
     pub(super) due: Arc<Notify>,
 }
 

@@ -84,9 +84,9 @@ impl Settler {
         Ok(settled.unwrap_or(Leftovers::Nothing))
     }
 
-    /// Completes an export and captures (charges) its held credits. Returns the leftover objects of all other attempts,
-    /// even if an earlier delivery of the outcome already completed the export. Returns `None` if a later attempt
-    /// superseded `attempt`, or if the export failed or was canceled.
+    /// Completes an export and captures (charges) its held credits. Returns [`Leftovers::OtherAttempts`], even if an
+    /// earlier delivery of the outcome already completed the export. Returns `None` if a later attempt superseded
+    /// `attempt`, or if the export failed or was canceled.
     async fn complete(
         &self,
         row: &export::Model,
@@ -117,9 +117,9 @@ impl Settler {
         Ok(applied.then_some(Leftovers::OtherAttempts(attempt)))
     }
 
-    /// Fails an export and releases its held credits. Returns the leftover objects of all attempts, even if an earlier
-    /// delivery of the outcome already failed the export. Returns `None` if a later attempt superseded `attempt`, or if
-    /// the export ended with another status.
+    /// Sets an export to `failed` and releases its held credits. Returns [`Leftovers::Everything`], even if an earlier
+    /// delivery of the outcome already did so. Returns `None` if a later attempt superseded `attempt`, or if the export
+    /// ended with another status.
     async fn fail(
         &self,
         row: &export::Model,
@@ -155,9 +155,9 @@ impl Settler {
         Ok(granted)
     }
 
-    /// Cancels an unfinished export, releases its held credits, and asks its exporter to stop. Returns the leftover
-    /// objects of all attempts, even if an earlier delivery of the command already canceled the export. Returns `None`
-    /// if the export ended with another status than `canceled`.
+    /// Cancels an unfinished export, releases its held credits, and asks its exporter to stop. Returns
+    /// [`Leftovers::Everything`], even if an earlier delivery of the command already canceled the export. Returns
+    /// `None` if the export ended with another status than `canceled`.
     async fn cancel(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         let trace = TraceContext::parse(&row.traceparent).unwrap_or_else(TraceContext::generate);

@@ -32,8 +32,8 @@ impl Hsts {
     }
 }
 
-/// Middleware that sets each security header that the handler has not set. It sends `Strict-Transport-Security` only if
-/// a proxy reports an HTTPS connection of the client.
+/// Middleware that sets each security header that the handler has not set. The middleware sends
+/// `Strict-Transport-Security` only if a proxy reports an HTTPS connection of the client.
 pub(crate) async fn set(State(Hsts(hsts)): State<Hsts>, request: Request, next: Next) -> Response {
     // a client that forges `X-Forwarded-Proto` changes only its own response
     let https =

@@ -26,7 +26,7 @@ use crate::{
 
 /// The name of the scheduled job in its database row and in the metrics.
 pub(in crate::schedule) const NAME: &str = "backup";
-/// The name of the scheduled job's lease.
+/// The name of the database lease that a backup holds while it runs.
 const LEASE: &str = "job:backup";
 /// The lease duration of a backup that an operator starts by command.
 const COMMAND_LEASE_DURATION: Duration = Duration::from_secs(10);
