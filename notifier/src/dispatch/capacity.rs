@@ -30,7 +30,8 @@ impl From<&NotifierConfig> for Limits {
     }
 }
 
-/// The number of exports that the dispatcher may still dispatch in this round, by pool and lane.
+/// The number of exports that the dispatcher may still pass to exporters in this round, for each pool of exporters and
+/// each lane (`interactive` or `bulk`).
 pub(super) struct Capacity<'a> {
     limits: Limits,
     left: HashMap<(&'a str, &'a str), u64>,

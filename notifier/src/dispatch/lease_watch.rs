@@ -61,8 +61,8 @@ struct Observation {
     /// The watch checks whether the job of the export is lost, when no exporter holds the export and
     /// [`Self::unchanged`] has reached this time. Each check that finds the job postpones the next check.
     next_check: Duration,
-    /// If a notifier received an outcome of the export and has not settled it, the watch publishes the outcome again
-    /// when `unchanged` reaches this value. The value then doubles.
+    /// The watch publishes an outcome again, when a notifier has received but not settled the outcome, and
+    /// [`Self::unchanged`] has reached this time. This time then doubles.
     next_outcome: Duration,
 }
 

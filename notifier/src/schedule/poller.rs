@@ -42,7 +42,7 @@ pub(super) struct SchedulePoller {
     pub(super) deps: Deps,
     pub(super) jobs: Vec<PolledJob>,
     pub(super) interval: Duration,
-    /// Wakes the poller before the interval ends. Cron triggers and requests of operators notify it.
+    /// Wakes the poller before its interval ends, when a cron trigger fires or an operator requests a run.
     pub(super) wake_up: Arc<Notify>,
 }
 

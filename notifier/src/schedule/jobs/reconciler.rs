@@ -79,9 +79,9 @@ impl Job for Reconciler {
 }
 
 impl Reconciler {
-    /// Reads the next page of exports that ended within `orphan_scan_window`, but not within the last [`SETTLE_GRACE`].
-    /// Records the end of the page in `scan`, so that the next call continues there. Returns no rows if no scan is in
-    /// progress and no new scan is due.
+    /// Reads the next page of exports that ended more than [`SETTLE_GRACE`] ago, but less than `orphan_scan_window`
+    /// ago. Records the last row of the page in `scan`, so that the next call continues after this row. Returns no rows
+    /// if no scan is in progress and no new scan is due.
     async fn next_ended(
         &self,
         scan: &mut LateObjectScan,
