@@ -1,5 +1,5 @@
-//! Adapters between async channels of byte chunks and the blocking readers and writers of zstd and age. Both adapters
-//! hash the bytes.
+//! Adapters between async channels of byte chunks and the blocking readers and writers of zstd (compression) and age
+//! (encryption). Both adapters hash the bytes.
 
 use std::io::{self, Read, Write};
 
@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::digest::{Digest, Hasher};
 
-/// Capacity of a channel in chunks.
+/// The maximum number of chunks that wait in a channel.
 pub(crate) const CHANNEL_CHUNKS: usize = 4;
 /// Size of the chunks that [`ChannelWriter`] sends, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;

@@ -1,6 +1,6 @@
 //! Encodes the parts of a backup, and decodes them. Encoding compresses with zstd and, if configured, encrypts with
-//! age. Bytes pass through bounded channels, so the memory does not grow with the size of a part. Both directions hash
-//! the bytes before and after the conversion.
+//! age. Bytes pass through bounded channels, so the memory does not grow with the size of a part. Encoding and decoding
+//! both hash the bytes before and after the conversion.
 
 use std::{
     io::{self, Write},
@@ -36,7 +36,8 @@ pub(crate) struct Encoded {
 }
 
 impl Encoder {
-    /// Creates an encoder for these recipients. Without recipients, the encoder only compresses.
+    /// Creates an encoder that encrypts for the public age keys `recipients`. Without recipients, the encoder only
+    /// compresses. `level` is the zstd compression level.
     pub(crate) fn new(recipients: Vec<Recipient>, level: i32, stall_timeout: Duration) -> Self {
         Self { recipients: Arc::new(recipients), level, stall_timeout }
     }
@@ -126,7 +127,8 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// Creates a decoder with these identities. Without identities, the decoder only decompresses.
+    /// Creates a decoder that decrypts with the private age keys `identities`. Without identities, the decoder only
+    /// decompresses.
     pub(crate) fn new(identities: Vec<Identity>, stall_timeout: Duration) -> Self {
         Self { identities: Arc::new(identities), stall_timeout }
     }
@@ -200,7 +202,7 @@ mod tests {
         futures::stream::iter(chunks)
     }
 
-    /// Returns about 3 MB that compress badly.
+    /// Returns about 3 MB of bytes that compress badly.
     fn incompressible_bytes() -> Vec<u8> {
         let words = (0..400_000_u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
         words.flatten().collect()

@@ -63,7 +63,7 @@ pub struct BackupConfig {
 /// Limits that are constants in production.
 #[derive(Clone, Copy, Debug)]
 pub struct BackupTuning {
-    /// Number of files or objects that are copied or verified at the same time; default 4.
+    /// Number of files or objects that a backup or a restore copies or verifies at the same time; default 4.
     pub concurrency: usize,
     /// The zstd compression level; default 3.
     pub compression_level: i32,
@@ -101,7 +101,8 @@ impl Default for BackupConfig {
 }
 
 impl BackupConfig {
-    /// Checks rules that the types of the fields don't express. The scheduler checks `schedule`.
+    /// Checks rules that the types of the fields can't express. Does not check `schedule`, because the scheduler of the
+    /// notifier checks it.
     ///
     /// # Errors
     /// [`BackupError::Setting`] with the name of the first invalid setting.
@@ -139,7 +140,7 @@ impl BackupConfig {
         self.destination_store().uses_plain_http()
     }
 
-    /// The store settings of the destination.
+    /// Returns the settings of the file store at the destination.
     fn destination_store(&self) -> StoreConfig {
         let has_scheme = self.destination.contains("://");
         let url = if has_scheme { self.destination.clone() } else { format!("file://{}", self.destination) };

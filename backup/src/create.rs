@@ -4,7 +4,7 @@
 //! - Streams come before the database. If a notifier settles an outcome after the copy of the streams and before the
 //!   copy of the database, the backup contains both the outcome and its effect. Settling the outcome again after a
 //!   restore changes nothing. In the other order, the backup could contain neither the outcome nor its effect.
-//! - Files come after the database, because the database lists them. A listed object never changes.
+//! - Files come after the database, because the database lists the files. A listed object never changes.
 //! - The manifest comes last: a folder without a manifest is not a backup.
 
 use std::{
@@ -45,13 +45,13 @@ pub struct Report {
     pub manifest: Manifest,
     /// The counts and versions of the contents.
     pub contents: Contents,
-    /// Number of objects that this backup added to the pool.
+    /// Number of objects that this backup added to the pool, which stores the files of all backups.
     pub new_objects: u64,
     /// Stored size of the added objects in bytes.
     pub new_bytes: u64,
     /// Duration of the backup in milliseconds.
     pub duration_ms: u64,
-    /// The old backups and objects that were deleted after the backup.
+    /// The old backups and pool objects that the retention policy deleted after the backup.
     pub pruned: Pruned,
 }
 

@@ -58,7 +58,7 @@ pub enum BackupError {
         /// The standard error output of the program.
         detail: String,
     },
-    /// The named operation exceeded its time limit.
+    /// An operation exceeded its time limit. The value names the operation.
     #[error("{0} timed out")]
     Timeout(&'static str),
     /// The destination has no backup with this id.
@@ -72,7 +72,7 @@ pub enum BackupError {
         /// The reason why the object counts as damaged.
         detail: String,
     },
-    /// The backup is encrypted, and the key or passphrase for it is missing or wrong.
+    /// The backup is encrypted, and the key or the passphrase that decrypts the backup is missing or wrong.
     #[error("the backup is encrypted: {0}")]
     Locked(String),
     /// A newer version of Sluice created the backup.
@@ -100,7 +100,7 @@ pub enum BackupError {
     /// The restored data differs from the backup.
     #[error("restored, but the data differs from the backup: {0}")]
     Mismatch(String),
-    /// The named background task panicked, which is a bug in Sluice.
+    /// A background task panicked, which is a bug in Sluice. The value names the task.
     #[error("{0} panicked")]
     Panicked(&'static str),
 }

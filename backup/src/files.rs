@@ -1,5 +1,6 @@
-//! Copies the files of completed exports into the object pool. An object that the pool already has is not read. Any
-//! other object is read once, and compared with the digest in the database.
+//! Copies the files of completed exports into the object pool, which stores each object once for all backups. Does not
+//! read an object that the pool already has. Reads any other object once, and compares it with the digest in the
+//! database.
 
 use std::{
     io,
@@ -35,7 +36,7 @@ pub(crate) struct CopyReport {
     pub(crate) objects: u64,
     /// Size of the files in the backup, in bytes.
     pub(crate) bytes: u64,
-    /// Number of objects that were added to the pool.
+    /// Number of objects that the backup added to the pool.
     pub(crate) new_objects: u64,
     /// Stored size of the added objects in bytes.
     pub(crate) new_bytes: u64,
@@ -47,7 +48,7 @@ pub(crate) struct CopyReport {
     pub(crate) lost_objects: Vec<String>,
 }
 
-/// Copies files into the pool at one destination.
+/// Copies the files of exports into the object pool of one destination.
 pub(crate) struct Copier<'a> {
     pub(crate) source: &'a Source,
     pub(crate) destination: &'a FileStore,
@@ -66,7 +67,7 @@ struct StoredObject {
 
 /// The result of copying one file.
 enum CopiedFile {
-    /// All objects are in the pool.
+    /// All objects of the file are in the pool.
     Stored {
         objects: Vec<StoredObject>,
         /// Size of the file in bytes.
@@ -74,7 +75,7 @@ enum CopiedFile {
     },
     /// The file was deleted, or its retention ended, during the backup.
     Ended,
-    /// The named object is missing or damaged in the file store.
+    /// An object of the file is missing or damaged in the file store. The value is the path of the object.
     Lost(String),
 }
 

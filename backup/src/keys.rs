@@ -2,8 +2,7 @@
 //!
 //! With `recipients`, backups are encrypted for public age keys, so the machine that creates backups can't read them.
 //! With a passphrase, the destination stores one age key, which is encrypted with the passphrase. All backups use this
-//! age key, because the derivation of a key from the passphrase takes about a second, which is too long to repeat for
-//! each object.
+//! age key. Deriving a key from the passphrase takes about a second, which is too long to repeat for each object.
 
 use std::{
     io::{Read, Write},
@@ -79,7 +78,7 @@ pub struct KeyFiles {
 }
 
 impl KeyFiles {
-    /// Reads the identities that decrypt a backup. Returns none for an unencrypted backup.
+    /// Reads the identities (private age keys) that decrypt a backup. Returns an empty list for an unencrypted backup.
     pub(crate) async fn identities(
         &self,
         manifest: &Manifest,

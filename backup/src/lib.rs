@@ -82,7 +82,7 @@ pub struct Source {
     pub settings: SettingsText,
 }
 
-/// The effective settings as TOML text.
+/// The effective settings of the process as TOML text.
 #[derive(Clone, Debug, Default)]
 pub struct SettingsText {
     /// The settings without secrets, for an unencrypted backup.

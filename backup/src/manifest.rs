@@ -18,8 +18,8 @@ pub(crate) const BACKUP_FOLDER: &str = "backups";
 /// The `chrono` format of a backup id: the start time in UTC.
 const ID_FORMAT: &str = "%Y%m%dT%H%M%S%.3fZ";
 
-/// The manifest lists the parts of a backup. A backup is complete once its manifest is written. The manifest is never
-/// encrypted, so it contains only the fields that are needed to find and verify the parts.
+/// The manifest of a backup, which lists its parts. A backup is complete once its manifest is written. The manifest is
+/// never encrypted, so it contains only the fields that are needed to find and verify the parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The version of the layout of this backup.
@@ -83,7 +83,7 @@ pub struct Contents {
 /// Numbers of rows, files and messages in a backup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Number of export rows.
+    /// Number of rows in the table of exports.
     pub exports: u64,
     /// Number of completed exports.
     pub completed: u64,
@@ -93,14 +93,14 @@ pub struct Counts {
     pub ledger_entries: u64,
     /// Number of credit accounts.
     pub accounts: u64,
-    /// Number of accounts that differed from the ledger.
+    /// Number of credit accounts that differed from the ledger.
     #[serde(default)]
     pub unbalanced: u64,
-    /// Number of segment rows.
+    /// Number of rows in the table of segments. A segment is a stored part of a file.
     pub segments: u64,
-    /// Number of exports whose files are included.
+    /// Number of exports whose files the backup includes.
     pub files: u64,
-    /// Number of objects of the included files.
+    /// Number of stored objects of the included files.
     pub objects: u64,
     /// Size of the included files in bytes.
     pub bytes: u64,

@@ -30,7 +30,7 @@ pub(crate) const POOL_FOLDER: &str = "files";
 pub(crate) struct PoolEntry {
     /// The path at the destination.
     pub(crate) name: String,
-    /// Stored size in bytes.
+    /// The size of the stored object, in bytes.
     pub(crate) size: u64,
     /// SHA-256 of the stored bytes, in hex.
     pub(crate) sha256: String,
@@ -42,7 +42,7 @@ impl PoolEntry {
     }
 }
 
-/// Returns the hash that identifies one version of an object: SHA-256 in hex of its path and version.
+/// Returns the hash that identifies one version of an object: the SHA-256, in hex, of the object's path and version.
 pub(crate) fn object_key(path: &str, version: &str) -> String {
     sha256_hex(format!("{path}\n{version}").as_bytes())
 }
@@ -84,7 +84,8 @@ impl KnownObjects {
         Ok(Self { entries })
     }
 
-    /// Finds the object with this [`object_key`], if the destination has it with the recorded size.
+    /// Finds the pool object with this [`object_key`]. Returns `None` if the destination has no such object, or an
+    /// object of another size than recorded.
     pub(crate) async fn find(&self, destination: &FileStore, key: &str) -> Result<Option<&PoolEntry>, BackupError> {
         let Some(entry) = self.entries.get(key) else { return Ok(None) };
         let exists = destination.size(&entry.name).await? == Some(entry.size);
@@ -108,7 +109,7 @@ pub(crate) async fn entries_of(
     Ok(Lines::new(decoded, path))
 }
 
-/// Reads a stream of JSON values, one in each line.
+/// Reads JSON values from a byte stream that contains one value in each line.
 pub(crate) struct Lines<T> {
     lines: tokio::io::Lines<BufReader<StreamReader<ByteStream, Bytes>>>,
     path: String,

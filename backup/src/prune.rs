@@ -39,8 +39,8 @@ pub struct Pruned {
 /// caller ensures that no other process creates a backup at the same destination at the same time.
 ///
 /// # Errors
-/// When the destination fails, or a manifest or a list of pool objects can't be read. If one of them can't be read,
-/// nothing is deleted, because any pool object may be referenced.
+/// When the destination fails, or a manifest or a list of pool objects can't be read. The function deletes nothing
+/// after an unreadable manifest or list, because it may reference any pool object.
 pub async fn prune(destination: &FileStore, config: &BackupConfig, now: DateTime<Utc>) -> Result<Pruned, BackupError> {
     let policy = RetentionPolicy {
         daily: config.keep_daily,

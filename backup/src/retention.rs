@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use chrono_tz::Tz;
 
-/// The numbers of days, weeks and months whose last backup is kept.
+/// The retention policy: the numbers of days, weeks and months whose last backup is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionPolicy {
     /// Number of days whose last backup is kept.
@@ -22,7 +22,7 @@ pub struct RetentionPolicy {
 ///
 /// Keeps the last backup of each of the newest days, weeks and months. Only periods with a backup count, so a long time
 /// without backups deletes none of the existing ones. Always keeps the newest backup. Also keeps each backup with a
-/// start time in the future, because either clock may be wrong.
+/// start time in the future, because the clock of this machine or of the other machine may be wrong.
 #[must_use]
 pub fn retained(backups: &[DateTime<Utc>], now: DateTime<Utc>, policy: &RetentionPolicy) -> HashSet<usize> {
     let mut kept: HashSet<usize> = (0..backups.len()).filter(|n| backups[*n] > now).collect();

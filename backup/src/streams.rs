@@ -1,8 +1,8 @@
 //! Backs up and restores the stream messages that the database can't rebuild: unsettled outcomes and dead letters.
 //!
-//! The other streams are not backed up. The dispatcher publishes jobs again from the export table, the event log starts
+//! A backup omits the other streams. The dispatcher publishes jobs again from the export table, the event log starts
 //! with a new epoch, and the entries of the key-value buckets live for seconds. A backup reads messages by sequence
-//! number, so it consumes none.
+//! number, so it consumes no message.
 
 use async_nats::{
     HeaderMap,
@@ -35,7 +35,7 @@ pub(crate) struct SavedMessage {
     time: Timestamp,
     subject: String,
     headers: Vec<(String, String)>,
-    /// The payload in Base64.
+    /// The payload of the message in Base64.
     payload: String,
 }
 

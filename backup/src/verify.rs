@@ -83,7 +83,7 @@ pub(crate) async fn verify_digests(
     Ok(Verified { id: manifest.id.clone(), parts, objects, bytes: part_bytes + pool_bytes, contents: None })
 }
 
-/// Reads and decodes the counts and versions of the contents.
+/// Reads the document with the counts and versions of the backup's contents.
 pub(crate) async fn read_contents(
     destination: &FileStore,
     manifest: &Manifest,

@@ -1,17 +1,19 @@
-//! Abandoned attempts, which a dead process left without an outcome, and the exports that are set apart because of
-//! them.
+//! Abandoned attempts, and the exports that Sluice sets apart because of abandoned attempts. An attempt is abandoned if
+//! its process died before it reported an outcome.
 //!
 //! When the process of an exporter dies, the process no longer renews the leases of its attempts, and a notifier ends
-//! these leases ([`crate::in_flight::end_lease`]). One of the exports may have killed the process, but Sluice can't
-//! determine which one. So Sluice sets all of them apart: an exporter runs each later attempt in a separate process. If
-//! a separate process dies, the only export in this process is the cause, and no other export loses its attempt.
+//! these leases ([`crate::in_flight::end_lease`]). One of the exports in the process may have killed it, but Sluice
+//! can't determine which one. So Sluice sets all these exports apart: an exporter runs each later attempt in a separate
+//! process. If a separate process dies, the only export in this process is the cause, and no other export loses its
+//! attempt.
 
 use protocol::export::Status;
 
 use crate::export::Model;
 
 impl Model {
-    /// Returns the number of attempts whose lease ended without a release.
+    /// Returns the number of abandoned attempts: a notifier ended their lease, because the exporter had stopped
+    /// renewing it.
     #[must_use]
     pub fn abandoned(&self) -> u32 {
         self.abandoned_attempts.unsigned_abs()

@@ -16,7 +16,7 @@ pub struct Model {
     pub user_id: String,
     /// The credits that the owner can spend: the sum of the amounts of the ledger.
     pub balance: i64,
-    /// The credits that unfinished exports hold.
+    /// The credits that unfinished exports hold (reserve), in addition to the balance.
     pub held: i64,
     /// The time at which the first use of the account created this row.
     pub opened_at: DateTime<Utc>,
@@ -25,15 +25,15 @@ pub struct Model {
     /// The local date on which the owner last used the account.
     pub last_active_on: NaiveDate,
     /// The version of the account. Increases with each hold, each daily grant and each change by an operator, because
-    /// the owner then needs a notification. Captures and releases don't change it: the events of the export report
-    /// them.
+    /// the owner then needs a notification. Captures and releases don't change the version, because the events of the
+    /// export report them.
     pub version: i64,
     /// The `version` that the last notification reported. A notification is pending while this number is less than
     /// `version`.
     pub notified_version: i64,
 }
 
-/// sea-orm requires this type. It is empty, because all queries use the key.
+/// The relations of this table, which sea-orm requires. The type is empty, because all queries use the key.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

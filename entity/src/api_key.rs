@@ -1,5 +1,5 @@
-//! The `api_key` table: the API keys of each tenant. A deleted key keeps its row, like an ended export, so that the
-//! subject of an export can be found later.
+//! The `api_key` table: the API keys of each tenant. The row of a key stays after the key is deleted, so that operators
+//! can still find the key that requested an export.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use protocol::api_key::ApiKeyId;
@@ -8,17 +8,17 @@ use serde_json::{Map, Value};
 
 use crate::StoreError;
 
-/// A row of `api_key`. It contains no secret: `secret_hash` does not reveal the key.
+/// A row of `api_key`. The row contains no secret: `secret_hash` does not reveal the key.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "api_key")]
 pub struct Model {
     /// A UUIDv7, so that ids sort by the time of creation.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// The tenant of the creator.
+    /// The tenant of the user who created the key, and of the key.
     #[sea_orm(column_type = "Text")]
     pub tenant: String,
-    /// The name of the key, for people.
+    /// The name of the key, which its creator chose.
     #[sea_orm(column_type = "Text")]
     pub name: String,
     /// The SHA-256 of the key in lower-case hex. Unique.
@@ -27,7 +27,7 @@ pub struct Model {
     /// The scopes of the key as a JSON list.
     #[sea_orm(column_type = "JsonBinary")]
     pub scopes: Json,
-    /// The claims of the creator at the time of creation that row policies may use.
+    /// The claims that the creator had when the key was created. The row policies of datasets may use these claims.
     #[sea_orm(column_type = "JsonBinary")]
     pub claims: Json,
     /// The subject who created the key: a user, or another key as `key:<id>`.
@@ -35,39 +35,40 @@ pub struct Model {
     pub created_by: String,
     /// The time at which the key was created.
     pub created_at: DateTime<Utc>,
-    /// The time from which on the key is refused; None for a key that works until it is deleted.
+    /// The time at which the key expires; None for a key that works until it is deleted.
     pub expires_at: Option<DateTime<Utc>>,
-    /// The time of the last use, exact to about a minute; None before the first use.
+    /// The time at which the key was last used, exact to about a minute; None before the first use.
     pub last_used_at: Option<DateTime<Utc>>,
-    /// The time at which the key was deleted; None for a key that works.
+    /// The time at which the key was deleted; None for a key that is not deleted.
     pub deleted_at: Option<DateTime<Utc>>,
 }
 
-/// sea-orm requires this type. It is empty, because all queries use the id, the hash or the tenant.
+/// The relations of this table, which sea-orm requires. The type is empty, because all queries use the id, the hash or
+/// the tenant.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// The id of the key, as an [`ApiKeyId`].
+    /// Returns the id of the key as an [`ApiKeyId`].
     #[must_use]
     pub fn key_id(&self) -> ApiKeyId {
         ApiKeyId(self.id)
     }
 
-    /// The scopes of the key.
+    /// Returns the scopes of the key, parsed from the column `scopes`.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when the column is no list of texts.
+    /// [`StoreError::Damaged`] when the column is not a JSON list of texts.
     pub fn scope_list(&self) -> Result<Vec<String>, StoreError> {
         serde_json::from_value(self.scopes.clone()).map_err(|e| self.damaged(&format!("scopes: {e}")))
     }
 
-    /// The claims of the creator.
+    /// Returns the claims of the key's creator, parsed from the column `claims`.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when the column is no JSON object.
+    /// [`StoreError::Damaged`] when the column is not a JSON object.
     pub fn claim_map(&self) -> Result<Map<String, Value>, StoreError> {
         self.claims.as_object().cloned().ok_or_else(|| self.damaged("claims: expected an object"))
     }
@@ -77,19 +78,20 @@ impl Model {
     }
 }
 
-/// The result of [`insert`]. After a refusal, the caller rolls back.
+/// The result of [`insert`]. Unless the result is `Inserted`, the caller must roll back the transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insertion {
-    /// The transaction has the new key.
+    /// The transaction has inserted the new key.
     Inserted,
-    /// The tenant has as many keys as it may have.
+    /// The tenant already has the maximum number of keys.
     TooMany,
-    /// The key that creates the new one was deleted meanwhile.
+    /// The API key with which a program creates the new key was deleted at the same time.
     CreatorDeleted,
 }
 
-/// Inserts the row of a new key. Call it in a transaction. `max` limits the keys of the tenant, counted as in
-/// [`count_recent`]. On PostgreSQL, concurrent transactions may exceed the limit by their number.
+/// Inserts the row of a new key. Call this function in a transaction. `max` is the maximum number of keys of the
+/// tenant, counted as in [`count_recent`]. On PostgreSQL, concurrent transactions may exceed the maximum, each by one
+/// key.
 ///
 /// # Errors
 /// When the database fails.
@@ -115,8 +117,8 @@ pub async fn insert(
     Ok(Insertion::Inserted)
 }
 
-/// The number of a tenant's keys that work, or were deleted after `since`. Deleted keys count for a while, because each
-/// new key opens a new credit account.
+/// Returns the number of a tenant's keys that are not deleted, or were deleted after `since`. Recently deleted keys
+/// count too, because each new key opens a new credit account.
 ///
 /// # Errors
 /// When the database fails.
@@ -125,7 +127,8 @@ pub async fn count_recent(db: &impl ConnectionTrait, tenant: &str, since: DateTi
     Ok(Entity::find().filter(Column::Tenant.eq(tenant)).filter(counted).count(db).await?)
 }
 
-/// Finds the key with this SHA-256 of its secret; None when there is none, or it was deleted. The key may have expired.
+/// Finds the key whose secret has this SHA-256. Returns None if no such key exists, or if the key was deleted. The key
+/// may have expired.
 ///
 /// # Errors
 /// When the database fails.
@@ -134,7 +137,8 @@ pub async fn find_by_hash(db: &impl ConnectionTrait, secret_hash: &str) -> Resul
     Ok(found.one(db).await?)
 }
 
-/// Returns those of these keys that were not deleted and have not expired, each with the time of its last use.
+/// Finds which of these keys are neither deleted nor expired. Returns the id and the time of the last use of each such
+/// key.
 ///
 /// # Errors
 /// When the database fails.
@@ -156,7 +160,8 @@ pub async fn find_live(
     Ok(rows.into_iter().map(|(id, used)| (ApiKeyId(id), used)).collect())
 }
 
-/// The keys of a tenant that were not deleted, newest first: at most `limit`, only those before the key `before`.
+/// Lists the keys of a tenant that are not deleted, newest first. Lists at most `limit` keys, and only keys older than
+/// the key `before`.
 ///
 /// # Errors
 /// When the database fails.
@@ -177,8 +182,8 @@ pub async fn list(
     Ok(keys.all(db).await?)
 }
 
-/// Deletes a key of this tenant, the keys that it created, and the keys that those created. Call it in a transaction.
-/// Returns the ids of all deleted keys; the list is empty when the tenant has no such key.
+/// Deletes a key of this tenant and all keys that were created with it, directly or through further keys. Call this
+/// function in a transaction. Returns the ids of all deleted keys. The list is empty if the tenant has no such key.
 ///
 /// # Errors
 /// When the database fails.
@@ -226,7 +231,7 @@ pub async fn record_use(
     Ok(())
 }
 
-/// An update of keys that were not deleted.
+/// Returns an update statement for all keys that are not deleted.
 fn live() -> sea_orm::UpdateMany<Entity> {
     Entity::update_many().filter(Column::DeletedAt.is_null())
 }

@@ -51,7 +51,7 @@ pub enum CreditPolicyError {
 pub struct CreditPolicy {
     /// Credits that a new account starts with.
     pub initial_balance: i64,
-    /// Credits that each local day adds.
+    /// Credits that each local day adds to an account.
     pub daily_grant: i64,
     /// The balance up to which daily grants raise an account; None when there is no cap.
     pub accrual_cap: Option<i64>,

@@ -1,8 +1,10 @@
-//! The dispatch order: the order in which the dispatcher publishes the waiting exports of a pool and lane.
+//! The dispatch order: the order in which the dispatcher passes waiting exports to the exporters of a pool. Each pool
+//! has two queues, the lanes `interactive` and `bulk`, and each lane has its own order.
 //!
 //! Tenants take turns, and the users of a tenant take turns. The exports of one user keep the order of their requests.
-//! The tenant or user with fewer exports in flight comes first. With equal numbers, the one whose last dispatch is
-//! older comes first. One SQL statement computes the order, so every replica sees the same order.
+//! The tenant or user with fewer exports in flight (dispatched or running) comes first. With equal numbers, the tenant
+//! or user whose last dispatch is older comes first. One SQL statement computes the order, so every replica sees the
+//! same order.
 
 use std::collections::HashMap;
 
@@ -17,7 +19,7 @@ use sea_orm::{
 
 use crate::{StoreError, export};
 
-/// A row of `dispatch_turn`: the last dispatch for a user in a pool and lane.
+/// A row of `dispatch_turn`: the time of the last dispatch for a user in one lane of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "dispatch_turn")]
 pub struct Model {
@@ -37,14 +39,15 @@ pub struct Model {
     pub served_at: i64,
 }
 
-/// sea-orm requires this type. It is empty, because the dispatch order joins by key in its own SQL.
+/// The relations of this table, which sea-orm requires. The type is empty, because the dispatch order joins by key in
+/// its own SQL.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Ranks the waiting exports. `user_rank` and `tenant_rank` continue the count of the exports in flight. For example,
-/// if a user has two exports in flight, the user's first waiting export has `user_rank` 3.
+/// The SQL query that ranks the waiting exports. `user_rank` and `tenant_rank` continue the count of the exports in
+/// flight. For example, if a user has two exports in flight, the user's first waiting export has `user_rank` 3.
 const DISPATCH_ORDER: &str = "
 WITH in_flight AS (
     SELECT pool, lane, tenant, user_id, COUNT(*) AS n FROM export
@@ -97,20 +100,20 @@ pub struct WaitingExport {
 }
 
 impl WaitingExport {
-    /// The id of the export.
+    /// Returns the id of the export as an [`ExportId`].
     #[must_use]
     pub fn export_id(&self) -> ExportId {
         ExportId(self.id)
     }
 
-    /// The owner of the export.
+    /// Returns the owner of the export: its tenant and user.
     #[must_use]
     pub fn owner(&self) -> Owner {
         Owner::new(self.tenant.clone(), self.user_id.clone())
     }
 }
 
-/// The first `limit` waiting exports in the dispatch order, without exports whose cancellation was requested.
+/// Reads the first `limit` waiting exports in the dispatch order. Omits exports whose cancellation was requested.
 async fn waiting_exports(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<WaitingExport>, StoreError> {
     let statement = Statement::from_string(db.get_database_backend(), format!("{DISPATCH_ORDER}{limit}"));
     Ok(WaitingExport::find_by_statement(statement).all(db).await?)
@@ -135,7 +138,7 @@ async fn running_counts(db: &impl ConnectionTrait) -> Result<Vec<RunningCount>, 
     Ok(counted.into_model::<RunningCount>().all(db).await?)
 }
 
-/// The dispatched exports that no exporter has started, in the order of their dispatch.
+/// Reads the first `limit` dispatched exports that no exporter has started, in the order of their dispatch.
 async fn dispatched_exports(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<export::Model>, StoreError> {
     use export::Column;
     let waiting = export::Entity::find()
@@ -196,7 +199,7 @@ pub struct QueueSnapshot {
 /// The load of each lane, by pool name and lane name.
 type Lanes = HashMap<(String, String), LaneLoad>;
 
-/// The load of one lane of a pool.
+/// The numbers of exports in one lane of a pool, and their mean run time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneLoad {
     /// The number of waiting exports.
@@ -214,7 +217,8 @@ pub struct LaneLoad {
 pub struct QueuePosition {
     /// The number of exports that start before this one.
     pub position: u64,
-    /// The estimated time until the export completes, in milliseconds; None when unknown.
+    /// The estimated time until the export completes, in milliseconds. None if no export of the lane has completed yet,
+    /// or no exporter of the pool runs.
     pub eta_ms: Option<u64>,
 }
 
@@ -261,13 +265,13 @@ impl QueueSnapshot {
         Self { waiting, ahead, lanes }
     }
 
-    /// The load of one lane; zero for an unknown lane.
+    /// Returns the load of one lane; zero for an unknown lane.
     #[must_use]
     pub fn lane(&self, pool: &str, lane: &str) -> LaneLoad {
         self.lanes.get(&(pool.to_owned(), lane.to_owned())).copied().unwrap_or_default()
     }
 
-    /// The load of every lane with an unfinished export, as `(pool, lane, load)`.
+    /// Returns the load of every lane that has an unfinished export, as `(pool, lane, load)`.
     pub fn lanes(&self) -> impl Iterator<Item = (&str, &str, LaneLoad)> {
         self.lanes.iter().map(|((pool, lane), load)| (pool.as_str(), lane.as_str(), *load))
     }

@@ -34,7 +34,7 @@ pub struct Model {
     pub created_at: DateTime<Utc>,
 }
 
-/// sea-orm requires this type. It is empty, because all queries filter by owner.
+/// The relations of this table, which sea-orm requires. The type is empty, because all queries filter by owner.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -66,16 +66,16 @@ pub struct Model {
     /// last attempt recorded this value; None if the attempt did not wait.
     #[sea_orm(column_type = "Text", nullable)]
     pub waiting_for: Option<String>,
-    /// The sum of the pauses after interrupted attempts, in milliseconds. `failures` does not count an attempt that an
-    /// outage interrupted; this sum bounds the number of such attempts.
+    /// The sum of the pauses after attempts that an outage interrupted, in milliseconds. `failures` does not count such
+    /// attempts; this sum bounds their number.
     pub waited_ms: i64,
     /// The pool of exporters that offer the dataset.
     #[sea_orm(column_type = "Text")]
     pub pool: String,
-    /// The lane: `interactive` or `bulk`.
+    /// The lane, which is the queue within the pool: `interactive` for small exports, `bulk` for the others.
     #[sea_orm(column_type = "Text")]
     pub lane: String,
-    /// The price, in credits.
+    /// The price of the export, in credits.
     pub credits: i64,
     /// The time from the completion of the export to the deletion of its file, in seconds.
     pub retention_seconds: i64,
@@ -94,7 +94,7 @@ pub struct Model {
     pub started_at: Option<DateTime<Utc>>,
     /// The time at which the exporter finished the last row of the file.
     pub completed_at: Option<DateTime<Utc>>,
-    /// The end of the retention of the file.
+    /// The time at which the retention of the file ends; None before the export completes.
     pub expires_at: Option<DateTime<Utc>>,
     /// The time of the last change of this row.
     pub updated_at: DateTime<Utc>,
@@ -114,11 +114,11 @@ pub struct Model {
     pub renewals: i64,
     /// The number of the newest job of the export: 0 for the job of the dispatcher, and one more for each later job.
     pub job_number: i32,
-    /// The number of rows written.
+    /// The number of rows that the last attempt has written.
     pub rows: i64,
-    /// The total number of rows, if known.
+    /// The total number of rows of the file; None while it is unknown.
     pub rows_total: Option<i64>,
-    /// The number of bytes written.
+    /// The number of bytes that the last attempt has written.
     pub bytes: i64,
     /// The name of the file.
     #[sea_orm(column_type = "Text", nullable)]
@@ -133,19 +133,20 @@ pub struct Model {
     /// The media type of the file.
     #[sea_orm(column_type = "Text", nullable)]
     pub file_media_type: Option<String>,
-    /// The problem of a failed or canceled export.
+    /// The problem (RFC 9457) of a failed or canceled export, as JSON.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub problem: Option<Json>,
 }
 
-/// sea-orm requires this type. It is empty, because no query joins through sea-orm.
+/// The relations of this table, which sea-orm requires. The type is empty, because no query joins through sea-orm.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// A new queued export with default values. The caller replaces the defaults by the values of the request.
+    /// Creates the row of a new queued export with default values. The caller replaces the defaults by the values of
+    /// the request.
     #[must_use]
     pub fn queued(id: ExportId, owner: &Owner, now: DateTime<Utc>) -> Self {
         Self {
@@ -198,19 +199,19 @@ impl Model {
         }
     }
 
-    /// The id of the export, as an [`ExportId`].
+    /// Returns the id of the export as an [`ExportId`].
     #[must_use]
     pub fn export_id(&self) -> ExportId {
         ExportId(self.id)
     }
 
-    /// The owner of the export.
+    /// Returns the owner of the export: its tenant and user.
     #[must_use]
     pub fn owner(&self) -> Owner {
         Owner::new(self.tenant.clone(), self.user_id.clone())
     }
 
-    /// The status of the export, parsed from the column.
+    /// Returns the status of the export, parsed from the column `status`.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] for an unknown status.
@@ -278,13 +279,13 @@ pub struct ListQuery {
     pub status: Option<Status>,
     /// Lists only exports of this dataset.
     pub dataset: Option<String>,
-    /// Lists only exports that are older than this one.
+    /// Lists only exports that are older than the export with this id.
     pub before: Option<ExportId>,
     /// The maximum number of exports.
     pub limit: u64,
 }
 
-/// The exports of an owner, newest first.
+/// Lists the exports of an owner that match the query, newest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -302,7 +303,7 @@ pub async fn list_owned(db: &impl ConnectionTrait, owner: &Owner, query: &ListQu
     Ok(select.all(db).await?)
 }
 
-/// The number of unfinished exports of an owner.
+/// Counts the unfinished exports of an owner.
 ///
 /// # Errors
 /// When the database fails.
@@ -331,7 +332,7 @@ pub async fn ended_between(
     Ok(ended.limit(limit).all(db).await?)
 }
 
-/// Unfinished exports whose cancellation was requested, oldest first.
+/// Lists at most `limit` unfinished exports whose cancellation was requested, oldest first.
 ///
 /// # Errors
 /// When the database fails.

@@ -29,7 +29,7 @@ pub struct Model {
     pub created_at: DateTime<Utc>,
 }
 
-/// sea-orm requires this type. It is empty, because all queries use the key.
+/// The relations of this table, which sea-orm requires. The type is empty, because all queries use the key.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
@@ -43,7 +43,7 @@ pub async fn find(db: &impl ConnectionTrait, owner: &Owner, key: &str) -> Result
     Ok(Entity::find_by_id((owner.tenant.clone(), owner.user.clone(), key.to_owned())).one(db).await?)
 }
 
-/// Records a key. Call it in the transaction that creates the export or joins an export.
+/// Records an idempotency key. Call this function in the transaction that creates an export or joins an existing one.
 ///
 /// # Errors
 /// When the database fails, or the owner used the key before.

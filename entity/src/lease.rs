@@ -20,7 +20,7 @@ pub struct Model {
     /// The replica that holds the lease; None after a release.
     #[sea_orm(column_type = "Text", nullable)]
     pub holder: Option<String>,
-    /// Increases by one with each new holder.
+    /// The fencing token, which increases by one with each new holder.
     pub fencing_token: i64,
     /// The number of renewals by the current holder.
     pub renewals: i64,
@@ -28,7 +28,7 @@ pub struct Model {
     pub expires_at: DateTime<Utc>,
 }
 
-/// sea-orm requires this type. It is empty, because all queries use the name.
+/// The relations of this table, which sea-orm requires. The type is empty, because all queries use the name.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

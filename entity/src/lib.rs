@@ -3,7 +3,7 @@
 //! Every change of the status of an export is one conditional update, which checks the current status and, for the
 //! result of an attempt, the attempt number. The attempt number is the fencing token, so the outcome of a stale attempt
 //! changes nothing. Every hold, capture and release has a unique key in the ledger, so a retry adds no second entry.
-//! This crate accesses only the database.
+//! This crate accesses the database, but neither NATS nor the file store.
 
 mod abandoned;
 pub mod account;

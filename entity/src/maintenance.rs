@@ -31,7 +31,7 @@ pub async fn past_retention(
     Ok(ended.limit(limit).all(db).await?)
 }
 
-/// Completed exports whose owner requested deletion of the file, oldest first.
+/// Lists at most `limit` completed exports whose owner requested deletion of the file, oldest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -90,7 +90,7 @@ pub async fn retained_files(
     Ok(found)
 }
 
-/// The ids of exports with segment rows, in ascending order after the id `after`.
+/// Lists at most `limit` ids of exports with segment rows, in ascending order after the id `after`.
 ///
 /// # Errors
 /// When the database fails.

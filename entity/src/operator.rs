@@ -20,13 +20,13 @@ pub struct Query {
     pub user: Option<String>,
     /// Lists only exports of this dataset.
     pub dataset: Option<String>,
-    /// Lists only exports that are older than this one.
+    /// Lists only exports that are older than the export with this id.
     pub before: Option<ExportId>,
     /// The maximum number of exports.
     pub limit: u64,
 }
 
-/// The exports that match the filter, newest first.
+/// Lists the exports that match the query, newest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -61,7 +61,7 @@ pub struct UnfinishedCount {
     pub user_id: String,
     /// The status of the exports.
     pub status: String,
-    /// The number of the exports.
+    /// The number of these exports.
     pub exports: i64,
     /// The request time of the oldest of these exports.
     pub oldest: DateTime<Utc>,

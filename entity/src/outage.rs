@@ -34,7 +34,8 @@ pub fn is_outage(error: &DbErr) -> bool {
     }
 }
 
-/// Whether this is the code of an outage. A SQLSTATE has five characters, a code of SQLite fewer.
+/// Whether this error code means an outage. A SQLSTATE of PostgreSQL has five characters, and a code of SQLite has
+/// fewer.
 fn is_outage_code(code: &str) -> bool {
     if code.len() == 5 {
         return code == READ_ONLY || SQLSTATES.iter().any(|class| code.starts_with(class));

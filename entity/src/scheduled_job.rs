@@ -24,7 +24,7 @@ pub struct Model {
     /// The schedule as text for operators, such as a cron expression and its time zone, or `every 30 s`.
     #[sea_orm(column_type = "Text")]
     pub schedule: String,
-    /// The time of the next run; in the past while a run is due.
+    /// The time at which the next run is due; in the past while a run is due.
     pub due_at: DateTime<Utc>,
     /// The time at which an operator requested a run; None after that run.
     pub requested_at: Option<DateTime<Utc>>,
@@ -52,7 +52,7 @@ pub struct Model {
     pub state: Option<String>,
 }
 
-/// sea-orm requires this type. It is empty, because all queries use the name.
+/// The relations of this table, which sea-orm requires. The type is empty, because all queries use the name.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
@@ -108,7 +108,7 @@ pub async fn find(db: &impl ConnectionTrait, name: &str) -> Result<Option<Model>
     Ok(Entity::find_by_id(name.to_owned()).one(db).await?)
 }
 
-/// All jobs, ordered by name.
+/// Lists the rows of all scheduled jobs, ordered by name.
 ///
 /// # Errors
 /// When the database fails.

@@ -20,12 +20,12 @@ pub struct Model {
     /// The attempt that wrote the segment.
     #[sea_orm(primary_key, auto_increment = false)]
     pub attempt: i32,
-    /// The index within the attempt, starting at 0.
+    /// The index of the segment within the attempt, starting at 0.
     #[sea_orm(primary_key, auto_increment = false)]
     pub index: i32,
     /// The position of the first byte of the segment in the file.
     pub offset: i64,
-    /// The size in bytes.
+    /// The size of the segment, in bytes.
     pub size: i64,
     /// The number of data rows whose last byte is in the segment.
     pub rows: i64,
@@ -34,7 +34,7 @@ pub struct Model {
     pub sha256: String,
 }
 
-/// sea-orm requires this type. It is empty, because all queries use the key.
+/// The relations of this table, which sea-orm requires. The type is empty, because all queries use the key.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
@@ -79,7 +79,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// The first `limit` segments of an attempt, in order, from the segment that contains the byte at `offset`.
+/// Reads the first `limit` segments of an attempt, in order, from the segment that contains the byte at `offset`.
 ///
 /// # Errors
 /// When the database fails.
@@ -98,7 +98,7 @@ pub async fn from_offset(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-/// The segments of an attempt that begin before the byte at `end`, in order.
+/// Reads the segments of an attempt that begin before the byte at `end`, in order.
 ///
 /// # Errors
 /// When the database fails.

@@ -22,7 +22,7 @@ use crate::{
     export::{Column, Entity, UNFINISHED},
 };
 
-/// `queued → dispatched`: the dispatcher published the job.
+/// `queued → dispatched`: records that the dispatcher has published the job of the export.
 ///
 /// # Errors
 /// When the database fails.
@@ -126,7 +126,7 @@ pub async fn attempt_crashed(
     applied(db, update).await
 }
 
-/// `running → completed`: the attempt wrote the whole file.
+/// `running → completed`: records that the attempt has written the whole file.
 ///
 /// # Errors
 /// When the database fails.
@@ -153,7 +153,7 @@ pub async fn completed(
     applied(db, with_status(update, Status::Completed)).await
 }
 
-/// `running → failed`: the attempt failed permanently.
+/// `running → failed`: records that the attempt failed and that no further attempt will start.
 ///
 /// # Errors
 /// When the database fails.
@@ -168,7 +168,7 @@ pub async fn failed(
     applied(db, with_status(update, Status::Failed)).await
 }
 
-/// `queued | dispatched | running → canceled`: the owner or an operator canceled the export.
+/// `queued | dispatched | running → canceled`: cancels the export at the request of the owner or an operator.
 ///
 /// # Errors
 /// When the database fails.
@@ -184,7 +184,7 @@ pub async fn canceled(
     applied(db, with_status(update, Status::Canceled)).await
 }
 
-/// `completed → expired`: the file was deleted.
+/// `completed → expired`: records that the file of the export was deleted.
 ///
 /// # Errors
 /// When the database fails.

@@ -52,7 +52,7 @@ pub fn columns(row: &Model) -> Result<Vec<String>, StoreError> {
     read(row, "columns", &row.columns)
 }
 
-/// The file of a completed or expired export; None for other exports.
+/// Returns the name, size, rows, digest and media type of a completed or expired export's file; None for other exports.
 #[must_use]
 pub fn file(row: &Model) -> Option<FileInfo> {
     Some(FileInfo {

@@ -34,8 +34,8 @@ use crate::{
 /// The maximum number of open connections on the internal listener, which serves `/metrics` and `/healthz`.
 const INTERNAL_CONNECTIONS: usize = 64;
 /// The gateway closes a connection after this time without a byte in either direction. An example is the connection of
-/// a paused download. If three heartbeat intervals are longer than this time, [`start`] uses them instead, so that
-/// pings keep a session open.
+/// a paused download. If three heartbeat intervals are longer than this time, [`start`] uses three heartbeat intervals
+/// instead, so that pings keep a session open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// How long a request on the internal listener may continue after the drain (the graceful stop of the gateway) has
 /// ended.
@@ -51,10 +51,10 @@ pub struct Deps {
     pub db: DatabaseConnection,
     /// The clock for timestamps and expiry checks; tests replace it.
     pub clock: SharedClock,
-    /// The credit policy of the installation. Notifiers use the same policy.
+    /// The initial balance, the daily grant and the accrual cap of all accounts. Notifiers use the same policy.
     pub credit_policy: CreditPolicy,
-    /// Renders the metrics for `/metrics` on `gateway.internal_listen`. With None, the gateway opens no internal
-    /// listener.
+    /// The Prometheus recorder that `/metrics` on the internal listener renders. With None, the gateway opens no
+    /// internal listener.
     pub metrics: Option<PrometheusHandle>,
 }
 

@@ -106,11 +106,10 @@ pub struct GatewayTuning {
     /// The maximum number of files that one gateway sends to one user over HTTP at the same time; default 16, the number
     /// of connections that download managers open at most. A further download gets `429`.
     pub max_downloads_per_user: usize,
-    /// The time for which the gateway accepts an API key without another query; default 1 s.
+    /// The time for which the gateway accepts an API key without another database query; default 1 s.
     pub key_cache_ttl: HumanDuration,
-    /// The time between two checks of the API keys of open sessions and downloads; default 500 ms. Together with
-    /// `key_cache_ttl` it bounds the time for which a gateway without NATS accepts a deleted key, which must be below
-    /// 2 s.
+    /// The time between two checks of the API keys of open sessions and downloads; default 500 ms. A gateway without
+    /// NATS accepts a deleted key for at most `key_cache_ttl` plus this interval. The sum must be below 2 s.
     pub key_check_interval: HumanDuration,
 }
 
@@ -210,9 +209,10 @@ pub struct LocalIdentityConfig {
     /// opened a one-time link of `sluice up` or `sluice sign-in-link`. `anyone`: also the other users of the machine. For
     /// a trial on one machine only.
     pub sign_in: LocalSignIn,
-    /// The address that a safety check compares; the gateway does not listen on it. Unless `sign_in` is `off`, the gateway
-    /// starts only if this is a loopback address. If it is empty, `gateway.listen` is checked instead. For a gateway in a
-    /// container, which listens on `0.0.0.0`, set it to the address of the published port.
+    /// The address that the gateway checks before it offers sign-in without a password; the gateway does not listen on
+    /// this address. Unless `sign_in` is `off`, the gateway starts only if this is a loopback address. Empty: the
+    /// gateway checks `gateway.listen`. For a gateway in a container, which listens on `0.0.0.0`, set it to the address
+    /// of the published port.
     pub loopback_check_address: String,
     /// The users that the sign-in page offers.
     pub sign_in_users: Vec<LocalUser>,
@@ -236,12 +236,12 @@ impl Default for LocalIdentityConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LocalSignIn {
-    /// Nobody: the gateway has no local sign-in.
+    /// Nobody may sign in: the gateway has no local sign-in.
     #[default]
     Off,
-    /// A browser that has opened a one-time link.
+    /// A browser that has opened a one-time link may sign in.
     Link,
-    /// Every client that reaches the gateway.
+    /// Every client that reaches the gateway may sign in.
     Anyone,
 }
 

@@ -41,15 +41,15 @@ impl Credits {
         &self.policy
     }
 
-    /// The time at which accounts get their daily credits next.
+    /// Returns the time at which accounts next get their daily credits.
     #[must_use]
     pub(crate) fn next_grant_at(&self) -> DateTime<Utc> {
         self.policy.next_midnight(self.clock.now())
     }
 
-    /// Returns the balance and the held credits of the owner's account. Before reading them, opens the account if the
-    /// owner is new, adds the daily credits that the account has not received yet, and records that the owner was
-    /// active today.
+    /// Returns the balance and the held credits of the owner's account. First opens the account if the owner is new,
+    /// adds the daily credits that the account has not received yet, and records that the owner was active today.
+    /// Credits are held (reserved) while an export runs.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -88,7 +88,7 @@ impl Credits {
         Ok(CreditsView { balance, held, next_grant_at: self.next_grant_at().into(), entries })
     }
 
-    /// Builds the response headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers) that
+    /// Builds the response headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers), which
     /// report this balance of credits to the client.
     #[must_use]
     pub(crate) fn rate_limit(&self, balance: i64) -> [(HeaderName, String); 2] {

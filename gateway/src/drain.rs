@@ -73,29 +73,30 @@ impl Drain {
         self.ended.cancel();
     }
 
-    /// Wraps the future of a session, so that the graceful stop waits until the session has ended.
+    /// Wraps `task`, the future of a session, so that the graceful stop waits until the session has ended.
     pub(crate) fn track<F: Future>(&self, task: F) -> TrackedFuture<F> {
         self.open_tasks.track_future(task)
     }
 
-    /// The tracker of open connections and sessions. The graceful stop waits until the tracker is empty, but not past a
-    /// deadline.
+    /// Returns the tracker of open connections and sessions. The graceful stop waits until the tracker is empty, but
+    /// not past a deadline.
     pub(crate) fn tracker(&self) -> TaskTracker {
         self.open_tasks.clone()
     }
 
-    /// A token that is cancelled when the listener must stop accepting connections and the sessions begin to close.
+    /// Returns a token that is cancelled when the listener must stop accepting connections and the sessions begin to
+    /// close.
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.closing
     }
 
-    /// A token that is cancelled at the end of the graceful stop: when all connections and sessions have ended, or a
-    /// deadline has passed.
+    /// Returns a token that is cancelled at the end of the graceful stop: when all connections and sessions have ended,
+    /// or a deadline has passed.
     pub(crate) fn ended(&self) -> &CancellationToken {
         &self.ended
     }
 
-    /// How long requests may continue after the token [`Drain::closing`] is cancelled.
+    /// Returns how long requests may continue after the token [`Drain::closing`] is cancelled.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -109,8 +110,8 @@ impl Drain {
     }
 }
 
-/// How long the session with the id `session` stays open after the token [`Drain::closing`] is cancelled. The delay is
-/// between zero and `spread`, and is derived from the random part of the id.
+/// Returns how long the session with the id `session` stays open after the token [`Drain::closing`] is cancelled. The
+/// delay is between zero and `spread`, and is derived from the random part of the id.
 fn close_delay(spread: Duration, session: Uuid) -> Duration {
     let [.., a, b, c, d] = session.into_bytes();
     spread.mul_f64(f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX))

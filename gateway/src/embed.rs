@@ -1,7 +1,8 @@
-//! Answers requests for `/embed/sluice.js`, the script of the export button that pages of other products load.
+//! Serves `/embed/sluice.js`, the script of the export button. Web pages of other products load this script.
 //!
-//! Such pages have other origins and may pin the script by its hash (Subresource Integrity), so this one response is
-//! open to every origin. The script contains no data. Which origins may call the API is a setting.
+//! Such pages have other origins than the gateway, and may pin the script by its hash (Subresource Integrity). So every
+//! origin may read the script, which contains no data. The setting `gateway.allowed_origins` lists the origins that may
+//! call the API.
 
 use std::{fs, io, path::Path, sync::Arc};
 
@@ -18,21 +19,23 @@ use tracing::warn;
 
 use crate::{error::Refusal, http::conditional};
 
-/// The path of the script, and its place below `gateway.web_dir`.
+/// The URL path of the script. Below the folder `gateway.web_dir`, the file of the script has the same path.
 pub(crate) const PATH: &str = "/embed/sluice.js";
 
-/// Answers a request for the script. The answer is `404` when the web page was built without it.
+/// Answers a request for the script of the export button. Answers `404` if the web page was built without the script.
 pub(crate) fn respond(script: Option<&EmbedScript>, request: &HeaderMap) -> Response {
     script.map_or_else(not_found, |script| script.respond(request))
 }
 
-/// The script as it was when the gateway started, so that its hash stays right when the files change meanwhile.
+/// The script of the export button, as the gateway read it at its start. If the files change later, the gateway still
+/// serves the script with the announced hash.
 #[derive(Clone, Debug)]
 pub(crate) struct EmbedScript(Arc<Files>);
 
 #[derive(Debug)]
 struct Files {
-    /// The encodings that exist, best first; the last one is the script itself.
+    /// The script in each content encoding for which a file exists, the smallest first. The last entry is the script
+    /// without an encoding.
     encodings: Vec<Encoding>,
     integrity: String,
 }
@@ -40,22 +43,23 @@ struct Files {
 /// The bytes of the script in one content encoding.
 #[derive(Debug)]
 struct Encoding {
-    /// The value of `Content-Encoding`; None for the script itself.
+    /// The value of `Content-Encoding`; None for the script without an encoding.
     name: Option<&'static str>,
     bytes: Bytes,
     etag: String,
 }
 
-/// What a page needs to load the script, for `/config.json`.
+/// The part of `/config.json` with which other products load the script of the export button.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct EmbedInfo {
     path: &'static str,
-    /// The value of the attribute `integrity`: the hash of the script.
+    /// The value of the HTML attribute `integrity`: the hash of the script.
     integrity: String,
 }
 
 impl EmbedScript {
-    /// Reads the script below `gateway.web_dir`. Returns None when the web page was built without it.
+    /// Reads the script of the export button from the folder `web_dir`. Returns None if the folder has no readable
+    /// script, such as when the web page was built without the script.
     pub(crate) fn load(web_dir: &str) -> Option<Self> {
         if web_dir.is_empty() {
             return None;
@@ -85,8 +89,9 @@ impl EmbedScript {
         EmbedInfo { path: PATH, integrity: self.0.integrity.clone() }
     }
 
-    /// Returns the encoding to which the client gives the greatest weight; of equal ones, the best. A client that accepts
-    /// none of them, not even the script itself (`identity;q=0`), gets the script itself, which every client can read.
+    /// Returns the encoding to which the client gives the greatest weight. If several have the same weight, returns the
+    /// first of them. A client that accepts no encoding and also refuses the plain script (`identity;q=0`) gets the
+    /// plain script, because every client can read it.
     fn choose(&self, request: &HeaderMap) -> Option<&Encoding> {
         let mut chosen = self.0.encodings.last();
         let mut greatest = 0.0;
@@ -100,7 +105,7 @@ impl EmbedScript {
         chosen
     }
 
-    /// Answers a request for the script in the encoding that suits the client best.
+    /// Answers a request for the script, in the encoding that the client prefers.
     fn respond(&self, request: &HeaderMap) -> Response {
         let Some(Encoding { name, bytes, etag }) = self.choose(request) else {
             return not_found();
@@ -135,8 +140,10 @@ impl Encoding {
         Self { name, bytes, etag }
     }
 
-    /// The weight of this encoding in `Accept-Encoding`, from 0 (refused) to 1 (RFC 9110, section 12.5.3). What is named
-    /// comes before `*`. The script itself, when neither names it, is accepted, but any named encoding comes before it.
+    /// Returns the weight that the request header `Accept-Encoding` gives to this encoding, from 0 (refused) to 1 (RFC
+    /// 9110, section 12.5.3). An entry of the header for the encoding itself counts before the entry `*`. If the header
+    /// contains neither the name `identity` nor `*`, the plain script gets a weight below that of every accepted
+    /// encoding.
     fn weight(&self, request: &HeaderMap) -> f32 {
         const LEAST: f32 = 0.0001; // below the least weight that a client can give, 0.001
         let name = self.name.unwrap_or("identity");

@@ -1,4 +1,4 @@
-//! Maps internal errors to the problem document that the caller receives.
+//! Maps internal errors to the problem document (RFC 9457) that the caller receives.
 
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},

@@ -75,8 +75,8 @@ pub(crate) fn public_router(app: AppState) -> Router {
         .with_state(app)
 }
 
-/// Builds the route of the export button's script. The CORS layer of the API must not apply to the script, because that
-/// layer would replace its `Access-Control-Allow-Origin`.
+/// Builds the route of the export button's script. The CORS layer of the API must not apply to this route, because that
+/// layer would replace the response header `Access-Control-Allow-Origin` of the script.
 fn embed_router() -> Router<AppState> {
     let script =
         get(async |State(app): State<AppState>, headers: HeaderMap| embed::respond(app.embed.as_ref(), &headers));

@@ -17,8 +17,8 @@ use crate::{
     sessions::Registry,
 };
 
-/// The state that request handlers and sessions share. Each request and each session holds several clones, so a clone
-/// has only the size of a pointer.
+/// The state that request handlers and sessions share. A clone has only the size of a pointer, because each request and
+/// each session holds several clones.
 #[derive(Clone, Debug)]
 pub(crate) struct AppState(Arc<Shared>);
 
@@ -37,7 +37,7 @@ impl Deref for AppState {
     }
 }
 
-/// The parts of [`AppState`].
+/// The fields of [`AppState`], which all clones share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: GatewayConfig,
@@ -59,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) source: Source,
     pub(crate) downloads: Downloads,
     pub(crate) drain: Drain,
-    /// The script for pages of other products; None when the web page was built without it.
+    /// The script of the export button, for web pages of other products; None if the web page was built without the
+    /// script.
     pub(crate) embed: Option<EmbedScript>,
 }

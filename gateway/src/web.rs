@@ -68,7 +68,7 @@ pub(crate) fn service(config: &GatewayConfig) -> Router {
 #[derive(Debug, PartialEq, Serialize)]
 struct PageConfig {
     identity: PageIdentity,
-    /// The script of the export button; absent when the web page was built without it.
+    /// The path and the hash of the export button's script; absent if the web page was built without the script.
     #[serde(skip_serializing_if = "Option::is_none")]
     embed: Option<EmbedInfo>,
 }

@@ -37,7 +37,7 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// Returns the names of the migrations that the database lacks, without a change of the database.
+/// Returns the names of the migrations that the database lacks. Does not change the database.
 ///
 /// Migrations that this release does not know are no error: a newer release has applied them, and this release may run
 /// on the same database during a rollout or after a rollback.

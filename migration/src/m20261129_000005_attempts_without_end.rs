@@ -1,5 +1,5 @@
-//! Adds two counts to the table of exports: the attempts whose lease expired, and the attempts that ran in a process of
-//! their own which died.
+//! Adds two counts to the table of exports: the attempts whose lease a notifier ended, and the attempts that ran in a
+//! separate process that died.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Creates the table of API keys. A row stays when its key is deleted, like the row of an export.
+//! Creates the table of API keys. The row of a key stays after the key is deleted.
 
 use sea_orm_migration::prelude::*;
 

@@ -27,7 +27,8 @@ use crate::{
     settle::Settler,
 };
 
-/// The addresses of a running notifier. Dropping this value stops no task. The tasks end with the [`Lifecycle`].
+/// The addresses of a running notifier. Dropping this value does not stop the notifier, whose tasks run until the
+/// [`Lifecycle`] ends.
 #[derive(Clone, Debug)]
 pub struct RunningNotifier {
     /// The address on which the internal HTTP port listens.

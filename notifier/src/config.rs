@@ -85,9 +85,9 @@ impl Default for NotifierConfig {
 /// Limits that are constants in production. Tests set other values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NotifierTuning {
-    /// Number of jobs that the dispatcher publishes in a lane beyond the free slots of the exporters; default 1. With
-    /// one extra job, an exporter starts the next job as soon as a slot becomes free. More extra jobs make the dispatch
-    /// order less fair.
+    /// Number of jobs that the dispatcher publishes in a lane (the queue of interactive or of bulk exports) beyond the
+    /// free slots of the exporters; default 1. A slot is room for one running export. With one extra job, an exporter
+    /// starts the next job as soon as a slot becomes free. More extra jobs make the dispatch order less fair.
     pub prefetch: u64,
     /// Shortest time between two rounds of queue positions; default 1 s. In each round, the dispatcher publishes queue
     /// positions to the owners of waiting exports.
@@ -95,8 +95,8 @@ pub struct NotifierTuning {
     /// Largest number of connections of gateways to the internal HTTP port; default 1024. Further connections wait
     /// until one ends.
     pub max_connections: usize,
-    /// Time without a claim after which a job that an exporter received counts as lost; default 90 s. The default is
-    /// longer than any pause before NATS redelivers a job.
+    /// Time after which a job counts as lost, if an exporter received the job but no exporter has taken the lease of
+    /// the export; default 90 s. The default is longer than any pause before NATS redelivers a job.
     pub unclaimed_timeout: HumanDuration,
     /// Time after the last change of an ended export during which the sweep keeps all objects of the export; default 10
     /// min. During this time, another service may still delete objects of the export.
@@ -107,18 +107,19 @@ pub struct NotifierTuning {
     /// Cron expression of the credit audit, which compares all accounts with the ledger; default each day at 03:30 in
     /// the top-level `schedule_time_zone`.
     pub audit_schedule: &'static str,
-    /// Time between two polls in which the dispatcher looks for waiting exports; default 500 ms. A poll finds an export
-    /// even if the message with which a gateway wakes the dispatcher was lost.
+    /// Time between two polls of the database in which the dispatcher looks for waiting exports; default 500 ms. A poll
+    /// finds an export even if the message with which a gateway wakes the dispatcher was lost.
     pub dispatch_poll_interval: HumanDuration,
     /// Largest number of deliveries of an outcome whose settlement fails permanently; default 20. After the last
     /// delivery, the outcome becomes a dead letter. After a transient failure, such as an unreachable database, NATS
     /// redelivers the outcome without limit.
     pub max_outcome_attempts: u32,
-    /// Largest number of queue positions published in one round, starting at the front of the queue; default 500.
+    /// Largest number of queue positions that the dispatcher publishes in one round, starting at the front of the
+    /// queue; default 500.
     pub max_queue_notifications: usize,
     /// Largest number of grants in one reply to a gateway; default 64. A grant is a short-lived URL of one segment.
     pub max_grants: u32,
-    /// Largest number of NATS requests of one kind that are answered at the same time; default 32.
+    /// Largest number of NATS requests of one kind that a notifier answers at the same time; default 32.
     pub max_concurrent_requests: usize,
     /// Time without a transferred byte after which the internal HTTP port closes a connection; default 6 min. A gateway
     /// that still needs bytes of the segment then requests a new segment URL.
@@ -133,8 +134,8 @@ pub struct NotifierTuning {
     /// Time after the end of an export during which a client may resume a file stream of an older attempt; default
     /// 10 min. A later client starts again at the first byte.
     pub resume_grace: HumanDuration,
-    /// The sweep deletes a ticket that is this much older than the newest ticket of all users; default 10 min. A ticket is
-    /// valid for 30 seconds.
+    /// The sweep deletes a ticket that is this much older than the newest ticket of all users; default 10 min. A ticket
+    /// is a secret with which a browser opens a session; it is valid for 30 seconds.
     pub ticket_retention: HumanDuration,
     /// Largest number of accounts that receive their daily grant in one transaction; default 1000.
     pub daily_grant_batch: u64,
@@ -167,7 +168,7 @@ impl Default for NotifierTuning {
 }
 
 impl NotifierConfig {
-    /// Checks the rules that the types of the fields don't express, such as a minimum of 1 for a limit.
+    /// Checks rules that the types of the fields can't express, such as a minimum of 1 for a limit.
     ///
     /// # Errors
     /// [`NotifierError::Config`] with the key of the first invalid setting.

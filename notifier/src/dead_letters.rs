@@ -1,4 +1,4 @@
-//! The dead-letter stream, which contains jobs whose last attempt failed and outcomes that could not be settled.
+//! The dead-letter stream. It contains jobs whose last attempt failed, and outcomes that the notifier could not settle.
 
 use async_nats::{
     HeaderMap,
@@ -21,18 +21,18 @@ use uuid::Uuid;
 
 use crate::error::NotifierError;
 
-/// The part `<reason>` of the NATS subject `sluice.v1.dead.<reason>.<export id>`, if the dead letter is an outcome. The
-/// dead letters of jobs have other reasons.
+/// The value of `<reason>` in the NATS subject `sluice.v1.dead.<reason>.<export id>` of a dead-lettered outcome. The
+/// subjects of dead-lettered jobs contain other reasons.
 const OUTCOME_REASON: &str = "outcome";
-/// The header that holds the original subject of a dead-lettered outcome.
+/// The NATS header that holds the original subject of a dead-lettered outcome.
 const SUBJECT_HEADER: &str = "Sluice-Subject";
-/// The header that contains the reason why a dead-lettered outcome could not be settled.
+/// The NATS header that says why the notifier could not settle a dead-lettered outcome.
 const REASON_HEADER: &str = "Sluice-Reason";
 /// Largest number of sequence numbers that one call of [`DeadLetterStream::page`] looks up. The sequence number of a
 /// deleted dead letter counts too, although it adds nothing to the page.
 const MAX_READS_PER_PAGE: u64 = 400;
 /// Largest number of dead letters that one call of [`DeadLetterStream::delete_all`] deletes. An export may have one
-/// dead letter for its job, and one for each outcome that could not be settled.
+/// dead letter for its job, and one for each outcome that the notifier could not settle.
 const MAX_DEAD_LETTERS_PER_EXPORT: usize = 16;
 
 /// The payload that an exporter writes into the dead letter of a job.
@@ -43,7 +43,7 @@ struct DeadJob {
 }
 
 /// Stores the message of an outcome as a dead letter of the export `id`, with its payload unchanged. `delivered` is the
-/// number of times that NATS has delivered the message. `reason` says why the outcome could not be settled.
+/// number of times that NATS has delivered the message. `reason` says why the notifier could not settle the outcome.
 ///
 /// # Errors
 /// When the stream does not confirm the dead letter.
@@ -80,7 +80,8 @@ pub(crate) struct Page {
 }
 
 impl DeadLetterStream {
-    /// Opens the dead-letter stream, and reads its first and last sequence number and its number of messages.
+    /// Opens the dead-letter stream, and reads its state: the first and the last sequence number, and the number of
+    /// messages.
     ///
     /// # Errors
     /// When NATS does not answer.

@@ -5,8 +5,8 @@ use entity::StoreError;
 use platform::{bus::BusError, store::FileStoreError};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// A failure inside a notifier. The text of an error is for logs and operators. Clients never receive it; they receive
-/// a problem (RFC 9457) instead.
+/// A failure inside a notifier. The text of an error is for logs and operators. Clients never receive this text; they
+/// receive a problem (RFC 9457) instead.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifierError {
     /// A setting is invalid. The text names the key of the setting.
@@ -55,8 +55,8 @@ pub enum NotifierError {
     /// A backup failed; the error names the step.
     #[error(transparent)]
     Backup(#[from] Box<BackupError>),
-    /// This process no longer holds its lease: another process acquired the lease, or this process could not renew it
-    /// in time.
+    /// This process no longer holds its lease: another process acquired the lease, or this process could not renew the
+    /// lease in time.
     #[error("another process holds the lease")]
     Fenced,
     /// The process is shutting down.

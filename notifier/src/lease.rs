@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::{deps::Deps, error::NotifierError};
 
-/// Number of renewals within one lease duration.
+/// The number of times that the holder renews its lease within the duration of the lease.
 const RENEWALS: u32 = 4;
 
 /// A process that tries to acquire a lease.
@@ -30,13 +30,14 @@ pub(crate) struct LeaseCandidate {
 }
 
 impl LeaseCandidate {
-    /// Creates a candidate for the lease `name`. The lease table shows `holder` to operators.
+    /// Creates a candidate for the lease `name`. `holder` is the name of this process in the lease table, for
+    /// operators.
     pub(crate) fn new(deps: &Deps, name: &str, holder: &str, duration: Duration) -> Self {
         Self::with_database(deps.db.clone(), deps.clock.clone(), name, holder, duration)
     }
 
-    /// Creates a candidate as [`Self::new`] does, for the backup command, which runs without a notifier and its
-    /// [`Deps`].
+    /// Creates a lease candidate as [`Self::new`] does. The backup command calls this function, because it runs without
+    /// a notifier and has no [`Deps`].
     pub(crate) fn with_database(
         db: DatabaseConnection,
         clock: SharedClock,

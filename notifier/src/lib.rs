@@ -6,15 +6,16 @@
 //! - `delivery` grants gateways short-lived segment URLs and serves the bytes, also while the export still runs.
 //! - `outcomes` consumes the outcomes stream until each message is settled or dead-lettered. An outcome is the message
 //!   by which an exporter reports how an attempt ended. A command asks to cancel an export or to delete its file.
-//! - `settle` updates an export and its credits in one transaction, then publishes the user events.
+//! - `settle` records the end of an export and the change of its credits in one transaction, then publishes the user
+//!   events.
 //!
 //! These modules do the other work of a notifier:
 //! - `ops` answers operators who list, cancel and requeue exports.
 //! - `gauges` samples the queue and JetStream for the metrics.
 //! - `schedule` runs scheduled jobs, such as the daily grants of credits and the sweep of expired files.
 //!
-//! Any number of notifiers may run at the same time. Every change is a conditional update, so only one of two
-//! concurrent notifiers succeeds. Of several messages with the same id, JetStream stores only the first within its
+//! Any number of notifiers may run at the same time. Every change of an export is a conditional update, so only one of
+//! two concurrent notifiers succeeds. Of several messages with the same id, JetStream stores only the first within its
 //! deduplication window. If a notifier signs a segment URL itself, the URL has the address of this notifier, because no
 //! other process can verify the signature.
 

@@ -1,6 +1,6 @@
 //! Consumes the outcomes stream. An outcome is the message by which an exporter reports how an attempt ended. The
 //! stream also contains commands of gateways and notifiers to cancel an export or to delete its file. This module
-//! processes a command like an outcome. NATS redelivers each message until a notifier has settled or dead-lettered the
+//! treats each command as an outcome. NATS redelivers each message until a notifier has settled or dead-lettered the
 //! message.
 //!
 //! All notifiers share one durable consumer. After a failed pull, a notifier creates the consumer again if it is
@@ -44,10 +44,10 @@ use crate::{GROUP, config::NotifierConfig, dead_letters, error::NotifierError, s
 const ACK_WAIT: Duration = Duration::from_secs(30);
 /// Time between two progress acks. A progress ack restarts the ack wait while a notifier is still settling an outcome.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
-/// The timeout of settling one outcome. It leaves time to delete a large file from a slow store.
+/// The timeout of settling one outcome. It is long enough to delete a large file from a slow file store.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// The expiry of one pull request. A restarted NATS server forgets pull requests, so the consumer sends a new one after
-/// this time.
+/// The expiry of one JetStream pull request. A restarted NATS server forgets pull requests, so the consumer sends a new
+/// one after this time.
 const PULL_EXPIRY: Duration = Duration::from_secs(5);
 /// The exponential backoff after failed pulls.
 const PULL_RETRY: Schedule = Schedule::new(Duration::from_millis(250), Duration::from_secs(10));
@@ -58,7 +58,7 @@ const MAX_REDELIVERY_DELAY: Duration = Duration::from_secs(30);
 /// The exponential backoff of the redelivery of an outcome whose settlement failed.
 const REDELIVERY: Schedule = Schedule::new(Duration::from_secs(1), MAX_REDELIVERY_DELAY);
 
-/// The consumer of the outcomes stream.
+/// Consumes the outcomes stream: pulls outcomes and settles them.
 pub(crate) struct OutcomeConsumer {
     bus: Bus,
     settler: Arc<Settler>,
@@ -72,8 +72,8 @@ impl OutcomeConsumer {
         Self { bus, settler, permits, max_attempts: config.tuning.max_outcome_attempts.into() }
     }
 
-    /// Pulls outcomes until shutdown begins. Spawns a task on `life` for each pulled outcome. The task settles the
-    /// outcome, and may continue after shutdown has begun.
+    /// Pulls outcomes until shutdown begins. Spawns a task on `life` for each outcome, which settles the outcome and
+    /// may continue after shutdown has begun.
     ///
     /// # Errors
     /// Never: the consumer retries every failure.
@@ -115,9 +115,9 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Pulls at most one outcome for each free permit, and settles each outcome in a new task. `first` is a permit that
-    /// the caller has already acquired. If this method pulled more outcomes, they would wait in this process without
-    /// progress acks, and NATS would redeliver them to another notifier.
+    /// Pulls at most one outcome for each free permit of the semaphore, and settles each outcome in a new task. `first`
+    /// is a permit that the caller has already acquired. Further outcomes would wait in this process without progress
+    /// acks, and NATS would redeliver them to another notifier.
     async fn pull(
         self: Arc<Self>,
         consumer: &PullConsumer,
@@ -164,8 +164,8 @@ impl OutcomeConsumer {
         drop(permit);
     }
 
-    /// Settles an outcome, and acknowledges its message. After a failure, requests a delayed redelivery or dead-letters
-    /// the message.
+    /// Settles an outcome, and acknowledges its message. After a failure, asks NATS to redeliver the message later, or
+    /// moves the message to the dead-letter stream.
     async fn process(&self, message: &Message, outcome: &Outcome, delivered: i64) {
         let id = outcome.export_id;
         match with_progress_acks(message, self.settle(outcome, delivered)).await {
@@ -189,13 +189,13 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Settles an outcome and deletes the leftover objects of its export. If the deletion fails, this method fails, and
-    /// NATS redelivers the outcome. Once NATS has delivered the outcome `max_attempts` times, a failed deletion is only
-    /// logged, and the sweep deletes the objects.
+    /// Settles an outcome, and deletes the objects in the file store that its export no longer needs. If the deletion
+    /// fails, this method fails, and NATS redelivers the outcome. Once NATS has delivered the outcome `max_attempts`
+    /// times, a failed deletion is only logged, and the sweep deletes the objects.
     ///
     /// A failed deletion must not make the outcome a dead letter, because an operator could requeue it after the
-    /// deduplication window. The event log would then store the user events twice: they are already published when the
-    /// deletion begins.
+    /// deduplication window. The event log would then store the user events twice, because the notifier has already
+    /// published these events when the deletion begins.
     async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
         let id = outcome.export_id;
         let work = async {
@@ -233,7 +233,7 @@ impl OutcomeConsumer {
     }
 }
 
-/// Creates the tracing span of one delivery of an outcome, in the trace of the publisher.
+/// Creates the tracing span of one delivery of an outcome. The span belongs to the trace of the publisher.
 fn span(outcome: &Envelope<Outcome>, delivered: i64) -> Span {
     let span = info_span!(
         parent: None,
@@ -279,7 +279,7 @@ fn redelivery_delay(delivered: i64) -> Duration {
     REDELIVERY.pause(u32::try_from(delivered - 1).unwrap_or_default())
 }
 
-/// Parses the export id at the end of a subject. Returns the nil id if the subject does not end with an id.
+/// Parses the export id at the end of a NATS subject. Returns the nil id if the subject does not end with an id.
 fn export_id_of(subject: &str) -> ExportId {
     let last = subject.rsplit('.').next().unwrap_or_default();
     last.parse().unwrap_or(ExportId(Uuid::nil()))

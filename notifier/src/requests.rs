@@ -1,5 +1,5 @@
-//! A server for NATS requests. It limits concurrency, applies a timeout to each request, and replies with a problem
-//! (RFC 9457) to each failed request.
+//! A server for NATS requests. The server limits concurrency, applies a timeout to each request, and replies with a
+//! problem (RFC 9457) to each failed request.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{GROUP, error::NotifierError};
 
 /// The timeout of answering one request. It is shorter than the time for which a gateway waits, so that the gateway
-/// receives a problem instead of no reply.
+/// receives a problem (RFC 9457) instead of no reply.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A handler that answers one kind of request.
@@ -134,7 +134,7 @@ async fn serve<H: Handler>(
     }
 }
 
-/// Creates the tracing span of one request, in the trace of the requester.
+/// Creates the tracing span of one request. The span belongs to the trace of the requester.
 fn span<H: Handler>(payload: &[u8]) -> Span {
     #[derive(Default, Deserialize)]
     #[serde(default)]

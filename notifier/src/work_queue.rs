@@ -9,7 +9,7 @@ use platform::bus::Bus;
 
 use crate::error::NotifierError;
 
-/// The state of the newest message on a subject of a work queue.
+/// The state of the newest message on a NATS subject of a work-queue stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queued {
     /// The subject has no message, or the consumer has acknowledged the newest message.
@@ -18,7 +18,7 @@ pub(crate) enum Queued {
     Undelivered,
     /// A process received the message and has not acknowledged it. NATS redelivers the message if the process dies.
     ///
-    /// A message that was acknowledged may also have this state. That happens if the stream failed to delete it, and
+    /// An acknowledged message may also have this state, if the stream failed to delete the message. The state then
     /// lasts until the consumer has acknowledged every older message of the stream.
     Delivered,
 }

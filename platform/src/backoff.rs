@@ -2,9 +2,9 @@
 //!
 //! - A loop keeps a [`Backoff`], waits [`Backoff::next_pause`] after a failure and calls [`Backoff::reset`] after a
 //!   success.
-//! - In some loops, such as a watch, every attempt ends with a failure. Such a loop sets a duration with
-//!   [`Backoff::reset_after`] and calls [`Backoff::begin_attempt`]. An attempt that ran for this duration counts as a
-//!   success.
+//! - In some loops, such as a loop that watches a bucket, every attempt ends with a failure. Such a loop sets a
+//!   duration with [`Backoff::reset_after`] and calls [`Backoff::begin_attempt`]. An attempt that ran for this duration
+//!   counts as a success.
 //! - A handler that already has the number of failures, for example from a message's delivery count, calls
 //!   [`Schedule::pause`].
 
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The pauses of one retry loop. Their lengths before jitter double from `first` to `longest`. Jitter shortens each
-/// pause.
+/// The pauses of one retry loop. The lengths of the pauses double from `first` to `longest`; a random jitter then
+/// shortens each pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     first: Duration,
@@ -21,8 +21,8 @@ pub struct Schedule {
     jitter: Jitter,
 }
 
-/// The random reduction of a pause. The ceiling of a pause is its length before this reduction. Jitter prevents that
-/// processes that failed together also retry together.
+/// The random reduction of a pause. The ceiling of a pause is its length before this reduction. Without jitter,
+/// processes that failed together would also retry together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jitter {
     /// A pause lasts between half of its ceiling and its ceiling.
@@ -54,8 +54,8 @@ impl Schedule {
         self.first.saturating_mul(factor).min(self.longest)
     }
 
-    /// Returns a random pause below its ceiling. `earlier_failures` is the number of failures before the current one,
-    /// and 0 gives the shortest pause.
+    /// Returns a random pause of at most its ceiling. `earlier_failures` is the number of failures before the current
+    /// one, and 0 gives the shortest pause.
     #[must_use]
     pub fn pause(&self, earlier_failures: u32) -> Duration {
         self.jittered(self.ceiling(earlier_failures), rand::random())
@@ -86,7 +86,7 @@ impl Backoff {
         Self::from(Schedule::new(first, longest))
     }
 
-    /// Also resets the number of failures when an attempt ran for at least `healthy` before it failed.
+    /// Also resets the number of failures if an attempt ran for at least the time `healthy` before it failed.
     #[must_use]
     pub fn reset_after(self, healthy: Duration) -> Self {
         Self { healthy_after: Some(healthy), ..self }

@@ -19,10 +19,10 @@ use crate::{config::DatabaseConfig, secret::Secret, units::HumanDuration};
 
 /// How long a SQLite writer waits for another writer to finish.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-/// The duration from which on a statement is logged as slow.
+/// The log contains a warning for each statement that takes at least this time.
 const SLOW_STATEMENT: Duration = Duration::from_secs(2);
 
-/// Opens the connection pool. A new SQLite file is readable by its owner only.
+/// Opens the connection pool of the shared database. Only the owner of a new SQLite file can read the file.
 ///
 /// Every SQLite transaction must begin with a write, so that concurrent writers wait for each other. SQLite refuses a
 /// write after a read in the same transaction when another writer has committed in between.
@@ -77,7 +77,8 @@ async fn open(config: &DatabaseConfig, lock_timeout: Duration) -> Result<Databas
     Database::connect(options).await
 }
 
-/// Whether a connection that returns to the pool has left its transaction. The pool closes a connection that has not.
+/// Whether a connection that returns to the pool has left its transaction. The pool closes a connection that is still
+/// in a transaction.
 ///
 /// After some errors, such as a full disk, SQLite itself rolls the transaction back, and refuses the `ROLLBACK` of the
 /// driver. The driver still counts the transaction as open, and begins the next transaction as a savepoint. A rollback
@@ -93,13 +94,14 @@ async fn has_left_its_transaction(connection: &mut SqliteConnection) -> Result<b
     Ok(has_left)
 }
 
-/// The URL that opens a SQLite file read-only. The path may hold any UTF-8 character.
+/// Returns the URL that opens a SQLite file read-only. The path may contain any UTF-8 character.
 #[must_use]
 pub fn sqlite_read_only(file: &Path) -> Secret {
     sqlite_url(file, "ro")
 }
 
-/// The URL that opens a SQLite file for writing and creates a missing file. The path may hold any UTF-8 character.
+/// Returns the URL that opens a SQLite file for writing, and creates a missing file. The path may contain any UTF-8
+/// character.
 #[must_use]
 pub fn sqlite_create(file: &Path) -> Secret {
     sqlite_url(file, "rwc")

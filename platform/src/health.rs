@@ -14,7 +14,7 @@ pub struct Dependency {
     pub name: &'static str,
     /// Whether the dependency works now.
     pub ok: bool,
-    /// Whether the service is ready only while the dependency works.
+    /// Whether the service needs the dependency: if true, the service is ready only while the dependency works.
     #[serde(skip_serializing_if = "is_true")]
     pub required: bool,
     /// The error of the failed check; None when the dependency works.
@@ -42,7 +42,7 @@ fn is_true(value: &bool) -> bool {
     *value
 }
 
-/// The timeout of the check of one dependency.
+/// The timeout of checking one dependency.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Checks that the database answers within 2 s.

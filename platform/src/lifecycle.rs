@@ -20,7 +20,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Creates the lifecycle of a running process without tasks.
+    /// Creates the lifecycle of a running process. The lifecycle has no tasks yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -112,7 +112,7 @@ impl Lifecycle {
     }
 }
 
-/// Records a failure when a critical task panics, because unwinding drops this guard.
+/// A guard that records a failure when a critical task panics, because the panic drops the guard.
 struct FailOnDrop<'a> {
     life: &'a Lifecycle,
     name: &'static str,

@@ -28,7 +28,7 @@ impl Drop for Restore {
 }
 
 /// Calls `code`, and returns the payload of any panic as an error. If `is_expected` accepts the panic message, the
-/// panic hook of the process, which prints the message, is not called.
+/// function does not call the panic hook of the process, which prints the message.
 pub fn catch_panic<T>(is_expected: Expectation, code: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     HOOK.call_once(|| {
         let other = std::panic::take_hook();

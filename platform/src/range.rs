@@ -31,7 +31,7 @@ pub fn parse(header: Option<&str>, size: u64) -> RequestedRange {
     if part.is_empty() { RequestedRange::Unsatisfiable } else { RequestedRange::Part(part) }
 }
 
-/// One end of a byte range in the header: no text, a number, or another text.
+/// One end of a byte range in the header: an empty text, a number, or another text.
 enum Position {
     Absent,
     At(u64),

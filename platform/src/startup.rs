@@ -34,7 +34,7 @@ const PAUSES: Schedule = Schedule::new(Duration::from_millis(200), Duration::fro
 /// The number of seconds after which a client may repeat a request to a starting service.
 const RETRY_AFTER: &str = "2";
 
-/// The dependencies that a starting service waits for. Clones share the state.
+/// The dependencies for which a starting service waits. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Startup {
     dependencies: Arc<Mutex<Vec<Dependency>>>,
@@ -73,8 +73,8 @@ impl ServiceListener {
         self.listener.local_addr()
     }
 
-    /// Stops the answers of [`Startup::answer`], and returns the listener. No later connection gets such an answer.
-    /// Later connections wait until the service accepts them, so the service must accept them soon.
+    /// Stops the server of [`Startup::answer`], and returns the listener. Later connections wait until the service
+    /// accepts them, so the service must accept them soon.
     pub async fn into_listener(self) -> TcpListener {
         if let Some(Answers { stop, ended }) = self.answers {
             drop(stop);
@@ -85,7 +85,7 @@ impl ServiceListener {
 }
 
 impl Startup {
-    /// Creates a start that waits for no dependency. [`Startup::wait_for`] then returns the first error.
+    /// Creates a start that does not wait for dependencies: [`Startup::wait_for`] returns the first error.
     #[must_use]
     pub fn without_waiting() -> Self {
         Self { is_single_attempt: true, ..Self::default() }

@@ -17,7 +17,7 @@ use url::Url;
 
 pub use self::error::FileStoreError;
 
-/// The path of the object that [`FileStore::ping`] requests. No service writes it.
+/// The path of the object that [`FileStore::ping`] requests. No service writes this object.
 const PROBED_OBJECT: &str = "exports/.ready";
 
 /// A byte stream of an object or of a range of it.
@@ -190,9 +190,9 @@ impl FileStore {
         Ok(count)
     }
 
-    /// Deletes all objects below a folder whose path satisfies `predicate`, and the partial objects that interrupted
-    /// writes of such objects left. Returns the number of deleted objects. A missing object counts as deleted. A
-    /// running write of such an object fails.
+    /// Deletes all objects below a folder whose paths satisfy `predicate`, and the partial files that interrupted
+    /// writes of such objects left behind. Returns the number of deleted objects. A missing object counts as deleted. A
+    /// process that is writing such an object gets an error.
     ///
     /// # Errors
     /// When the store fails. Some objects may be deleted then; the caller may retry.

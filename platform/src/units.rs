@@ -1,7 +1,7 @@
 //! Durations and sizes in settings, in a form such as `"30s"`, `"1m 30s"` or `"8 MiB"`.
 //!
-//! Each value includes its unit, so that no setting needs the suffix `_ms` or `_bytes`. A number without a unit is
-//! refused.
+//! Each value includes its unit, so that no setting needs the suffix `_ms` or `_bytes`. The parsers refuse a number
+//! without a unit.
 
 mod duration;
 mod size;

@@ -42,7 +42,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// The files that settings are read from.
+/// The files from which a command reads its settings.
 #[derive(Clone, Debug, Default, Args)]
 pub struct SettingsFiles {
     /// Read settings from this TOML file

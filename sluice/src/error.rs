@@ -14,7 +14,7 @@ use crate::{
 /// An error that ends the process.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The settings can't be used.
+    /// The settings are invalid, or can't be read.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// A command other than `up` and `export` failed.

@@ -10,7 +10,7 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum length of an answer in an error text, in characters.
 const MAX_ANSWER_CHARS: usize = 500;
 
-/// Why a check with `--health` fails.
+/// The reason why a check with `--health` fails.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
     /// The setting contains no IP address and port to which the check could connect.

@@ -14,9 +14,9 @@ use url::Url;
 
 use crate::cli::{CatalogCommand, Command};
 
-/// Starts the program again in place of this process if its arguments have the URL of a database with a password. The
-/// new arguments name an environment variable that has the URL. Returns if there is nothing to hide, or if the program
-/// can't be started again.
+/// Replaces this process by a new start of the program, if the arguments contain the URL of a database with a password.
+/// The new arguments name an environment variable that contains the URL. Returns if the arguments contain no such URL,
+/// or if the program can't be started again.
 pub(crate) fn hide(command: &Command) {
     let Some(source) = source(command).filter(|source| has_password(source.expose())) else { return };
     let mut args = replaced(env::args_os(), source.expose());
@@ -47,7 +47,7 @@ fn has_password(source: &str) -> bool {
     is_database && Url::parse(source).is_ok_and(|url| url.password().is_some() || url.query().is_some())
 }
 
-/// Replaces the source among the arguments.
+/// Returns the arguments with the source replaced by the name of the environment variable.
 fn replaced<'a>(args: impl Iterator<Item = OsString> + 'a, source: &'a str) -> impl Iterator<Item = OsString> + 'a {
     args.map(move |arg| if arg == OsStr::new(source) { format!("env:{PASSED_URL}").into() } else { arg })
 }

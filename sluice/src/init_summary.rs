@@ -1,8 +1,8 @@
-//! The text that tells people what a written catalog file has.
+//! The text that tells users which datasets a new catalog file contains.
 
 use exporter::catalog::init::InitReport;
 
-/// Returns the datasets of a written file, and what is not offered, for people.
+/// Returns the text for users: the datasets in a new catalog file, and the parts of the source that the file omits.
 pub(crate) fn summary(file: &str, report: &InitReport) -> String {
     let count = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let mut out = match report.kept {

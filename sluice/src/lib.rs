@@ -2,16 +2,16 @@
 //! and has commands for operators and users.
 //!
 //! A module depends only on modules that stand before it in this list:
-//! - [`cli`] defines the command line; [`settings`] defines the settings and loads them.
+//! - [`cli`] defines the command line; [`settings`] defines and loads the settings.
 //! - [`schema`] checks the tables of the database; [`settings_text`] writes the settings for a backup.
 //! - `hidden_source` hides the password of a source from other users of the machine.
-//! - [`init_summary`] tells people what a written catalog file has.
+//! - [`init_summary`] tells users which datasets a new catalog file contains.
 //! - [`sign_in_link`] creates the one-time link with which a browser may sign in at a local installation.
-//! - [`services`] starts each service; [`health`] checks the readiness of one.
+//! - [`services`] starts each service; [`health`] checks the readiness of one service.
 //! - [`up`] claims a data folder, runs nats-server as a child, and runs all services in this process.
 //! - [`export`] is a client of the gateway that uses the public protocol only.
 //! - [`commands`] contains all other commands.
-//! - [`error`] combines the errors of all of them; `process` prints the error and sets the exit code.
+//! - [`error`] combines the errors of all modules; `process` prints the error and sets the exit code.
 //! - [`single_service`] contains the entry points of the binaries that run one service.
 //!
 //! Every failure is one line on standard error. The exit code is 2 for a wrong command line or wrong settings, 130
@@ -52,7 +52,7 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Runs the command of the command line, and returns the exit code of the process.
+/// Parses the command line, runs the command, and returns the exit code of the process.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -2,7 +2,7 @@
 
 use sea_orm::{DatabaseConnection, DbErr};
 
-/// Why this release cannot use a database.
+/// The reason why this release cannot use a database.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// The database can't be reached, or refuses a query.
@@ -13,7 +13,7 @@ pub enum SchemaError {
     NotMigrated,
 }
 
-/// Checks that all migrations of this release are applied, and changes nothing. Accepts migrations of a newer release,
+/// Checks that the database has all migrations of this release. Changes nothing. Accepts migrations of a newer release,
 /// because migrations only add to the tables, and both releases run on one database during a rollout.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! All settings of the binary, and the sources that they are read from.
+//! All settings of the binary, and the files and variables from which a process reads the settings.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ use crate::cli::SettingsFiles;
 /// The name of the settings file that `sluice up` writes into its data folder.
 pub const FILE: &str = "sluice.toml";
 
-/// Why the settings cannot be used.
+/// The reason why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A file or an environment variable is invalid.

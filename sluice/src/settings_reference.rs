@@ -43,7 +43,7 @@ Traces are configured by the standard variables of OpenTelemetry, which are not 
 /// One TOML table of settings, as the page shows it.
 #[derive(Debug, Default)]
 struct Section {
-    /// The dotted name, empty for the top level.
+    /// The dotted name of the table; empty for the top level.
     name: String,
     description: String,
     settings: Vec<Setting>,

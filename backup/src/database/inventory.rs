@@ -22,7 +22,7 @@ const INITIAL_TABLES: [&str; 3] = ["seaql_migrations", "lease", "scheduled_job"]
 /// The row counts and the migrations of a snapshot.
 #[derive(Clone, Debug)]
 pub(crate) struct Inventory {
-    /// Numbers of rows; the numbers of files and messages are zero.
+    /// Numbers of rows in the snapshot. The fields for the numbers of files and messages are zero.
     pub(crate) counts: Counts,
     /// The names of the applied migrations, in order.
     pub(crate) migrations: Vec<String>,
@@ -114,7 +114,7 @@ pub(crate) fn completed_exports(after: Uuid) -> sea_orm::Select<export::Entity> 
 }
 
 /// Returns the files of a page of exports. Omits a file whose retention has ended or whose owner requested the
-/// deletion, because it may be deleted at any time.
+/// deletion, because a notifier may delete the file at any time.
 async fn export_files(
     db: &impl ConnectionTrait,
     page: Vec<export::Model>,

@@ -1,8 +1,8 @@
 //! Dumps and loads the database of an installation, and counts its rows.
 //!
-//! SQLite is copied with `VACUUM INTO`, a single read transaction that blocks no writer. PostgreSQL is dumped with
-//! `pg_dump` from a snapshot of a transaction of this process. The same transaction counts the rows, so the counts
-//! match the dump.
+//! For SQLite, the statement `VACUUM INTO` copies the database in one read transaction that blocks no writer. For
+//! PostgreSQL, `pg_dump` reads the snapshot of a transaction of this process. The same transaction counts the rows, so
+//! the counts match the dump.
 
 mod inventory;
 mod postgres;
@@ -46,7 +46,8 @@ pub(crate) struct Dump {
 /// The start of the name of the database part; the suffix depends on the engine and the encryption.
 pub(crate) const PART_STEM: &str = "database.";
 
-/// Dumps the database to the destination. `folder` converts the name of a part to its path at the destination.
+/// Dumps the database to the destination. The function `folder` converts the name of a part to its path at the
+/// destination.
 pub(crate) async fn dump(
     db: &DatabaseConnection,
     database: &DatabaseConfig,

@@ -21,7 +21,7 @@ use tokio::{
 use super::copy_to;
 use crate::{config::BackupConfig, digest::ByteStream, error::BackupError};
 
-/// Largest number of bytes kept of the error output of a program.
+/// Largest number of bytes of a program's error output that an error contains.
 const MAX_STDERR_BYTES: u64 = 16 * 1024;
 /// Longest time that a program may run after the end of its input or output. Within this time, `pg_restore` must
 /// commit.
@@ -67,7 +67,7 @@ impl PgDump {
     }
 }
 
-/// Loads a dump in a single transaction.
+/// Loads a dump into the database with `pg_restore`, in a single transaction.
 pub(crate) async fn load(
     database: &DatabaseConfig,
     config: &BackupConfig,
@@ -91,7 +91,7 @@ pub(crate) async fn load(
     copied
 }
 
-/// Drops all tables. The caller has checked that the installation is empty.
+/// Drops all tables of the database. The caller has checked that the installation is empty.
 pub(crate) async fn drop_tables(db: &DatabaseConnection) -> Result<(), BackupError> {
     let tx = db.begin().await?;
     let tables = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1";
@@ -117,8 +117,8 @@ fn options(database: &DatabaseConfig) -> Result<PgConnectOptions, BackupError> {
     Ok(parsed.map_err(|e| sea_orm::DbErr::Custom(format!("database.url: {e}")))?)
 }
 
-/// Returns the command of a program. The connection is passed in environment variables, because every user of the
-/// machine can read arguments.
+/// Returns the command that runs `pg_dump` or `pg_restore`. Environment variables pass the address and the password of
+/// the database, because every user of the machine can read the arguments of a program.
 fn tool_command(name: &str, database: &DatabaseConfig, config: &BackupConfig) -> Result<Command, BackupError> {
     let options = options(database)?;
     let program = if config.pg_bin_dir.is_empty() { name.into() } else { Path::new(&config.pg_bin_dir).join(name) };
@@ -172,7 +172,7 @@ fn spawn(program: &'static str, mut command: Command) -> Result<(Child, JoinHand
     Ok((child, tokio::spawn(read_stderr(stderr))))
 }
 
-/// Reads the start of the error output and discards the rest, so that the program never blocks on a full pipe.
+/// Reads the start of a program's error output and discards the rest, so that the program never blocks on a full pipe.
 async fn read_stderr(mut from: impl AsyncRead + Unpin) -> String {
     let mut kept = vec![];
     let read = (&mut from).take(MAX_STDERR_BYTES).read_to_end(&mut kept).await;

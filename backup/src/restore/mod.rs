@@ -67,15 +67,15 @@ pub struct Restored {
     pub queued: u64,
     /// Number of running exports, which an exporter will run again.
     pub resumed: u64,
-    /// Number of outcomes that were dropped because the backup does not contain the file of their export. These exports
-    /// run again.
+    /// Number of outcomes that the restore dropped, because the backup does not contain the file of their export. These
+    /// exports run again.
     pub dropped_outcomes: u64,
     /// Number of completed exports whose retention the restore ended, because the backup does not have their files.
     pub expired: u64,
     /// Number of accounts that differ from the ledger, as in the backup. `sluice credits audit --rebuild` corrects
     /// them.
     pub unbalanced: u64,
-    /// Number of restored objects that were read again and have the right digest.
+    /// Number of restored objects that the restore read again and whose digest is right.
     pub objects_verified: u64,
 }
 
@@ -83,8 +83,8 @@ pub struct Restored {
 ///
 /// # Errors
 /// When the backup is damaged, encrypted for other keys or of a newer version, when the target is not empty or can't be
-/// reached, or when the restored data differs from the backup. The target is changed only after the backup and the
-/// target have been checked.
+/// reached, or when the restored data differs from the backup. The restore changes the target only after it has checked
+/// the backup and the target.
 pub async fn restore(plan: &RestorePlan, target: &Target) -> Result<Restored, BackupError> {
     plan.config.validate()?;
     let restored =
@@ -118,7 +118,7 @@ async fn check_and_restore(plan: &RestorePlan, target: &Target) -> Result<Restor
     Ok(restored)
 }
 
-/// Refuses a backup with a newer schema or of another database engine.
+/// Fails for a backup that has a newer database schema, or comes from another database engine.
 fn check_compatibility(contents: &Contents, database: &DatabaseConfig) -> Result<(), BackupError> {
     let known: Vec<_> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
     if let Some(unknown) = contents.migrations.iter().find(|name| !known.contains(name)) {
@@ -151,7 +151,7 @@ impl BackupReader<'_> {
         Ok(Lines::new(bytes, path))
     }
 
-    /// Loads the database, and compares its row counts with the counts in the backup.
+    /// Loads the database from the backup, and compares its row counts with the counts in the backup.
     async fn restore_database(&self, contents: &Contents, target: &Target) -> Result<DatabaseConnection, BackupError> {
         let (bytes, _) = self.part(database::PART_STEM).await?;
         let db = database::load(&target.database, self.config, &contents.engine, bytes).await?;
@@ -220,7 +220,7 @@ impl BackupReader<'_> {
         Ok(())
     }
 
-    /// The digests of the stored pool objects by name.
+    /// Reads the digests of the pool objects that the backup references, by the name of the object.
     async fn pool_digests(&self) -> Result<HashMap<String, Digest>, BackupError> {
         let plain = Decoder::new(vec![], self.config.stall_timeout());
         let mut entries = entries_of(&self.source, &self.manifest, &plain).await?;

@@ -18,8 +18,8 @@ pub(crate) struct Unfinished {
     pub(crate) resumed: u64,
 }
 
-/// Sets dispatched exports to queued. Ends the leases of running exports by clearing `worker`, so that the interruption
-/// does not count as a failure. Releases the leases that notifiers of the former installation held.
+/// Sets the status of dispatched exports to `queued`. Ends the leases of running exports by clearing `worker`, so that
+/// the interruption does not count as a failure. Releases the leases that notifiers of the former installation held.
 pub(crate) async fn reset_unfinished(db: &DatabaseConnection) -> Result<Unfinished, BackupError> {
     use export::Column;
     let tx = db.begin().await?;

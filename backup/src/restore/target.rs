@@ -16,7 +16,7 @@ use crate::{error::BackupError, streams};
 /// The path of the marker in the target's file store. The marker exists from the start of a restore to its end.
 const MARKER_PATH: &str = "restore/begun";
 
-/// The content of the marker.
+/// The content of the marker of a restore in progress.
 #[derive(Debug, Serialize, Deserialize)]
 struct Marker {
     /// The id of the backup that is being restored.
@@ -78,8 +78,8 @@ impl Target {
         Ok(Location { database, streams: streams::creation_times(&self.bus).await? })
     }
 
-    /// Refuses a target that holds data. With `restart`, accepts a target with the marker of an interrupted restore
-    /// into the same `location`.
+    /// Fails for a target that holds data. If `restart` is true, accepts a target with the marker of an interrupted
+    /// restore into the same `location`.
     pub(crate) async fn check(&self, location: &Location, restart: bool) -> Result<(), BackupError> {
         match self.store.get(MARKER_PATH).await.map(|bytes| Marker::parse(&bytes)) {
             Ok(marker) if !restart => return Err(BackupError::Interrupted(marker.id)),
@@ -113,7 +113,7 @@ impl Target {
         Ok(())
     }
 
-    /// Deletes the objects and messages of an interrupted restore. The database is replaced later.
+    /// Deletes the objects and messages of an interrupted restore. The restore replaces the database later.
     pub(crate) async fn clear(&self) -> Result<(), BackupError> {
         streams::purge_all(&self.bus).await?;
         let mut objects = self.store.list_stream("");

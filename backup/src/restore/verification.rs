@@ -37,8 +37,8 @@ pub(crate) async fn verify_counts(db: &DatabaseConnection, expected: &Counts) ->
     }
 }
 
-/// Compares all accounts with the ledger, and returns the number of accounts that differ. Accepts at most as many
-/// differences as the backup recorded, because the restore did not cause these.
+/// Compares all accounts with the ledger, and returns the number of accounts that differ. Accepts as many differing
+/// accounts as the backup recorded, because the restore did not cause these differences.
 ///
 /// Fails if more accounts differ.
 pub(crate) async fn verify_ledger(db: &DatabaseConnection, expected: &Counts) -> Result<u64, BackupError> {
@@ -58,7 +58,7 @@ pub(crate) async fn verify_ledger(db: &DatabaseConnection, expected: &Counts) ->
     )))
 }
 
-/// Reads every restored object, compares its digest, and returns the number of objects.
+/// Reads every restored object, compares its digest with the backup, and returns the number of objects.
 pub(crate) async fn verify_objects(
     store: &FileStore,
     config: &BackupConfig,

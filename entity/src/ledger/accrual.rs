@@ -33,10 +33,10 @@ pub async fn read_if_current(
     Ok(row.map(|row| Balance { balance: row.balance, held: row.held }))
 }
 
-/// The grants that a call added to accounts: initial balances and daily grants.
+/// The credits that a call granted to accounts as initial balances and daily grants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GrantTotals {
-    /// The number of ledger entries.
+    /// The number of added ledger entries.
     pub entries: u64,
     /// The sum of the granted credits.
     pub credits: i64,
@@ -99,9 +99,9 @@ pub async fn open_and_accrue(
     add_missing_grants(db, &row, Ord::max(row.last_active_on, today), policy, now).await
 }
 
-/// Adds the missing daily grants of an account, and returns the added grants; none for an account that does not exist.
-/// Leaves `last_active_on` unchanged. Call it before any other increase of the balance, because under an accrual cap a
-/// higher balance receives smaller grants. [`super::read`] assumes the same order.
+/// Adds the missing daily grants of an account, and returns the added grants. Adds nothing if the account does not
+/// exist. Leaves `last_active_on` unchanged. Call it before any other increase of the balance, because under an accrual
+/// cap a higher balance receives smaller grants. [`super::read`] assumes the same order.
 ///
 /// # Errors
 /// When the database fails.
@@ -228,7 +228,8 @@ async fn update_accounts(
     Ok(updated)
 }
 
-/// The SQL expression that computes [`CreditPolicy::accrued`] for each account.
+/// Returns the SQL expression that computes [`CreditPolicy::accrued`] for each account: the sum of its missing daily
+/// grants.
 fn accrued(policy: &CreditPolicy, days: i64) -> SimpleExpr {
     let amount = days.saturating_mul(policy.daily_grant);
     let Some(cap) = policy.accrual_cap else { return Expr::value(amount) };
@@ -240,8 +241,8 @@ fn accrued(policy: &CreditPolicy, days: i64) -> SimpleExpr {
         .into()
 }
 
-/// The SQL expression for the increase of `version`: 1 when the account receives a daily grant. At the accrual cap the
-/// increase is 0, because the owner needs no notification.
+/// Returns the SQL expression for the increase of the column `version`: 1 if the account receives a daily grant, and 0
+/// at the accrual cap, because the owner then needs no notification.
 fn version_increase(policy: &CreditPolicy) -> SimpleExpr {
     let increase = i64::from(policy.daily_grant > 0);
     let Some(cap) = policy.accrual_cap else { return Expr::value(increase) };

@@ -6,8 +6,8 @@ use sea_orm::{DbBackend, FromQueryResult, Statement, TransactionTrait, entity::p
 use super::with_new_version;
 use crate::{StoreError, account};
 
-/// Compares each account with the sums of its ledger entries, and the open holds with the prices of unfinished exports.
-/// A hold is open until its capture or release.
+/// The SQL query that compares each account with the sums of its ledger entries, and the open holds with the prices of
+/// unfinished exports. A hold is open until its capture or release.
 const COMPARE: &str = "
 WITH open_hold AS (
     SELECT h.tenant, h.user_id, CAST(SUM(-h.amount) AS BIGINT) AS held
@@ -57,7 +57,7 @@ pub struct AccountDifference {
 }
 
 impl AccountDifference {
-    /// The owner of the account.
+    /// Returns the owner of the account: its tenant and user.
     #[must_use]
     pub fn owner(&self) -> Owner {
         Owner::new(self.tenant.clone(), self.user_id.clone())

@@ -10,8 +10,8 @@ use sea_orm::entity::prelude::*;
 use super::{NewEntry, add_to_account, append, with_new_version};
 use crate::{StoreError, account};
 
-/// Holds the price of an export. Call [`super::open_and_accrue`] in the same transaction first. Returns false and
-/// changes nothing when the balance is too low.
+/// Holds (reserves) the price of an export. Call [`super::open_and_accrue`] in the same transaction first. Returns
+/// false and changes nothing when the balance is too low.
 ///
 /// # Errors
 /// When the database fails.
@@ -31,7 +31,8 @@ pub async fn hold(
     Ok(true)
 }
 
-/// Captures the hold of a completed export. A repeated call changes nothing and returns false.
+/// Captures (finally charges) the held credits of a completed export. A repeated call changes nothing and returns
+/// false.
 ///
 /// # Errors
 /// When the database fails.
@@ -50,8 +51,8 @@ pub async fn capture(
     Ok(true)
 }
 
-/// Releases the hold of a failed or canceled export. A repeated call changes nothing and returns false. Call
-/// [`super::accrue`] in the same transaction first.
+/// Releases the held credits of a failed or canceled export to the balance. A repeated call changes nothing and returns
+/// false. Call [`super::accrue`] in the same transaction first.
 ///
 /// # Errors
 /// When the database fails.

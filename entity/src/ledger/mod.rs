@@ -40,7 +40,7 @@ use crate::{StoreError, account, credit_policy::CreditPolicy, entry};
 pub struct Balance {
     /// The credits that the owner can spend.
     pub balance: i64,
-    /// The credits that unfinished exports hold.
+    /// The credits that unfinished exports hold (reserve), in addition to the balance.
     pub held: i64,
 }
 
@@ -60,7 +60,7 @@ pub async fn read(
     Ok(Balance { balance: row.balance + accrued, held: row.held })
 }
 
-/// The entries of an account, newest first.
+/// Reads at most `limit` ledger entries of an account, newest first.
 ///
 /// # Errors
 /// When the database fails, or a row is damaged.
@@ -92,7 +92,7 @@ async fn find(db: &impl ConnectionTrait, owner: &Owner) -> Result<Option<account
     Ok(account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).one(db).await?)
 }
 
-/// The values of an entry that is not in the ledger yet.
+/// The values of a ledger entry that is not in the database yet.
 struct NewEntry<'a> {
     owner: &'a Owner,
     kind: EntryKind,

@@ -1,4 +1,5 @@
-//! `queued | dispatched → running`, and the next attempt at a running export: an exporter claims the export.
+//! An exporter claims an export, which starts the next attempt. The status changes from `queued` or `dispatched` to
+//! `running`; an export that is already running keeps this status.
 
 use std::time::Duration;
 

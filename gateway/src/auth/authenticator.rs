@@ -1,4 +1,4 @@
-//! Authenticates callers, wherever a request may carry a token, an API key or a ticket.
+//! Authenticates callers by a JSON Web Token, an API key or a ticket.
 
 use super::{
     api_keys::ApiKeys,
@@ -7,7 +7,8 @@ use super::{
     verify::Verifier,
 };
 
-/// Authenticates callers by a JSON Web Token, an API key or a ticket. Clones share the state.
+/// Authenticates callers by a JSON Web Token, an API key or a ticket (a single-use secret of a browser). Clones share
+/// the state.
 #[derive(Clone, Debug)]
 pub(crate) struct Authenticator {
     verifier: Verifier,
@@ -32,8 +33,8 @@ impl Authenticator {
     /// Uses a ticket, and returns the caller to whom it was issued.
     ///
     /// # Errors
-    /// The errors of [`Tickets::redeem`]. [`AuthError::Ticket`] also when the API key that requested the ticket was
-    /// deleted meanwhile.
+    /// The errors of [`Tickets::redeem`]. [`AuthError::Ticket`] also when the caller requested the ticket with an API
+    /// key that was deleted or has expired since then.
     pub(crate) async fn redeem(&self, ticket: &str) -> Result<Caller, AuthError> {
         let caller = self.tickets.redeem(ticket).await?;
         match caller.key {

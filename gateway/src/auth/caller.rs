@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Refusal;
 
-/// The time that stands for no expiry in timers: a year, after which a timer starts again.
+/// The duration of a timer for a token or key without expiry: a year. After a year, the timer starts again.
 const NO_EXPIRY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The caller of an authenticated request. Only [`super::Authenticator`] returns a `Caller`, so a handler with a `Caller`
@@ -24,7 +24,7 @@ pub(crate) struct Caller {
     /// caller's tenant, even if the token names the tenant in another claim. The row policy of a dataset (a filter that
     /// applies to every export of the dataset) may use these claims.
     pub(crate) claims: Map<String, Value>,
-    /// The expiry time of the token, its `exp` claim, or that of the API key. None for a key that does not expire.
+    /// The expiry time of the token (its `exp` claim) or of the API key. None for a key that does not expire.
     pub(crate) expires_at: Option<DateTime<Utc>>,
     /// The API key that the caller uses. None for a token.
     #[serde(default)]
@@ -32,15 +32,15 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Whether the token permits exports of this dataset. True if the token's scopes contain `export:*` or
+    /// Whether the caller may export this dataset. True if the caller's scopes contain `export:*` or
     /// `export:<dataset>`.
     #[must_use]
     pub(crate) fn may_export(&self, dataset: &str) -> bool {
         self.scopes.iter().any(|scope| scope.strip_prefix("export:").is_some_and(|name| name == "*" || name == dataset))
     }
 
-    /// Whether the caller may give this scope to an API key. True if the caller has the scope. `export:*` includes
-    /// `export:<dataset>`.
+    /// Whether the caller may give this scope to a new API key. True if the caller has the scope. A caller with
+    /// `export:*` may also give `export:<dataset>`.
     #[must_use]
     pub(crate) fn may_grant(&self, scope: &str) -> bool {
         let has = |wanted: &str| self.scopes.iter().any(|scope| scope == wanted);
@@ -53,13 +53,14 @@ impl Caller {
         self.expires_at.is_some_and(|at| now >= at)
     }
 
-    /// The time until the token or the API key expires. Zero after that; very long without an expiry.
+    /// Returns the time until the token or the API key expires. Zero after the expiry; a year for a key without an
+    /// expiry.
     #[must_use]
     pub(crate) fn time_to_expiry(&self, now: DateTime<Utc>) -> Duration {
         self.expires_at.map_or(NO_EXPIRY, |at| (at - now).to_std().unwrap_or_default())
     }
 
-    /// The expiry in messages to the client.
+    /// Returns the expiry time of the token or the API key, as messages to the client contain it.
     #[must_use]
     pub(crate) fn token_expires_at(&self) -> Option<Timestamp> {
         self.expires_at.map(Timestamp::from)
@@ -86,18 +87,18 @@ pub(crate) enum AuthError {
     Audience,
     #[error("The token has no subject or no tenant, or one of more than 255 bytes, or an impossible time of expiry.")]
     Claims,
-    /// The subject has the form `key:<id>`, which belongs to API keys.
+    /// The subject of the token has the form `key:<id>`, which only API keys may have.
     #[error("The subject of the token has the form of an API key's subject.")]
     KeySubject,
-    /// The text is no complete key, or no key has this secret.
+    /// The text is not a complete API key, or the database has no such key.
     #[error("The API key is unknown, deleted or incomplete.")]
     Key,
     #[error("The API key has expired.")]
     KeyExpired,
     #[error("A claim of the token has the character U+0000.")]
     Nul,
-    /// The gateway cannot read the issuer's keys, the NATS bucket of tickets, or the API keys in the database. The
-    /// caller's token, ticket or key may be valid.
+    /// The gateway cannot verify the caller at the moment, because it cannot read the issuer's keys, the NATS bucket of
+    /// tickets, or the API keys in the database. The caller's token, ticket or key may be valid.
     #[error("Tokens, tickets and API keys cannot be verified at the moment. Retry shortly.")]
     Unavailable,
     #[error("The ticket is unknown, used or expired; a ticket works once, for 30 seconds.")]

@@ -18,7 +18,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_BYTES: usize = 1 << 20;
 /// The maximum number of redirects of one request.
 const MAX_REDIRECTS: usize = 5;
-/// The age of the cached keys after which the next token causes a new fetch.
+/// The age of the cached keys after which the next token causes a new fetch of the keys.
 const MAX_AGE: Duration = Duration::from_secs(300);
 /// The minimum time between two fetches, so that tokens with invented key ids cannot flood the issuer with requests.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -29,8 +29,8 @@ pub(super) struct Jwks {
     url: String,
     http: reqwest::Client,
     cache: RwLock<CachedKeys>,
-    /// Locked during a fetch, so that only one fetch runs at a time. During the fetch, a token with a cached key is
-    /// verified with that key, and other tokens wait.
+    /// Locked during a fetch, so that only one fetch runs at a time. During the fetch, the gateway verifies a token
+    /// with the cached key that the token names. Tokens without a cached key wait for the fetch.
     fetching: Mutex<()>,
 }
 
@@ -58,8 +58,8 @@ impl Jwks {
         Self { url, http, cache: RwLock::default(), fetching: Mutex::default() }
     }
 
-    /// Returns the key with this id. Without an id, returns the only key of the key set, if the set has exactly one
-    /// key.
+    /// Returns the public key with the id `kid`. If `kid` is None, returns the only key of the key set; fails if the
+    /// set has several keys.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] when no key set was ever fetched. [`AuthError::Signature`] when no key matches.
@@ -118,7 +118,7 @@ impl Jwks {
     }
 }
 
-/// The reason why a key set could not be fetched.
+/// The reason why the gateway could not fetch a key set.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error(transparent)]

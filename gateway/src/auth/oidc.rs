@@ -79,7 +79,7 @@ impl OidcConfig {
         }
     }
 
-    /// The origins that the web page connects to during sign-in: the origin of `authority` and those in
+    /// Returns the origins to which the web page connects during sign-in: the origin of `authority`, and the origins in
     /// `csp_connect_src`.
     pub(crate) fn origins(&self) -> impl Iterator<Item = String> {
         std::iter::once(&self.authority).chain(&self.csp_connect_src).filter_map(|address| origin(address))

@@ -22,17 +22,17 @@ use uuid::{NoContext, Timestamp, Uuid};
 use super::local::SignError;
 use crate::config::LocalIdentityConfig;
 
-/// How long a link may be used after its creation.
+/// How long after its creation a user may open a link.
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
 /// The size of the id in the code of a link, and in the key that a signed-in browser keeps, in bytes. The id is a UUID
 /// (RFC 9562).
 const ID_BYTES: usize = 16;
-/// The size of the signature in the code of a link, and in the key that a signed-in browser keeps, in bytes. RFC 2104,
-/// section 5, permits to truncate it to half of the hash.
+/// The size of the signature in the code of a link, and in the key that a signed-in browser keeps, in bytes. The
+/// signature is the first half of an HMAC; RFC 2104, section 5, permits this truncation.
 const SIGNATURE_BYTES: usize = 16;
 
-/// The purpose for which a text is signed: as the code of a link, or as a browser key. A text that is signed for one
-/// purpose is not valid for the other.
+/// The purpose of a signed text: the code of a link, or a browser key. A text that is signed for one purpose is not
+/// valid for the other.
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
     /// The code of a link. A browser with the code may obtain one browser key.
@@ -62,7 +62,7 @@ pub fn create_code(config: &LocalIdentityConfig, now: DateTime<Utc>) -> Result<S
     Ok(sign(&key(config), Purpose::Link, now))
 }
 
-/// Exchanges the codes of sign-in links for browser keys, and checks the keys. Clones share the used codes.
+/// Exchanges the codes of sign-in links for browser keys, and checks the keys. Clones share the list of used codes.
 #[derive(Clone, Debug)]
 pub(crate) struct SignInLinks {
     key: hmac::Key,
@@ -81,7 +81,7 @@ impl SignInLinks {
         Self { key: key(config), clock, started_at, used: Arc::default() }
     }
 
-    /// Exchanges the code of a link for a browser key. Returns None if the code is not valid, has expired or was used.
+    /// Exchanges the code of a link for a browser key. Returns None if the code is invalid, expired or already used.
     #[must_use]
     pub(crate) fn redeem(&self, code: &str) -> Option<String> {
         let now = self.clock.now();
@@ -100,8 +100,9 @@ impl SignInLinks {
         self.verify(Purpose::Browser, key).is_some()
     }
 
-    /// Checks `text`, which is a link's code or a browser key. Returns the id and the creation time that it contains.
-    /// Returns None if the text is not signed for this purpose, or was created before the start of this gateway.
+    /// Checks `text`, which is a link's code or a browser key. Returns the id and the creation time that the text
+    /// contains. Returns None if the text is not signed for this purpose, or was created before the start of this
+    /// gateway.
     fn verify(&self, purpose: Purpose, text: &str) -> Option<(Uuid, DateTime<Utc>)> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (id, signature) = bytes.split_at_checked(ID_BYTES)?;

@@ -1,5 +1,5 @@
-//! Single-use tickets, with which browsers authenticate WebSocket handshakes (protocol.md, `POST /v1/tickets`). A
-//! browser cannot send an `Authorization` header with a handshake.
+//! Single-use tickets, with which browsers authenticate WebSocket handshakes (protocol.md, `POST /v1/tickets`).
+//! Browsers need tickets because they cannot send an `Authorization` header with a handshake.
 //!
 //! A key-value bucket of NATS stores the hash of each ticket, but not the ticket itself. So a person who can read the
 //! bucket cannot use the tickets.
@@ -29,7 +29,7 @@ use crate::error::Refusal;
 /// The NATS header that marks a deletion. When a key of a key-value bucket is deleted or purged, NATS stores a message
 /// with this header instead of a value (NATS ADR-8).
 const KV_OPERATION: &str = "KV-Operation";
-/// How long a client may use a ticket after its creation.
+/// How long after its creation a client may use a ticket.
 const LIFETIME: TimeDelta = TimeDelta::seconds(30);
 
 /// A ticket that authenticates one WebSocket handshake.
@@ -116,8 +116,8 @@ impl Tickets {
     }
 }
 
-/// Whether the headers of a key's newest message in the bucket say that the key was deleted or purged. Such a key has
-/// no value.
+/// Whether these headers of a key's newest message in the NATS bucket say that the key was deleted or purged. Such a
+/// key has no value.
 fn is_deleted(headers: &HeaderMap) -> bool {
     headers.get(KV_OPERATION).is_some()
 }

@@ -183,8 +183,8 @@ impl Inner {
     }
 }
 
-/// Whether a claim contains the character U+0000 in a string, or in the name of an object's member. PostgreSQL cannot
-/// store this character.
+/// Whether the value of a claim contains the character U+0000, in a string or in the name of an object's member.
+/// PostgreSQL cannot store this character.
 fn has_nul(claim: &Value) -> bool {
     match claim {
         Value::String(text) => text.contains('\0'),

@@ -125,7 +125,7 @@ fn add_envelope(schema: &mut Value, name: &str) {
     }
 }
 
-/// The `info` object without the SPDX identifier, which AsyncAPI's licence object does not allow.
+/// Returns the `info` object without the SPDX identifier of the licence, which AsyncAPI does not allow.
 fn info_without_identifier() -> Value {
     let mut info = info();
     if let Some(license) = info["license"].as_object_mut() {

@@ -21,7 +21,7 @@ pub(crate) struct OperationInfo {
     pub(crate) describe: Describe,
 }
 
-/// Builds the OpenAPI document of these operations.
+/// Builds the OpenAPI document that describes these operations.
 #[must_use]
 pub(crate) fn openapi(operations: impl IntoIterator<Item = OperationInfo>) -> Value {
     let mut schemas = Schemas::new();
@@ -49,8 +49,8 @@ pub(crate) fn openapi(operations: impl IntoIterator<Item = OperationInfo>) -> Va
     })
 }
 
-/// Builds the OpenAPI path item of a path, with its path parameters. The path parameter `{id}` is a UUID, and every
-/// other path parameter is a string.
+/// Builds the OpenAPI path item of a path, with the parameters that the path contains. The parameter `{id}` is a UUID,
+/// and every other path parameter is a string.
 fn path_item(path: &str) -> Value {
     let names = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     let parameters: Vec<Value> = names

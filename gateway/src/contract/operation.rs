@@ -26,7 +26,7 @@ impl<'a> Operation<'a> {
         self.operation
     }
 
-    /// Declares that the operation requires no token and never answers with a problem document (RFC 9457).
+    /// Declares that the operation requires no token and never responds with a problem document (RFC 9457).
     pub(crate) fn public(mut self) -> Self {
         self.operation["security"] = json!([]);
         self.operation["responses"] = json!({});
@@ -38,7 +38,7 @@ impl<'a> Operation<'a> {
         self.parameter(json!({"name": name, "in": "header", "description": description, "schema": {"type": "string"}}))
     }
 
-    /// Declares the answer `304` to a request with `If-None-Match`.
+    /// Adds the request header `If-None-Match` and the response `304` to the operation.
     pub(crate) fn conditional(self) -> Self {
         self.header("If-None-Match", "Answer 304 if the current `ETag` is one of these.")
             .empty(304, "What the client has is current.")

@@ -20,7 +20,7 @@ impl Schemas {
         self.0.subschema_for::<T>().to_value()
     }
 
-    /// All schemas added so far, by name.
+    /// Returns all schemas added so far, by name.
     pub(super) fn into_definitions(mut self) -> Map<String, Value> {
         self.0.take_definitions(true)
     }

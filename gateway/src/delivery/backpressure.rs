@@ -1,4 +1,4 @@
-//! Slows the reading of a file down to the speed of the client that receives the file.
+//! Limits how fast the gateway reads a file to the speed at which the client receives the file.
 
 use std::time::Duration;
 

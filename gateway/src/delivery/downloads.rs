@@ -10,7 +10,7 @@ use protocol::{id::Owner, problem::Slug};
 
 use crate::error::{Outcome, Refusal};
 
-/// The value of `Retry-After` in the refusal of a download, in seconds.
+/// The value of `Retry-After`, in seconds, in the response that refuses a download.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// Counts the HTTP downloads in progress on this gateway. Clones share the counts.
@@ -41,7 +41,7 @@ impl Downloads {
         Self { open: Arc::default(), max, max_per_user }
     }
 
-    /// Counts a download of this user until the returned guard is dropped.
+    /// Begins a download of this user. The download counts against the limits until the returned guard is dropped.
     ///
     /// # Errors
     /// `rate-limited` when the user has reached the limit for one user, `unavailable` when the gateway has reached its

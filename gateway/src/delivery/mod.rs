@@ -16,9 +16,9 @@ pub(crate) use reader::{ReadStatus, Reader, ReaderRequest};
 pub(crate) use source::Source;
 use tracing::{Span, field::Empty, info_span};
 
-/// The maximum number of bytes that one read of a file returns, and the size of the read buffers of a delivery. The
-/// size is small, because the delivery to a slow client holds full buffers, and many slow clients may read at the same
-/// time.
+/// The maximum number of bytes that one read of a file returns, and the size of the read buffers of one file delivery.
+/// The size is small, because the buffers stay full while a client reads slowly, and many slow clients may read at the
+/// same time.
 pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Creates the tracing span of one file delivery. The span ends when the delivery's [`Reader`] is dropped. `over` is

@@ -34,7 +34,8 @@ const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(50);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How long the reader waits for the next bytes of a segment before it treats the read as failed.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// What [`Reader::ready`] found: the next byte can be read, the file has no more bytes, or a problem prevents reading.
+/// The result of [`Reader::ready`]: the next byte can be read, the file has no more bytes, or a problem prevents
+/// reading.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ReadStatus {
     /// The next byte of the file can be read.
@@ -83,7 +84,8 @@ pub(crate) struct Reader {
     /// the notifier has sent the seal.
     seal: Option<(Seal, u32)>,
     announcements: Option<Subscriber>,
-    /// The time of the first failed request or read since the last success. None if nothing has failed since then.
+    /// The time of the first failed request or read since the last success. None if no request or read has failed since
+    /// then.
     failing_since: Option<Instant>,
     backoff: Backoff,
     /// The tracing span of the delivery, for requests to the notifier and for log lines. Single reads have no spans,
@@ -121,7 +123,7 @@ impl Reader {
         }
     }
 
-    /// The offset of the next byte to read.
+    /// Returns the offset of the next byte to read.
     #[must_use]
     pub(crate) fn offset(&self) -> u64 {
         self.offset
@@ -137,14 +139,15 @@ impl Reader {
         self.attempt
     }
 
-    /// The size of the complete file in bytes. None until the notifier has sent the seal, which contains the final
-    /// size, rows and digest of the file.
+    /// Returns the size of the complete file in bytes. Returns None until the notifier has sent the seal, which
+    /// contains the final size, rows and digest of the file.
     #[must_use]
     pub(crate) fn size(&self) -> Option<u64> {
         self.seal.as_ref().map(|(seal, _)| seal.size)
     }
 
-    /// Waits until the next byte can be read, the whole file has been read, or a problem ends the reading. Cancel safe.
+    /// Waits until the reader can read the next byte, has read the whole file, or can't continue because of a problem.
+    /// Cancel safe.
     pub(crate) async fn ready(&mut self) -> ReadStatus {
         loop {
             if self.fetch.is_some() || self.grants.front().is_some_and(|held| self.covers(held)) {
@@ -266,8 +269,8 @@ impl Drop for Reader {
     }
 }
 
-/// The problem for a client that opens the file at an offset after the end of the file. `size` is the size of the file
-/// in bytes.
+/// Creates the problem for a client that opens the file at an offset after the end of the file. `size` is the size of
+/// the file in bytes.
 fn beyond(size: u64) -> Problem {
     Problem::invalid(Slug::InvalidRequest, vec![FieldError::new("/offset", format!("the file has {size} bytes"))])
 }

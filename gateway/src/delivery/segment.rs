@@ -12,9 +12,9 @@ use protocol::delivery::Grant;
 
 use super::segment_client::SegmentClient;
 
-/// The reason why the bytes of a segment could not be fetched. After each of these failures, the
-/// [`Reader`](super::Reader) requests new grants (the short-lived URLs of segments), and continues at the next unread
-/// byte.
+/// The reason why the gateway could not fetch the bytes of a segment (a stored part of a file). After each of these
+/// failures, the [`Reader`](super::Reader) requests new grants (the short-lived URLs of segments), and continues at the
+/// next unread byte.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("the grant's URL is invalid")]

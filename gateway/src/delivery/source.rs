@@ -22,12 +22,12 @@ const MAX_GRANTS: u32 = 16;
 pub(crate) struct Source {
     bus: Bus,
     pub(super) http: SegmentClient,
-    /// A reader gives up after it has retried for this time without receiving a byte.
+    /// A [`Reader`](super::Reader) gives up after it has retried for this time without receiving a byte.
     pub(super) read_retry_timeout: Duration,
 }
 
 impl Source {
-    /// Creates a source with a new HTTP client, which fetches the bytes of files.
+    /// Creates a source, whose new HTTP client fetches the bytes of files.
     ///
     /// # Errors
     /// When the TLS setup of the HTTP client fails.

@@ -85,8 +85,9 @@ impl Events {
         })
     }
 
-    /// The position of the newest event that this gateway has read. If a session was registered (added to the list of
-    /// open sessions) before this call, its mailbox (its queue of events) receives every event after this position.
+    /// Returns the position of the newest event that this gateway has read. If a session was registered (added to the
+    /// list of open sessions) before this call, its mailbox (its queue of events) receives every event after this
+    /// position.
     #[must_use]
     pub(crate) fn position(&self) -> Position {
         self.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -117,7 +118,7 @@ impl Events {
         });
     }
 
-    /// Reads the event stream until an error occurs, and returns the text of the error.
+    /// Reads the event stream in NATS until an error occurs, and returns the text of the error.
     async fn read(&self) -> String {
         let stream = match self.bus.jetstream().get_stream(subject::STREAM_EVENTS).await {
             Ok(stream) => stream,

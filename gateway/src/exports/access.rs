@@ -1,4 +1,5 @@
-//! Checks that a caller may still read an export: its scopes may have changed since the export was accepted.
+//! Checks that a caller may still read an export. The caller's scopes may have changed since the gateway accepted the
+//! export.
 
 use entity::export;
 use platform::catalog::{Catalog, Offer};
@@ -9,12 +10,12 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// Checks that the caller still has the scopes that the export needs: `export:<dataset>`, the scopes of the dataset, and
-/// the scope of each column that the export shows unmasked because its owner had that scope. The rules of a dataset
-/// that no exporter offers are unknown, so only the first scope counts for it.
+/// Checks that the caller still has the scopes that the export needs. These are `export:<dataset>`, the scopes of the
+/// dataset, and the scopes of the columns that the export shows unmasked because the owner had those scopes. If no
+/// exporter offers the dataset, the gateway does not know its rules and checks only `export:<dataset>`.
 ///
 /// # Errors
-/// `forbidden`, with the missing scope.
+/// `forbidden`, with the name of the missing scope.
 pub(crate) fn require_readable(catalog: &Catalog, caller: &Caller, row: &export::Model) -> Outcome<()> {
     let name = &row.dataset;
     let lacks = |scope: &str| {

@@ -1,6 +1,6 @@
 //! The join key of an export. Two requests of one user with the same join key would produce the same file. So a later
-//! request joins the earlier request's export: the gateway returns that export, and the later request costs no credits.
-//! A request joins only an unfinished export whose cancellation was not requested.
+//! request joins the export of the earlier request: the gateway returns that export, and the later request costs no
+//! credits. A request joins only an export that is unfinished and whose cancellation nobody has requested.
 
 use aws_lc_rs::digest;
 use protocol::{access::TOKEN_CLAIMS, export::ExportRequest, problem::Slug};
@@ -39,7 +39,8 @@ pub(super) fn join_key(request: &ExportRequest, valid: &ValidRequest, caller: &C
     }))
 }
 
-/// The SHA-256 of a value's JSON text in hex. Object members are sorted by name, so their order does not matter.
+/// Returns the SHA-256, in hex, of a value's JSON text. The function sorts the members of objects by name, so that
+/// their order does not matter.
 ///
 /// # Errors
 /// `internal` when the value cannot be serialised as JSON.

@@ -163,8 +163,8 @@ impl Exports {
     }
 
     /// Publishes a command to the notifier: to cancel this export, or to delete its file. `result` is the command, and
-    /// `command` is its name in the message id: `cancel` or `delete`. Record the user's request in the export's row
-    /// before this call. If the message is lost, the reconciler (a scheduled job of the notifier) finds the row and
+    /// `command` is its name in the message id: `cancel` or `delete`. The caller must first record the user's request
+    /// in the export's row. If the message is lost, the reconciler (a scheduled job of the notifier) finds the row and
     /// publishes the command again.
     async fn publish_command(&self, row: &export::Model, result: OutcomeResult, command: &str) {
         let id = row.export_id();

@@ -16,7 +16,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::error::Outcome;
 
-/// If the cached queue snapshot is older than this, the next request reads a new snapshot.
+/// If the cached queue snapshot is older than this time, the next request reads a new snapshot.
 const MAX_SNAPSHOT_AGE: Duration = Duration::from_millis(500);
 /// The maximum number of waiting exports in a queue snapshot. The snapshot has the exports that will be dispatched
 /// first. An export that is not in the snapshot counts as the last export of its lane. A lane is one of the two queues
@@ -40,8 +40,8 @@ impl QueueCache {
         Self { db, catalog, cached: Arc::default() }
     }
 
-    /// The queue position of a waiting export (the number of exports that start earlier), and the estimated time until
-    /// the export completes.
+    /// Returns the queue position of a waiting export (the number of exports that start earlier), and the estimated
+    /// time until the export completes.
     ///
     /// # Errors
     /// `unavailable` when the database fails.

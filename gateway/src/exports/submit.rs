@@ -189,7 +189,7 @@ impl Submit {
 
     /// Stores the export's row, the hold on its credits and its idempotency key in one transaction, and returns None.
     /// If the owner has an unfinished export that produces the same file, stores only the key and returns that export.
-    /// `key` is a pair: the idempotency key and the hash of the request. With None, the function stores no key.
+    /// `key` is a pair: the idempotency key and the hash of the request. If `key` is None, the function stores no key.
     async fn commit(
         &self,
         caller: &Caller,

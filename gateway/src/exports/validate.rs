@@ -29,8 +29,8 @@ const MAX_FAULTS: usize = 20;
 /// caller may see. Relative times in the request, such as `now-1d`, count from `now`.
 ///
 /// # Errors
-/// `forbidden` without the required scope, `unavailable` when no running exporter offers any dataset, `unknown-dataset`
-/// when none offers this dataset, and the problems of [`validate`].
+/// `forbidden` when the caller lacks the required scope. `unavailable` when no running exporter offers any dataset.
+/// `unknown-dataset` when no exporter offers this dataset. Otherwise the problems of [`validate`].
 pub(crate) fn authorize_and_validate(
     catalog: &Catalog,
     caller: &Caller,
@@ -147,10 +147,10 @@ fn validate(request: &ExportRequest, dataset: &CatalogDataset, now: DateTime<Utc
     }
 }
 
-/// Parses the name of the request's time zone. Returns UTC if the request names none.
+/// Parses the name of the request's time zone. Returns UTC if the request names no time zone.
 ///
 /// # Errors
-/// The fault for an unknown name.
+/// The fault of the request, when `name` is not the name of a time zone.
 fn time_zone(name: Option<&str>) -> Result<Tz, FieldError> {
     name.map_or(Ok(Tz::UTC), |name| {
         let unknown = |_| FieldError::new("/time_zone", "unknown time zone: use an IANA name such as Europe/Berlin");
@@ -169,8 +169,9 @@ fn selectable_columns<'a>(info: &'a DatasetInfo, template: Option<&str>) -> (Vec
     }
 }
 
-/// Chooses a template, format or compression. Returns the requested name if the dataset offers this name. If the
-/// request names none, returns the default if the dataset offers the default, and otherwise the first offered name.
+/// Chooses the name of a template, a format or a compression. Returns the requested name if the dataset offers this
+/// name. If the request contains no name, returns the default name, or the first offered name if the dataset does not
+/// offer the default.
 ///
 /// # Errors
 /// The text of the fault, if the dataset does not offer the requested name or offers no name at all.

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::error::{Outcome, Refusal};
 
-/// Whether `If-None-Match` names this entity tag. The comparison is weak, as RFC 9110 demands for this header: the
-/// prefix `W/` makes no difference.
+/// Whether the request header `If-None-Match` contains this entity tag. The comparison ignores the prefix `W/` of weak
+/// tags, as RFC 9110 requires for this header.
 pub(crate) fn is_known(request: &HeaderMap, etag: &str) -> bool {
     let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let wanted = strong(etag);
@@ -19,12 +19,13 @@ pub(crate) fn is_known(request: &HeaderMap, etag: &str) -> bool {
     lists.flat_map(|list| list.split(',')).any(|tag| tag.trim() == "*" || strong(tag) == wanted)
 }
 
-/// Returns a strong entity tag: a hash of the bytes.
+/// Returns a strong entity tag for these bytes: a hash of the bytes in quotes.
 pub(crate) fn strong_etag(bytes: &[u8]) -> String {
     format!("\"{}\"", hex::encode(&digest::digest(&digest::SHA256, bytes).as_ref()[..16]))
 }
 
-/// Answers with `value` as JSON and with a weak entity tag of it, or with `304` if the client has the same JSON.
+/// Answers with `value` as JSON and with a weak entity tag of this JSON. Answers `304` if the client already has the
+/// same JSON.
 ///
 /// # Errors
 /// When `value` can't be written as JSON.

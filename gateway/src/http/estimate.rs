@@ -17,7 +17,8 @@ use crate::{
     state::AppState,
 };
 
-/// The value of `Retry-After` in seconds, for a request that the gateway refuses because no exporter answers.
+/// The value of `Retry-After`, in seconds, in the response to a request that the gateway refuses because no exporter
+/// answers.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
 pub(super) fn endpoints() -> [Endpoint; 1] {

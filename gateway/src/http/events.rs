@@ -54,7 +54,7 @@ pub(super) fn endpoints() -> [Endpoint; 1] {
     })]
 }
 
-/// The JSON schema of one Server-Sent Event, for the OpenAPI document.
+/// Returns the JSON schema of one Server-Sent Event, for the OpenAPI document.
 fn event_schema() -> Value {
     let text = json!({"type": "string"});
     json!({"type": "object", "properties": {"id": text, "event": text, "data": text}})
@@ -144,7 +144,7 @@ struct EventStream {
     out: mpsc::Sender<Bytes>,
     write_timeout: Duration,
     heartbeat: Interval,
-    /// Ends the stream when the caller's API key was deleted.
+    /// Ends the stream when the caller's API key is deleted or expires.
     watch: KeyWatch,
     caller: Caller,
     clock: SharedClock,
@@ -163,7 +163,7 @@ impl EventStream {
     /// stream. Returns the reason for the end. These are the inputs:
     ///
     /// - `session_close`: the gateway stops. Ends the stream.
-    /// - `watch`: the caller's API key was deleted. Ends the stream.
+    /// - `watch`: the caller's API key was deleted or has expired. Ends the stream.
     /// - `out.closed()`: the client has disconnected. Ends the stream.
     /// - `mailbox`: the next event from the session's mailbox (its queue of events). The stream never drops an event.
     ///   The mailbox is closed after an overflow, and when the event stream in NATS is recreated. A closed mailbox ends

@@ -81,7 +81,8 @@ pub(super) fn endpoints() -> [Endpoint; 4] {
     ]
 }
 
-/// The example of a request body in the OpenAPI document. It names a dataset of the demo catalog in `ops/demo`.
+/// Returns the example of a request body for the OpenAPI document. The example names a dataset of the demo catalog in
+/// `ops/demo`.
 pub(super) fn example_request() -> Value {
     json!({"dataset": "flights", "columns": ["date", "delay"], "filter": {"origin": {"eq": "SEA"}}})
 }
@@ -188,10 +189,11 @@ async fn get(
     Ok(response)
 }
 
-/// Waits until the export has ended or `wait` has passed.
+/// Waits until the export has ended or the time `wait` has passed. Returns the state of the export at that time.
 ///
 /// # Errors
-/// `unauthorized` when the caller's API key was deleted meanwhile, and the errors of [`crate::exports::Exports::wait`].
+/// `unauthorized` when the caller's API key is deleted or expires during the wait, and the errors of
+/// [`crate::exports::Exports::wait`].
 async fn wait_for(app: &AppState, caller: &Caller, id: ExportId, wait: Duration) -> Outcome<Export> {
     let watch = app.api_keys.watch(caller);
     tokio::select! {
@@ -208,12 +210,12 @@ async fn delete(
     Ok((StatusCode::ACCEPTED, Json(app.exports.delete(&caller.owner, id).await?)))
 }
 
-/// The strong entity tag of an export: a hash of the export's JSON.
+/// Returns the strong entity tag of an export: a hash of the export's JSON.
 fn etag(export: &Export) -> String {
     conditional::strong_etag(&serde_json::to_vec(export).unwrap_or_default())
 }
 
-/// The value of the header `X-Progress`, such as `running 120000/3000000 rows`, for users of curl.
+/// Returns the value of the response header `X-Progress`, such as `running 120000/3000000 rows`, for users of curl.
 fn progress(export: &Export) -> String {
     let progress = &export.progress;
     match (progress.queue_position, progress.rows_total) {
@@ -223,7 +225,8 @@ fn progress(export: &Export) -> String {
     }
 }
 
-/// Sets `Preference-Applied: wait` if the gateway has applied `Prefer: wait` (RFC 7240, section 3).
+/// Sets the response header `Preference-Applied: wait` if the gateway has applied the request header `Prefer: wait`
+/// (RFC 7240, section 3).
 fn insert_preference_applied(headers: &mut HeaderMap, has_waited: bool) {
     if has_waited {
         headers.insert(HeaderName::from_static("preference-applied"), HeaderValue::from_static("wait"));

@@ -55,7 +55,7 @@ impl FromRequestParts<AppState> for Caller {
     }
 }
 
-/// Extracts the export id from the path. A malformed id is refused as `not-found`, like an unknown id.
+/// Extracts the export id from the path. The gateway refuses a malformed id as `not-found`, like an unknown id.
 #[derive(Debug)]
 pub(super) struct ExportPath(pub(super) ExportId);
 
@@ -121,8 +121,8 @@ impl FromRequestParts<AppState> for PreferWait {
     }
 }
 
-/// Extracts the trace context that [`super::problems::finish`] has added to the request. Creates a new one if the
-/// request has none.
+/// Extracts the trace context that [`super::problems::finish`] has added to the request. Creates a new trace context if
+/// the request has none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trace(pub(super) TraceContext);
 

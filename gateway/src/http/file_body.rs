@@ -20,9 +20,9 @@ const MAX_CHUNKS: usize = 1;
 type Chunk = io::Result<Bytes>;
 
 /// Creates a response body with the bytes from the reader's offset up to `end`, and the task that reads these bytes.
-/// The caller must spawn the task. If the task cannot read the file, it resets the connection, so that the client does
-/// not take a partial file for a complete one. The same happens when `watch` reports the deletion of the caller's API
-/// key. The task holds `guard`, so the download counts against the download limits until the task ends.
+/// The caller must spawn the task. If the task cannot read the file, the task resets the connection, so that the client
+/// does not take a partial file for a complete one. The same happens when `watch` reports the deletion of the caller's
+/// API key. The task holds `guard`, so the download counts against the download limits until the task ends.
 pub(super) fn file_body(
     reader: Reader,
     end: u64,

@@ -98,7 +98,7 @@ async fn delete(State(app): State<AppState>, caller: Caller, KeyPath(id): KeyPat
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Extracts the id of a key from the path. A malformed id is refused as `not-found`, like an unknown id.
+/// Extracts the id of an API key from the path. The gateway refuses a malformed id as `not-found`, like an unknown id.
 struct KeyPath(ApiKeyId);
 
 impl FromRequestParts<AppState> for KeyPath {

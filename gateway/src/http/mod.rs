@@ -26,7 +26,7 @@ use std::iter::empty;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use health::live;
 
-/// All endpoints of this module, inside and outside the public API.
+/// Returns all endpoints of this module, inside and outside the public API.
 pub(crate) fn endpoints() -> impl Iterator<Item = Endpoint> {
     empty()
         .chain(exports::endpoints())

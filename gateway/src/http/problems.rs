@@ -59,8 +59,8 @@ pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Creates the span of a request, by OpenTelemetry's conventions for HTTP servers. Requests of health probes have no
-/// span. The span contains the route pattern instead of the path, because a client can invent any path.
+/// Creates the tracing span of a request, by OpenTelemetry's conventions for HTTP servers. Requests of health probes
+/// get no span. The span contains the route pattern instead of the path, because a client can invent any path.
 fn span(request: &Request) -> Span {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
     if matches!(route, "/healthz" | "/readyz") {

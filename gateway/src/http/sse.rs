@@ -43,8 +43,8 @@ fn frame(id: Option<(&str, u64)>, kind: &str, data: &str) -> Bytes {
     format!("{id}event: {kind}\ndata: {data}\n\n").into()
 }
 
-/// Parses a `Last-Event-ID` of the form `<epoch>:<seq>`. The epoch is the identity of the event stream, and `seq` is a
-/// sequence number. Returns None for any other text.
+/// Parses the value of the header `Last-Event-ID`, which has the form `<epoch>:<seq>`. The epoch is the identity of the
+/// event stream, and `seq` is a sequence number. Returns None for any other text.
 pub(super) fn parse_position(last_event_id: &HeaderValue) -> Option<Position> {
     let (epoch, seq) = last_event_id.to_str().ok()?.trim().split_once(':')?;
     Some(Position { epoch: epoch.into(), seq: seq.parse().ok()? })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// A position in the event stream: the point directly after the event with the sequence number `seq`.
+/// A position in the event stream in NATS: the point directly after the event with the sequence number `seq`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
     /// The identity of the event stream, which changes when the stream is deleted and created again. Sequence numbers

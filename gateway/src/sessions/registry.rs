@@ -51,7 +51,7 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// The value of the metric label `transport`.
+    /// Returns the value of the metric label `transport`.
     const fn as_str(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",

@@ -32,7 +32,7 @@ pub(super) const fn code_of(error: &Error) -> CloseCode {
     }
 }
 
-/// Whether the error means that the client disconnected, or that the closing handshake has already begun.
+/// Whether the error means that the client has disconnected, or that the closing handshake has already begun.
 const fn is_end_of_connection(error: &ProtocolError) -> bool {
     matches!(
         error,

@@ -1,4 +1,5 @@
-//! The driver of one session owns the socket, performs I/O, and executes the actions that [`Session`] returns.
+//! The driver of one WebSocket session owns the socket, performs I/O, and executes the actions that [`Session`]
+//! returns.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -132,7 +133,7 @@ impl Driver {
     ///
     /// - `session_close`: the gateway stops, and the client must reconnect to another gateway. Each session closes at
     ///   its own random time.
-    /// - `watch`: the caller's API key was deleted.
+    /// - `watch`: the caller's API key was deleted or has expired.
     /// - `write_failure`: the writer task failed to write, or a write exceeded the write timeout.
     /// - `stream`: a frame of the client, or the end of the connection. The driver reads a frame only while the outbox
     ///   (the queue of outgoing messages) has room for the answers. So the answers to a burst of messages cannot
@@ -307,7 +308,7 @@ async fn replay(outbox: &Outbox, missed: Option<&RenderedEvent>) -> Result<(), T
 mod tests {
     use super::*;
 
-    /// The size of the future that a function returns, without a call of the function.
+    /// Returns the size, in bytes, of the future that a function returns. Does not call the function.
     fn future_size<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }

@@ -1,9 +1,9 @@
 //! WebSocket sessions: `GET /v1/ws`, subprotocol `sluice.v1`.
 //!
 //! [`handshake`] authenticates the caller before the upgrade. [`driver`] owns the socket and performs I/O. [`session`]
-//! is the state machine of a session and performs no I/O. [`pump`] sends the bytes of one file. It never sends more
-//! bytes than the file stream's window, which is the number of bytes that the client still accepts. [`outbox`] writes
-//! all messages and frames to the socket.
+//! is the state machine of a session and performs no I/O. [`pump`] sends the bytes of one file. The pump never sends
+//! more bytes than the file stream's window, which is the number of bytes that the client still accepts. [`outbox`]
+//! writes all messages and frames to the socket.
 
 mod closing;
 mod driver;

@@ -68,7 +68,7 @@ pub(super) async fn spawn(
     });
 }
 
-/// The task that sends the bytes of one file stream.
+/// The task that sends the bytes of one file stream to the client.
 struct Pump {
     stream: u32,
     export: ExportId,
@@ -77,7 +77,7 @@ struct Pump {
     out: mpsc::Sender<OutgoingMessage>,
     /// The `file.opened` message that the pump must still send before the first byte:
     ///
-    /// - `None`: no message, because the pump has sent it, or the session sends it itself.
+    /// - `None`: no message, because the pump has already sent the message, or the session sends it.
     /// - `Some(None)`: a message without a `ref`, because the client's request had none.
     /// - `Some(Some(_))`: a message with this `ref`, the string with which the client marked its request.
     unsent_opened: Option<Option<String>>,
@@ -174,8 +174,8 @@ impl Pump {
         self.send(&ServerMessage::FileOpened { reference, stream, export_id, offset, size, attempt }).await
     }
 
-    /// Tells the client with which problem the stream ends. If the pump must still send `file.opened`, it sends the
-    /// message `error` instead; otherwise it sends `file.closed`.
+    /// Tells the client with which problem the stream ends. If the pump must still send `file.opened`, the pump sends
+    /// the message `error` instead. Otherwise the pump sends `file.closed`.
     ///
     /// Sends nothing if the pump must still send `file.opened` and the problem is that the export has failed or was
     /// canceled. The event `export.failed` or `export.canceled` tells the client of this end.

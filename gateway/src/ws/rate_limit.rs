@@ -2,13 +2,15 @@
 
 use tokio::time::Instant;
 
-/// The cost of a client's message in tokens. A `file.window` message, which permits further bytes of a file, costs only
-/// [`WINDOW_COST`].
+/// The number of tokens that a client's message takes from the token bucket. A `file.window` message, which permits
+/// further bytes of a file, costs only [`WINDOW_COST`].
 pub(super) const MESSAGE_COST: u64 = 20;
-/// The cost of a `file.window` in tokens. With this message a client permits further bytes of a file. The cost is low,
-/// because a client that reads fast sends thousands of these messages per second.
+/// The number of tokens that a `file.window` message takes from the token bucket. With this message a client permits
+/// further bytes of a file. The cost is low, because a client that reads fast sends thousands of these messages per
+/// second.
 pub(super) const WINDOW_COST: u64 = 1;
-/// The time in which an empty bucket fills, in seconds. A client may spend all tokens of a full bucket in one burst.
+/// The time in which an empty token bucket fills, in seconds. A client may spend all tokens of a full bucket in one
+/// burst.
 const BURST_SECONDS: f64 = 5.0;
 
 #[derive(Debug)]

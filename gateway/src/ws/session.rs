@@ -45,12 +45,12 @@ pub(super) enum Action {
     Close(CloseCode),
 }
 
-/// The state of an authenticated session.
+/// The state of an authenticated WebSocket session.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) caller: Caller,
     pub(super) streams: Streams,
-    /// The number of requests in progress.
+    /// The number of client requests in progress, such as submissions of exports.
     requests: usize,
     rate: TokenBucket,
     unanswered_pings: u8,
@@ -86,7 +86,7 @@ impl Session {
         self.is_resuming = false;
     }
 
-    /// The epoch (the identity of the event stream) at the start of the session.
+    /// Returns the epoch (the identity of the event stream) at the start of the session.
     pub(super) fn epoch(&self) -> &str {
         &self.start.epoch
     }

@@ -31,7 +31,7 @@ pub(super) struct NewStream {
     pub(super) is_unfinished: bool,
     /// The `file.opened` message that the pump (the task that sends the file's bytes) must send before the first byte:
     ///
-    /// - `None`: no message, because the session sends it itself.
+    /// - `None`: no message, because the session sends the message.
     /// - `Some(None)`: a message without a `ref`, because the client's request had none.
     /// - `Some(Some(_))`: a message with this `ref`, the string with which the client marked its request.
     pub(super) unsent_opened: Option<Option<String>>,

@@ -20,7 +20,7 @@ impl Window {
         Self { bytes: AtomicU64::new(bytes), enlarged: Notify::new() }
     }
 
-    /// Adds to the number of bytes that the client still accepts. The sum saturates at `u64::MAX`.
+    /// Adds `bytes` to the number of bytes that the client still accepts. The sum saturates at `u64::MAX`.
     pub(super) fn grant(&self, bytes: u64) {
         let enlarge = |now: u64| Some(now.saturating_add(bytes));
         // the closure always returns a value, so the update never fails

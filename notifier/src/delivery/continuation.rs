@@ -12,7 +12,7 @@ pub(super) enum Continuation {
     /// stream waits.
     Behind,
     /// The bytes of the new attempt differ from the bytes that the client received, or the digests of the segments
-    /// can't prove that they are equal. The stream restarts at the first byte.
+    /// can't prove that the bytes are equal. The stream restarts at the first byte.
     Differs,
 }
 
@@ -20,7 +20,7 @@ pub(super) enum Continuation {
 /// bytes that the client has received. Both slices hold the segments that begin before `offset`.
 ///
 /// An exporter ends segments by size and by time, so two attempts may divide equal bytes into different segments. The
-/// digests of different segments can't prove that the bytes are equal; the stream then restarts.
+/// digests then can't prove that the bytes are equal, so the stream restarts.
 pub(super) fn compare(old: &[Segment], new: &[Segment], offset: u64) -> Continuation {
     // received bytes that no recorded segment of the older attempt covers can't be compared
     if old.last().is_none_or(|last| last.end() < offset) {

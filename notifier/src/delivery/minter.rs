@@ -21,7 +21,8 @@ use crate::error::NotifierError;
 /// must be refreshed.
 const PRESIGN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Largest time by which [`Minter::presigned_ttl`] extends the lifetime of a presigned URL.
+/// Largest time by which [`Minter::presigned_ttl`] extends the lifetime of a presigned URL, if the clock of this
+/// machine is slow.
 const MAX_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Creates grants and verifies their tokens. The signing key exists in this process only, so no other process can
@@ -52,7 +53,7 @@ impl Minter {
     /// Creates a grant of one segment, valid for the configured lifetime.
     ///
     /// # Errors
-    /// When the file store fails to presign the URL, or does not do so in time.
+    /// When the file store fails to presign the URL, or needs longer than [`PRESIGN_TIMEOUT`].
     pub(crate) async fn mint(&self, id: ExportId, attempt: u32, segment: Segment) -> Result<Grant, NotifierError> {
         let path = delivery::segment_path(id, attempt, segment.index);
         let ttl_ms = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);

@@ -15,8 +15,8 @@ pub(super) fn not_found() -> Problem {
     Problem::new(Slug::NotFound, "There is no such export, or it is not yours.")
 }
 
-/// Returns the problem of an export whose file can't be delivered, neither now nor later; `None` if the export has a
-/// file or may have one later.
+/// Returns the problem for an export that will never have a file to deliver: it failed, was canceled, or its file was
+/// deleted or has expired. Returns `None` if the export has a file or may have one later.
 ///
 /// # Errors
 /// When the row of the export holds an invalid value.

@@ -1,5 +1,5 @@
-//! The HTTP body of a response with a segment or a range of it. The body holds one chunk in memory. It ends with an
-//! error unless all requested bytes were sent.
+//! The HTTP body of a response with a segment or a range of it. The body holds one chunk in memory. The body ends with
+//! an error if the notifier can't send all requested bytes.
 
 use std::{io, time::Duration};
 
@@ -37,7 +37,7 @@ pub(super) fn body(reading: ObjectReader, path: String) -> Body {
     }))
 }
 
-/// Counts a segment that could not be opened or read to its end.
+/// Counts, in the metrics, a segment that the notifier failed to open or to read to its end.
 pub(super) fn count_failure() {
     metrics::counter!("sluice_notifier_segment_read_failures_total").increment(1);
 }

@@ -1,5 +1,5 @@
-//! The token in a segment URL. It contains claims, and a signature of the claims with the key of this process. The
-//! claims name the object that the gateway may read, and the expiry.
+//! The token in a segment URL. The token contains claims, and a signature of the claims with the key of this process.
+//! The claims name the object that the gateway may read, and the expiry.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

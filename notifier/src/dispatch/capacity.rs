@@ -7,15 +7,16 @@ use protocol::subject::Lane;
 
 use crate::config::NotifierConfig;
 
-/// The configured limits that apply in each lane of a pool.
+/// The configured limits of one lane of a pool. A pool is the group of exporters that offer a dataset. A lane is one of
+/// its two queues, `interactive` or `bulk`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Largest number of exports that one tenant may have in flight.
+    /// Largest number of exports that one tenant may have in flight (dispatched or running).
     pub(super) tenant: i64,
-    /// Largest number of exports that one user may have in flight.
+    /// Largest number of exports that one user may have in flight (dispatched or running).
     pub(super) user: i64,
-    /// Number of jobs that the dispatcher publishes in a lane beyond its free slots, so that no slot idles between two
-    /// jobs.
+    /// Number of jobs that the dispatcher publishes in a lane beyond the free slots of the exporters, so that no slot
+    /// idles between two jobs.
     pub(super) prefetch: u64,
 }
 
@@ -29,7 +30,8 @@ impl From<&NotifierConfig> for Limits {
     }
 }
 
-/// The number of exports that the dispatcher may still dispatch in this round, by pool and lane.
+/// The number of exports that the dispatcher may still pass to exporters in this round, for each pool of exporters and
+/// each lane (`interactive` or `bulk`).
 pub(super) struct Capacity<'a> {
     limits: Limits,
     left: HashMap<(&'a str, &'a str), u64>,
@@ -59,13 +61,14 @@ impl<'a> Capacity<'a> {
         Self { limits, left }
     }
 
-    /// Whether an export may be dispatched now: its lane has capacity, and its tenant and user are within their limits.
+    /// Whether the dispatcher may publish the job of this export now: the lane of the export has capacity, and its
+    /// tenant and its user are below their limits.
     pub(super) fn admits(&self, row: &WaitingExport) -> bool {
         let left = self.left.get(&(row.pool.as_str(), row.lane.as_str())).copied().unwrap_or_default();
         left > 0 && row.tenant_rank <= self.limits.tenant && row.user_rank <= self.limits.user
     }
 
-    /// Subtracts one dispatched export from the capacity of its lane.
+    /// Subtracts a dispatched export from the capacity of the export's lane.
     pub(super) fn take(&mut self, row: &'a WaitingExport) {
         if let Some(left) = self.left.get_mut(&(row.pool.as_str(), row.lane.as_str())) {
             *left = left.saturating_sub(1);
@@ -100,8 +103,8 @@ mod tests {
         (1..=count).map(|n| waiting(lane, n, n, n)).collect()
     }
 
-    /// Dispatches waiting exports, and returns their ranks within their lane. `slots` are the numbers of interactive
-    /// and of bulk slots.
+    /// Dispatches the waiting exports that the capacity admits, and returns the position of each within its lane.
+    /// `slots` holds the number of interactive slots and the number of bulk slots.
     fn dispatched(waiting: Vec<WaitingExport>, lanes: &[(&str, LaneLoad)], slots: (u64, u64)) -> Vec<i64> {
         let snapshot = QueueSnapshot::new(waiting, lanes.iter().map(|(lane, load)| ("default", *lane, *load)));
         let slots = |_: &str, lane| if lane == Lane::Bulk { slots.1 } else { slots.0 };

@@ -1,4 +1,5 @@
-//! Notifies owners of credit changes that no outcome causes: holds, daily grants, and adjustments by an operator.
+//! Notifies owners of the credit changes that happen without the end of an export: holds (reserved credits), daily
+//! grants, and adjustments by an operator.
 //!
 //! Each account row stores its current version and the version of the last notification. A notification is pending
 //! while these versions differ, so a crash loses no notification.
@@ -13,7 +14,7 @@ use crate::{deps::Deps, error::NotifierError, settle::events};
 
 /// Largest number of accounts in one batch. A batch is the result of one database query.
 const BATCH: u64 = 500;
-/// Number of accounts whose notifications are published at the same time.
+/// Number of accounts whose notifications the notifier publishes at the same time.
 const CONCURRENCY: usize = 16;
 /// The timeout of publishing all notifications of one batch.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(60);

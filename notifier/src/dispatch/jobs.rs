@@ -49,8 +49,8 @@ pub(super) async fn publish(bus: &Bus, row: &export::Model) -> Result<(), Notifi
     Ok(sent?)
 }
 
-/// Returns whether the last published job of an export still waits in the stream of jobs, and whether an exporter has
-/// received this job.
+/// Finds the last published job of an export in the stream of jobs. Returns whether the job still waits there, and
+/// whether an exporter has received it.
 ///
 /// # Errors
 /// When the stream or its consumer does not answer.

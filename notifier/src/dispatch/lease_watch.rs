@@ -58,10 +58,11 @@ pub(super) struct LeaseWatch {
 struct Observation {
     renewals: i64,
     unchanged: Duration,
-    /// While no exporter holds the export, the watch checks its job when [`Self::unchanged`] reaches this value.
+    /// The watch checks whether the job of the export is lost, when no exporter holds the export and
+    /// [`Self::unchanged`] has reached this time. Each check that finds the job postpones the next check.
     next_check: Duration,
-    /// If a notifier received an outcome of the export and has not settled it, the watch publishes the outcome again
-    /// when `unchanged` reaches this value. The value then doubles.
+    /// The watch publishes an outcome again, when a notifier has received but not settled the outcome, and
+    /// [`Self::unchanged`] has reached this time. This time then doubles.
     next_outcome: Duration,
 }
 
@@ -95,9 +96,9 @@ impl LeaseWatch {
         Ok(())
     }
 
-    /// Updates the observations from `rows`, the exports in flight at the time `now`. Returns two kinds of exports. The
-    /// first has an exporter, which did not renew its lease for the duration of the lease. The second has no exporter, and
-    /// none has taken its job for so long that the job may be lost.
+    /// Updates the observations from `rows`, the exports in flight at the time `now`. Returns the exports that need a
+    /// repair. These are exports whose exporter has not renewed its lease for the duration of the lease, and exports
+    /// without an exporter whose job may be lost.
     fn observe(&mut self, rows: &[InFlight], now: Instant) -> Vec<InFlight> {
         let step = self.read_at.map_or(Duration::ZERO, |last| (now - last).min(MAX_STEP));
         self.read_at = Some(now);
@@ -132,8 +133,9 @@ impl LeaseWatch {
         jobs::publish(&self.deps.bus, &row).await
     }
 
-    /// Publishes a new job for an export that no exporter holds, if the stream has lost the current job. Does nothing if an
-    /// outcome of the export is not settled yet.
+    /// Publishes a new job for an export that no exporter holds, if the stream has lost the current job, or an exporter
+    /// received the job but has not started the export for too long. Does nothing if an outcome of the export is not
+    /// settled yet.
     async fn check_job(&mut self, found: &InFlight) -> Result<(), NotifierError> {
         let id = ExportId(found.id);
         let Some(row) = export::find(&self.deps.db, id).await? else { return Ok(()) };

@@ -52,7 +52,7 @@ const LEASE_WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// Largest number of waiting exports that one dispatch round reads, from the front of the queue.
 const MAX_WAITING: u64 = 10_000;
 
-/// Dispatches exports while this notifier holds the dispatcher's lease.
+/// Publishes the jobs of waiting exports while this notifier holds the dispatcher's lease.
 pub(crate) struct Dispatcher {
     deps: Deps,
     config: Arc<NotifierConfig>,

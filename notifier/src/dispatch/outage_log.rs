@@ -4,8 +4,8 @@ use tracing::{debug, info, warn};
 
 use crate::error::NotifierError;
 
-/// Logs the outages of one operation that a loop retries without limit. `failing` is true if the last result of the
-/// operation was an error.
+/// Logs the outages of one operation that a loop retries without limit. `failing` is true if the last call of the
+/// operation returned an error.
 #[derive(Debug)]
 pub(super) struct OutageLog {
     operation: &'static str,

@@ -19,8 +19,8 @@ use tracing::debug;
 
 use crate::config::NotifierConfig;
 
-/// A change of an export's remaining time is large enough to be published if it exceeds the last published remaining
-/// time divided by this number.
+/// The dispatcher publishes the remaining time of an export again when it has changed by more than the last published
+/// time divided by this number: by more than one fifth.
 const ETA_CHANGE_DIVISOR: u64 = 5;
 
 /// Publishes queue positions in rounds, and stores the last published position of each waiting export.

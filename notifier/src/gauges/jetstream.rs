@@ -1,5 +1,5 @@
-//! The gauges of JetStream. They show the messages, the bytes and the age of the oldest message of each stream in
-//! [`STREAMS`], the messages of each durable consumer, and the used storage.
+//! The gauges of JetStream: the messages, the bytes and the age of the oldest message of each stream in [`STREAMS`],
+//! the messages of each durable consumer, and the used storage.
 
 use async_nats::jetstream::consumer::Info;
 use futures::TryStreamExt;
@@ -10,15 +10,15 @@ use crate::{deps::Deps, error::NotifierError};
 /// The streams that the gauges describe.
 const STREAMS: [&str; 4] =
     [subject::STREAM_JOBS, subject::STREAM_OUTCOMES, subject::STREAM_EVENTS, subject::STREAM_DEAD];
-/// Largest number of durable consumers in one sample; further consumers have no gauges. Each pool has two consumers:
-/// one for each lane.
+/// Largest number of durable consumers in one sample; further consumers have no gauges. Each pool of exporters has two
+/// consumers: one for its interactive exports and one for its bulk exports.
 const MAX_CONSUMERS: usize = 64;
 
-/// Samples the streams, their durable consumers, and the used storage.
+/// Samples the JetStream streams, their durable consumers, and the used storage, and sets the gauges.
 #[derive(Default)]
 pub(super) struct JetStreamGauges {
-    /// The stream and name of each consumer in the last sample. The next sample sets the gauges of deleted consumers to
-    /// 0.
+    /// The stream and the name of each consumer in the last sample. The next sample sets the gauges of deleted
+    /// consumers to 0.
     known: Vec<(&'static str, String)>,
 }
 

@@ -1,7 +1,8 @@
 //! Samples the queue, JetStream and the catalog of exporters at an interval, and sets their gauges.
 //!
-//! Every notifier samples, so that the gauges do not depend on the leader. Alert rules use the maximum over all
-//! notifiers. A sample costs one SQL statement and a few NATS requests.
+//! Every notifier samples, not only the leader (the notifier that dispatches exports), so that the gauges survive a
+//! lost leader. Alert rules use the maximum over all notifiers. A sample costs one SQL statement and a few NATS
+//! requests.
 
 mod jetstream;
 mod queue;
@@ -19,10 +20,10 @@ use self::{
 };
 use crate::{config::NotifierConfig, deps::Deps, error::NotifierError};
 
-/// The timeout of one sample.
+/// The timeout of one sample of the queue, JetStream and the catalog.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Samples the gauges of a notifier.
+/// Samples the queue, JetStream and the catalog of exporters, and sets the Prometheus gauges of a notifier.
 pub(crate) struct Gauges {
     deps: Deps,
     catalog: Catalog,

@@ -17,7 +17,8 @@ enum WaitClass {
     TenantLimit,
     /// The user has reached the limit of exports in flight, and the tenant is below its limit.
     UserLimit,
-    /// The tenant and the user are below their limits. The export waits because the exporters have no free slot.
+    /// The tenant and the user are below their limits. The export waits because the exporters have no free slot (room
+    /// for another running export).
     Capacity,
 }
 
@@ -58,10 +59,11 @@ struct Waiting {
     oldest: Option<DateTime<Utc>>,
 }
 
-/// Waiting exports by lane and [`WaitClass`]. The map has an entry for each combination.
+/// Waiting exports by lane (`interactive` or `bulk`) and [`WaitClass`]. The map has an entry for each combination.
 type WaitingByClass = BTreeMap<(&'static str, WaitClass), Waiting>;
 
-/// Number of unfinished exports by pool, lane and state. A state is `waiting`, `dispatched` or `running`.
+/// Number of unfinished exports by the pool of exporters, the lane (`interactive` or `bulk`) and the state (`waiting`,
+/// `dispatched` or `running`).
 type ExportsByState = HashMap<(String, &'static str, &'static str), i64>;
 
 /// Reads the queue from the database and sets its gauges.

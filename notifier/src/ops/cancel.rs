@@ -19,7 +19,8 @@ use crate::{
     settle::commands,
 };
 
-/// Answers each [`CancelRequest`]: records the request in the row of the export, and publishes the cancel command.
+/// Answers each [`CancelRequest`]: records the request in the row of the export, and publishes the command that makes a
+/// notifier cancel the export.
 pub(super) struct CancelHandler {
     pub(super) deps: Deps,
 }

@@ -1,4 +1,4 @@
-//! Lists dead letters for operators.
+//! Lists dead letters for operators. A dead letter is a job or an outcome that failed for the last time.
 
 use protocol::{
     envelope::Envelope,

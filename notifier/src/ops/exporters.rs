@@ -1,4 +1,4 @@
-//! Lists the running exporters, from their heartbeats in the catalog.
+//! Lists the running exporters. Reads the exporters from their heartbeats in the catalog, a NATS key-value bucket.
 
 use platform::catalog::Catalog;
 use protocol::{

@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{deps::Deps, error::NotifierError, requests::RequestServer};
 
-/// The task name of all request handlers of this module.
+/// The name of the tasks that run the request handlers of this module.
 const TASK: &str = "ops";
 
 /// Starts to answer the requests of operators.

@@ -17,8 +17,8 @@ pub(super) fn unknown_export(id: ExportId) -> Problem {
     Problem { errors, ..Problem::new(Slug::NotFound, format!("There is no export {id}.")) }
 }
 
-/// Returns the largest number of items in the page of a reply: the requested number, or `default` if the request has
-/// none.
+/// Returns the largest number of items in the page of a reply: the requested number, or `default` if the request
+/// contains no number.
 ///
 /// # Errors
 /// A problem when the requested number is 0 or exceeds `max`.

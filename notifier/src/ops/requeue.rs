@@ -1,4 +1,4 @@
-//! Requeues a dead letter at the request of an operator.
+//! Requeues a dead letter (a job or an outcome that failed for the last time) at the request of an operator.
 //!
 //! A dead-lettered outcome returns to the outcomes stream unchanged; settling an outcome twice is harmless. The dead
 //! letter of a job belongs to a failed export, whose credits are already released and whose owner is already notified.
@@ -41,14 +41,14 @@ pub(super) struct RequeueHandler {
     pub(super) deps: Deps,
 }
 
-/// The result of [`RequeueHandler::create`], which submits a failed export again as a new export.
+/// The result of [`RequeueHandler::create`], which creates a new export with the request of a failed export.
 enum RetryResult {
-    /// This requeue created the new export.
+    /// The requeue created the new export.
     Created(Box<export::Model>),
     /// The export existed before this requeue. An earlier requeue created it, or the owner submitted the same request
     /// again.
     Existing(Box<export::Model>),
-    /// The owner has too few credits for the export. The value is the problem that the operator receives.
+    /// The owner has too few credits for a new export. The value is the problem (RFC 9457) that the operator receives.
     InsufficientCredits(Problem),
 }
 
@@ -151,7 +151,7 @@ impl RequeueHandler {
     }
 
     /// Inserts a new export with the request of the failed export, holds the credits, and stores the idempotency key of
-    /// the requeue, all in one transaction. If a concurrent requeue was faster, returns the export of that requeue
+    /// the requeue, all in one transaction. If a concurrent requeue has already created an export, returns that export
     /// instead. If the owner has submitted the same request again, returns the unfinished export of that request
     /// instead.
     async fn create(&self, failed: &export::Model) -> Result<RetryResult, NotifierError> {

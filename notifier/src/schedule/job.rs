@@ -16,13 +16,13 @@ use crate::{deps::Deps, error::NotifierError, lease::HeldLease};
 /// a job must be idempotent.
 #[async_trait]
 pub(crate) trait Job: Send + Sync + 'static {
-    /// The name of the scheduled job in the CLI, in its row, in its lease and in the metrics.
+    /// Returns the name of the scheduled job in the CLI, in its database row, in its lease and in the metrics.
     fn name(&self) -> &'static str;
 
-    /// Returns the rule for the due times of the scheduled job.
+    /// Returns the rule that yields the times at which the scheduled job is due.
     fn recurrence(&self) -> Recurrence;
 
-    /// The timeout of a run. `None` means the setting `scheduled_job_timeout`.
+    /// Returns the timeout of one run. `None` means the setting `scheduled_job_timeout`.
     fn timeout(&self) -> Option<Duration> {
         None
     }

@@ -31,7 +31,7 @@ const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 /// The shortest and the longest pause of the exponential backoff after failed polls.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
-/// A scheduled job, and the [`Notify`] that wakes its runner when the job is due.
+/// A scheduled job, and the [`Notify`] with which the poller wakes the runner of the job when the job is due.
 pub(super) struct PolledJob {
     pub(super) job: Arc<dyn Job>,
     pub(super) due: Arc<Notify>,
@@ -42,7 +42,7 @@ pub(super) struct SchedulePoller {
     pub(super) deps: Deps,
     pub(super) jobs: Vec<PolledJob>,
     pub(super) interval: Duration,
-    /// Wakes the poller before the interval ends. Cron triggers and requests of operators notify it.
+    /// Wakes the poller before its interval ends, when a cron trigger fires or an operator requests a run.
     pub(super) wake_up: Arc<Notify>,
 }
 

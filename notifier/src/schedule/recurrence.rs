@@ -12,15 +12,16 @@ use entity::credit_policy::CreditPolicy;
 
 use crate::error::NotifierError;
 
-/// The time until the next due time of a scheduled job if its rule yields no due time.
+/// The time until the next run of a scheduled job whose rule yields no due time, such as a cron expression that matches
+/// no later time.
 const FALLBACK_INTERVAL: TimeDelta = TimeDelta::days(366);
 
 /// The rule for the due times of a scheduled job.
 #[derive(Clone, Debug)]
 pub(crate) enum Recurrence {
-    /// Due when this interval has passed since the end of the last run.
+    /// The scheduled job is due when this interval has passed since the end of its last run.
     Every(TimeDelta),
-    /// Due at the times of a cron expression.
+    /// The scheduled job is due at the times that a cron expression matches.
     Cron {
         /// The cron expression as the operator wrote it.
         expression: String,
@@ -29,7 +30,7 @@ pub(crate) enum Recurrence {
         /// The time zone in which the expression is evaluated.
         time_zone: Tz,
     },
-    /// Due at each midnight in the time zone of the credit policy.
+    /// The scheduled job is due at each midnight in the time zone of the credit policy.
     Midnight(Box<CreditPolicy>),
 }
 
@@ -44,8 +45,8 @@ impl Recurrence {
         Self::Midnight(Box::new(*policy))
     }
 
-    /// Parses a cron expression. It has five fields, or six fields that begin with the seconds, or it is a nickname
-    /// such as `@daily`. `setting` names the expression in the text of an error.
+    /// Parses a cron expression: five fields, or six fields that begin with the seconds, or a nickname such as
+    /// `@daily`. `setting` is the name of the setting for the text of an error.
     ///
     /// # Errors
     /// [`NotifierError::Config`] when the expression is invalid or matches no time.

@@ -32,12 +32,12 @@ pub(super) struct Runner {
     pub(super) lease_duration: Duration,
     /// The timeout of a run, unless the scheduled job defines another one.
     pub(super) timeout: Duration,
-    /// Wakes the runner. The poller notifies it when the scheduled job is due.
+    /// Wakes the runner when the poller finds that the scheduled job is due.
     pub(super) due: Arc<Notify>,
 }
 
-/// The pause of the scheduled job after failed runs. `failures` counts the consecutive failures. A run that an operator
-/// requested starts without this pause.
+/// The pause of the scheduled job after failed runs. `failures` is the number of consecutive failures. A run that an
+/// operator requests starts during the pause too.
 #[derive(Debug)]
 struct Pause {
     until: Instant,
@@ -163,8 +163,9 @@ impl Runner {
         }
     }
 
-    /// Doubles the pause with each consecutive failure, up to [`MAX_PAUSE`] or the interval between two due times,
-    /// whichever is shorter. The pause has no jitter, because only one notifier runs the scheduled job.
+    /// Sets the pause after a failed run. Each consecutive failure doubles the pause, up to the shorter of
+    /// [`MAX_PAUSE`] and the interval between two due times. The pause has no jitter, because only one notifier runs
+    /// the scheduled job.
     fn pause_after_failure(&self, pause: &mut Option<Pause>) {
         let (now, recurrence) = (self.deps.clock.now(), self.job.recurrence());
         let next = recurrence.next(now);

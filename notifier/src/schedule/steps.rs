@@ -1,4 +1,4 @@
-//! Runs one step of a scheduled job for each of many exports, and counts successes and failures.
+//! Runs one step of a scheduled job for each export in a list, and counts successes and failures.
 
 use std::{future::Future, time::Duration};
 
@@ -12,8 +12,8 @@ use crate::error::NotifierError;
 /// The timeout of one step of a scheduled job for one export.
 const STEP_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The counts of one step in a run of a scheduled job. An item is what the step processes, such as an export, a
-/// database row or an object in the file store.
+/// The numbers of items that one step of a scheduled job changed and failed to change. An item is an export, a database
+/// row or an object in the file store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StepCount {
     /// Number of items that the step changed.

@@ -17,8 +17,9 @@ use crate::{
     work_queue::{self, Queued},
 };
 
-/// If a cancel request, a delete request or the expiry of a file is at least this long ago, the command is published
-/// even if a notifier has received an earlier message of the export and not settled it.
+/// Age from which a command counts as stuck: the time since the request to cancel or delete, or since the expiry of the
+/// file. This module then publishes the command again, even if a notifier has received an earlier message of the export
+/// and has not settled that message.
 const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Publishes the command to cancel an export, and returns `true`. Returns `false` and publishes nothing in two cases:

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use entity::export;
 use protocol::problem::Slug;
 
-/// Counts a completed export and the capture of its credits. `bytes` is the size of its file.
+/// Counts a completed export and the capture (the final charge) of its credits. `bytes` is the size of its file.
 pub(super) fn completed(row: &export::Model, bytes: u64, now: DateTime<Utc>) {
     metrics::counter!("sluice_exports_succeeded_total").increment(1);
     metrics::counter!("sluice_credit_events_total", "kind" => "capture").increment(1);
@@ -14,13 +14,13 @@ pub(super) fn completed(row: &export::Model, bytes: u64, now: DateTime<Utc>) {
     record_duration(row, "completed", now);
 }
 
-/// Counts a failed export and the release of its credits.
+/// Counts a failed export and the release of its held credits.
 pub(super) fn failed(row: &export::Model, slug: Slug, now: DateTime<Utc>) {
     metrics::counter!("sluice_exports_failed_total", "slug" => slug.as_str()).increment(1);
     released(row, "failed", now);
 }
 
-/// Counts a canceled export and the release of its credits.
+/// Counts a canceled export and the release of its held credits.
 pub(super) fn canceled(row: &export::Model, now: DateTime<Utc>) {
     released(row, "canceled", now);
 }

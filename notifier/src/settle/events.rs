@@ -19,7 +19,8 @@ use tracing::{Instrument, Span, debug, field::Empty, info_span};
 
 use crate::{deps::Deps, error::NotifierError};
 
-/// Largest number of times that [`publish_balance`] publishes a balance that other processes keep changing.
+/// Largest number of times that one call of [`publish_balance`] publishes a balance, if other processes keep changing
+/// it.
 const MAX_BALANCE_ROUNDS: usize = 16;
 
 /// The kind of ledger entry with which an export ends: a capture or a release of the held credits.
@@ -80,8 +81,8 @@ pub(crate) async fn account_changed(deps: &Deps, notification: &PendingNotificat
 }
 
 /// Publishes the balance and the held credits of an account, then reads both again. If they have changed, publishes the
-/// new values, up to [`MAX_BALANCE_ROUNDS`] times in total. Without the second read, of two concurrent publishers, the
-/// one with the older balance could publish last.
+/// new values, up to [`MAX_BALANCE_ROUNDS`] times in total. Without the second read, the older of two balances could
+/// become the last event, if another process publishes at the same time.
 ///
 /// `id` identifies the change of the account that caused the call, and `reason` is the cause of this change, such as
 /// `capture`. The message id consists of `id`, the number of the round, the balance and the held credits. So the event

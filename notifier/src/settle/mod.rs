@@ -45,8 +45,8 @@ pub(crate) enum Leftovers {
     Everything,
 }
 
-/// Settles outcomes and commands. One transaction records that an export has ended, and charges or releases the credit
-/// that it holds. Then the owner is notified.
+/// Settles outcomes and commands. One transaction records that an export has ended, and captures (charges) or releases
+/// the credits that the export holds. The settler then notifies the owner.
 pub(crate) struct Settler {
     deps: Deps,
 }
@@ -56,8 +56,9 @@ impl Settler {
         Self { deps }
     }
 
-    /// Records the result of an attempt in the database, charges or releases the credits, notifies the owner of the
-    /// export, and returns the objects that the caller may delete. A second call with the same outcome changes nothing.
+    /// Records the result of an attempt in the database, captures (charges) or releases the held credits, notifies the
+    /// owner of the export, and returns the objects that the caller may delete. A second call with the same outcome
+    /// changes nothing.
     ///
     /// # Errors
     /// When the database, NATS or the file store fails. The caller settles the outcome again later.
@@ -83,7 +84,7 @@ impl Settler {
         Ok(settled.unwrap_or(Leftovers::Nothing))
     }
 
-    /// Completes an export and captures its credits. Returns the leftover objects of all other attempts, even if an
+    /// Completes an export and captures (charges) its held credits. Returns [`Leftovers::OtherAttempts`], even if an
     /// earlier delivery of the outcome already completed the export. Returns `None` if a later attempt superseded
     /// `attempt`, or if the export failed or was canceled.
     async fn complete(
@@ -116,9 +117,9 @@ impl Settler {
         Ok(applied.then_some(Leftovers::OtherAttempts(attempt)))
     }
 
-    /// Fails an export and releases its credits. Returns the leftover objects of all attempts, even if an earlier
-    /// delivery of the outcome already failed the export. Returns `None` if a later attempt superseded `attempt`, or if
-    /// the export ended with another status.
+    /// Sets an export to `failed` and releases its held credits. Returns [`Leftovers::Everything`], even if an earlier
+    /// delivery of the outcome already did so. Returns `None` if a later attempt superseded `attempt`, or if the export
+    /// ended with another status.
     async fn fail(
         &self,
         row: &export::Model,
@@ -139,8 +140,8 @@ impl Settler {
         Ok(applied.then_some(Leftovers::Everything))
     }
 
-    /// Adds the missing daily grants to the account of the owner, then releases the credits of the export. `reason` is
-    /// the text of the ledger entry. Returns the added grants.
+    /// Adds the missing daily grants to the account of the owner, then releases the held credits of the export.
+    /// `reason` is the text of the ledger entry. Returns the added grants.
     async fn release(
         &self,
         tx: &DatabaseTransaction,
@@ -154,9 +155,9 @@ impl Settler {
         Ok(granted)
     }
 
-    /// Cancels an unfinished export, releases its credits, and asks its exporter to stop. Returns the leftover objects
-    /// of all attempts, even if an earlier delivery of the command already canceled the export. Returns `None` if the
-    /// export ended with another status than `canceled`.
+    /// Cancels an unfinished export, releases its held credits, and asks its exporter to stop. Returns
+    /// [`Leftovers::Everything`], even if an earlier delivery of the command already canceled the export. Returns
+    /// `None` if the export ended with another status than `canceled`.
     async fn cancel(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         let trace = TraceContext::parse(&row.traceparent).unwrap_or_else(TraceContext::generate);
@@ -202,7 +203,7 @@ impl Settler {
         Ok(Some(Leftovers::Nothing))
     }
 
-    /// Deletes the leftover objects of an ended export, and returns the number of deleted objects.
+    /// Deletes the objects of an ended export that `leftovers` names, and returns the number of deleted objects.
     ///
     /// # Errors
     /// When the file store fails.

@@ -52,7 +52,7 @@ pub enum BusError {
         /// The TLS alert that the server sent.
         detail: String,
     },
-    /// No server can be reached, or the servers refuse this user.
+    /// The process can't reach any server, or the servers refuse the user.
     #[error("can't connect to NATS at {url}: {source}")]
     Connect {
         /// The URLs of the servers.
@@ -124,8 +124,8 @@ pub enum BusError {
 }
 
 impl BusError {
-    /// Whether every later attempt to connect would fail too, because a setting, a file or the servers must change
-    /// first.
+    /// Whether every later attempt to connect would fail too, until an operator changes a setting, a file or the
+    /// servers.
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {

@@ -30,10 +30,11 @@ use self::writes::Writes;
 use crate::{catalog::MAX_ENTRY_SIZE, config::NatsConfig, telemetry::traces};
 
 /// The maximum number of unread messages of one core NATS subscription. The client drops further messages. Subscribers
-/// tolerate lost messages, because they also poll.
+/// tolerate lost messages, because they also poll the database or the stream.
 const SUBSCRIPTION_CAPACITY: usize = 4096;
 
-/// The minimum number of bytes that a catalog entry leaves free in a message, for the headers.
+/// The number of bytes of a NATS message that are reserved for its headers. A catalog entry must fit into the rest of
+/// the message.
 const HEADER_SIZE: usize = 1024;
 
 /// The maximum time that a lossy message waits for space in the client's queue.
@@ -46,14 +47,14 @@ pub struct Bus {
     jetstream: jetstream::Context,
     timeout: Duration,
     writes: Writes,
-    /// When the last clone of the bus is dropped, this guard stops the task that creates lost streams again. Otherwise
-    /// the task would hold the connection open. None if this process creates no streams.
+    /// Stops the task that creates lost streams again, when the last clone of the bus is dropped. Otherwise the task
+    /// would hold the connection open. None if this process creates no streams.
     _restorer: Option<Arc<DropGuard>>,
 }
 
 impl Bus {
-    /// Connects and creates missing streams and buckets. Creates them again after each reconnect, because the server
-    /// may have lost its data. `name` identifies the connection in NATS monitoring.
+    /// Connects to NATS, and creates missing streams and buckets. Creates missing streams and buckets again after each
+    /// reconnect, because the server may have lost its data. `name` identifies the connection in NATS monitoring.
     ///
     /// # Errors
     /// When a setting is invalid, none of the servers answers within the request timeout, or a stream can't be created.
@@ -73,8 +74,8 @@ impl Bus {
         Ok(bus)
     }
 
-    /// Connects and waits until a notifier has created the streams in `needed`. A bucket is the stream `KV_<bucket>`.
-    /// With an empty list this method only connects.
+    /// Connects to NATS, and waits until a notifier has created the streams in `needed`. A bucket is the stream
+    /// `KV_<bucket>`. With an empty list this method only connects.
     ///
     /// # Errors
     /// When a setting is invalid, none of the servers answers within the request timeout, or a stream does not exist
@@ -130,19 +131,19 @@ impl Bus {
         Ok(Self { client, jetstream, timeout, writes, _restorer: None })
     }
 
-    /// The core NATS client.
+    /// Returns the client for core NATS, which has no streams.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The JetStream context; its requests have the configured request timeout.
+    /// Returns the JetStream context, whose requests have the timeout from the settings.
     #[must_use]
     pub fn jetstream(&self) -> &jetstream::Context {
         &self.jetstream
     }
 
-    /// Checks that the connection is up.
+    /// Checks that the connection to NATS is up.
     ///
     /// # Errors
     /// The name of the connection's state when the connection is down.
@@ -153,8 +154,8 @@ impl Bus {
         }
     }
 
-    /// Publishes to a stream and waits until the stream has stored the message. Within the deduplication window the
-    /// stream stores messages with the same `message_id` once.
+    /// Publishes a message to a stream, and waits until the stream has stored the message. Within the deduplication
+    /// window the stream stores messages with the same `message_id` once.
     ///
     /// # Errors
     /// When the stream did not confirm the message in time. The stream may still have stored the message, so the caller
@@ -197,7 +198,8 @@ impl Bus {
         self.writes.check()
     }
 
-    /// Publishes on core NATS without confirmation. The message may be lost. A subject without subscribers is no error.
+    /// Publishes a message on core NATS without confirmation. The message may be lost. A subject without subscribers is
+    /// no error.
     ///
     /// # Errors
     /// When the client is closed, or its send queue stays full for 1 s.
@@ -216,7 +218,7 @@ impl Bus {
             .map_err(|e| failed(e.to_string()))
     }
 
-    /// Sends a request on core NATS and reads the reply.
+    /// Sends a request on core NATS, and returns the reply.
     ///
     /// # Errors
     /// When no reply arrives in time, or the reply can't be parsed.
@@ -231,7 +233,7 @@ impl Bus {
         Ok(serde_json::from_slice(&answer.payload)?)
     }
 
-    /// Subscribes on core NATS. The client drops messages when the caller reads them too slowly.
+    /// Subscribes to a subject on core NATS. The client drops messages when the caller reads them too slowly.
     ///
     /// # Errors
     /// When the client is closed.
@@ -240,7 +242,7 @@ impl Bus {
         self.client.subscribe(subject).await.map_err(|e| BusError::Subscribe { subject: failed, detail: e.to_string() })
     }
 
-    /// Subscribes on core NATS as a member of a queue group. Each message goes to one member of the group.
+    /// Subscribes to a subject on core NATS as a member of a queue group. Each message goes to one member of the group.
     ///
     /// # Errors
     /// When the client is closed.
@@ -260,8 +262,8 @@ impl Bus {
         self.bucket(subject::BUCKET_CATALOG).await
     }
 
-    /// The maximum size of one entry of the catalog, in bytes. This is [`MAX_ENTRY_SIZE`], or less if the server
-    /// accepts only smaller messages.
+    /// Returns the maximum size of one entry of the catalog, in bytes. This is [`MAX_ENTRY_SIZE`], or less if the
+    /// server accepts only smaller messages.
     #[must_use]
     pub fn max_entry_size(&self) -> usize {
         MAX_ENTRY_SIZE.min(self.client.max_payload().saturating_sub(HEADER_SIZE))

@@ -11,12 +11,12 @@ use std::{
 
 use protocol::subject;
 
-/// The streams that did not store their last message, with the error. Clones share the state.
+/// The streams that did not store their last message, each with the error. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Writes(Arc<Mutex<BTreeMap<&'static str, String>>>);
 
 impl Writes {
-    /// Records the result of a message to a stream.
+    /// Records whether a stream has stored a message: the result of publishing the message.
     pub(super) fn record<E: std::fmt::Display>(&self, stream: &'static str, result: &Result<(), E>) {
         let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
@@ -26,7 +26,7 @@ impl Writes {
         set_gauge(stream, result.is_err());
     }
 
-    /// Clears all failures, because a new connection may lead to a restarted server.
+    /// Clears all failures after a reconnect, because the new connection may lead to a restarted server.
     pub(super) fn forget(&self) {
         let failed = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for stream in failed.into_keys() {

@@ -46,7 +46,7 @@ pub enum EntryError {
 /// The entry of one dataset, ready to be written to the catalog bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatasetEntry {
-    /// The digest of `value`, by which heartbeats name this entry.
+    /// The digest of `value`, by which the heartbeat of an exporter names this entry.
     pub revision: String,
     /// The size of the JSON that describes the dataset, before compression, in bytes.
     pub json_size: usize,

@@ -36,10 +36,11 @@ use crate::lifecycle::Lifecycle;
 
 /// The pause before a new watch after a watch has failed.
 const WATCH_RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// The maximum time for which a watch may bring no message while no exporter has a valid heartbeat. After this time, a
-/// new watch replaces it.
+/// The maximum time for which a watch may bring no message while no exporter has a valid heartbeat. After this time,
+/// the catalog replaces the watch by a new watch.
 const MAX_IDLE_SILENCE: Duration = Duration::from_secs(10);
-/// If this many consecutive heartbeats of one exporter name entries that have not arrived, the bucket is read again.
+/// If this many consecutive heartbeats of one exporter name entries that have not arrived, the catalog reads the whole
+/// bucket again.
 const MAX_INCOMPLETE_HEARTBEATS: u32 = 2;
 
 /// The running exporters and their datasets. Clones share the state.
@@ -84,7 +85,7 @@ impl From<Offered> for Offer {
 }
 
 impl Catalog {
-    /// Spawns a task that applies all changes of the catalog bucket until the soft stop.
+    /// Spawns a task that applies all changes of the catalog bucket, until the soft stop of the process.
     pub fn watch(&self, bucket: Store, life: &Lifecycle) {
         let (catalog, stop) = (self.clone(), life.soft().clone());
         life.spawn(async move {
@@ -101,7 +102,7 @@ impl Catalog {
         });
     }
 
-    /// Applies changes of the bucket until the watch fails, has lost entries, or brings no message for
+    /// Applies changes of the bucket until the watch fails, has lost entries, or brings no message for the time
     /// [`Self::max_silence`].
     async fn watch_once(&self, bucket: &Store) {
         let mut changes = match bucket.watch_with_history(">").await {
@@ -218,7 +219,8 @@ impl Catalog {
         self.offers(|offered| offered == name).remove(name)
     }
 
-    /// Returns the number of jobs that the exporters of a pool can run concurrently in a lane; 0 without an exporter.
+    /// Returns the number of jobs that the exporters of a pool can run concurrently in a lane (the interactive or the
+    /// bulk queue). Returns 0 if the pool has no exporter.
     #[must_use]
     pub fn slots(&self, pool: &str, lane: Lane) -> u64 {
         let live = self.read(State::live);

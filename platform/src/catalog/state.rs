@@ -65,7 +65,7 @@ pub(super) struct Arrival {
     pub(super) is_repeated: bool,
 }
 
-/// Whether the entries of all datasets that a heartbeat names have arrived.
+/// The state of an exporter's entries: whether the entries of all datasets that the heartbeat names have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Completeness {
     Complete,
@@ -74,9 +74,8 @@ pub(super) enum Completeness {
 }
 
 impl Heartbeat {
-    /// Whether the heartbeat is still valid. A repeated heartbeat may come from an exporter that died long ago. A
-    /// repeated heartbeat is therefore valid only if, when NATS stored the newest message, the heartbeat was not older
-    /// than its lifetime.
+    /// Whether the heartbeat is still valid. A repeated heartbeat may come from an exporter that died long ago. It is
+    /// therefore valid only if its lifetime had not passed when NATS stored the newest message of the bucket.
     fn is_live(&self, last_stored_at: i64) -> bool {
         let is_outdated = self.repeated_from.is_some_and(|stored_at| {
             last_stored_at.saturating_sub(stored_at) > i64::try_from(self.content.ttl_ms).unwrap_or(i64::MAX)

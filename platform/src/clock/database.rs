@@ -20,13 +20,14 @@ use super::{Clock, SharedClock, SystemClock};
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The timeout of one comparison. A slower answer would be too imprecise.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// The largest difference between the machine's clock and the database's clock that is not reported as an error.
+/// The largest tolerated difference between the machine's clock and the database's clock. The clock reports a larger
+/// difference as an error.
 const MAX_DIFFERENCE: TimeDelta = TimeDelta::seconds(5);
-/// The minimum correction of [`DatabaseClock`] that is logged as a step of the database's clock.
+/// The minimum correction that [`DatabaseClock`] logs as a step of the database's clock.
 const STEP: TimeDelta = TimeDelta::seconds(1);
 
-/// The time of the database at its last answer to this process, and the moment of this time on the monotonic clock of
-/// this machine.
+/// The time that the database last returned to this process, and the same moment on the monotonic clock of this
+/// machine.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     time: DateTime<Utc>,

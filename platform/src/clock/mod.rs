@@ -20,7 +20,7 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Checks that the clock of this machine agrees with the clock of the database.
     ///
     /// # Errors
-    /// A text that states the difference, or that the clocks have not been compared yet.
+    /// A text with the difference between the clocks, or a text that says that the clocks have not been compared yet.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }

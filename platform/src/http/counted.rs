@@ -1,4 +1,4 @@
-//! A stream that counts toward the connection limit of its server.
+//! A network stream that counts toward the connection limit of its server.
 
 use std::{
     io,

@@ -1,4 +1,5 @@
-//! Accepts connections up to a limit and serves their requests. After the stop, running requests may finish.
+//! Accepts connections up to a limit, and serves their requests. After the server has stopped accepting connections,
+//! running requests may finish.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -90,7 +91,7 @@ impl Server {
         self
     }
 
-    /// Tracks open connections with this tracker, so that the owner of the tracker can count and await the connections.
+    /// Tracks open connections with `tracker`, so that the owner of the tracker can count and await the connections.
     #[must_use]
     pub fn tracked_by(self, tracker: TaskTracker) -> Self {
         Self { tracker, ..self }
@@ -153,7 +154,8 @@ impl Server {
     }
 }
 
-/// Whether only the accepted connection caused the failure of an accept, so that the next accept needs no pause.
+/// Whether the failure of an accept concerns only this connection, so that the server may accept the next connection
+/// without a pause.
 fn concerns_one_connection(e: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

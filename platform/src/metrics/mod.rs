@@ -104,7 +104,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// Whether the service has metrics of this scope.
+    /// Whether the service exports the metrics of this scope.
     #[must_use]
     pub const fn has(self, scope: Scope) -> bool {
         match scope {

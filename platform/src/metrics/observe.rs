@@ -28,7 +28,7 @@ pub struct Pool {
 }
 
 /// Measures the process, these pools, the NATS connection, and the disk of the file store, until `stop` is cancelled.
-/// `client` is the label of the metrics of the NATS connection. Without a `store`, no disk is measured.
+/// `client` is the label of the metrics of the NATS connection. If `store` is None, the function measures no disk.
 pub async fn observe(
     client: &'static str,
     bus: Bus,

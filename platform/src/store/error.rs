@@ -20,7 +20,7 @@ pub enum FileStoreError {
     /// The bucket does not exist. Sluice never creates a bucket.
     #[error("file store: the bucket does not exist: create it, or name another in the URL: {0}")]
     NoBucket(#[source] object_store::Error),
-    /// The caller's stream of bytes to write failed.
+    /// The stream from which the store reads the bytes of a new object failed.
     #[error("{0}")]
     Source(#[source] std::io::Error),
     /// The files of unfinished writes can't be listed or deleted.

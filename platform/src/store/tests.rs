@@ -26,7 +26,8 @@ async fn an_object_is_read_whole_or_in_part_and_deleted_by_folder() {
     assert_eq!(store.presign("a/2/x", Duration::from_secs(1)).await.unwrap(), None);
 }
 
-/// Chunks of different bytes. Their size does not divide the size of an upload part.
+/// Returns `count` chunks, each with another byte value. The size of a chunk does not divide the size of an upload
+/// part.
 fn chunks(count: u8) -> Vec<Bytes> {
     (0..count).map(|n| Bytes::from(vec![n; 1_000_003])).collect()
 }

@@ -33,8 +33,8 @@ where
     })
 }
 
-/// Applies the configured filter to log lines, but never to spans of our crates. Otherwise a filter for warnings would
-/// remove the fields of the spans around a warning, such as its trace id.
+/// Applies the configured filter to log lines, but never to spans of Sluice's crates. Otherwise a filter for warnings
+/// would remove the fields of the spans around a warning, such as the trace id.
 struct LineFilter(EnvFilter);
 
 impl<S> Filter<S> for LineFilter {
@@ -106,7 +106,8 @@ mod tests {
         }
     }
 
-    /// Logs a job whose trace began in another process. Returns the log, the caller's trace context and the job's.
+    /// Logs a job whose trace began in another process. Returns the log, the trace context of the caller, and the trace
+    /// context of the job.
     fn logged(format: LogFormat, filter: &str) -> (String, TraceContext, TraceContext) {
         let buffer = Buffer::default();
         let writer = buffer.clone();

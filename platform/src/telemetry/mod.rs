@@ -58,17 +58,17 @@ pub fn init(log: &LogConfig, service: &str) -> Result<Traces, TelemetryError> {
     Ok(traces)
 }
 
-/// The crates whose spans are recorded. Spans of libraries are excluded, because their fields may contain personal
-/// data.
+/// The crates of Sluice, whose spans the process records. The process records no spans of libraries, because their
+/// fields may contain personal data.
 const OUR_CRATES: [&str; 5] = ["gateway", "exporter", "notifier", "platform", "sluice"];
 
-/// Whether this is a span of one of our crates, at level INFO or above.
+/// Whether this is a span of one of Sluice's crates, at level INFO or above.
 fn is_our_span(metadata: &Metadata<'_>) -> bool {
     let root = metadata.target().split("::").next().unwrap_or_default();
     metadata.is_span() && *metadata.level() <= tracing::Level::INFO && OUR_CRATES.contains(&root)
 }
 
-/// Creates a filter that passes only spans of our crates.
+/// Creates a filter that passes only spans of Sluice's crates.
 fn our_spans() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     FilterFn::new(is_our_span as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::INFO)
 }

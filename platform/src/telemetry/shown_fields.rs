@@ -22,7 +22,7 @@ impl<'w> FormatFields<'w> for TextFields {
     }
 }
 
-/// Passes the fields that logs show to another visitor.
+/// A visitor that passes only the fields that logs show to another visitor.
 struct ShownFields<'a>(DefaultVisitor<'a>);
 
 impl Visit for ShownFields<'_> {

@@ -13,7 +13,7 @@ use protocol::envelope::TraceContext;
 use tracing::{Span, debug};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// Returns the trace context of a span; None without telemetry.
+/// Returns the trace context of a span; None if the process records no spans, as in tests.
 #[must_use]
 pub fn context(span: &Span) -> Option<TraceContext> {
     let context = span.context();
@@ -36,7 +36,7 @@ pub fn follow(span: &Span, parent: TraceContext) -> TraceContext {
     record_trace_id(span, here)
 }
 
-/// Calls [`follow`] with a received `traceparent`. An invalid text begins a new trace.
+/// Calls [`follow`] with a received `traceparent`. If the text is invalid, the span begins a new trace.
 pub fn follow_text(span: &Span, traceparent: &str) -> TraceContext {
     match TraceContext::parse(traceparent) {
         Some(parent) => follow(span, parent),

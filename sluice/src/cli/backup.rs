@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 /// The options of `sluice backup`.
 #[derive(Debug, Args)]
 pub struct BackupOptions {
-    /// The subcommand; without one a backup is created.
+    /// The subcommand. Without a subcommand, the command creates a backup.
     #[command(subcommand)]
     pub command: Option<BackupCommand>,
     /// Use this destination: a folder or s3://bucket/prefix [default: backup.destination of the settings]
@@ -33,12 +33,12 @@ pub struct VerifyOptions {
     /// The id of the backup
     #[arg(default_value = "latest")]
     pub id: String,
-    /// The keys that decrypt the backup; comparing digests needs none.
+    /// The keys that decrypt the backup. Comparing digests needs no key.
     #[command(flatten)]
     pub keys: Keys,
 }
 
-/// The files that decrypt a backup.
+/// The files with the keys that decrypt a backup.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Keys {
     /// Decrypt with the age identities in this file; may be given several times

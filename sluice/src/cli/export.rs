@@ -51,7 +51,7 @@ pub struct ExportOptions {
     pub window: u64,
 }
 
-/// The gateway that a command talks to, and the user.
+/// The gateway to which a command sends requests, and the user of these requests.
 #[derive(Clone, Debug, Args)]
 pub struct AccessOptions {
     /// Use the gateway at this URL [default: gateway.listen of the settings]

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 /// token cannot be revoked before it expires.
 const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
 
-/// Parses a source, which may hold a password. Hides it from debug output.
+/// Parses the source of a catalog, such as the URL of a database. Wraps the source as a secret, because it may contain
+/// a password.
 pub(super) fn secret(text: &str) -> Result<Secret, String> {
     if text.is_empty() { Err("expected a source".to_owned()) } else { Ok(Secret::new(text)) }
 }
@@ -36,12 +37,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     total.map(Duration::from_secs).ok_or_else(|| "expected between 1s and 366d".to_owned())
 }
 
-/// Parses a filter, as JSON.
+/// Parses the filter of an export, which is JSON.
 pub(super) fn filter(text: &str) -> Result<Value, String> {
     protocol::json::parse_filter(text).map_err(|e| format!("not JSON: {e}"))
 }
 
-/// Parses a JSON object.
+/// Parses an option whose value is a JSON object.
 pub(super) fn object(text: &str) -> Result<Map<String, Value>, String> {
     match serde_json::from_str(text) {
         Ok(Value::Object(members)) => Ok(members),

@@ -17,7 +17,8 @@ struct Report {
     ok: bool,
     datasets: Vec<Dataset>,
     templates: Vec<String>,
-    /// The datasets whose source cannot be read now. An exporter starts without them and retries.
+    /// The datasets whose source cannot be read now. An exporter starts without these datasets, and retries to read
+    /// their sources.
     unavailable: Vec<Unavailable>,
     faults: Vec<CatalogFault>,
 }

@@ -20,7 +20,7 @@ use crate::{
     settings::Settings,
 };
 
-/// The result, as `--json` prints it.
+/// The result of the command, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Json<'a> {
     file: String,
@@ -28,7 +28,7 @@ struct Json<'a> {
     report: &'a InitReport,
 }
 
-/// Writes a catalog file, and prints what it has and what to do next.
+/// Writes a catalog file. Prints the datasets in the file, and the commands that a user may run next.
 ///
 /// # Errors
 /// When the source can't be read, or the file exists and neither `--update` nor `--force` is given.
@@ -63,7 +63,7 @@ pub async fn run(options: &CatalogInitOptions, settings: &Settings) -> Result<()
     Ok(())
 }
 
-/// Returns the text of the file; None if there is no file.
+/// Returns the text of an existing catalog file; None if the file does not exist.
 fn existing(path: &Path) -> Result<Option<String>, CommandError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -72,7 +72,7 @@ fn existing(path: &Path) -> Result<Option<String>, CommandError> {
     }
 }
 
-/// Writes the file at once, so that an exporter that reads it never sees a part of it.
+/// Writes the catalog file atomically, so that an exporter never reads a partial file.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let part = path.with_added_extension("part");
     fs::write(&part, text)?;
@@ -82,7 +82,8 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(&part, path)
 }
 
-/// Returns the commands that come next. The command that sets the variable has a word in place of the password.
+/// Returns the commands that a user may run next. One of these commands sets the variable with the database URL, with a
+/// placeholder for the password.
 fn next(file: &str, report: &InitReport) -> String {
     let program = program();
     let file = shell_word(file);
@@ -93,7 +94,7 @@ fn next(file: &str, report: &InitReport) -> String {
     out + &format!("  {program} catalog check {file}\n  {program} up --catalog {file}\n")
 }
 
-/// Returns the command that starts this program, for a shell.
+/// Returns the path of this program, quoted for a shell.
 fn program() -> String {
     let path = env::args_os().next().map_or_else(|| PathBuf::from("sluice"), PathBuf::from);
     shell_word(&path.display().to_string())

@@ -23,7 +23,7 @@ use crate::{
     settings::Settings,
 };
 
-/// The time limit for notifying the notifiers over NATS.
+/// The time limit for sending a message to the notifiers over NATS.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An account that differs from the ledger, as `--json` prints it.
@@ -61,7 +61,7 @@ struct View {
     entries: Vec<CreditEntry>,
 }
 
-/// Adds credits. A new account receives its initial balance first.
+/// Adds credits to an account. A new account receives its initial balance first.
 ///
 /// # Errors
 /// When the `[credits]` settings are invalid, or the database can't be reached or isn't up to date.
@@ -75,7 +75,7 @@ pub async fn grant(options: &GrantOptions, settings: &Settings) -> Result<(), Co
     print(&db, &options.account, &owner, &credit_policy, 1).await
 }
 
-/// Corrects a balance.
+/// Changes the balance of an account by a signed number of credits.
 ///
 /// # Errors
 /// When the balance would become negative, the `[credits]` settings are invalid, or the database can't be reached or
@@ -90,7 +90,7 @@ pub async fn adjust(options: &AdjustOptions, settings: &Settings) -> Result<(), 
     print(&db, &options.account, &owner, &credit_policy, 1).await
 }
 
-/// Compares all accounts with the ledger. With `--rebuild`, corrects the accounts that differ.
+/// Compares all accounts with the credit ledger. With `--rebuild`, corrects the accounts that differ.
 ///
 /// # Errors
 /// When an account still differs at the end of the command, or the database can't be reached or isn't up to date.

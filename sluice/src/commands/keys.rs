@@ -26,15 +26,15 @@ use crate::{
     output,
 };
 
-/// The scope that managing keys requires.
+/// The scope that a user needs to create, list and delete API keys.
 const MANAGE_SCOPE: &str = "keys:manage";
-/// The time limit of one request.
+/// The time limit of one request to the gateway.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Why a request about API keys failed.
+/// The reason why a request about API keys failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// The settings can't be used, or name no gateway or no token.
+    /// The settings are invalid, or contain no gateway or no token.
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The gateway can't be reached.
@@ -48,7 +48,7 @@ pub enum KeysError {
     /// The gateway refuses the request.
     #[error("{}", describe(.0))]
     Refused(Box<Problem>),
-    /// The answer is not one of Sluice.
+    /// The server answered with a body that no gateway of Sluice would send. The value describes the answer.
     #[error("the answer is not one of a gateway: {0}")]
     Answer(String),
 }
@@ -116,7 +116,7 @@ async fn delete(options: &DeleteOptions, files: &SettingsFiles) -> Result<(), Co
     Ok(())
 }
 
-/// Completes a request by `finish`, and sends it.
+/// Lets the function `finish` complete a request, sends the request, and returns the response of the gateway.
 async fn send(
     access: &Access,
     request: Result<RequestBuilder, String>,

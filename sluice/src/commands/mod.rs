@@ -25,7 +25,7 @@ use sea_orm::DbErr;
 
 use crate::{schema::SchemaError, settings::SettingsError, up::UpError};
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// The settings have no local identity with a secret to sign a token.
@@ -68,7 +68,7 @@ pub enum CommandError {
     /// No catalog file can be written for a source.
     #[error(transparent)]
     CatalogInit(Box<InitError>),
-    /// The catalog file exists, and may have edits.
+    /// The catalog file already exists, and the command must not overwrite the user's changes.
     #[error("{} exists: --update adds what is new and keeps the rest, --force replaces the file", .0.display())]
     CatalogExists(PathBuf),
     /// The catalog file can't be read or written.
@@ -80,10 +80,10 @@ pub enum CommandError {
     /// The settings can't be written as TOML.
     #[error("settings: {0}")]
     Toml(#[from] toml::ser::Error),
-    /// The settings can't be used.
+    /// The settings are invalid, or can't be read.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A data folder can't be used.
+    /// The data folder of a `sluice up` can't be used.
     #[error(transparent)]
     DataDir(#[from] Box<UpError>),
     /// A step of a backup or a restore failed.

@@ -30,7 +30,7 @@ use serde_json::Map;
 use super::CommandError;
 use crate::{cli::CatalogPreviewOptions, output, settings::Settings};
 
-/// Why the rows of a dataset can't be printed.
+/// The reason why the rows of a dataset can't be printed.
 #[derive(Debug, thiserror::Error)]
 pub enum PreviewError {
     /// The catalog file has faults.

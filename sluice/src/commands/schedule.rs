@@ -24,7 +24,7 @@ use crate::{
 
 /// The interval at which the command polls for the end of a run.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// The time limit for notifying the notifiers over NATS.
+/// The time limit for sending a message to the notifiers over NATS.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Shows the scheduled jobs, or requests a run of one job.
@@ -175,8 +175,8 @@ mod tests {
             Self { settings, database, nats, folder, life: Lifecycle::new() }
         }
 
-        /// Starts a notifier that polls the table only once an hour, so that a job runs earlier only after a
-        /// notification. The sweep runs once a year.
+        /// Starts a notifier that polls the table of jobs only once an hour, so that a job runs earlier only after a
+        /// notification. The scheduled job `sweep` runs once a year.
         async fn notifier(&self) {
             let bus = self.nats.bus().await;
             let deps = notifier::Deps {

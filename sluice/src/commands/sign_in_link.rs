@@ -8,7 +8,7 @@ use crate::{output, settings::Settings, sign_in_link};
 /// Prints a new link on one line.
 ///
 /// # Errors
-/// When the installation signs nobody in by a link, or standard output is closed.
+/// When the installation does not offer sign-in by a link, or standard output is closed.
 pub fn run(settings: &Settings) -> Result<(), CommandError> {
     let gateway = &settings.gateway;
     if gateway.identity.local.sign_in != LocalSignIn::Link {

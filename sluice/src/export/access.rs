@@ -21,16 +21,16 @@ use crate::{
 /// The lifetime of a token of the local identity. Each session uses a new token.
 const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
 
-/// Why the command line and the settings name no usable gateway or token.
+/// The reason why the command line and the settings provide no usable gateway or token.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// The settings can't be used.
+    /// The settings are invalid, or can't be read.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The URL of the gateway is invalid.
     #[error("--url {0} is not an http:// or https:// URL")]
     Url(String),
-    /// The command line names no token, and no local identity can sign one.
+    /// The command line contains no token, and the settings have no local identity that could sign a token.
     #[error(
         "no token: give one with --token or SLUICE_TOKEN, or give the data folder of a `sluice up` with --data-dir"
     )]
@@ -58,8 +58,8 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Reads the gateway and the token from the command line, or else from the settings. A token of the local identity
-    /// gets the scopes `scope`.
+    /// Reads the URL of the gateway and the token from the command line. If an option is missing, reads the value from
+    /// the settings. A token of the local identity gets the scopes `scope`.
     pub(crate) fn new(options: &AccessOptions, scope: &str, files: &SettingsFiles) -> Result<Self, AccessError> {
         let settings = files.load()?;
         let base = options.url.clone().unwrap_or_else(|| format!("http://{}", settings.gateway.listen));
@@ -84,7 +84,7 @@ impl Access {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// Returns the URL of WebSocket sessions.
+    /// Returns the URL at which the gateway accepts WebSocket sessions.
     pub(super) fn socket_url(&self) -> String {
         format!("{}/v1/ws", self.url()).replacen("http", "ws", 1)
     }

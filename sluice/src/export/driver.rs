@@ -42,7 +42,7 @@ enum Next {
     Canceled,
 }
 
-/// The result of a session that ended: the complete file, or a broken connection.
+/// The result of an ended session: the complete file, or a broken connection.
 enum Ended {
     Done(Seal),
     Broken(String),
@@ -82,7 +82,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Runs until the file is complete.
+    /// Runs sessions with the gateway until the file is complete.
     pub(super) async fn run(&mut self) -> Result<Seal, ExportError> {
         loop {
             let fault = match self.connect().await? {
@@ -102,7 +102,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Opens a connection. An inner error is transient, so the caller connects again after a pause.
+    /// Opens a connection to the gateway. The inner error is transient, so the caller connects again after a pause.
     async fn connect(&mut self) -> Result<Result<(), String>, ExportError> {
         let token = self.access.token()?;
         let url = self.access.socket_url();
@@ -171,7 +171,8 @@ impl<'a> Driver<'a> {
     }
 
     /// Ends a session that received no message for [`STALL_TIMEOUT`]. If the session had received a message before, the
-    /// export may only wait or run for long, so the driver connects again. Otherwise [`Self::pause`] fails.
+    /// driver connects again, because the export may simply wait or run for a long time. Otherwise [`Self::pause`]
+    /// fails.
     fn silent(&mut self, connected_at: Instant) -> Ended {
         if self.last_progress > connected_at {
             self.last_progress = Instant::now();
@@ -210,7 +211,7 @@ impl<'a> Driver<'a> {
         Ok(Ok(Next::Read))
     }
 
-    /// Waits before the next attempt. Fails if no message arrived within the stall timeout.
+    /// Waits before the next attempt to connect. Fails if no message arrived within [`STALL_TIMEOUT`].
     async fn pause(&mut self, fault: String) -> Result<(), ExportError> {
         if self.last_progress.elapsed() >= STALL_TIMEOUT {
             return Err(ExportError::GaveUp { waited: STALL_TIMEOUT, last: fault });

@@ -7,10 +7,10 @@ use reqwest::StatusCode;
 
 use super::access::AccessError;
 
-/// Why `sluice export` failed.
+/// The reason why `sluice export` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The settings can't be used, or name no gateway or no token.
+    /// The settings are invalid, or contain no gateway or no token.
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The command line names no output file, and a file with the default name exists. The command does not overwrite
@@ -44,7 +44,7 @@ pub enum ExportError {
         /// The detail of the problem in the response.
         detail: String,
     },
-    /// The gateway closed the session for a reason that would also end a new session.
+    /// The gateway closed the session, and would close a new session for the same reason. The value is the reason.
     #[error("the gateway ended the session: {0}")]
     Closed(&'static str),
     /// No message arrived within the stall timeout.
@@ -61,7 +61,7 @@ pub enum ExportError {
     /// The gateway violated the protocol.
     #[error("the gateway violated the protocol: {0}")]
     Protocol(String),
-    /// The received bytes differ from the seal.
+    /// The received bytes differ from the size or the digest that the gateway sent at the end of the file.
     #[error("the file is damaged: {0}")]
     Damaged(String),
     /// The file must restart from its first byte, but the output is standard output, a device or a named pipe, which

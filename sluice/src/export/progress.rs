@@ -7,7 +7,7 @@ use protocol::export::{Progress as ExportProgress, WaitingFor};
 
 use crate::output::grouped;
 
-/// The interval at which the spinner moves.
+/// The interval at which the spinner on the terminal moves.
 const TICK: Duration = Duration::from_millis(120);
 
 pub(super) struct Progress {

@@ -31,7 +31,7 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 /// The number of ping intervals without a message after which the connection counts as broken.
 const SILENT_HEARTBEATS: u32 = 3;
 
-/// Why a session cannot be opened.
+/// The reason why the client cannot open a session.
 #[derive(Debug)]
 pub(super) enum ConnectError {
     /// The gateway refused the session, with a status and a reason.
@@ -84,7 +84,7 @@ impl Socket {
         }
     }
 
-    /// Sends a message. Fails if this takes longer than [`SEND_TIMEOUT`].
+    /// Sends a message to the gateway. Fails if sending takes longer than [`SEND_TIMEOUT`].
     pub(super) async fn send(&mut self, message: &ClientMessage, reference: Option<&str>) -> Result<(), String> {
         match timeout(SEND_TIMEOUT, self.stream.send(Message::text(encode(message, reference)))).await {
             Ok(sent) => sent.map_err(describe),

@@ -37,7 +37,7 @@ pub enum Step {
     Restart,
     /// A transient problem occurred. Call [`Transfer::begin`] again after a pause.
     Retry(Box<Problem>),
-    /// All bytes are written and match the seal.
+    /// All bytes are written, and match the size and the digest in the seal of the file.
     Done(Seal),
     /// The gateway has canceled the export.
     Canceled,
@@ -56,7 +56,7 @@ pub struct Transfer {
     /// The number of the attempt, an exporter's try at the export, that produced the written bytes; `None` before the
     /// stream is open.
     attempt: Option<u32>,
-    /// The number of bytes received since the last extension of the window.
+    /// The number of bytes received since the client last extended the window.
     used: u64,
     digest: Context,
 }
@@ -240,7 +240,7 @@ impl Transfer {
     }
 }
 
-/// Returns a retry step for a transient problem, and fails with any other problem.
+/// Returns the step [`Step::Retry`] for a transient problem. Fails with any other problem.
 fn retry_or_fail(problem: Problem) -> Result<Vec<Step>, ExportError> {
     match problem.slug() {
         Slug::Unavailable | Slug::RateLimited | Slug::Internal | Slug::NotReady => {

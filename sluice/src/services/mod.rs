@@ -58,7 +58,7 @@ impl ServiceKind {
     }
 }
 
-/// Why a service cannot start, or stopped by itself.
+/// The reason why a service cannot start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// Logs, traces or metrics can't be set up.
@@ -133,7 +133,7 @@ pub(crate) struct Common {
     pub(crate) traces: Traces,
 }
 
-/// What a service needs to start.
+/// The settings, connections and handles that a service needs to start.
 pub(crate) struct Starting<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) common: &'a Common,
@@ -169,7 +169,7 @@ impl Handles {
     }
 }
 
-/// Logs one warning if the settings send file bytes over plain HTTP.
+/// Logs one warning if these settings make the process send file bytes over plain HTTP.
 fn warn_of_plain_http(settings: &Settings) {
     let endpoints = [
         ("store.s3_endpoint", settings.store.uses_plain_http()),

@@ -9,11 +9,11 @@ use std::{
 
 use super::error::UpError;
 
-/// The file that a running `sluice up` locks.
+/// The name of the file that a running `sluice up` locks.
 const LOCK: &str = "sluice.lock";
-/// The SQLite database. SQLite creates further files beside it, with the same permissions.
+/// The name of the SQLite database file. SQLite creates further files beside this file, with the same permissions.
 const DATABASE: &str = "sluice.db";
-/// The folder of dataset files. The user may create this folder before the first start.
+/// The name of the folder of dataset files. The user may create this folder before the first start.
 const DATASETS: &str = "datasets";
 
 /// A data folder that this process has locked. Dropping this value releases the lock.
@@ -26,7 +26,7 @@ pub(super) struct DataDir {
 }
 
 impl DataDir {
-    /// Creates the folder if it does not exist, and locks it.
+    /// Creates the data folder if it does not exist, and locks the folder for this process.
     pub(super) fn claim(named: &Path) -> Result<Self, UpError> {
         DirBuilder::new().recursive(true).mode(0o700).create(named).map_err(UpError::file(named))?;
         let path = fs::canonicalize(named).map_err(UpError::file(named))?;
@@ -64,12 +64,12 @@ impl DataDir {
         Ok(())
     }
 
-    /// Returns the absolute path, without symbolic links.
+    /// Returns the absolute path of the data folder, without symbolic links.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns the path as the user typed it.
+    /// Returns the path of the data folder as the user typed it.
     pub(super) fn named(&self) -> &Path {
         &self.named
     }
@@ -90,12 +90,12 @@ impl DataDir {
         self.path.join("secrets")
     }
 
-    /// The page that `--open` opens in the browser. The page redirects to the sign-in link.
+    /// Returns the path of the page that `--open` opens in the browser. The page redirects to the sign-in link.
     pub(super) fn sign_in_page(&self) -> PathBuf {
         self.path.join("sign-in.html")
     }
 
-    /// The catalog file that `sluice up SOURCE` writes.
+    /// Returns the path of the catalog file that `sluice up SOURCE` writes.
     pub(super) fn catalog(&self) -> PathBuf {
         self.path.join("catalog.toml")
     }

@@ -11,7 +11,7 @@ use exporter::catalog::init::InitError;
 use super::nats_version::{OLDEST, Version};
 use crate::{services::ServiceError, settings::SettingsError};
 
-/// Why `sluice up` cannot start, or stopped.
+/// The reason why `sluice up` cannot start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum UpError {
     /// The settings are invalid.

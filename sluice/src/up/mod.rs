@@ -41,11 +41,11 @@ use crate::{
     settings::Settings,
 };
 
-/// The default of `--data-dir`.
+/// The default value of the option `--data-dir`.
 const DEFAULT_DIR: &str = "data";
 /// The service name in the traces of a process that runs all services.
 const PROCESS: &str = "sluice";
-/// The time limit for all services to become ready.
+/// The time after which `sluice up` fails if a service is not ready.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The interval at which the start checks the readiness of the gateway.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -88,15 +88,15 @@ pub async fn run(options: &UpOptions, files: &SettingsFiles) -> Result<(), UpErr
     served
 }
 
-/// The catalog of this start.
+/// The catalog that `sluice up` offers in this start.
 struct Catalog {
     choice: CatalogChoice,
     /// The values of environment variables that the catalog file names.
     secrets: BTreeMap<String, Secret>,
 }
 
-/// Returns the choice of the catalog on the command line. The path of a catalog file is absolute, because later starts
-/// may run in another folder.
+/// Returns the catalog that the options of the command line choose. The path of a catalog file is absolute, because
+/// later starts may run in another folder.
 fn catalog_choice(options: &UpOptions) -> Result<CatalogChoice, UpError> {
     let Some(file) = &options.catalog else {
         return Ok(if options.no_catalog { CatalogChoice::None } else { CatalogChoice::Keep });

@@ -34,18 +34,19 @@ pub(super) const USER: &str = "sluice";
 
 /// The time limit for the server to become ready.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// The time limit of a graceful stop, after which the server is killed.
+/// The time limit of a graceful stop. After this time, `sluice up` kills the server.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A log line with one of these texts reports that the server failed to write a message or the state of a consumer.
 const WRITE_FAILURES: [&str; 2] = ["JetStream failed to store", "no space left on device"];
-/// The free space that the server's disk must have before the server is restarted, in bytes.
+/// After a failed write, `sluice up` restarts the server when its disk has at least this free space, in bytes.
 const MIN_FREE_BYTES: u64 = 4 << 20;
-/// The number of failed restarts in a row after which `sluice up` gives up.
+/// The number of consecutive failed restarts after which `sluice up` ends.
 const MAX_RESTARTS: u32 = 10;
 /// The longest pause before a restart.
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(10);
-/// The interval at which the free space is read after a failed write, and the first pause after a failed restart.
+/// The interval at which `sluice up` reads the free space after a failed write, and the first pause after a failed
+/// restart.
 const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Finds the nats-server program, and checks its version. The environment variable `SLUICE_NATS_SERVER` names the
@@ -103,7 +104,7 @@ impl NatsChild {
 
     /// Waits until the server exits by itself, and returns the exit status as text. After a failed write, the server
     /// stores no message in the affected stream until the server restarts. So this method restarts the server as soon
-    /// as the disk has space again. If [`MAX_RESTARTS`] restarts in a row fail, returns the last error.
+    /// as the disk has space again. If [`MAX_RESTARTS`] consecutive restarts fail, returns the last error.
     pub(super) async fn supervise(&mut self) -> String {
         loop {
             let write_failed = Arc::clone(&self.write_failed);
@@ -224,7 +225,7 @@ async fn spawn(
     Ok((child, port))
 }
 
-/// Waits until the disk of this folder has [`MIN_FREE_BYTES`].
+/// Waits until the disk of this folder has [`MIN_FREE_BYTES`] of free space.
 async fn until_free(folder: &Path) {
     let mut ticks = tokio::time::interval(SPACE_INTERVAL);
     loop {

@@ -16,7 +16,7 @@ impl fmt::Display for Version {
 }
 
 impl Version {
-    /// Parses `nats-server: v2.15.1`; a suffix after a dash is ignored.
+    /// Parses a version such as `nats-server: v2.15.1`. Ignores a suffix after a dash.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let numbers = text.trim().rsplit('v').next()?.split('-').next()?;
         let mut numbers = numbers.split('.').map(|number| number.trim().parse().ok());

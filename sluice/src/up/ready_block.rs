@@ -13,7 +13,7 @@ use crate::{output::shell_word, settings::Settings, sign_in_link};
 
 /// The lifetime of the token with which `sluice up` lists the datasets.
 const TOKEN_TTL: Duration = Duration::from_secs(60);
-/// The time limit for the gateway to learn the datasets of the exporter.
+/// The time for which `sluice up` waits until the gateway knows the datasets of the exporter.
 const CATALOG_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval at which `sluice up` lists the datasets until the gateway knows them.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -27,7 +27,7 @@ enum Example {
     NoDataset,
     /// The installation has a catalog, but no dataset of the catalog can be read.
     NoneReadable,
-    /// The datasets are unknown, or each of them has required parameters.
+    /// The datasets are unknown, or each dataset has required parameters, so the block prints no example.
     Unknown,
 }
 

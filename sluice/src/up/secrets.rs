@@ -1,4 +1,4 @@
-//! The secrets of one installation, created at the first start.
+//! The secrets of one installation. The first start of `sluice up` creates the secrets.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use super::{
     error::UpError,
 };
 
-/// The number of random bytes of a secret. The file contains them in hex.
+/// The number of random bytes of a secret. The file contains these bytes in hex.
 const BYTES: usize = 32;
 
 /// The secrets of a data folder.

@@ -1,5 +1,5 @@
-//! A cache of looked-up API keys. It holds each answer of the database for a short time only, so that a deleted key is
-//! refused soon, even when no message about the deletion arrives.
+//! A cache of API keys from the database. The cache keeps each result for a short time only, so that the gateway soon
+//! refuses a deleted key, even if the message about the deletion is lost.
 
 use std::{
     collections::HashMap,
@@ -12,18 +12,18 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::auth::{AuthError, Caller};
 
-/// The maximum number of cached keys. The gateway looks up further keys at each request.
+/// The maximum number of cached keys. The gateway reads further keys from the database at each request.
 const MAX_KEYS: usize = 4_096;
-/// The maximum number of concurrent lookups of keys that the gateway has not found before. Requests with invented keys
-/// then leave connections of the database for everybody else.
+/// The maximum number of concurrent lookups of keys that the gateway has not found before. Without this limit, requests
+/// with invented keys could use all database connections.
 const MAX_UNKNOWN_LOOKUPS: usize = 8;
-/// The longest time for which a request waits while [`MAX_UNKNOWN_LOOKUPS`] lookups are under way.
+/// The longest time for which a request waits to begin a lookup, while [`MAX_UNKNOWN_LOOKUPS`] other lookups run.
 const LOOKUP_WAIT: Duration = Duration::from_secs(5);
 
-/// The answer to a lookup: the caller, or None for an unknown or deleted key.
+/// The result of looking up a key in the database: the caller who uses the key, or None for an unknown or deleted key.
 pub(super) type Lookup = Result<Option<Arc<Caller>>, AuthError>;
 
-/// The cached answers, by the hash of the key.
+/// The cached results of lookups, by the hash of the key.
 #[derive(Debug)]
 pub(super) struct KeyCache {
     slots: Mutex<HashMap<String, Arc<Slot>>>,
@@ -31,15 +31,15 @@ pub(super) struct KeyCache {
     unknown_lookups: Semaphore,
 }
 
-/// The answer for one key. While the slot is locked, a lookup runs, and other requests with the same key wait for its
-/// answer.
+/// The cache entry of one key. While the slot is locked, a lookup of the key runs, and other requests with the same key
+/// wait for the result.
 type Slot = tokio::sync::Mutex<Answer>;
 
 #[derive(Debug, Default)]
 struct Answer {
-    /// The last answer, and the time at which its lookup began.
+    /// The time at which the last lookup began, and its result.
     last: Option<(Instant, Lookup)>,
-    /// Whether any lookup has found the key.
+    /// Whether an earlier lookup has found the key in the database.
     was_found: bool,
 }
 
@@ -54,8 +54,9 @@ impl KeyCache {
         Self { slots: Mutex::default(), ttl, unknown_lookups: Semaphore::new(MAX_UNKNOWN_LOOKUPS) }
     }
 
-    /// Returns the answer for the key with this hash. Calls `lookup` unless an earlier answer is younger than the
-    /// cache's TTL. A failure counts as an answer, so that requests during an outage do not queue up.
+    /// Returns the result for the key with this hash. Calls `lookup` unless the cached result is younger than the
+    /// cache's TTL. The cache keeps the result of a failed lookup too, so that requests do not queue up while the
+    /// database is down.
     pub(super) async fn get(&self, hash: &str, lookup: impl AsyncFnOnce() -> Lookup) -> Lookup {
         let slot = self.slot(hash);
         let mut answer = slot.lock().await;
@@ -75,7 +76,8 @@ impl KeyCache {
         found
     }
 
-    /// Forgets the answers for these keys, and those of running lookups.
+    /// Removes these keys from the cache. Also discards the results of all running lookups, because a lookup may have
+    /// read one of these keys before the deletion.
     pub(super) fn forget(&self, ids: &[ApiKeyId]) {
         // a running lookup then stores its answer in a slot that no later request sees
         self.lock().retain(|_, slot| {
@@ -86,7 +88,8 @@ impl KeyCache {
         });
     }
 
-    /// Returns the slot of a hash. When the cache is full of fresh answers, the slot is not shared.
+    /// Returns the slot of the key with this hash. If the cache is full of fresh results, returns a new slot that no
+    /// other request sees.
     fn slot(&self, hash: &str) -> Arc<Slot> {
         let mut slots = self.lock();
         if let Some(slot) = slots.get(hash) {

@@ -23,40 +23,41 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// The scope that creating, listing and deleting keys requires.
+/// The scope that a caller needs to create, list and delete API keys.
 const MANAGE_SCOPE: &str = "keys:manage";
-/// The maximum number of keys of one tenant. A deleted key counts for [`COUNTED_AFTER_DELETION`].
+/// The maximum number of API keys of one tenant. A deleted key still counts for [`COUNTED_AFTER_DELETION`].
 const MAX_KEYS_PER_TENANT: u64 = 100;
-/// The time for which a deleted key still counts towards [`MAX_KEYS_PER_TENANT`]. Each key has its own credit account.
-/// The rule prevents that a user gets any number of credits by creating and deleting keys.
+/// The time for which a deleted key still counts towards [`MAX_KEYS_PER_TENANT`]. Each key has its own credit account
+/// with an initial balance. Without this rule, a user could get any number of credits by creating and deleting keys.
 const COUNTED_AFTER_DELETION: TimeDelta = TimeDelta::days(1);
-/// The value of `Retry-After` in the refusal of a tenant with too many keys, in seconds.
+/// The value of `Retry-After`, in seconds, in the response to a tenant that has too many keys.
 const RETRY_AFTER_SECONDS: u32 = 60 * 60;
-/// The maximum length of a key's name, in characters.
+/// The maximum length of the name of an API key, in characters.
 const MAX_NAME_CHARS: usize = 100;
-/// The maximum number of scopes of a key.
+/// The maximum number of scopes of an API key.
 const MAX_SCOPES: usize = 100;
 /// The maximum length of a scope, in bytes.
 const MAX_SCOPE_BYTES: usize = 255;
-/// The claims that a key does not inherit from its creator, because the key has its own. A key does not inherit
-/// [`TOKEN_CLAIMS`] either.
+/// The claims that an API key does not copy from its creator's token, because a key has its own subject and scopes. A
+/// key does not copy [`TOKEN_CLAIMS`] either.
 const OWN_CLAIMS: [&str; 2] = ["sub", "scope"];
 
-/// One page of [`ApiKeys::list`].
+/// The page of API keys that a call of [`ApiKeys::list`] requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ListQuery {
-    /// List only keys that are older than this one.
+    /// List only API keys that were created before this key. None lists from the newest key.
     pub(crate) before: Option<ApiKeyId>,
-    /// The maximum number of keys.
+    /// The maximum number of API keys in the page.
     pub(crate) limit: u64,
 }
 
 impl ApiKeys {
-    /// Creates a key of the caller's tenant. The result is the only place that contains the secret.
+    /// Creates an API key of the caller's tenant. Only the result contains the secret of the key; the database stores
+    /// its hash.
     ///
     /// # Errors
-    /// `forbidden` without the scope `keys:manage`, `invalid-request` with each fault of the request, `rate-limited`
-    /// when the tenant has too many keys, `unavailable` when the database fails.
+    /// `forbidden` when the caller lacks the scope `keys:manage`. `invalid-request` with each fault of the request.
+    /// `rate-limited` when the tenant has too many keys. `unavailable` when the database fails.
     pub(crate) async fn create(&self, caller: &Caller, request: ApiKeyRequest) -> Outcome<CreatedApiKey> {
         require_scope(caller)?;
         let now = self.0.clock.now();
@@ -82,10 +83,10 @@ impl ApiKeys {
         Ok(CreatedApiKey { info: view(&row)?, key: key.expose().to_owned() })
     }
 
-    /// Lists the keys of the caller's tenant, newest first.
+    /// Lists the API keys of the caller's tenant, newest first.
     ///
     /// # Errors
-    /// `forbidden` without the scope `keys:manage`, `unavailable` when the database fails.
+    /// `forbidden` when the caller lacks the scope `keys:manage`. `unavailable` when the database fails.
     pub(crate) async fn list(&self, caller: &Caller, query: ListQuery) -> Outcome<ApiKeyPage> {
         require_scope(caller)?;
         // one extra row shows whether there is a next page
@@ -97,11 +98,12 @@ impl ApiKeys {
         Ok(ApiKeyPage { items: rows.iter().map(view).collect::<Outcome<_>>()?, next_cursor })
     }
 
-    /// Deletes a key of the caller's tenant and the keys that it created, and ends their sessions.
+    /// Deletes an API key of the caller's tenant and the keys that a program created with this key. Ends the sessions
+    /// of all these keys.
     ///
     /// # Errors
-    /// `forbidden` without the scope `keys:manage`, `not-found` for an unknown key and for one of another tenant,
-    /// `unavailable` when the database fails.
+    /// `forbidden` when the caller lacks the scope `keys:manage`. `not-found` for an unknown key and for a key of
+    /// another tenant. `unavailable` when the database fails.
     pub(crate) async fn delete(&self, caller: &Caller, id: ApiKeyId) -> Outcome<()> {
         require_scope(caller)?;
         let tx = self.0.db.begin().await?;
@@ -124,7 +126,7 @@ impl ApiKeys {
     }
 }
 
-/// The refusal of a key that the caller's tenant does not have.
+/// Creates the refusal `not-found` for an API key that does not exist or belongs to another tenant.
 pub(crate) fn not_found() -> Refusal {
     Refusal::new(Slug::NotFound, "Your tenant has no such API key.")
 }
@@ -136,7 +138,7 @@ fn require_scope(caller: &Caller) -> Outcome<()> {
     Err(Refusal::new(Slug::Forbidden, format!("Your token lacks the scope `{MANAGE_SCOPE}`.")))
 }
 
-/// Checks a request, and returns the expiry of the new key.
+/// Validates a request to create an API key, and returns the expiry time of the new key.
 fn validate(
     caller: &Caller,
     request: &ApiKeyRequest,

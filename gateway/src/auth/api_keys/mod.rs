@@ -1,9 +1,11 @@
-//! API keys: secrets of programs, which act as `key:<id>` of the creator's tenant with scopes of the creator.
+//! API keys: secrets with which programs authenticate. A program with a key acts as the user `key:<id>` of the tenant
+//! of the user who created the key, and may only have scopes of that user.
 //!
 //! - `secret` generates keys and computes their hashes.
-//! - `cache` keeps the answers of the database for a second.
-//! - `open_uses` lists the sessions, event streams and downloads with a key.
-//! - `monitor` ends them when their key is deleted or has expired, and records the last use of keys.
+//! - `cache` keeps keys that were read from the database, for a second.
+//! - `open_uses` lists the sessions, event streams and downloads of callers with a key.
+//! - `monitor` ends these sessions, event streams and downloads when their key is deleted or expires. It also records
+//!   when each key was last used.
 //! - `manage` creates, lists and deletes keys.
 
 mod cache;
@@ -35,9 +37,10 @@ pub(crate) use self::{
 };
 use super::caller::{AuthError, Caller};
 
-/// The minimum time between two records of the last use of a key.
+/// The minimum time between two updates of the time of last use in the database row of a key.
 const USE_INTERVAL: TimeDelta = TimeDelta::minutes(1);
-/// The maximum number of uses that wait to be recorded. Further uses are recorded a minute later.
+/// The maximum number of keys whose time of last use waits to be recorded in the database. While so many keys wait, the
+/// gateway does not record the use of another key.
 const MAX_UNRECORDED_USES: usize = 4_096;
 
 /// Verifies and manages API keys. Clones share the state.
@@ -51,15 +54,16 @@ struct Inner {
     clock: SharedClock,
     cache: KeyCache,
     open: OpenUses,
-    /// Keys whose last use the monitor will record.
+    /// The keys whose time of last use the monitor will record in the database.
     used: Mutex<HashSet<ApiKeyId>>,
     check_interval: Duration,
 }
 
 impl ApiKeys {
-    /// `cache_ttl` is the time for which an answer of the database counts. `check_interval` is the time between two
-    /// checks of the keys of open sessions. A deleted key is refused, and its sessions end, within the sum of the two
-    /// plus the duration of a query. The monitor must be spawned.
+    /// Creates a verifier of API keys; the caller must then spawn the monitor. `cache_ttl` is the time for which the
+    /// gateway trusts a key that it has read from the database. `check_interval` is the time between two checks of the
+    /// keys of open sessions. After a deletion, the gateway refuses the key and ends its sessions within `cache_ttl`
+    /// plus `check_interval` plus the duration of a query.
     #[must_use]
     pub(crate) fn new(
         db: DatabaseConnection,
@@ -79,16 +83,16 @@ impl ApiKeys {
         }))
     }
 
-    /// Whether this bearer token is an API key. No JSON Web Token begins like a key.
+    /// Whether this bearer token is an API key, which begins with `slk_`. No JSON Web Token begins with this text.
     #[must_use]
     pub(crate) fn is_key(token: &str) -> bool {
         token.starts_with(secret::PREFIX)
     }
 
-    /// Verifies a key and returns the caller.
+    /// Verifies an API key, and returns the caller who uses the key.
     ///
     /// # Errors
-    /// [`AuthError::Key`] for an unknown, deleted or damaged key, [`AuthError::KeyExpired`] for an expired one, and
+    /// [`AuthError::Key`] for an unknown, deleted or mistyped key. [`AuthError::KeyExpired`] for an expired key.
     /// [`AuthError::Unavailable`] when the database fails.
     pub(super) async fn verify(&self, key: &str) -> Result<Caller, AuthError> {
         let hash = secret::hash(key).ok_or(AuthError::Key)?;
@@ -100,7 +104,7 @@ impl ApiKeys {
         Ok(Caller::clone(&caller))
     }
 
-    /// Whether the key with this id works at the moment.
+    /// Whether the API key with this id exists and has not expired.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] when the database fails.
@@ -109,7 +113,8 @@ impl ApiKeys {
         Ok(!live.is_empty())
     }
 
-    /// Registers a session, an event stream or a download of this caller, which must end when its key does.
+    /// Registers a session, an event stream or a download of this caller, so that it can end when the caller's API key
+    /// is deleted or expires.
     #[must_use]
     pub(crate) fn watch(&self, caller: &Caller) -> KeyWatch {
         self.0.open.watch(caller.key)
@@ -127,7 +132,8 @@ impl Inner {
         found.await.map_err(|e: StoreError| unavailable(&e))
     }
 
-    /// Lets the monitor record a use of this key, unless the last record is recent.
+    /// Lets the monitor record a use of this key in the database, unless the last recorded use is less than
+    /// [`USE_INTERVAL`] ago.
     fn note_use(&self, id: ApiKeyId, last_used_at: Option<DateTime<Utc>>) {
         let is_recent = last_used_at.is_some_and(|at| self.clock.now() - at < USE_INTERVAL);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,7 +143,8 @@ impl Inner {
     }
 }
 
-/// The caller who uses the key of this row. The claims are those of the creator, except for the subject and the scopes.
+/// Returns the caller who uses the API key of this row. The caller has the claims of the key's creator, except for the
+/// subject and the scopes.
 fn caller(row: &api_key::Model) -> Result<Caller, StoreError> {
     let id = row.key_id();
     let (owner, scopes) = (id.owner(&row.tenant), row.scope_list()?);

@@ -1,8 +1,8 @@
-//! Ends the sessions, event streams and downloads of keys that were deleted or have expired, and records the last use
-//! of keys. One task for each gateway.
+//! Ends the sessions, event streams and downloads of API keys that were deleted or have expired, and records when each
+//! key was last used. Each gateway runs one such task.
 //!
-//! The task asks the database at an interval, and at once when a gateway reports a deletion over NATS. The report is a
-//! hint, which may be lost: it says when to ask, and the database decides.
+//! The task reads the keys from the database at an interval, and at once when a gateway reports a deletion over NATS.
+//! Such a report may be lost; the next interval then finds the deletion.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use super::{ApiKeys, Inner, USE_INTERVAL};
 
-/// The maximum number of keys in one query.
+/// The maximum number of keys in one database query.
 const BATCH: usize = 1_000;
 
 impl ApiKeys {
@@ -75,8 +75,8 @@ impl Inner {
         }
     }
 
-    /// Ends the uses of keys that do not work any more. While the database is unavailable, the uses continue, because
-    /// no gateway can delete a key.
+    /// Ends the sessions, event streams and downloads of keys that were deleted or have expired. While the database is
+    /// unavailable, they continue, because no gateway can delete a key.
     async fn check(&self) -> Result<(), StoreError> {
         for ids in self.open.ids().chunks(BATCH) {
             let live = api_key::find_live(&self.db, ids, self.clock.now()).await?;

@@ -1,4 +1,4 @@
-//! The sessions, event streams and downloads that run with an API key, and the signal that ends them.
+//! The open sessions, event streams and downloads of callers with an API key, and the signal that ends them.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 use protocol::api_key::ApiKeyId;
 use tokio_util::sync::CancellationToken;
 
-/// The keys that sessions, event streams and downloads of this gateway use. Clones share the state.
+/// The API keys of the open sessions, event streams and downloads on this gateway. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OpenUses(Arc<Mutex<HashMap<ApiKeyId, OpenKey>>>);
 
@@ -18,8 +18,8 @@ struct OpenKey {
     revoked: CancellationToken,
 }
 
-/// Waits for the end of the caller's key. While the value lives, the gateway checks regularly whether the key still
-/// works.
+/// Tells a session or download when the caller's API key is deleted or expires. Until this value is dropped, the
+/// gateway checks the key at an interval.
 #[derive(Debug)]
 pub(crate) struct KeyWatch(Option<Watched>);
 
@@ -31,7 +31,7 @@ struct Watched {
 }
 
 impl KeyWatch {
-    /// Waits until the key was deleted or has expired. Waits forever for a caller without a key.
+    /// Waits until the caller's API key is deleted or expires. Never completes for a caller without a key.
     pub(crate) async fn revoked(&self) {
         match &self.0 {
             Some(watched) => watched.revoked.cancelled().await,
@@ -41,7 +41,7 @@ impl KeyWatch {
 }
 
 impl OpenUses {
-    /// Registers a use of this key. None stands for a caller without a key.
+    /// Registers a session, an event stream or a download with this API key. `key` is None for a caller without a key.
     pub(super) fn watch(&self, key: Option<ApiKeyId>) -> KeyWatch {
         KeyWatch(key.map(|id| {
             let mut keys = self.lock();
@@ -51,12 +51,12 @@ impl OpenUses {
         }))
     }
 
-    /// The keys with an open use.
+    /// Returns the ids of the API keys with an open session, event stream or download.
     pub(super) fn ids(&self) -> Vec<ApiKeyId> {
         self.lock().keys().copied().collect()
     }
 
-    /// Ends all uses of these keys.
+    /// Ends all sessions, event streams and downloads with these API keys.
     pub(super) fn revoke(&self, ids: &[ApiKeyId]) {
         let keys = self.lock();
         for key in ids.iter().filter_map(|id| keys.get(id)) {

@@ -1,24 +1,24 @@
 //! The text of API keys: `slk_`, 64 hex digits of random bytes, and 8 hex digits of a checksum.
 //!
-//! The database stores the SHA-256 of a key. A key has 256 random bits, so an attacker can't guess the key from its hash,
-//! and a slow hash for passwords would add nothing. The lookup by the hash needs no comparison in constant time, because
-//! its duration can reveal only a part of the hash.
+//! The database stores the SHA-256 of a key. A key has 256 random bits, so an attacker can't guess the key from its
+//! hash, and a slow hash for passwords would add nothing. The lookup by the hash needs no comparison in constant time,
+//! because the duration of the lookup can reveal only a part of the hash.
 
 use aws_lc_rs::{digest, rand};
 use platform::secret::Secret;
 
-/// The beginning of every key, by which secret scanners and the gateway recognise a key.
+/// The prefix of every API key, by which the gateway and secret scanners recognise a key.
 pub(super) const PREFIX: &str = "slk_";
 /// The number of random bytes of a key: 256 bits.
 const RANDOM_BYTES: usize = 32;
 /// The number of hex digits of the checksum.
 const CHECKSUM_DIGITS: usize = 8;
 
-/// The operating system supplied no random bytes.
+/// The error when the operating system supplies no random bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NoRandomness;
 
-/// Generates a key from random bytes of the operating system.
+/// Generates an API key from random bytes of the operating system.
 ///
 /// # Errors
 /// When the operating system supplies no random bytes.
@@ -29,15 +29,16 @@ pub(super) fn generate() -> Result<Secret, NoRandomness> {
     Ok(Secret::new(format!("{body}{}", checksum(&body))))
 }
 
-/// The SHA-256 of a key in hex, as the database stores it. None for a text that is no key or has another checksum, so
-/// that a truncated or mistyped key causes no query.
+/// Returns the SHA-256 of an API key in hex, as the database stores it. Returns None for a text that is no key or has a
+/// wrong checksum, so that a truncated or mistyped key causes no database query.
 pub(super) fn hash(key: &str) -> Option<String> {
     let body = key.get(..PREFIX.len() + 2 * RANDOM_BYTES)?;
     let is_key = key.starts_with(PREFIX) && key[body.len()..] == *checksum(body);
     is_key.then(|| sha256(key))
 }
 
-/// The first digits of the SHA-256 of everything before the checksum.
+/// Computes the checksum of a key: the first hex digits of the SHA-256 of `body`, which is the key without its
+/// checksum.
 fn checksum(body: &str) -> String {
     let mut digits = sha256(body);
     digits.truncate(CHECKSUM_DIGITS);

@@ -1,4 +1,5 @@
-//! Gets the grants of a reader: requests them from the notifier, and waits for those that the notifier announces.
+//! Gets the grants of a reader. A grant is the short-lived URL of a segment, a stored part of a file. The reader
+//! requests grants from the notifier, and receives further grants when the notifier announces new segments.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,16 +13,16 @@ use tracing::debug;
 
 use super::{Reader, restarted};
 
-/// The maximum time for which the reader uses a grant (the short-lived URL of a segment).
+/// The maximum time for which a reader uses a grant. A grant is the short-lived URL of a segment, a stored part of a
+/// file.
 const MAX_GRANT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// While an export is unfinished, the notifier announces each new segment of its file. If no announcement arrives
 /// within this interval, the reader asks the notifier for new segments.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A grant (the short-lived URL of a segment), and the time at which the reader stops using the grant. This time is the
-/// arrival time of the grant plus its lifetime, because the clocks of gateway and notifier may differ. A grant that
-/// arrived late expires earlier at the notifier or the file store. If the URL is then refused, the reader requests a
-/// new grant.
+/// arrival time of the grant plus its lifetime, because the clocks of gateway and notifier may differ. If the grant
+/// arrived late, the notifier or the file store refuses the URL before this time. The reader then requests a new grant.
 pub(super) struct HeldGrant {
     pub(super) grant: Grant,
     expires_at: Instant,

@@ -1,5 +1,6 @@
-//! Compresses JSON answers with gzip for clients that accept it. Files have a compression of their own, and answers that
-//! no cache may store contain secrets; both are sent as they are.
+//! Compresses JSON responses with gzip, for clients that accept gzip. Does not compress files, because each export
+//! request chooses the compression of its file. Does not compress responses with `Cache-Control: no-store`, because
+//! they contain secrets.
 
 use axum::{
     http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header},
@@ -10,12 +11,13 @@ use tower_http::compression::{
     predicate::{And, Predicate, SizeAbove},
 };
 
-/// The size above which an answer is compressed, in bytes. A smaller one fits into one packet anyway.
+/// The gateway compresses a JSON response above this size, in bytes. A smaller response fits into one packet without
+/// compression.
 const MIN_SIZE: u64 = 1_024;
 
 type IsJson = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
 
-/// Builds the layer that compresses JSON answers above [`MIN_SIZE`].
+/// Builds the layer that compresses JSON responses above [`MIN_SIZE`].
 pub(crate) fn layer() -> CompressionLayer<And<SizeAbove, IsJson>> {
     CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(MIN_SIZE).and(is_json as IsJson))
 }
@@ -27,8 +29,8 @@ fn is_json(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bo
     is_json && !text(header::CACHE_CONTROL).contains("no-store")
 }
 
-/// Makes the entity tag of a compressed answer weak, because its bytes differ from those of the plain answer (RFC 9110,
-/// section 8.8.1).
+/// Makes the entity tag of a compressed response weak, because the compressed and the plain response have the same tag
+/// and different bytes (RFC 9110, section 8.8.1).
 pub(crate) async fn weaken_etag(mut response: Response) -> Response {
     let headers = response.headers_mut();
     if headers.contains_key(header::CONTENT_ENCODING)

@@ -1,5 +1,5 @@
-//! The CORS layer (Fetch standard). It lets web pages of the origins in the setting `gateway.allowed_origins` call the
-//! API.
+//! The CORS layer (Fetch standard), which lets web pages of the origins in the setting `gateway.allowed_origins` call
+//! the API.
 
 use std::time::Duration;
 

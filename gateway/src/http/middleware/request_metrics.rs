@@ -22,8 +22,8 @@ pub(crate) async fn record(request: Request, next: Next) -> Response {
     response
 }
 
-/// The name of an HTTP method in the metric label `route`. Unknown methods share `other`, because a client can send any
-/// method name.
+/// Returns the name of an HTTP method for the metric label `route`. Returns `other` for every unknown method, because a
+/// client can send any method name.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

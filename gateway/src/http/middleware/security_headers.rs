@@ -18,20 +18,22 @@ const DEFAULT_CSP: &str =
 /// The request header in which a proxy sends the scheme of the client's connection.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The value of `Strict-Transport-Security` (RFC 6797). With None, the gateway never sends the header.
+/// The value of the response header `Strict-Transport-Security` (RFC 6797). With None, the gateway never sends the
+/// header.
 #[derive(Clone, Debug)]
 pub(crate) struct Hsts(Option<HeaderValue>);
 
 impl Hsts {
-    /// Creates the header value with this `max-age`. A `max-age` below one second turns the header off.
+    /// Creates the value of the header with this `max-age`. If `max_age` is below one second, the gateway never sends
+    /// the header.
     pub(crate) fn new(max_age: Duration) -> Self {
         let seconds = max_age.as_secs();
         Self((seconds > 0).then(|| HeaderValue::try_from(format!("max-age={seconds}")).ok()).flatten())
     }
 }
 
-/// Middleware that sets each security header that the handler has not set. It sends `Strict-Transport-Security` only if
-/// a proxy reports an HTTPS connection of the client.
+/// Middleware that sets each security header that the handler has not set. The middleware sends
+/// `Strict-Transport-Security` only if a proxy reports an HTTPS connection of the client.
 pub(crate) async fn set(State(Hsts(hsts)): State<Hsts>, request: Request, next: Next) -> Response {
     // a client that forges `X-Forwarded-Proto` changes only its own response
     let https =

@@ -65,7 +65,7 @@ pub(crate) async fn drain(request: Request, next: Next) -> Response {
     response
 }
 
-/// Reads the unread part of a body to its end, and returns true. Returns false if this part is larger than
+/// Reads the rest of a request body, and returns true at its end. Returns false if the rest is larger than
 /// [`MAX_BODY_SIZE`], or the client has disconnected.
 async fn is_drained(mut body: SharedBody) -> bool {
     let mut left = MAX_BODY_SIZE.as_usize();

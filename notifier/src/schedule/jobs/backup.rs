@@ -24,9 +24,9 @@ use crate::{
     },
 };
 
-/// The name of the scheduled job in its row and in the metrics.
+/// The name of the scheduled job in its database row and in the metrics.
 pub(in crate::schedule) const NAME: &str = "backup";
-/// The name of the scheduled job's lease.
+/// The name of the database lease that a backup holds while it runs.
 const LEASE: &str = "job:backup";
 /// The lease duration of a backup that an operator starts by command.
 const COMMAND_LEASE_DURATION: Duration = Duration::from_secs(10);
@@ -161,7 +161,7 @@ pub async fn run_backup_job(source: &Source) -> Result<Report, BackupRunError> {
     }
 }
 
-/// Creates a backup at a destination that is not the configured one. Holds the lease of the scheduled job during the
+/// Creates a backup at a destination other than the configured one. Holds the lease of the scheduled job during the
 /// backup, but changes neither the row of the job nor its due time.
 ///
 /// # Errors

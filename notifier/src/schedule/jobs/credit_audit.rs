@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The name of the scheduled job in its row and in the metrics.
+/// The name of the scheduled job in its database row and in the metrics.
 pub(in crate::schedule) const NAME: &str = "credit-audit";
 /// Largest number of accounts that one run logs. `sluice credits audit` lists all of them.
 const MAX_LOGGED: usize = 20;
@@ -31,7 +31,7 @@ pub(in crate::schedule) struct CreditAudit {
 /// The result of the last run, saved in the row of the scheduled job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::schedule) struct AuditState {
-    /// Number of accounts that differ from the ledger.
+    /// Number of accounts whose balance or held credits differ from the sums in the ledger.
     pub(in crate::schedule) mismatches: u64,
 }
 

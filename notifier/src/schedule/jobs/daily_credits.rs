@@ -23,7 +23,7 @@ use crate::{
 
 pub(in crate::schedule) struct DailyCredits {
     pub(in crate::schedule) deps: Deps,
-    /// Number of accounts updated in one transaction.
+    /// Number of accounts that the job updates in one transaction.
     pub(in crate::schedule) batch: u64,
 }
 

@@ -30,9 +30,10 @@ use crate::{
 /// again. The command of a younger request is probably still in the stream.
 const COMMAND_GRACE: Duration = Duration::from_secs(10);
 /// Time that passes after the end of an export before the reconciler scans the objects of the export. During this time,
-/// the settler is probably still deleting the objects that the export no longer needs.
+/// the notifier that settled the outcome may still be deleting the objects that the export no longer needs.
 const SETTLE_GRACE: Duration = Duration::from_secs(60);
-/// Number of times that the reconciler scans the objects of each ended export within `orphan_scan_window`.
+/// Number of times that the reconciler scans the objects of each ended export within the time `orphan_scan_window`
+/// after the end.
 const SCANS_PER_WINDOW: u32 = 4;
 
 pub(in crate::schedule) struct Reconciler {
@@ -78,9 +79,9 @@ impl Job for Reconciler {
 }
 
 impl Reconciler {
-    /// Reads the next page of exports that ended within `orphan_scan_window`, but not within the last [`SETTLE_GRACE`].
-    /// Records the end of the page in `scan`, so that the next call continues there. Returns no rows if no scan is in
-    /// progress and no new scan is due.
+    /// Reads the next page of exports that ended more than [`SETTLE_GRACE`] ago, but less than `orphan_scan_window`
+    /// ago. Records the last row of the page in `scan`, so that the next call continues after this row. Returns no rows
+    /// if no scan is in progress and no new scan is due.
     async fn next_ended(
         &self,
         scan: &mut LateObjectScan,
@@ -136,8 +137,8 @@ impl LateObjectScan {
         self.after
     }
 
-    /// Records the last row of a page as the point at which the next run continues. A page with fewer rows than `batch`
-    /// completes the scan.
+    /// Records the last row of a page as the point after which the next run continues. A page with fewer rows than
+    /// `batch` completes the scan.
     fn advance(&mut self, rows: &[export::Model], batch: u64) {
         let last = rows.last().filter(|_| rows.len() as u64 >= batch);
         self.after = last.map(|row| (row.updated_at, row.id));

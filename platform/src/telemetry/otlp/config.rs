@@ -93,7 +93,7 @@ impl OtlpConfig {
     }
 }
 
-/// Access to the environment variables that are not empty.
+/// Reads environment variables; an empty variable counts as unset.
 struct Variables<F>(F);
 
 impl<F: Fn(&str) -> Option<String>> Variables<F> {
@@ -133,8 +133,8 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         }
     }
 
-    /// Returns the URL for traces. The endpoint for traces is used unchanged. The common endpoint is extended by
-    /// `/v1/traces`.
+    /// Returns the URL to which the process sends spans: the endpoint for traces unchanged, or the common endpoint with
+    /// the path `/v1/traces`.
     fn endpoint(&self) -> Result<Option<Url>, TelemetryError> {
         let Some((name, text)) = self.first_of([TRACES_ENDPOINT, ENDPOINT]) else { return Ok(None) };
         let base: Url = self.parsed(name, &text)?;

@@ -31,7 +31,7 @@ const MAX_ATTRIBUTES: u32 = 48;
 const MAX_LINKS: u32 = 8;
 /// The maximum time for which a stopping process waits until the last spans are sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
-/// The extra time for starting and joining the thread that sends the last spans.
+/// The extra time, after [`FLUSH_TIMEOUT`], for starting and joining the thread that sends the last spans.
 const THREAD_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Records the spans of a process and sends them to the collector. Clones share the queue.
@@ -70,7 +70,7 @@ impl Traces {
         Ok(Self { provider })
     }
 
-    /// Creates the tracing layer that records the spans of our crates.
+    /// Creates the tracing layer that records the spans of Sluice's crates.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,

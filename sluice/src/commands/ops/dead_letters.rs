@@ -1,4 +1,4 @@
-//! Lists dead letters, and requeues one.
+//! Lists dead letters, and requeues one. A dead letter is a job or an outcome that failed for the last time.
 
 use protocol::{
     id::ExportId,

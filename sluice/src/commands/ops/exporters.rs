@@ -1,4 +1,5 @@
-//! Lists exporters, and starts or ends the drain of one exporter.
+//! Lists exporters, and starts or ends the drain of one exporter. A draining exporter finishes its jobs and accepts no
+//! new ones.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Lists exports, shows one, and cancels one.
+//! Lists exports, shows one export, and cancels one export, for operators.
 
 use protocol::{
     export::Status,

@@ -15,7 +15,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Why a request of an operator failed.
+/// The reason why a request of an operator failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpsError {
     /// NATS can't be reached, or no service answers.

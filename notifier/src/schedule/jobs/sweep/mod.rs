@@ -29,8 +29,8 @@ use crate::{
     settle::commands,
 };
 
-/// The database records the last dispatch for each user in each pool and lane. The sweep deletes a record whose
-/// dispatch is older than this.
+/// Age from which the sweep deletes a record of a dispatch. The database records the time of the last dispatch for each
+/// user, in each pool of exporters and in each of its two lanes.
 const DISPATCH_ORDER_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(in crate::schedule) struct Sweep {
@@ -39,7 +39,7 @@ pub(in crate::schedule) struct Sweep {
     pub(in crate::schedule) recurrence: Recurrence,
 }
 
-/// The point at which the last run stopped scanning the objects of the file store.
+/// The point at which the last run of the sweep stopped scanning the objects of the file store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct ScanCursor {
     /// The path of the last scanned object; `None` if the next run starts with the first object.

@@ -1,8 +1,8 @@
 //! Deletes orphans: objects in the file store that no export needs.
 //!
-//! Each run scans a limited number of objects, because a scan of a large store takes long. It saves the path of the
-//! last scanned object for the next run. If the database has no row of an export, the sweep deletes the objects of the
-//! export only after a grace period. The row may be missing because an operator restored an old backup, and the
+//! Each run scans a limited number of objects, because a scan of a large store takes long. The run saves the path of
+//! its last scanned object for the next run. If the database has no row of an export, the sweep deletes the objects of
+//! the export only after a grace period. The row may be missing because an operator restored an old backup, and the
 //! operator may then restore a newer backup that contains the row.
 //!
 //! In a folder store, an interrupted write leaves a partial object. The sweep deletes partial objects by the same

@@ -14,10 +14,10 @@ use crate::{
     },
 };
 
-/// Deletes the segment rows that no client can read, of exports that ended more than `resume_grace` ago. Returns the
-/// number of deleted rows. For a failed, canceled or expired export, deletes all segment rows. For a completed export,
-/// deletes the segment rows of superseded attempts. The sweep visits only exports with segment rows, so its cost does
-/// not depend on the total number of exports.
+/// Deletes the segment rows that no client needs any more, of exports that ended more than `resume_grace` ago. Returns
+/// the number of deleted rows. For a failed, canceled or expired export, deletes all segment rows. For a completed
+/// export, deletes the segment rows of superseded attempts. The sweep visits only exports with segment rows, so its
+/// cost does not depend on the total number of exports.
 ///
 /// # Errors
 /// When the database fails, another notifier holds the lease, or shutdown has begun.

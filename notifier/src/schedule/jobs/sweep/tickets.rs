@@ -1,8 +1,8 @@
 //! Deletes stale tickets from their NATS key-value bucket. A ticket is a single-use secret with which a browser opens a
 //! WebSocket session.
 //!
-//! If Sluice created the bucket, NATS deletes each entry after one minute. This step also deletes old tickets from a
-//! bucket that an operator created without an expiry.
+//! If Sluice created the bucket, NATS deletes each entry after one minute. The functions in this file also delete old
+//! tickets from a bucket that an operator created without an expiry.
 
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use chrono::{DateTime, Utc};
@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Deletes every ticket, used or unused, that is older than the newest ticket by more than `ticket_retention`. Counts
-/// the deleted entries. Compares times of the NATS server only, because its clock may differ from the clock of this
-/// process.
+/// the deleted entries. Compares only times of the NATS server with each other, because the clock of the server may
+/// differ from the clock of this process.
 ///
 /// # Errors
 /// When NATS fails.
