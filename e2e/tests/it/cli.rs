@@ -155,7 +155,7 @@ fn assert_file_matches(file: &Path, export: &Export) {
 }
 
 #[tokio::test]
-async fn every_printed_command_line_works() {
+async fn slow_every_printed_command_line_works() {
     let work_dir = WorkDir::new().await;
     let up = work_dir.up().await;
     let block = up.process.stdout();

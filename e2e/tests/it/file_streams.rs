@@ -138,7 +138,7 @@ async fn a_cut_download_resumes_at_its_offset() {
 }
 
 #[tokio::test]
-async fn a_stream_without_a_window_does_not_block_other_streams_of_its_session() {
+async fn slow_a_stream_without_a_window_does_not_block_other_streams_of_its_session() {
     let fleet = Fleet::small().await;
     let (mut client, done) = completed_export(&fleet).await;
     let waiting = client.open(done.id, 0, 0).await;

@@ -45,7 +45,7 @@ async fn slow_any_gateway_delivers_the_file_of_any_exporter() {
 }
 
 #[tokio::test]
-async fn another_exporter_finishes_the_export_of_a_killed_one_and_the_credit_is_captured_once() {
+async fn slow_another_exporter_finishes_the_export_of_a_killed_one_and_the_credit_is_captured_once() {
     let mut fleet = redundant_fleet().await;
     let pause = ExportPause::begin(&fleet).await;
     let mut client = fleet.client().await;

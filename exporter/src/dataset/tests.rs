@@ -240,7 +240,7 @@ async fn all(db: &DatabaseConnection) {
 }
 
 #[tokio::test]
-async fn sqlite_answers_every_filter_like_parquet() {
+async fn slow_sqlite_answers_every_filter_like_parquet() {
     all(&testkit::db::sqlite().await.db).await;
 }
 

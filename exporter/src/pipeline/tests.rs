@@ -332,7 +332,7 @@ fn small_parts() -> PipelineLimits {
 }
 
 #[tokio::test]
-async fn sequential_formats_do_not_depend_on_the_frames() {
+async fn slow_sequential_formats_do_not_depend_on_the_frames() {
     let frame = rows();
     for format in [&Parquet as &dyn Format, &Arrow, &Xlsx, &XlsxZip, &CsvZip] {
         let mut first: Option<Vec<u8>> = None;
@@ -378,7 +378,7 @@ pub(super) fn entries(bytes: Vec<u8>) -> Vec<(String, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn rows_continue_in_the_next_sheet_and_in_the_next_part() {
+async fn slow_rows_continue_in_the_next_sheet_and_in_the_next_part() {
     let frame = rows();
     let run = run_format(&Xlsx, split(&frame, 5), layout(Timestamps::Envelope), small_parts()).await.unwrap();
     let sheets = entries(run.bytes());

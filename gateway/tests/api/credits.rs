@@ -64,7 +64,7 @@ async fn flood(gateway: &Gateway, urls: &[String]) {
 }
 
 #[tokio::test]
-async fn two_hundred_concurrent_exports_at_two_gateways_spend_exactly_five_credits_on_postgres() {
+async fn slow_two_hundred_concurrent_exports_at_two_gateways_spend_exactly_five_credits_on_postgres() {
     let postgres = Postgres::start().await;
     let gateway = Gateway::start_with_database(postgres.database().await, &CreditsConfig::default(), |_| {}).await;
     let second = gateway.start_another().await;

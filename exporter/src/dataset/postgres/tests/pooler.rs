@@ -86,7 +86,7 @@ async fn read_everything(server: &Arc<PostgresServer>, snapshot: Snapshot) {
 }
 
 #[tokio::test]
-async fn ranges_without_a_snapshot_are_read_with_fewer_server_connections_than_ranges() {
+async fn slow_ranges_without_a_snapshot_are_read_with_fewer_server_connections_than_ranges() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
@@ -136,7 +136,7 @@ async fn reads_through_a_pooler_leave_nothing_behind_for_other_programs() {
 }
 
 #[tokio::test]
-async fn exports_beside_each_other_and_statements_of_other_programs_do_not_clash() {
+async fn slow_exports_beside_each_other_and_statements_of_other_programs_do_not_clash() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;

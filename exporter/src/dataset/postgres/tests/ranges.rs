@@ -256,7 +256,7 @@ async fn a_parameter_that_chooses_partitions_raises_no_doubt() {
 }
 
 #[tokio::test]
-async fn a_query_that_must_not_be_split_is_read_by_one_statement() {
+async fn slow_a_query_that_must_not_be_split_is_read_by_one_statement() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
