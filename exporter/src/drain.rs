@@ -58,10 +58,10 @@ impl Drain {
     }
 }
 
-/// Answers the `drain` and `undrain` requests of operators, until the process begins to stop.
+/// Answers the `drain` and `undrain` requests of operators to the exporter `instance`, until the process begins to
+/// stop. `jobs` tracks the running jobs, and each reply states their number.
 ///
 /// # Errors
-///
 /// When the NATS client is closed.
 pub(crate) async fn serve(
     drain: &Drain,

@@ -28,7 +28,7 @@ const DELIMITERS: [char; 4] = [';', '\t', '|', ','];
 /// The maximum number of columns that one comment in the catalog file lists by name.
 const MAX_NAMES: usize = 10;
 
-/// The listed files of a source, and what is needed to open them.
+/// The listed files of a source, with the settings and the opened source for reading them.
 pub(super) struct Place<'a> {
     pub(super) context: &'a LoadContext,
     /// The opened bucket or HTTP endpoint; None for local files.

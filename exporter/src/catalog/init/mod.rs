@@ -110,8 +110,9 @@ fn nothing(parts: &[NotOffered]) -> String {
     text
 }
 
-/// Whether a catalog file already reads the source `address`. `text` is the content of the file. Also returns the
-/// environment variable in which the file expects the URL of a PostgreSQL source.
+/// Returns whether a catalog file already reads the source `address`. Also returns the environment variable in which
+/// the file expects the URL of that source; None if the source is not PostgreSQL. `text` is the content of the file,
+/// and error texts name the file by `path`.
 ///
 /// # Errors
 ///

@@ -108,8 +108,9 @@ impl Attempt<'_> {
         Ok((sealed, snapshot_at))
     }
 
-    /// Asks the source for the total number of rows, for progress reports. If the source has neither a count nor an
-    /// estimate, the reports have no remaining time.
+    /// Asks the source for the total number of rows, which progress reports show and from which they predict the
+    /// remaining time. If the source has neither a count nor an estimate, progress reports contain no total and no
+    /// remaining time.
     async fn expect_rows(&self, plan: &Plan) {
         match count_rows(plan).await {
             Ok(Some(rows)) => self.meter.expect(rows),
