@@ -44,7 +44,7 @@ pub(super) fn leave_out_differing(
     Ok(())
 }
 
-/// The columns of the first file of a dataset.
+/// What the first file of a dataset shows: its columns, their types and, if it records them, the number of rows.
 pub(super) struct FirstFile {
     pub(super) columns: Vec<Column>,
     pub(super) mapping: TypeMapping,
@@ -139,8 +139,9 @@ fn with_zones(
 }
 
 impl FirstFile {
-    /// Returns the columns of a text file, whose row count is unknown. `names` are the names of all columns in the
-    /// file. The dataset offers only the columns in `declared`; all other columns get the type text.
+    /// Creates the description of a text file. `names` are the names of all columns in the file. The dataset offers the
+    /// `declared` columns; the other columns are only known by their names, and count as text. `notes` are for
+    /// operators. The number of rows is unknown.
     fn of_text(names: Vec<String>, declared: Vec<Column>, notes: Vec<String>) -> Self {
         let mut schema: Schema =
             declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();

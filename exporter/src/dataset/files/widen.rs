@@ -77,8 +77,8 @@ pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<C
     Ok(Some(cast).filter(|_| back.equals_missing(column)))
 }
 
-/// The columns of the first file of a dataset. [`by_all_footers`] widens their types so that they hold the values of
-/// all files.
+/// The columns of a dataset, with types that hold the values of all its files. The columns are those of the first file,
+/// and [`by_all_footers`] widens their types.
 pub(super) struct Widened {
     /// The columns of the first file. Each column has the type that holds its values in all files, unless the column is
     /// in [`Self::differing`].
@@ -99,7 +99,7 @@ pub(super) struct Widened {
 }
 
 impl Widened {
-    /// Creates a value that has only the columns of the first file.
+    /// Begins with the columns and types of the first file. [`Self::add`] widens them for each later file.
     pub(super) fn new(first: TypeMapping) -> Self {
         let TypeMapping { schema, nulls, text_forms, .. } = first;
         Self {

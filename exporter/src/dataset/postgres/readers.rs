@@ -154,8 +154,8 @@ impl<S: Ranged> Readers<S> {
         Self { server, select, columns: columns.into(), ranges, held: Arc::new(AtomicUsize::new(1)) }
     }
 
-    /// Sends the rows of all ranges in order. `leader` is the session of the first connection, which opened the
-    /// `SELECT`.
+    /// Sends the rows of all ranges in order. `leader` is the first connection of the export, which opened the
+    /// `SELECT`. `further` describes the connections to open in addition.
     pub(super) async fn run(
         self,
         leader: Session,

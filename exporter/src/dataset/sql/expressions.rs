@@ -67,8 +67,8 @@ pub(in crate::dataset) fn searchable(column: &Column, backend: DbBackend, native
     }
 }
 
-/// Returns the expression by which rows are sorted and compared by a column. On PostgreSQL, text sorts by its bytes, no
-/// matter which locale the database has.
+/// Returns the expression that sorts rows by a column, and with which filters compare the column. On PostgreSQL, text
+/// sorts by its bytes, no matter which locale the database has.
 pub(in crate::dataset) fn sortable(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (column.kind, backend) {
         (ColumnType::String, DbBackend::Postgres) => {

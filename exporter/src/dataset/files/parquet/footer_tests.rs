@@ -51,8 +51,8 @@ pub(super) fn as_decimal(leaf: &mut SchemaElement, digits: i32) {
     (leaf.precision, leaf.scale) = (Some(digits), Some(2));
 }
 
-/// Reads all rows of a file twice: in whole row groups, and in small windows. Returns each value as text, or the text
-/// of the error.
+/// Reads all rows of a file twice: in whole row groups, and in small row windows. Returns each value as text, or the
+/// text of the error.
 pub(super) async fn read(path: &Path) -> Result<Vec<Vec<String>>, String> {
     let files = opened(path).await.map_err(|e| e.user_message())?;
     let columns: Vec<_> = files.info().columns.iter().map(|column| column.name.clone()).collect();

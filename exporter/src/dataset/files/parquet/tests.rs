@@ -1,5 +1,5 @@
-//! Tests that reading in windows, which are ranges of rows, returns every row of a Parquet file, no matter how pages
-//! divide the rows. Truncated, overwritten and damaged files are errors.
+//! Tests that reading in row windows returns every row of a Parquet file, no matter how pages divide the rows.
+//! Truncated, overwritten and damaged files are errors.
 
 use std::{
     fs::{File, OpenOptions},
@@ -163,7 +163,7 @@ fn records(rows: usize) -> DataFrame {
     DataFrame::new_infer_height(vec![record.into_column(), many.into_column()]).unwrap()
 }
 
-/// Reads a file in windows (ranges of rows) of at most `few` rows.
+/// Reads a file in row windows of at most `few` rows.
 fn in_windows(windows: &Windows, columns: &[String], few: usize) -> DataFrame {
     let mut read: Option<DataFrame> = None;
     for window in windows.plan(columns, Some(few)) {

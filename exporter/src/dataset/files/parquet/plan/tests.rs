@@ -1,8 +1,8 @@
-//! Tests that windows and chunks contain each row once and stay within their limits.
+//! Tests that row windows and their chunks contain each row once and stay within their limits.
 
 use super::*;
 
-/// Whether the windows have each row of the row groups exactly once and in order.
+/// Whether the row windows have each row of the row groups exactly once and in order.
 fn covers(groups: &[(usize, usize)], windows: &[Window]) -> bool {
     let starts: Vec<usize> = groups
         .iter()
