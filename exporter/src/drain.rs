@@ -51,7 +51,7 @@ impl Drain {
         self.0.subscribe()
     }
 
-    /// Sets the drain state, and returns whether the state changed.
+    /// Turns the drain on or off, and returns whether this changed the state.
     fn set(&self, on: bool) -> bool {
         metrics::gauge!("sluice_exporter_operator_drain").set(f64::from(u8::from(on)));
         self.0.send_if_modified(|now| std::mem::replace(now, on) != on)

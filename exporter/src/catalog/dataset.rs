@@ -231,7 +231,10 @@ fn all_typed(spec: &DatasetSpec) -> bool {
 
 /// Returns the columns of the dataset. These are the columns that the catalog file declares; a column without a
 /// declared type gets its type in the source. If the file declares no columns, these are all columns of the source.
-/// Fails if the source lacks a declared column.
+/// `found` are the columns of the source.
+///
+/// # Errors
+/// When the source lacks a declared column.
 fn merged(spec: &DatasetSpec, found: Vec<Column>) -> Result<Vec<Column>, DatasetError> {
     let declared = spec.columns();
     if declared.is_empty() {

@@ -51,7 +51,7 @@ pub struct AccessView {
 }
 
 impl AccessView {
-    /// Applies the access rules of a dataset for a caller with these claims.
+    /// Returns the dataset `inner` as a caller with these claims may see it.
     ///
     /// # Errors
     /// When the caller lacks a required scope or a claim that the row policy names, or when the row policy is invalid.

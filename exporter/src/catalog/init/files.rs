@@ -250,7 +250,9 @@ fn subject(group: &Group) -> String {
     }
 }
 
-/// Returns a sentence that says which files belong to the dataset, and why. Returns None for a single file.
+/// Returns a sentence that says which files belong to the dataset, and why. `is_local` is true if the columns of all
+/// files were compared, and false if only those of the first and the last remote file were. Returns None for a single
+/// file.
 fn origin(group: &Group, is_local: bool) -> Option<String> {
     let (first, last) = (&group.files[0], &group.files[group.files.len() - 1]);
     let compared = if is_local { "" } else { "; the first and the last were compared" };

@@ -144,7 +144,8 @@ fn remarks(relation: &Relation, unreadable: &[String]) -> Vec<String> {
 }
 
 /// Returns a guess for the key `split_by` of a view or a partitioned table, whose values split the rows into ranges for
-/// several connections. Other tables need no such key, because the exporter reads them by ranges of disk pages.
+/// several connections. The guess is one of `columns` that seems to have no personal data. Returns None for other
+/// tables, because the exporter reads them by ranges of disk pages, and if no column is suitable.
 async fn split_by(
     server: &PostgresServer,
     relation: &Relation,

@@ -189,7 +189,8 @@ fn columns(out: &mut String, columns: &[DraftColumn]) {
     let _ = writeln!(out, "]");
 }
 
-/// Returns the keys and values of a column's inline table, without the braces.
+/// Returns the keys and values of a column's inline table, without the braces. `label` is the label of the column in
+/// files; None if the table needs no `label`.
 fn members(column: &DraftColumn, label: Option<&str>) -> String {
     let mut out = format!("name = {}", quoted(&column.name));
     if column.declares_type {

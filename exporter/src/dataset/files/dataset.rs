@@ -259,7 +259,8 @@ impl Files {
     }
 
     /// Reads a Parquet file in row windows. Reads the columns of the filter first, and the other columns of a window
-    /// only if a row of the window passes the filter. Returns false when the receiver needs no further frame.
+    /// only if a row of the window passes the filter. `needed` has the names of the columns that the query selects or
+    /// filters by. Returns false when the receiver needs no further frame.
     fn read_parquet(
         &self,
         file: File,

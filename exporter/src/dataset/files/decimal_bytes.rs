@@ -36,8 +36,8 @@ pub(super) struct DecimalBytes {
 }
 
 /// Returns `field` with the type `bytes`, and with metadata that mark its values as decimals stored as bytes. `digits`
-/// is the number of digits, and `scale` is the number of digits after the point. The metadata also states whether the
-/// most significant byte comes first.
+/// is the number of digits, and `scale` is the number of digits after the point. `is_big_endian` is true if the most
+/// significant byte comes first.
 pub(super) fn marked(
     field: &ArrowField,
     bytes: ArrowDataType,

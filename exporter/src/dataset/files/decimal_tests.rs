@@ -110,7 +110,8 @@ fn write_arrow(dir: &Path, name: &str, field: ArrowField, array: Box<dyn Array>)
     }
 }
 
-/// Writes a column to a Parquet file with the schema `message`.
+/// Writes the values `array` to the only column of a Parquet file. `field` is the Arrow field of the column, and
+/// `message` is the Parquet schema.
 fn write_parquet(dir: &Path, message: &str, field: ArrowField, array: Box<dyn Array>) {
     let arrow: ArrowSchema = [field].into_iter().collect();
     let options = WriteOptions {

@@ -139,9 +139,9 @@ fn with_zones(
 }
 
 impl FirstFile {
-    /// Creates the description of a text file. `names` are the names of all columns in the file. The dataset offers the
-    /// `declared` columns; the other columns are only known by their names, and count as text. `notes` are for
-    /// operators. The number of rows is unknown.
+    /// Returns the description of a text file. `names` are the names of all columns in the file. The dataset offers the
+    /// `declared` columns. The other columns have the type text. `notes` are for operators. The number of rows is
+    /// unknown.
     fn of_text(names: Vec<String>, declared: Vec<Column>, notes: Vec<String>) -> Self {
         let mut schema: Schema =
             declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();

@@ -89,9 +89,10 @@ impl PostgresRows {
         }
     }
 
-    /// Returns the generic plan of a statement as JSON text, from a server before PostgreSQL 16. Such a server makes
-    /// generic plans only for prepared statements. The prepared statement has a random name, because other clients of a
-    /// pooler may use the same server connection. This function deallocates the prepared statement before it returns.
+    /// Returns the generic plan of a statement as JSON text, from a server before PostgreSQL 16. `places` is the number
+    /// of placeholders in the statement. Such a server makes generic plans only for prepared statements. The prepared
+    /// statement has a random name, because other clients of a pooler may use the same server connection. This function
+    /// deallocates the prepared statement before it returns.
     async fn prepared_plan(
         &self,
         conn: &mut PgConnection,

@@ -101,7 +101,11 @@ impl<'a> Attempt<'a> {
     }
 
     /// Runs the attempt until the exporter has reported the complete file to the notifier, or until the attempt fails
-    /// or must stop.
+    /// or must stop. `message` is the job, and `row` is the database row of the export. Returns the description of the
+    /// file.
+    ///
+    /// # Errors
+    /// When the attempt fails or must stop. The error is the reason.
     pub(super) async fn run(&self, message: &Message, row: &Model) -> Result<FileInfo, JobError> {
         let max_attempts = self.context.config.max_attempts;
         if self.failures >= max_attempts {

@@ -119,9 +119,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// Uploads an object, and repeats the upload during an outage of the file store. Each upload is a separate task,
-    /// which continues after the attempt has stopped. [`Attempt::discard`] waits for these tasks, so that it can delete
-    /// every object.
+    /// Uploads an object to `path` in the file store, and repeats the upload during an outage of the store. Each upload
+    /// is a separate task, which continues after the attempt has stopped. [`Attempt::discard`] waits for these tasks,
+    /// so that it can delete every object.
     pub(super) async fn upload(&self, path: String, payload: PutPayload) -> Result<(), JobError> {
         let upload = || {
             let (store, path, payload) = (self.context.store.clone(), path.clone(), payload.clone());

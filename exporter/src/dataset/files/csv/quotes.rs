@@ -43,7 +43,7 @@ enum State {
 }
 
 impl QuoteCheck {
-    /// Starts the search at the offset `begin` of a file.
+    /// Creates a check that begins at the offset `begin` of a file whose fields are separated by `delimiter`.
     pub(super) const fn new(delimiter: u8, begin: u64) -> Self {
         Self {
             delimiter,

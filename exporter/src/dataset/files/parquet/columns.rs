@@ -99,9 +99,9 @@ impl Windows {
         if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
     }
 
-    /// Decodes the rows `rows` of a column from the pages in `runs`, which has one item for each leaf column. `whole`
-    /// is true if these are all rows of the row group. If `repack` is true, first rewrites the pages without
-    /// compression and in encodings that polars reads.
+    /// Decodes the rows `rows` of a column from the pages in `runs`, which has one item for each of the leaf columns in
+    /// `leaves`. `whole` is true if these are all rows of the row group. If `repack` is true, first rewrites the pages
+    /// without compression and in encodings that polars reads.
     fn arrays(
         &self,
         field: &ArrowField,

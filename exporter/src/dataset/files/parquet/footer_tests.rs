@@ -20,7 +20,7 @@ use crate::dataset::{Dataset, Query};
 /// The number of bytes after a footer: four for its length, and four for the magic number.
 const TAIL: usize = 8;
 
-/// Writes a Parquet file without compression, and then applies `change` to its footer.
+/// Writes `columns` to a Parquet file without compression, and then applies `change` to its footer.
 pub(super) fn write(path: &Path, columns: Vec<Series>, change: impl FnOnce(&mut FileMetaData)) {
     let columns: Vec<_> = columns.into_iter().map(IntoColumn::into_column).collect();
     let mut frame = DataFrame::new(columns[0].len(), columns).unwrap();

@@ -152,9 +152,9 @@ impl Windows {
         plan(&groups.collect::<Vec<_>>(), columns.len(), max_rows.unwrap_or(usize::MAX))
     }
 
-    /// Splits a row window into chunks of bounded size at the bounds of pages. A few rows may be much larger than the
-    /// average of their row group, from which the size of the window was planned. Returns the whole window as one chunk
-    /// if it consists of whole row groups.
+    /// Splits a row window into chunks of bounded size, at the bounds of the pages of `columns`. A few rows may be much
+    /// larger than the average of their row group, from which the size of the window was planned. Returns the whole
+    /// window as one chunk if it consists of whole row groups.
     pub(super) fn chunks(&self, window: Window, columns: &[String]) -> Result<Vec<Window>, DatasetError> {
         let group = window.groups.start;
         if window.groups.len() > 1 || window.rows.len() == self.metadata.row_groups[group].num_rows() {
@@ -177,8 +177,9 @@ impl Windows {
         Ok(found)
     }
 
-    /// Calls `work` for each chunk of a row window. If `work` fails because the texts of a chunk exceed their
-    /// [`TextBudget`], calls `work` for each half of the chunk. Stops and returns false when `work` returns false.
+    /// Calls `work` for each chunk of a row window. `columns` are the columns that `work` reads. If `work` fails
+    /// because the texts of a chunk exceed their [`TextBudget`], calls `work` for each half of the chunk. Stops and
+    /// returns false when `work` returns false.
     pub(super) fn each(
         &self,
         window: Window,
@@ -200,8 +201,8 @@ impl Windows {
         Ok(true)
     }
 
-    /// Reads the first chunk of a row window, and returns its rows. If the texts of the chunk exceed their
-    /// [`TextBudget`], reads only the first half of the chunk. Halves the chunk again until its texts fit.
+    /// Reads these columns of the first chunk of a row window. If the texts of the chunk exceed their [`TextBudget`],
+    /// reads only the first half of the chunk. Halves the chunk again until its texts fit.
     pub(super) fn first(&self, window: Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let mut first = None;
         self.each(window, columns, &mut |part| {

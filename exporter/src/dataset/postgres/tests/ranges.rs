@@ -67,7 +67,8 @@ async fn a_parallel_read_shows_one_snapshot_under_concurrent_writes() {
     assert_one_snapshot(&database, ("accounts", 1), &rows, json!({})).await;
 }
 
-/// Opens a dataset whose rows are split into ranges of a key, and checks that there are several ranges.
+/// Opens a dataset whose rows are split into ranges of the column `key`, and checks that there are several ranges. If
+/// `source` is a query, `params` are its parameters, and `given` has their values.
 async fn split(
     server: &Arc<PostgresServer>,
     source: Source,

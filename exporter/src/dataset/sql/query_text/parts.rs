@@ -44,8 +44,8 @@ pub(super) fn parts(text: &str, params: &[ParamSpec], dialect: SqlDialect) -> Re
     Ok(finder.parts)
 }
 
-/// Returns the tokens of the only statement, without the semicolons at its end. Returns an error if there is another
-/// statement, or if the statement does not begin with one of [`STATEMENTS`].
+/// Returns the tokens of the only statement in `all`, without the semicolons at its end. Returns an error if there is
+/// another statement, or if the statement does not begin with one of [`STATEMENTS`].
 fn statement<'t, 'a>(all: &'t [Token<'a>]) -> Result<&'t [Token<'a>], QueryTextError> {
     let end = all.iter().position(|token| token.kind == Kind::Semicolon).unwrap_or(all.len());
     let (kept, rest) = all.split_at(end);
