@@ -12,8 +12,8 @@ pub struct Loaded {
     pub datasets: Vec<Arc<dyn Dataset>>,
     /// The templates, in the order of the file.
     pub templates: Vec<Arc<dyn Template>>,
-    /// The name of each unavailable dataset, and the reason as a text. Either the source can't be read, or the source
-    /// differs from the file, or the dataset exceeds a size limit of the catalog.
+    /// The name of each unavailable dataset, and the reason as a text: the source can't be read, the source differs
+    /// from the file, or the dataset exceeds a size limit of the catalog.
     pub unavailable: Vec<(String, String)>,
     /// The faults of the unavailable datasets whose source can be read. Such a source differs from the file, or the
     /// dataset exceeds a size limit of the catalog.

@@ -21,8 +21,7 @@ const REDACTED: &str = "***";
 /// The maximum length, in characters, of a text that the mask `last_four` hides completely. Four shown characters would
 /// be at least half of such a text.
 const SHORT: usize = 8;
-/// The number of characters at the end of a text that the mask `last_four` shows. Applies to texts of more than
-/// [`SHORT`] characters.
+/// The number of characters that the mask `last_four` shows at the end of a text of more than [`SHORT`] characters.
 const LAST: usize = 4;
 
 /// The reason why a dataset can't be opened for a caller.

@@ -268,7 +268,7 @@ fn origin(group: &Group, is_local: bool) -> Option<String> {
     }
 }
 
-/// Whether the cause of an error may be that the file has another delimiter than the usual one for its extension.
+/// Whether an error may mean that the file has another delimiter than the usual one for its extension.
 fn is_about_form(error: &DatasetError) -> bool {
     match error {
         DatasetError::Shared(inner) => is_about_form(inner),

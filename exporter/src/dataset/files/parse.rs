@@ -20,7 +20,7 @@ pub(super) fn push<'a>(
 }
 
 /// Builds the error text for a value that does not fit the declared type of its column. The text has the reason, the
-/// type, and what to do. For guessed types, other code checks the values first and reports the error.
+/// type, and what to do.
 macro_rules! refusal {
     ($reason:literal, $kind:literal) => {
         concat!(

@@ -29,7 +29,7 @@ pub(super) fn write(out: &mut Vec<u8>, value: &AnyValue<'_>) {
 }
 
 /// Appends a value of 16 bytes to `out`, as the text of a UUID in lower case (RFC 9562, section 4). Appends any other
-/// value in the same way as [`write`].
+/// value as [`write`] does.
 pub(super) fn uuid(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     let bytes = match value {
         AnyValue::Binary(bytes) => Uuid::from_slice(bytes).ok(),

@@ -83,7 +83,8 @@ pub(super) struct Widened {
     /// The columns of the first file. Each column has the type that holds its values in all files, unless the column is
     /// in [`Self::differing`].
     pub(super) schema: Schema,
-    /// The names of the columns that have the type null in all files so far. All values of such a column are NULL.
+    /// The names of the columns that have the type null in all files that were added. All values of such a column are
+    /// NULL.
     pub(super) nulls: BTreeSet<String>,
     /// The text form to which the values of a column are converted, by the name of the column. The map has only columns
     /// whose values are converted to text.

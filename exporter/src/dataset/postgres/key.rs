@@ -107,7 +107,7 @@ impl Key {
 
     /// Returns the SQL statement that selects the smallest or largest finite value of the key in all rows of the
     /// source. `order` is `ASC` for the smallest, and `DESC` for the largest. The statement selects the value as a text
-    /// that [`Self::position`] can parse.
+    /// for [`Self::position`]. `query` has the values of the source's parameters.
     fn end(&self, rows: &PostgresRows, query: &Query, order: &str) -> Result<String, DatasetError> {
         let column = self.column();
         let (shown, finite) = match self.kind {

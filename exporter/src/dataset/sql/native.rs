@@ -51,10 +51,8 @@ impl FromIterator<(String, Native)> for Natives {
 
 /// Converts the texts of a filter to SQL values that `=` can compare with a column of this native type, without a cast
 /// of the column. For a uuid column, omits every text that is not the canonical form of a uuid, because no value of the
-/// column equals such a text.
-///
-/// Returns None if the native type is unknown or `real`, or if all texts were omitted. The caller must then compare the
-/// column in another way.
+/// column equals such a text. Returns None if the native type is unknown or `real`, or if all texts were omitted. The
+/// caller then compares the column by its text.
 pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a str>) -> Option<Vec<Expr>> {
     let values: Vec<_> = match native? {
         Native::Text => texts.map(Expr::val).collect(),

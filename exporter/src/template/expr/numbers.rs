@@ -25,7 +25,7 @@ const LIMIT: u128 = 10_u128.pow(PRECISION as u32);
 
 /// The values of a column of numbers. Each variant is one type of numbers.
 pub(super) enum Numbers {
-    /// All values are NULL.
+    /// A column of the type null: all values are NULL.
     Nulls,
     Whole(Int64Chunked),
     /// Decimals without their decimal points, and the number of digits after the point.

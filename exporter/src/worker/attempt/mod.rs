@@ -162,9 +162,9 @@ impl<'a> Attempt<'a> {
         AttemptEnd::Failed(error, problem)
     }
 
-    /// Protects the file from [`Self::discard`], so that only the notifier may delete the objects of the file. The
-    /// caller must call this method before it first reports the outcome, because NATS may receive a report without
-    /// confirming it.
+    /// Records that the notifier may receive the outcome `completed` from now on. [`Self::discard`] then keeps the
+    /// file, and only the notifier may delete it. The caller must call this method before it first reports the outcome,
+    /// because NATS may receive a report without confirming it.
     fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
     }
@@ -186,23 +186,21 @@ impl<'a> Attempt<'a> {
     }
 
     /// Releases the lease, so that another exporter can claim the export at once. Returns false if this attempt has
-    /// lost the lease. In that case, the job may already belong to a later attempt.
+    /// lost the lease; a later attempt may then already have the job.
     pub(super) async fn release_lease(&self) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
         is_released(transition::release_lease(db, self.id, self.number, now).await)
     }
 
     /// Records that an outage of `part` interrupted this attempt, and releases the lease. The next attempt begins after
-    /// `pause`. Returns false if this attempt has lost the lease. In that case, the job may already belong to a later
-    /// attempt.
+    /// `pause`. Returns false if this attempt has lost the lease; a later attempt may then already have the job.
     pub(super) async fn interrupt(&self, part: WaitingFor, pause: Duration) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
         is_released(transition::attempt_interrupted(db, self.id, self.number, part, pause, now).await)
     }
 
     /// Increments the export's number of failed attempts and releases the lease, so that the next attempt can begin at
-    /// once. Returns false if this attempt has lost the lease. In that case, the job may already belong to a later
-    /// attempt.
+    /// once. Returns false if this attempt has lost the lease; a later attempt may then already have the job.
     pub(super) async fn count_failure(&self) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
         is_released(transition::attempt_failed(db, self.id, self.number, now).await)

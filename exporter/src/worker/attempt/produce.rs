@@ -143,7 +143,7 @@ async fn count_rows(plan: &Plan) -> Result<Option<u64>, DatasetError> {
     Ok(count.map(|count| count.rows))
 }
 
-/// Returns the name under which a client saves the file.
+/// Returns the name of the file, which a client uses when it saves the file.
 fn file_name(row: &Model, plan: &Plan) -> String {
     let extension = format!("{}{}", plan.format.info().extension, plan.whole_file_compression().suffix());
     plan.layout.file_name.render(row.export_id(), &row.dataset, &row.template, row.requested_at.into(), &extension)

@@ -28,17 +28,17 @@ pub(super) struct QuoteCheck {
     empty: VecDeque<(u64, usize)>,
 }
 
-/// The position of the search relative to the current field.
+/// The position of the search in the current field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Before the first character of a field.
+    /// The search is before the first character of a field.
     Begin,
-    /// In a field without quotes around it.
+    /// The search is in a field without quotes around it.
     Plain,
-    /// In a quoted field.
+    /// The search is in a quoted field.
     Quoted,
-    /// After a quote in a quoted field. This quote either closes the field, or is the first of two quotes that stand
-    /// for one quote character.
+    /// The search is after a quote in a quoted field. This quote either closes the field, or is the first of two quotes
+    /// that stand for one quote character.
     Quote,
 }
 
@@ -96,8 +96,8 @@ impl QuoteCheck {
         self.seen += bytes.len() as u64;
     }
 
-    /// Ends the current field. `state` is the position of the search before `end`, the byte after the field. This byte
-    /// is the delimiter or the first byte of a line end.
+    /// Ends the current field. `state` is the position of the search in the field before `end`, the byte after the
+    /// field. This byte is the delimiter or the first byte of a line end.
     fn end_field(&mut self, state: State, end: u8) {
         if state == State::Quote && std::mem::take(&mut self.is_empty) {
             self.empty.push_back((self.opened, self.field));

@@ -36,7 +36,7 @@ use super::{
     row_filter::RowFilter,
 };
 
-/// The maximum number of rows in a row window if the query has a limit.
+/// The maximum number of rows in a row window if the query has a limit, so that few rows are decoded in vain.
 const FEW_ROWS: usize = 16_384;
 /// The maximum number of row windows from which an estimate takes its sample.
 const SAMPLES: usize = 16;
@@ -84,8 +84,8 @@ pub(super) fn read(
     Ok(true)
 }
 
-/// Returns the rows of a row window that pass the filter, with the columns `columns`. Returns None if no row passes, or
-/// if the receiver of `sender` needs no further frame.
+/// Returns the rows of a row window or chunk that pass the filter, with the columns `columns`. Returns None if no row
+/// passes, or if the receiver of `sender` needs no further frame.
 fn passing(
     file: &Windows,
     window: &Window,

@@ -2,10 +2,9 @@
 
 use super::*;
 
-/// Reads rows several times while a writer modifies `table`, and checks that each read shows one snapshot. `from` is
-/// the number of the writer's first statement, and each further statement has the next number. Several calls for one
-/// table need different numbers. Otherwise, a repeated statement would not find its row, and would change the checked
-/// sum.
+/// Reads rows several times while a writer modifies `table`, and checks that each read shows one snapshot. The number
+/// of each statement of the writer, from `from` on, decides which rows it modifies. Each statement keeps the sum of the
+/// table. Several calls for one table need different numbers, because a repeated statement would change the sum.
 async fn assert_one_snapshot(
     database: &TestDatabase,
     (table, from): (&'static str, i64),
