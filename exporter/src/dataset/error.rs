@@ -251,15 +251,15 @@ const FILE_GONE: &str = "its file is no longer there: ask the operator to restor
 const FILE_UNREADABLE: &str = "its file can't be read: ask the operator, whose log has the cause";
 
 impl DatasetError {
-    /// Adds the name of the file in which this error occurred. `file` is the path, key or URL of the file. The error
-    /// keeps only the last part of the path, without the query of a URL.
+    /// Returns this error with the name of the file in which it occurred. `file` is the path, key or URL of the file.
+    /// The error keeps only the last part of the path, without the query of a URL.
     pub(crate) fn in_file(self, file: &str) -> Self {
         // the text shows neither the folder nor the query of a URL
         let path = file.split('?').next().unwrap_or(file);
         Self::InFile { file: path.rsplit('/').next().unwrap_or(path).to_owned(), source: Box::new(self) }
     }
 
-    /// Adds the number, from 1, of the row of the export in which this error occurred.
+    /// Returns this error with the number, from 1, of the row of the export in which it occurred.
     pub(super) fn at_row(self, row: u64) -> Self {
         match self {
             Self::Value { .. } | Self::Unsorted(_) => Self::AtRow { row, source: Box::new(self) },
@@ -267,13 +267,13 @@ impl DatasetError {
         }
     }
 
-    /// Adds the number, from 1, of the line on which this error occurred.
+    /// Returns this error with the number, from 1, of the line on which it occurred.
     pub(crate) fn at_line(self, line: u64) -> Self {
         Self::AtLine { line, source: Box::new(self) }
     }
 
-    /// Adds the name of the column to an error about the bytes of a file: [`Self::Garbled`], [`Self::Lacking`] or
-    /// [`Self::Polars`]. Returns any other error unchanged.
+    /// Returns this error with the name of its column, if it is about the bytes of a file: [`Self::Garbled`],
+    /// [`Self::Lacking`] or [`Self::Polars`]. Returns any other error unchanged.
     pub(super) fn in_column(self, column: &str) -> Self {
         match self {
             Self::Garbled(_) | Self::Lacking(_) | Self::Polars(_) => {

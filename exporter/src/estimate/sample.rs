@@ -51,8 +51,8 @@ pub(super) struct EncodedSample {
 }
 
 impl Sample {
-    /// Reads the first [`SAMPLE_ROWS`] rows of the query. Returns fewer rows if the query has no more, or if the source
-    /// does not return more within `time`.
+    /// Reads the first [`SAMPLE_ROWS`] rows of the query of `plan`. Returns fewer rows if the query has no more, or if
+    /// the source does not return more within `time`.
     pub(super) async fn take(plan: &Plan, time: Duration) -> Result<Self, JobError> {
         let until = Instant::now() + time;
         let query = Query { limit: Some(SAMPLE_ROWS), ..plan.query.clone() };
@@ -187,7 +187,7 @@ fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
     short.take(PREVIEW_ROWS).collect()
 }
 
-/// Truncates a text of more than [`MAX_PREVIEW_TEXT`] characters; other values stay unchanged.
+/// Returns a text of more than [`MAX_PREVIEW_TEXT`] characters truncated to this length, and any other value unchanged.
 fn truncated(value: Value) -> Value {
     match value {
         Value::String(text) => match text.char_indices().nth(MAX_PREVIEW_TEXT) {

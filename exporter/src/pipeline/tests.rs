@@ -296,7 +296,7 @@ async fn a_table_without_rows_is_a_file_with_a_header() {
     }
 }
 
-/// Runs the pipeline with `format` and without compression.
+/// Runs the pipeline for these frames with `format` and without compression.
 pub(super) async fn run_format(
     format: &dyn Format,
     frames: Vec<DataFrame>,

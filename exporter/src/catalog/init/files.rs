@@ -48,7 +48,7 @@ impl Opened {
     }
 }
 
-/// Groups the files of a source into sets, and opens and samples each set.
+/// Groups the files of a source into sets, opens and samples each set, and returns the drafts of their datasets.
 ///
 /// # Errors
 ///

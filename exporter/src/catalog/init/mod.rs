@@ -168,7 +168,7 @@ pub async fn init(
     Writer { address, options, context, path, existing, known: known.map(|known| known.name) }.write(found).await
 }
 
-/// Describes and samples all tables, views or files that the options select.
+/// Returns the drafts of datasets for all tables, views or files that the options select.
 async fn find(address: &Address, options: &InitOptions, context: &LoadContext) -> Result<Found, InitError> {
     let open = async |spec: SourceSpec| context.open(&spec).await.map_err(InitError::Source);
     match address {

@@ -22,9 +22,10 @@ const USUAL_SCHEMA: &str = "public";
 /// The columns that are tried as the `split_by` key of a view, in the order of preference.
 const VIEW_KEYS: [&str; 3] = ["id", "created_at", "updated_at"];
 
-/// Describes and samples the tables and views that the options select.
+/// Returns the drafts of datasets for the tables and views that the options select.
 ///
 /// # Errors
+///
 /// When the server can't be reached, or a schema of the options does not exist.
 pub(super) async fn find(server: &Arc<PostgresServer>, options: &InitOptions) -> Result<Found, InitError> {
     let all = relations(server).await.map_err(InitError::Dataset)?;

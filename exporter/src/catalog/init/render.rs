@@ -90,7 +90,8 @@ pub(super) struct S3Environment {
 }
 
 impl S3Environment {
-    /// Reads the same environment variables as the clients of AWS.
+    /// Returns the S3 settings from the environment variables of this process. These are the variables that the clients
+    /// of AWS read.
     pub(super) fn read() -> Self {
         let first =
             |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok()).filter(|text| !text.is_empty());

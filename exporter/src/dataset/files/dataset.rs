@@ -155,8 +155,8 @@ impl Files {
         })
     }
 
-    /// Replaces the [`DatasetInfo`] of the dataset by `info`. Keeps the notes about the files and the meanings of the
-    /// texts, which [`Self::open`] has found. The columns of `info` must be columns of the files.
+    /// Returns this dataset with the description `info`. Keeps the notes about the files and the meanings of the texts,
+    /// which [`Self::open`] has found. The columns of `info` must be columns of the files.
     #[must_use]
     pub(crate) fn described(self, info: DatasetInfo) -> Self {
         let DatasetInfo { notes, text_meanings, .. } = self.info;

@@ -52,7 +52,7 @@ fn numbers(digits: usize) -> Vec<String> {
     some.flat_map(|number| [number.to_owned(), format!("-{number}")]).filter(|number| number != "-0").collect()
 }
 
-/// Inserts a decimal point before the last `scale` digits of a whole number.
+/// Returns the text of a whole number with a decimal point before its last `scale` digits.
 fn with_point(number: &str, scale: usize) -> String {
     let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
     let mut digits = digits.to_owned();

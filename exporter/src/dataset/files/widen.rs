@@ -100,7 +100,8 @@ pub(super) struct Widened {
 }
 
 impl Widened {
-    /// Begins with the columns and types of the first file. [`Self::add`] widens them for each later file.
+    /// Creates the columns of a dataset from `first`, the columns of its first file. [`Self::add`] then widens their
+    /// types for each later file.
     pub(super) fn new(first: TypeMapping) -> Self {
         let TypeMapping { schema, nulls, text_forms, .. } = first;
         Self {

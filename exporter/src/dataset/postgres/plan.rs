@@ -70,7 +70,7 @@ impl Plan {
         Self(all.get_mut(0).and_then(|first| first.get_mut("Plan")).map(Value::take).unwrap_or_default(), false)
     }
 
-    /// Marks the plan as generic, that is, made without the values of parameters.
+    /// Returns this plan as a generic plan, that is, one that the server made without the values of parameters.
     pub(super) fn generic(self) -> Self {
         Self(self.0, true)
     }
@@ -131,9 +131,9 @@ impl Doubt {
         Self { reason, is_written: true }
     }
 
-    /// Sets `is_written` to true if the text of the statement has keywords of the reason. The keywords of [`LIMIT`] are
-    /// `limit`, `fetch` and `offset`, and the keywords of [`DISTINCT_ON`] are `distinct on`. Without such keywords,
-    /// `is_written` keeps its value.
+    /// Returns this doubt with `is_written` set to true, if the text of the statement has keywords of the reason. The
+    /// keywords of [`LIMIT`] are `limit`, `fetch` and `offset`, and the keywords of [`DISTINCT_ON`] are `distinct on`.
+    /// Otherwise returns the doubt unchanged.
     fn in_statement(self, statement: &str) -> Self {
         let bare = without_texts(statement).to_lowercase();
         let words: Vec<_> =
@@ -272,7 +272,7 @@ fn unproven(leading: &str) -> String {
     )
 }
 
-/// Removes the content of string literals from an SQL expression.
+/// Returns an SQL expression without the content of its string literals.
 fn without_texts(text: &str) -> String {
     // a doubled quote ends one text and begins the next
     text.split('\'').step_by(2).collect::<Vec<_>>().join("''")

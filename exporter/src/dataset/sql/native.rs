@@ -34,9 +34,9 @@ impl Natives {
         self.0.get(column).copied()
     }
 
-    /// Keeps only the columns of type `real`. The caller uses this method if the type or collation of a column may
-    /// change before the statement runs. A filter on a text or uuid column that relies on an old native type could
-    /// select wrong rows.
+    /// Returns only the native types of `real` columns. The caller uses this method if the type or collation of a
+    /// column may change before the statement runs. A filter on a text or uuid column that relies on an old native type
+    /// could select wrong rows.
     pub(in crate::dataset) fn reals(mut self) -> Self {
         self.0.retain(|_, native| *native == Native::Real);
         self

@@ -17,10 +17,10 @@ pub(super) const TOO_LONG: &str = "a decimal has more than 28 digits before its 
 pub(super) const TOO_FINE: &str = "a decimal has more than 10 digits after its point, which only `*`, `/`, `round` and \
     `concat` take: write `round(column, 10)`, or use the column itself as a `source`";
 
-/// How a conversion handles further digits after the point than the decimal type can hold.
+/// What a conversion does with digits after the point that do not fit into the decimal type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
-    /// The conversion fails with the error [`TOO_FINE`], unless all these digits are zeros.
+    /// The conversion fails with the error [`TOO_FINE`], unless the digits that do not fit are zeros.
     Refused,
     /// The conversion rounds the decimal. A half is rounded away from zero.
     Rounded,

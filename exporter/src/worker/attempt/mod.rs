@@ -121,7 +121,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Produces the file and reports its completion to the notifier.
+    /// Produces the file, reports its completion to the notifier, and returns the description of the file.
     async fn complete(&self, row: &Model, plan: &Plan) -> Result<FileInfo, JobError> {
         let (file, completed_at) = self.produce(row, plan).await?;
         // check once more for a cancellation, before the file is sealed and kept

@@ -33,7 +33,8 @@ use super::{
     pages::{BROKEN, MAX_HEADER, PAGE_BYTES},
 };
 
-/// Rewrites consecutive pages of a leaf column without compression and in encodings that polars reads.
+/// Returns consecutive pages of a leaf column, `bytes`, without compression and in encodings that polars reads. `codec`
+/// is the compression of the pages.
 ///
 /// # Errors
 /// When a page is damaged, or its decompressed size exceeds [`PAGE_BYTES`].

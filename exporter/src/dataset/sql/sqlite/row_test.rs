@@ -32,10 +32,9 @@ enum Condition {
 }
 
 impl RowTest {
-    /// Converts a filter to conditions on rows with the columns `columns`.
+    /// Creates the test of a filter for rows with the columns `columns`.
     ///
     /// # Errors
-    ///
     /// When the filter names a column that the rows lack, or `like` or `contains` names a column that is not a string.
     pub(super) fn new(filter: &Filter, columns: &[Column]) -> Result<Self, DatasetError> {
         let mut conditions = Vec::new();
