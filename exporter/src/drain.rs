@@ -1,9 +1,9 @@
-//! The drain of an exporter. An operator orders one exporter to take no more jobs, for example before its machine is
-//! removed. The operator may revoke this order.
+//! The drain of an exporter: while the drain is on, the exporter takes no new jobs, and finishes its running ones. An
+//! operator turns the drain on, for example before the machine is removed, and may turn it off again.
 //!
-//! A draining exporter finishes its running jobs. Its heartbeat in the catalog states zero slots, so that the
-//! dispatcher plans no jobs for this exporter. The heartbeat still names the datasets, so gateways continue to accept
-//! exports of these datasets. The exports wait in the queue for another exporter.
+//! The heartbeat of a draining exporter in the catalog states zero slots, so that the dispatcher plans no jobs for this
+//! exporter. The heartbeat still names the datasets, so gateways continue to accept exports of these datasets. The
+//! exports wait in the queue for another exporter.
 //!
 //! Only the memory of the process holds the drain state, so a restart ends the drain.
 

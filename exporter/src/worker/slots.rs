@@ -1,5 +1,5 @@
-//! Limits the number of jobs that an exporter runs at once. A slot is room for one job. The jobs come from two queues,
-//! the lanes `interactive` and `bulk`.
+//! Limits the number of jobs that an exporter runs at once. A slot is room for one job. The limits differ for the two
+//! lanes, the queues `interactive` and `bulk` from which jobs come.
 
 use std::sync::Arc;
 

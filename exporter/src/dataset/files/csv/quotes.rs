@@ -1,8 +1,9 @@
-//! Finds fields with text after their closing quote, such as `"a\"b"` or `"a" b`. Also finds fields that are empty
-//! between quotes (`""`), because the CSV parser does not distinguish them from empty fields without quotes.
+//! Finds fields with text after their closing quote, such as `"a\"b"` or `"a" b`. The CSV parser would join both parts
+//! to one field. But a file with such a field follows other rules: it escapes quotes in another way, or its quotes are
+//! ordinary characters.
 //!
-//! The CSV parser would join the text in the quotes and the text after the quotes to one field. But a file with such a
-//! field follows other rules: it escapes quotes in another way, or its quotes are ordinary characters.
+//! Also finds fields that are empty between quotes (`""`), because the CSV parser does not distinguish them from empty
+//! fields without quotes.
 
 use std::collections::VecDeque;
 

@@ -1,9 +1,8 @@
-//! Plans how a Parquet file is read: the file is split into row windows, and a row window into chunks if its pages are
-//! large.
+//! Plans how a Parquet file is read: splits the file into row windows, and a row window into chunks if its pages are
+//! large. The reader decodes and holds one chunk at a time. Usually, a row window is a single chunk.
 //!
 //! The sizes of row windows come from the footer of the file, which states only totals of row groups. A few rows may be
-//! much larger than the average, so the reader then compares the sizes of the pages in the window. It decodes and holds
-//! one chunk at a time. Usually, the only chunk of a row window is the whole window.
+//! much larger than the average of their row group, so chunks are split by the sizes of the pages.
 
 #[cfg(test)]
 mod tests;
