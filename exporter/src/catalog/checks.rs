@@ -129,9 +129,9 @@ pub(super) const fn name_of(kind: ColumnType) -> &'static str {
     }
 }
 
-/// Checks that the exporter has the right to read each column of the dataset in the source. Every export of another
-/// column would fail. `offered` are the columns of the dataset. `unreadable` are the names of the columns that the
-/// exporter has no right to read.
+/// Checks that the exporter has the right to read each column of the dataset in the source. Without this right, every
+/// export of the column would fail. `offered` are the columns of the dataset. `unreadable` are the names of the columns
+/// that the exporter has no right to read.
 ///
 /// # Errors
 /// [`Refusal::Differs`] names the first column without this right.

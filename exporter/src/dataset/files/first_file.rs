@@ -44,7 +44,8 @@ pub(super) fn leave_out_differing(
     Ok(())
 }
 
-/// What the first file of a dataset shows: its columns, their types and, if it records them, the number of rows.
+/// The description of the first file of a dataset: its columns, their types and, if the file records it, the number of
+/// rows.
 pub(super) struct FirstFile {
     pub(super) columns: Vec<Column>,
     pub(super) mapping: TypeMapping,

@@ -76,7 +76,7 @@ impl Key {
     }
 
     /// Returns the SQL condition of each range of the key, in the order of the key. Returns an empty list if one range
-    /// is enough for the `expected` number of rows, or if the key has too few different values. Every item is Some.
+    /// is enough for the `expected` number of rows, or if the key has too few different values.
     pub(super) async fn ranges(
         &self,
         server: &PostgresServer,

@@ -53,7 +53,7 @@ const TIME_KEYWORDS: [&str; 5] = ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMES
 /// connections that share a snapshot.
 const SESSION_FUNCTIONS: &str = "^(now|statement_timestamp|transaction_timestamp|inet_client_.*|pg_backend_pid|pg_stat_get_.*|\
                             pg_my_temp_schema|pg_current_xact_id.*|txid_current|txid_current_if_assigned)$";
-/// A regular expression for words in the body of a user-defined function whose results may then differ between two
+/// A regular expression for words that, in the body of a user-defined function, may make its results differ between two
 /// connections that share a snapshot. The plan does not show the body of a function.
 const SUSPECT_WORDS: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
                        statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|limit|pg_backend_pid)\\M";
