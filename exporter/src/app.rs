@@ -30,8 +30,8 @@ const CATALOG_POLL_INTERVAL: Duration = Duration::from_secs(3);
 /// A running exporter. Dropping this value does not stop the exporter, which runs until its [`Lifecycle`] ends.
 #[derive(Clone, Debug)]
 pub struct App {
-    /// The name of this exporter in the catalog, in leases and in NATS. A process that runs one job for its parent
-    /// process has the name of the parent.
+    /// The name of this exporter in the catalog, in leases and in NATS. A child process that runs one job has the name
+    /// that its parent process has passed to it.
     pub instance: String,
 }
 
@@ -108,7 +108,12 @@ pub async fn start_with(
     Ok(App { instance })
 }
 
-/// Starts an exporter that runs one job for its parent process, and then stops. This exporter advertises no datasets.
+/// Starts an exporter in a child process. It runs the one job that its parent process passes to it, and then stops. It
+/// advertises no datasets. The job can use the datasets, templates and formats of `registry`, and those of the catalog
+/// file.
+///
+/// # Errors
+/// When the parent passes no valid job, a setting or the catalog file is invalid, or NATS is unavailable.
 async fn start_one_job(
     config: ExporterConfig,
     registry: Registry,
@@ -201,8 +206,9 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Reads messages from `canceled` and cancels the exports that they name, until `soft` is canceled and the last job has
-/// ended. Then stops `service`, the NATS service that answers requests to this exporter.
+/// Reads messages from `canceled` and cancels the exports that they name. Continues until the process begins to stop
+/// (`soft` is canceled) and the last job has ended. Then stops `service`, the NATS service that answers requests to
+/// this exporter.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {
         () = worker::listen(context.cancellations.clone(), canceled) => {}

@@ -23,7 +23,7 @@ pub struct Deps {
     pub store: FileStore,
     /// The clock that supplies all timestamps.
     pub clock: SharedClock,
-    /// The result of the last attempt to advertise the datasets, which the exporter updates and `/readyz` reports.
+    /// Whether NATS has stored the last advertisement of the exporter. `/readyz` reports this.
     pub advertisement: Advertisement,
 }
 

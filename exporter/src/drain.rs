@@ -1,9 +1,9 @@
-//! The drain of an exporter. An operator orders one exporter to take no more jobs, for example before its machine is
-//! removed. The operator may revoke this order.
+//! The drain of an exporter: while the drain is on, the exporter takes no new jobs, and finishes its running ones. An
+//! operator turns the drain on, for example before the machine is removed, and may turn it off again.
 //!
-//! A draining exporter finishes its running jobs. Its heartbeat in the catalog states zero slots, so that the
-//! dispatcher plans no jobs for this exporter. The heartbeat still names the datasets, so gateways continue to accept
-//! exports of these datasets. The exports wait in the queue for another exporter.
+//! The heartbeat of a draining exporter in the catalog states zero slots, so that the dispatcher plans no jobs for this
+//! exporter. The heartbeat still names the datasets, so gateways continue to accept exports of these datasets. The
+//! exports wait in the queue for another exporter.
 //!
 //! Only the memory of the process holds the drain state, so a restart ends the drain.
 
@@ -51,17 +51,17 @@ impl Drain {
         self.0.subscribe()
     }
 
-    /// Sets the drain state, and returns whether the state changed.
+    /// Turns the drain on or off, and returns whether this changed the state.
     fn set(&self, on: bool) -> bool {
         metrics::gauge!("sluice_exporter_operator_drain").set(f64::from(u8::from(on)));
         self.0.send_if_modified(|now| std::mem::replace(now, on) != on)
     }
 }
 
-/// Answers the `drain` and `undrain` requests of operators, until the process begins to stop.
+/// Answers the `drain` and `undrain` requests of operators to the exporter `instance`, until the process begins to
+/// stop. `jobs` tracks the running jobs, and each reply states their number.
 ///
 /// # Errors
-///
 /// When the NATS client is closed.
 pub(crate) async fn serve(
     drain: &Drain,

@@ -86,8 +86,8 @@ pub enum JobError {
     /// The exporter failed to serialize the metadata document or the manifest.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// This attempt did not run, because `exporter.max_attempts` earlier attempts had failed. The number counts these
-    /// earlier attempts. The last of them did not end the export, for example because its exporter died.
+    /// The export already has `exporter.max_attempts` failed attempts, so this attempt did not run. The field is the
+    /// number of failed attempts.
     #[error("{0} attempts at the export ended without a file")]
     Exhausted(u32),
     /// Too many attempts at the export ended without an outcome, because their process died or their lease expired. The
@@ -221,9 +221,9 @@ impl JobError {
         }
     }
 
-    /// Adds the name of the dataset to the text of `problem`, if this error is about the rows of `dataset`, the
+    /// Returns `problem` with the name of the dataset in its text, if this error is about the rows of `dataset`, the
     /// template or the format. A log or a script may show the problem without its export, so the text must name the
-    /// dataset. After any other error, and after an error for lack of disk space, `problem` stays unchanged.
+    /// dataset. Returns `problem` unchanged after any other error, and if the disk is full.
     pub(crate) fn with_dataset(&self, mut problem: Problem, dataset: &str) -> Problem {
         let names = format!("dataset `{dataset}`");
         let is_about_rows = matches!(self, Self::Dataset(_) | Self::Template(_) | Self::Format(_));

@@ -72,9 +72,9 @@ impl Meter {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Returns a progress report. The remaining time assumes that the mean speed so far stays the same. It is None if
-    /// the total number of rows is unknown, if the attempt waits for a part of the installation, or if the attempt has
-    /// just begun.
+    /// Returns a progress report. Its remaining time assumes that the mean speed of the attempt stays the same. The
+    /// remaining time is None if the total number of rows is unknown, if the attempt waits for a part of the
+    /// installation, or if the attempt has just begun.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (rows, bytes) = (self.rows(), self.bytes.load(Ordering::Relaxed));

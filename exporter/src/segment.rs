@@ -66,7 +66,7 @@ struct OpenSegment {
 }
 
 impl<'a> Segmenter<'a> {
-    /// Creates a segmenter for a new, empty file.
+    /// Creates a segmenter for a new, empty file, whose segments `sink` stores.
     pub(crate) fn new(sink: &'a dyn SegmentSink, limits: SegmentLimits) -> Self {
         Self { sink, limits, file_digest: Context::new(&SHA256), stored: Vec::new(), open: None }
     }

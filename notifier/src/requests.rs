@@ -43,7 +43,8 @@ pub(crate) trait Handler: Send + Sync + 'static {
     fn refuse(problem: Problem) -> Self::Reply;
 }
 
-/// Adds request handlers to the NATS service of a notifier.
+/// Serves requests to a notifier over NATS. [`Self::add`] adds a subject and the handler of its requests. `limit` is
+/// the maximum number of requests of each kind that are answered at once.
 pub(crate) struct RequestServer<'a> {
     service: &'a Service,
     limit: usize,
@@ -51,7 +52,7 @@ pub(crate) struct RequestServer<'a> {
 }
 
 impl<'a> RequestServer<'a> {
-    /// Creates a server that answers at most `limit` requests of each kind at the same time.
+    /// Creates a server without handlers. It answers at most `limit` requests of each kind at the same time.
     pub(crate) fn new(service: &'a Service, limit: usize, life: &'a Lifecycle) -> Self {
         Self { service, limit, life }
     }

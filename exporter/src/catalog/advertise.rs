@@ -45,7 +45,7 @@ pub(crate) struct Advertiser {
     /// The drain state of the exporter. While the exporter drains, each [`ExporterHeartbeat`] states that it has no
     /// slots.
     pub(crate) drain: Drain,
-    /// The result of the last attempt to advertise, for `/readyz`.
+    /// Whether NATS has stored the last advertisement, for `/readyz`.
     pub(crate) advertisement: Advertisement,
 }
 
@@ -97,10 +97,10 @@ impl Advertiser {
         Ok(())
     }
 
-    /// Writes the entries that are new, changed or due for renewal, and then the heartbeat. The heartbeat names all
-    /// datasets whose current entries are in the bucket. If NATS refuses an entry, the heartbeat is still written, so
-    /// that gateways offer the other datasets. After the heartbeat, deletes the entries of datasets that the exporter
-    /// no longer offers.
+    /// Writes the entries that are new, changed or due for renewal, and then the heartbeat. The heartbeat names each
+    /// dataset whose current entry is in the bucket, with its row count from `estimates`. If NATS refuses an entry, the
+    /// heartbeat is still written, so that gateways offer the other datasets. Last, deletes the entries of datasets
+    /// that the exporter no longer offers.
     async fn advertise(&self, entries: &mut Entries, estimates: &Estimates) -> Result<(), AdvertiseError> {
         let bucket = self.bus.catalog().await?;
         let written = entries.write(&bucket).await;
@@ -129,10 +129,9 @@ impl Advertiser {
         written
     }
 
-    /// Reports the result of an attempt to advertise in `/readyz` and in a metric, and a failure also in a log line.
-    /// `advertised` is the result of the writes to NATS. If `advertised` is None, the exporter stopped during the
-    /// attempt, and this method reports nothing. If a dataset in `entries` exceeds a limit of the catalog, the attempt
-    /// has failed too.
+    /// Records the result of an advertisement for `/readyz` and in a metric, and logs a failure. `advertised` is the
+    /// result of the writes to NATS. If it is None, the exporter began to stop during the writes, and this method does
+    /// nothing. The advertisement also counts as failed if a dataset in `entries` exceeds a limit of the catalog.
     fn report(&self, advertised: Option<Result<(), AdvertiseError>>, entries: &Entries) {
         let Some(advertised) = advertised else { return };
         let result = match (&advertised, entries.refused()) {

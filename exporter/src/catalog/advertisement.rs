@@ -1,6 +1,6 @@
-//! Records whether gateways can offer the datasets of this exporter. `/readyz` reports the result.
-//!
-//! For each dataset, the NATS bucket of the catalog has one entry: a compressed JSON description of the dataset.
+//! Records whether NATS has stored the last advertisement of this exporter, so that gateways can offer its datasets.
+//! `/readyz` reports the result. For each dataset, the NATS bucket of the catalog has one entry: a compressed JSON
+//! description of the dataset.
 
 use std::{
     fmt,
@@ -15,8 +15,7 @@ use platform::{
 use protocol::subject::BUCKET_CATALOG;
 use tokio::time::Instant;
 
-/// The result of the last attempt of an exporter to advertise its datasets, which `/readyz` reports. Clones share the
-/// result.
+/// Whether NATS has stored the last advertisement of an exporter, for `/readyz`. Clones share this state.
 #[derive(Clone, Debug, Default)]
 pub struct Advertisement(Arc<RwLock<State>>);
 
@@ -38,7 +37,7 @@ pub enum NotAdvertised {
     /// The last heartbeat of this exporter has expired, so gateways no longer offer its datasets.
     #[error("the last advertisement of the datasets has expired")]
     Expired,
-    /// The last attempt failed. The text is the reason, with the name of the dataset if only one dataset failed.
+    /// The last advertisement failed. The text is the reason, with the name of the dataset if only one dataset failed.
     #[error("{0}")]
     Failed(String),
 }
@@ -57,8 +56,7 @@ impl Advertisement {
         }
     }
 
-    /// Records the result of an attempt to advertise all datasets. `ttl` is the time for which the heartbeat of the
-    /// attempt is valid.
+    /// Records the result of an advertisement of all datasets. `ttl` is the time for which its heartbeat is valid.
     pub(super) fn record(&self, result: Result<(), &AdvertiseError>, ttl: Duration) {
         metrics::gauge!("sluice_exporter_advertisement_incomplete").set(if result.is_ok() { 0.0 } else { 1.0 });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = match result {

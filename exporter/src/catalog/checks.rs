@@ -6,10 +6,13 @@ use protocol::catalog::{Column, ColumnType};
 use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS, sql};
 
-/// Returns a fault if the source has a tenant column (`tenant` or `tenant_id`), but the columns that the catalog file
-/// declares do not include it. A row policy can test only declared columns, so users could export the rows of other
-/// tenants. `found` are the names of the columns of the source. If the catalog file sets `tenant_column`, this check is
-/// skipped.
+/// Checks that the declared columns include the tenant column of the source (`tenant` or `tenant_id`), if the source
+/// has one. A row policy can test only declared columns, so without this column users could export the rows of other
+/// tenants. `found` are the names of the source's columns. Skips the check if the catalog file sets `tenant_column`, or
+/// declares no columns.
+///
+/// # Errors
+/// [`Refusal::Fault`] names the missing tenant column.
 pub(super) fn check_tenant_columns<'a>(
     at: usize,
     spec: &DatasetSpec,
@@ -31,11 +34,13 @@ pub(super) fn check_tenant_columns<'a>(
     }
 }
 
-/// Checks the columns of a SQLite query. `found` has the names of the columns, in the order of the query. If a name
-/// occurs again, SQLite appends a suffix such as `:1`. For a table, `found` is empty.
+/// Checks the columns of a SQLite query. `found` has the names of the query's columns, in order. SQLite appends a
+/// suffix such as `:1` to a name that occurs again. If the dataset reads a table, `found` is empty, and there is
+/// nothing to check.
 ///
-/// Returns a fault if two columns have the same name, because only the first of them could be read. Returns a fault if
-/// the catalog file declares no columns, because SQLite does not know the types of a query's columns. Returns a refusal
+/// # Errors
+/// [`Refusal::Fault`] if two columns have the same name, because only the first of them could be read. Also if the
+/// catalog file declares no columns, because SQLite does not know the types of a query's columns. [`Refusal::Differs`]
 /// if the query lacks a declared column.
 pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String]) -> Result<(), Refusal> {
     for column in found {
@@ -70,12 +75,15 @@ pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String
     Ok(())
 }
 
-/// Returns a refusal if a value of the source could change when it is converted to the declared type of its column.
-/// `found` are the columns of the source, with their types in the source.
+/// Checks that no value of the source changes when it is converted to the declared type of its column. `found` are the
+/// columns of the source, with their types in the source.
 ///
 /// `is_file` is true for Parquet and Arrow IPC files, and false for PostgreSQL. In files, the declared type must equal
-/// the type in the file, and `local` is refused for timestamps with a time zone. In PostgreSQL, any column may be
+/// the type in the file, and `local` must not be set for timestamps with a time zone. In PostgreSQL, any column may be
 /// declared as text, and a column of whole numbers as decimals.
+///
+/// # Errors
+/// [`Refusal::Differs`] names the first column for which this does not hold.
 pub(super) fn check_declared_types(spec: &DatasetSpec, found: &[Column], is_file: bool) -> Result<(), Refusal> {
     for declared in &spec.columns {
         let (at, declared) = (declared.span().start, declared.get_ref());
@@ -121,9 +129,12 @@ pub(super) const fn name_of(kind: ColumnType) -> &'static str {
     }
 }
 
-/// Returns a refusal if a dataset offers a column that the exporter has no right to read in the source. Every export of
-/// such a column would fail. `offered` are the columns of the dataset. `unreadable` are the names of the columns that
-/// the exporter has no right to read.
+/// Checks that the exporter has the right to read each column of the dataset in the source. Without this right, every
+/// export of the column would fail. `offered` are the columns of the dataset. `unreadable` are the names of the columns
+/// that the exporter has no right to read.
+///
+/// # Errors
+/// [`Refusal::Differs`] names the first column without this right.
 pub(super) fn check_rights(
     at: usize,
     spec: &DatasetSpec,
@@ -140,8 +151,11 @@ pub(super) fn check_rights(
     Err(Refusal::Differs(declared.map_or(at, |declared| declared.span().start), detail))
 }
 
-/// Returns a fault if `split_by` and `order` are both set. Also returns a fault if `split_by` or `snapshot = "none"` is
-/// set for a source other than PostgreSQL.
+/// Checks the keys `split_by`, `order` and `snapshot`. `is_postgres` is true if the source is PostgreSQL.
+///
+/// # Errors
+/// [`Refusal::Fault`] if `split_by` and `order` are both set, or if `split_by` or `snapshot = "none"` is set for a
+/// source other than PostgreSQL.
 pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Result<(), Refusal> {
     if let (Some(key), Some(_)) = (&spec.split_by, &spec.order) {
         let detail = "`split_by` gives rows range by range, and `order` in one order: leave one of them out";

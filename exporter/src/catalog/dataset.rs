@@ -189,8 +189,12 @@ fn retention(spec: &DatasetSpec) -> Result<Option<Duration>, Refusal> {
     Err(Refusal::Fault(retention.span().start, "`retention` is from 1s to 366days".into()))
 }
 
-/// Checks the masks of the declared columns. Also checks the keys `order`, `split_by` and `tenant_column`, whose values
-/// are names of columns. `found` are the columns of the source.
+/// Checks the keys `order`, `split_by` and `tenant_column`, whose values are names of columns, and the masks of the
+/// declared columns. `found` are the columns of the source.
+///
+/// # Errors
+/// [`Refusal::Fault`] if `order` names an unknown column, `order` or `split_by` names a column with a scope, a column
+/// has a mask without a scope, or `tenant_column` is an empty list.
 fn check_keys(spec: &DatasetSpec, found: &[Column]) -> Result<(), Refusal> {
     let order = spec.order.as_ref().map(|order| order.span().start);
     let split_by = spec.split_by.as_ref().map(|key| (key.span().start, "split_by", key.get_ref().clone()));
@@ -227,7 +231,10 @@ fn all_typed(spec: &DatasetSpec) -> bool {
 
 /// Returns the columns of the dataset. These are the columns that the catalog file declares; a column without a
 /// declared type gets its type in the source. If the file declares no columns, these are all columns of the source.
-/// Fails if the source lacks a declared column.
+/// `found` are the columns of the source.
+///
+/// # Errors
+/// When the source lacks a declared column.
 fn merged(spec: &DatasetSpec, found: Vec<Column>) -> Result<Vec<Column>, DatasetError> {
     let declared = spec.columns();
     if declared.is_empty() {

@@ -30,8 +30,8 @@ pub(super) struct Estimates {
 }
 
 impl Estimates {
-    /// Starts to estimate the row counts of all datasets of `registry` in a task. Returns the estimates, which are
-    /// empty at first.
+    /// Returns the estimates of the datasets of `registry`, which are empty at first. A task computes them in the
+    /// background.
     pub(super) fn of(registry: Arc<Registry>) -> Self {
         let mut estimates = Self { known: HashMap::new(), running: None, is_first: true };
         estimates.start(registry);

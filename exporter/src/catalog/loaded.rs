@@ -12,8 +12,8 @@ pub struct Loaded {
     pub datasets: Vec<Arc<dyn Dataset>>,
     /// The templates, in the order of the file.
     pub templates: Vec<Arc<dyn Template>>,
-    /// The name of each unavailable dataset, and the reason as a text. Either the source can't be read, or the source
-    /// differs from the file, or the dataset exceeds a size limit of the catalog.
+    /// The name of each unavailable dataset, and the reason as a text: the source can't be read, the source differs
+    /// from the file, or the dataset exceeds a size limit of the catalog.
     pub unavailable: Vec<(String, String)>,
     /// The faults of the unavailable datasets whose source can be read. Such a source differs from the file, or the
     /// dataset exceeds a size limit of the catalog.
@@ -21,14 +21,14 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Returns an error if the file differs from its sources, or if one of its datasets exceeds a size limit of the
-    /// catalog. Call this method only after an operator has written or changed the file.
+    /// Returns this value if the source of each dataset fits the file, and no dataset exceeds a size limit of the
+    /// catalog. `path` is the path of the file, for the error text.
     ///
-    /// A source may change while the file stays the same. The file then stays valid, and only the datasets that differ
-    /// from their source become unavailable.
+    /// Call this method only after an operator has written or changed the file. When only a source has changed, the
+    /// file stays valid, and the datasets that differ from their source become unavailable.
     ///
     /// # Errors
-    /// When `differing` has a fault. `path` is the path of the file, for the error text.
+    /// Returns the faults in `differing`, if there are any.
     pub fn as_written(self, path: &Path) -> Result<Self, CatalogFaults> {
         if self.differing.is_empty() { Ok(self) } else { Err(CatalogFaults::new(path, self.differing)) }
     }

@@ -102,9 +102,8 @@ fn always_tests(policy: &Value, tenant: &str) -> bool {
     })
 }
 
-/// Whether `tests`, the comparisons that a policy makes with one column, include one that requires the value of a
-/// claim. Such a comparison is true only if the column equals a claim, is one of the values of a claim, or is in a list
-/// of claims.
+/// Whether one of `tests`, the comparisons that a policy makes with one column, requires the value of a claim. Such a
+/// comparison is true only if the column equals a claim, or is in a list of claims or in a claim that is a list.
 fn tests_a_claim(tests: &Map<String, Value>) -> bool {
     let is_claim = |value: &Value| value.get("claim").is_some();
     tests.iter().any(|(operator, value)| match (operator.as_str(), value) {

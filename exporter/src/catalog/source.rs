@@ -24,8 +24,8 @@ pub struct LoadContext {
     /// The folder, the maximum size and the timeout for temporary copies of remote files.
     pub spool: Spool,
     /// The number of exports that run at once. A PostgreSQL source reserves this number of its connections, but at most
-    /// half of its connections, for the first connection of each export. An export gets a further connection only if
-    /// the reserved number of connections stays free.
+    /// half of them, for the first connections of exports. An export gets a second or later connection only if the
+    /// reserved number of connections stays free.
     pub slots: usize,
     /// The maximum size of a compressed catalog entry, in bytes. It is less than [`MAX_ENTRY_SIZE`] if the NATS server
     /// accepts only smaller messages.

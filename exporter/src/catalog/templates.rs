@@ -32,8 +32,10 @@ pub(super) fn faults(spec: &TemplateSpec, offered: &[&DatasetInfo], unavailable:
     faults
 }
 
-/// Returns the datasets that have all columns of the template. If no dataset has all of them, returns the text of a
-/// fault.
+/// Returns those of the `offered` datasets that have all columns of the template.
+///
+/// # Errors
+/// The text of a fault, if no dataset has all columns.
 fn matching<'a>(spec: &TemplateSpec, offered: &[&'a DatasetInfo]) -> Result<Vec<&'a DatasetInfo>, String> {
     let named = spec.dataset_columns();
     let lacks = |dataset: &DatasetInfo| -> Vec<&String> {

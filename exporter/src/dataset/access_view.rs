@@ -21,8 +21,7 @@ const REDACTED: &str = "***";
 /// The maximum length, in characters, of a text that the mask `last_four` hides completely. Four shown characters would
 /// be at least half of such a text.
 const SHORT: usize = 8;
-/// The number of characters at the end of a text that the mask `last_four` shows. Applies to texts of more than
-/// [`SHORT`] characters.
+/// The number of characters that the mask `last_four` shows at the end of a text of more than [`SHORT`] characters.
 const LAST: usize = 4;
 
 /// The reason why a dataset can't be opened for a caller.
@@ -51,7 +50,7 @@ pub struct AccessView {
 }
 
 impl AccessView {
-    /// Applies the access rules of a dataset for a caller with these claims.
+    /// Returns the dataset `inner` as a caller with these claims may see it.
     ///
     /// # Errors
     /// When the caller lacks a required scope or a claim that the row policy names, or when the row policy is invalid.

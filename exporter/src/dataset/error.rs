@@ -92,7 +92,7 @@ pub enum DatasetError {
     InColumn {
         /// The name of the column.
         column: String,
-        /// The error, without the name of the column.
+        /// The error that occurred in this column. Its own text does not name the column.
         source: Box<DatasetError>,
     },
     /// A part of a file exceeds a size limit of the exporter. The text names the part and the limit.
@@ -170,8 +170,8 @@ pub enum DatasetError {
          the type when the catalog was loaded: write the column with one type in all files"
     )]
     DoesNotFit(String),
-    /// The catalog was loaded without one column, because some files could not offer it. One of these files has changed
-    /// since then, so the column may now be usable.
+    /// The catalog was loaded without one column, because a file lacked the column or had it in an unusable type. That
+    /// file has changed since then, so the column may now be usable.
     #[error("its files have changed since the catalog was loaded, and the catalog is loaded again")]
     Repaired,
     /// A database table no longer has the column of this name, or the column has another type than at the time when the
@@ -188,7 +188,7 @@ pub enum DatasetError {
     AtRow {
         /// The number of the row in the export, from 1.
         row: u64,
-        /// The error, without the number of the row.
+        /// The error that occurred in this row. Its own text does not state the row.
         source: Box<DatasetError>,
     },
     /// An error on one line of a text file.
@@ -196,7 +196,7 @@ pub enum DatasetError {
     AtLine {
         /// The number of the line, from 1.
         line: u64,
-        /// The error, without the number of the line.
+        /// The error that occurred on this line. Its own text does not state the line.
         source: Box<DatasetError>,
     },
     /// An error in one file of a dataset.
@@ -204,7 +204,7 @@ pub enum DatasetError {
     InFile {
         /// The name of the file, without its folder.
         file: String,
-        /// The error, without the name of the file.
+        /// The error that occurred in this file. Its own text does not name the file.
         source: Box<DatasetError>,
     },
     /// A file is not valid CSV, or the operating system failed to read it.
@@ -251,15 +251,15 @@ const FILE_GONE: &str = "its file is no longer there: ask the operator to restor
 const FILE_UNREADABLE: &str = "its file can't be read: ask the operator, whose log has the cause";
 
 impl DatasetError {
-    /// Adds the name of the file in which this error occurred. `file` is the path, key or URL of the file. The error
-    /// keeps only the last part of the path, without the query of a URL.
+    /// Returns this error with the name of the file in which it occurred. `file` is the path, key or URL of the file.
+    /// The error keeps only the last part of the path, without the query of a URL.
     pub(crate) fn in_file(self, file: &str) -> Self {
         // the text shows neither the folder nor the query of a URL
         let path = file.split('?').next().unwrap_or(file);
         Self::InFile { file: path.rsplit('/').next().unwrap_or(path).to_owned(), source: Box::new(self) }
     }
 
-    /// Adds the number, from 1, of the row of the export in which this error occurred.
+    /// Returns this error with the number, from 1, of the row of the export in which it occurred.
     pub(super) fn at_row(self, row: u64) -> Self {
         match self {
             Self::Value { .. } | Self::Unsorted(_) => Self::AtRow { row, source: Box::new(self) },
@@ -267,13 +267,13 @@ impl DatasetError {
         }
     }
 
-    /// Adds the number, from 1, of the line on which this error occurred.
+    /// Returns this error with the number, from 1, of the line on which it occurred.
     pub(crate) fn at_line(self, line: u64) -> Self {
         Self::AtLine { line, source: Box::new(self) }
     }
 
-    /// Adds the name of the column to an error about the bytes of a file: [`Self::Garbled`], [`Self::Lacking`] or
-    /// [`Self::Polars`]. Returns any other error unchanged.
+    /// Returns this error with the name of its column, if it is about the bytes of a file: [`Self::Garbled`],
+    /// [`Self::Lacking`] or [`Self::Polars`]. Returns any other error unchanged.
     pub(super) fn in_column(self, column: &str) -> Self {
         match self {
             Self::Garbled(_) | Self::Lacking(_) | Self::Polars(_) => {

@@ -18,7 +18,7 @@ const ROWS: usize = 48;
 const MANY: usize = 16;
 
 /// Returns the index of a value for each row; None for NULL. The first `count` rows have each value once. The other
-/// rows have pseudorandom values and NULLs.
+/// rows have pseudorandom values and NULLs, which depend on `seed`.
 fn picks(count: usize, seed: u64) -> Vec<Option<usize>> {
     let mut seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let pick = |row: usize| {

@@ -85,7 +85,7 @@ pub struct DatasetInfo {
 }
 
 impl DatasetInfo {
-    /// Describes a dataset with this name and these columns. All other fields have their defaults.
+    /// Creates the description of a dataset with this name and these columns. All other fields have their defaults.
     #[must_use]
     pub fn new(name: impl Into<String>, columns: Vec<Column>) -> Self {
         let name = name.into();

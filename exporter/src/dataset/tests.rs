@@ -16,14 +16,14 @@ use serde_json::json;
 
 use super::*;
 
-/// Returns the dataset of the table with this name, ordered by `id`.
+/// Returns the dataset of the table with this name and these columns, ordered by `id`.
 fn sorted_table(db: &DatabaseConnection, name: &str, columns: Vec<Column>) -> SqlRows {
     let rows = SqlRows::new(db.clone(), sql::Source::table(name), DatasetInfo::new(name, columns));
     rows.ordered_by(vec![sql::OrderBy::ascending("id")])
 }
 
-/// Returns the rows of a query as texts. If the dataset can count the rows exactly, also checks that the count equals
-/// their number.
+/// Returns these columns of the rows that pass a filter, as texts. If the dataset can count the rows exactly, also
+/// checks that the count equals their number.
 async fn rows(dataset: &dyn Dataset, filter: Value, columns: &[&str], params: Value) -> Vec<Vec<String>> {
     let query = Query {
         columns: columns.iter().map(ToString::to_string).collect(),

@@ -74,14 +74,13 @@ impl Throughput {
         self.bytes / self.rows
     }
 
-    /// Returns the expected duration, in seconds, of an export that has `rows` rows. `is_selective` is true if this
-    /// export has a filter or parameters. Returns None if no earlier export is comparable.
+    /// Returns the expected duration of an export with `rows` rows, in seconds: `rows` times the median time per row of
+    /// the comparable earlier exports. Returns None if no earlier export is comparable. `is_selective` is true if the
+    /// export has a filter or parameters.
     ///
-    /// An earlier export is comparable if two conditions hold. Its row count differs from `rows` at most by the factor
-    /// [`COMPARABLE`], and its [`Run::is_selective`] equals the argument `is_selective`.
-    ///
-    /// The result is `rows` times the median time per row of the comparable exports. If an earlier export without a
-    /// filter and without parameters had at least `rows` rows, the result is at most the duration of that export.
+    /// An earlier export is comparable if its row count differs from `rows` by at most the factor [`COMPARABLE`], and
+    /// its [`Run::is_selective`] equals `is_selective`. The result never exceeds the duration of an earlier export that
+    /// had at least `rows` rows, no filter and no parameters.
     pub(super) fn seconds(&self, rows: u64, is_selective: bool) -> Option<f64> {
         let rows = (rows as f64).max(1.0);
         let is_comparable = |run: &&Run| {

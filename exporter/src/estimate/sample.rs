@@ -28,8 +28,8 @@ use crate::{
 const SAMPLE_ROWS: u64 = 1_000;
 /// The maximum length of a text in a preview, in characters; `…` follows a truncated text.
 const MAX_PREVIEW_TEXT: usize = 200;
-/// The maximum size of a preview, in bytes. Each row gets an equal share of this size. If a column exceeds the share of
-/// its row, the row omits this column and all later columns.
+/// The maximum size of a preview, in bytes. Each row gets an equal share of this size. A row that is larger than its
+/// share has only its first columns, those that fit into the share.
 const MAX_PREVIEW_SIZE: usize = 256 << 10;
 
 /// The first rows of the source, before the projection of the template is applied.
@@ -51,8 +51,8 @@ pub(super) struct EncodedSample {
 }
 
 impl Sample {
-    /// Reads the first [`SAMPLE_ROWS`] rows of the query. Returns fewer rows if the query has no more, or if the source
-    /// does not return more within `time`.
+    /// Reads the first [`SAMPLE_ROWS`] rows of the query of `plan`. Returns fewer rows if the query has no more, or if
+    /// the source does not return more within `time`.
     pub(super) async fn take(plan: &Plan, time: Duration) -> Result<Self, JobError> {
         let until = Instant::now() + time;
         let query = Query { limit: Some(SAMPLE_ROWS), ..plan.query.clone() };
@@ -154,8 +154,7 @@ async fn encode(
     Ok(sink.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The maximum age of a segment while a sample is encoded. No sample takes so long, so each sample is stored as one
-/// segment.
+/// A maximum age that no segment of a sample reaches, so that the whole sample is stored as one segment.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A segment sink that keeps the bytes of an encoded sample in memory.
@@ -171,8 +170,8 @@ impl SegmentSink for MemorySink {
     }
 }
 
-/// Parses the NDJSON lines of a preview into objects, and truncates long texts. If a column exceeds the share of its
-/// row in [`MAX_PREVIEW_SIZE`], the object omits this column and all later columns.
+/// Parses the NDJSON lines of a preview into objects, and truncates long texts. If a row is larger than its share of
+/// [`MAX_PREVIEW_SIZE`], its object has only the first columns, those that fit into the share.
 fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
     let max_row_size = MAX_PREVIEW_SIZE / PREVIEW_ROWS;
     let rows = serde_json::Deserializer::from_slice(lines).into_iter::<Map<String, Value>>();
@@ -188,7 +187,7 @@ fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
     short.take(PREVIEW_ROWS).collect()
 }
 
-/// Truncates a text of more than [`MAX_PREVIEW_TEXT`] characters; other values stay unchanged.
+/// Returns a text of more than [`MAX_PREVIEW_TEXT`] characters truncated to this length, and any other value unchanged.
 fn truncated(value: Value) -> Value {
     match value {
         Value::String(text) => match text.char_indices().nth(MAX_PREVIEW_TEXT) {

@@ -27,8 +27,8 @@ const BLOCK_SIZE: usize = 1 << 20;
 
 type Compressing = AbortOnDropHandle<Result<(), JobError>>;
 
-/// Starts the compression stage. Returns the receiver of the compressed chunks, and the task that compresses them.
-/// Without compression, returns `chunks` and no task.
+/// Starts the compression stage, which compresses up to `max_concurrent` blocks at once. Returns the receiver of the
+/// compressed chunks, and the task that compresses them. Without compression, returns `chunks` and no task.
 pub(super) fn stage(
     chunks: mpsc::Receiver<Chunk>,
     compression: Compression,

@@ -89,7 +89,7 @@ impl Encode {
     }
 }
 
-/// Encodes several data frames at once, and sends the chunks in the order of the rows.
+/// Encodes data frames with `encoder`, up to `encoder_threads` at once, and sends the chunks in the order of the rows.
 async fn encode_in_parallel(
     frames: Rows,
     encoder: &Arc<dyn Encoder>,

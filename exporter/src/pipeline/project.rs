@@ -63,7 +63,10 @@ fn failure(layout: &Layout, frame: &DataFrame, earlier_rows: usize, error: &Pola
     }
 }
 
-/// Collects and sorts all rows. Fails if the sort needs more than `max_memory` bytes.
+/// Collects and sorts all rows.
+///
+/// # Errors
+/// When the sort needs more than `max_memory` bytes.
 async fn sorted(mut frames: Rows, layout: &Arc<Layout>, max_memory: u64) -> Result<Rows, JobError> {
     let mut parts: Vec<DataFrame> = Vec::new();
     let mut memory = 0;

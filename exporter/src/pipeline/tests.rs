@@ -93,7 +93,7 @@ async fn run(
     Ok(Run { file, segments: sink.0.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
-/// Splits the rows of a data frame into frames of pseudorandom sizes.
+/// Splits the rows of a data frame into frames of pseudorandom sizes, which depend on `seed`.
 fn split(frame: &DataFrame, mut seed: u64) -> Vec<DataFrame> {
     let (mut at, mut parts) = (0, Vec::new());
     while at < frame.height() {
@@ -120,7 +120,7 @@ fn decompressed(compression: Compression, bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Decompresses one segment without the segments before it.
+/// Decompresses `bytes`, the bytes of one segment, without the segments before it.
 fn alone(compression: Compression, segment: &Segment, bytes: &[u8]) -> Vec<u8> {
     if compression != Compression::Gzip {
         return decompressed(compression, bytes);
@@ -296,7 +296,7 @@ async fn a_table_without_rows_is_a_file_with_a_header() {
     }
 }
 
-/// Runs the pipeline with `format` and without compression.
+/// Runs the pipeline for these frames with `format` and without compression.
 pub(super) async fn run_format(
     format: &dyn Format,
     frames: Vec<DataFrame>,
@@ -364,7 +364,7 @@ async fn parquet_reads_back_equal_in_several_row_groups() {
     assert!(reader.finish().unwrap().equals(&frame));
 }
 
-/// Returns the names and contents of an archive's entries.
+/// Returns the names and contents of the entries of an archive, `bytes`.
 pub(super) fn entries(bytes: Vec<u8>) -> Vec<(String, Vec<u8>)> {
     let mut archive = ::zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
     (0..archive.len())
@@ -406,7 +406,9 @@ async fn slow_rows_continue_in_the_next_sheet_and_in_the_next_part() {
     assert!(parts.iter().all(|(_, csv)| csv.starts_with(b"export_requested_at,") && csv.ends_with(b"\n")));
 }
 
-/// Returns the rows of the sheet `Export`. Also checks that the first sheet begins with its titles.
+/// Returns the XML of the last sheet of a workbook, which states the timestamps of the export, followed by the texts of
+/// all sheets. Also checks that the workbook has a sheet `Export`, and that the first sheet begins with its titles.
+/// `workbook` has the names and contents of the XML files in the workbook.
 fn timestamps_of(workbook: &[(String, Vec<u8>)]) -> String {
     let text = |wanted: &str| {
         let (_, xml) = workbook.iter().find(|(name, _)| name == wanted).unwrap_or_else(|| panic!("no {wanted}"));

@@ -53,8 +53,8 @@ impl Template for Plain {
 }
 
 /// The template `spreadsheet`. The file has the requested columns, or all columns. The title of a column is its label,
-/// or its name if it has no label. Values have the style of [`Style::spreadsheet`]. Two rows above the header state the
-/// request and completion times. A workbook states these times on a separate sheet.
+/// or its name if it has no label. Values have the style of [`Style::spreadsheet`]. The request and completion times
+/// are on a separate sheet of a workbook, and in two rows above the header of a CSV or TSV file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spreadsheet;
 

@@ -22,7 +22,7 @@ pub enum TemplateError {
         part: String,
         /// The row in words, such as `, row 7 of the export`. Empty if the number of the row is unknown.
         row: String,
-        /// The cause, and what to do. The text does not repeat the value.
+        /// The cause, and what to do. The text does not repeat a value of the row.
         cause: String,
     },
 }

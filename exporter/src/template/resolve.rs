@@ -178,8 +178,8 @@ pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]
     if faults.0.is_empty() { Ok(Resolved { style, timestamps, file_name, columns, sort }) } else { Err(faults.0) }
 }
 
-/// Returns the style of the files. Options that the template sets in `[template.text]` replace the defaults of the
-/// template's profile.
+/// Returns the style of the files, whose timestamps have the time zone `time_zone`. Options that the template sets in
+/// `[template.text]` replace the defaults of the template's profile. Records invalid options in `faults`.
 fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Style {
     let text = &spec.text;
     let mut style = Style { time_zone, ..Style::of(spec.profile) };
@@ -232,8 +232,8 @@ fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: 
     columns
 }
 
-/// Resolves `spec`, the column at `index` of the template, and records the faults of this column. Returns None if a
-/// fault makes a result impossible.
+/// Resolves `spec`, the column at `index` of the template, to columns of the dataset, `dataset`. Records the faults of
+/// this column in `faults`. Returns None if a fault makes a result impossible.
 fn resolved_column(
     index: usize,
     spec: &ColumnSpec,

@@ -1,4 +1,4 @@
-//! Holds what all running jobs of an exporter share.
+//! The connections, settings and state that all running jobs of an exporter share.
 
 use platform::{bus::Bus, clock::SharedClock, store::FileStore};
 use sea_orm::DatabaseConnection;

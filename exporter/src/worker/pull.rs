@@ -91,8 +91,8 @@ impl Puller {
         Ok(())
     }
 
-    /// Waits for a free slot. If the exporter is draining, first waits until an operator has revoked the drain. Returns
-    /// None if the semaphores of the slots are closed, which never happens.
+    /// Waits for a free slot. If the exporter is draining, first waits until an operator has revoked the drain. The
+    /// result is never None, because the semaphores of the slots are never closed.
     async fn slot(&self) -> Option<Slot> {
         self.context.drain.is_off().await;
         self.slots.acquire(self.lane).await

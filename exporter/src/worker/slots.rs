@@ -1,5 +1,5 @@
-//! Limits the number of jobs that an exporter runs at once. A slot is room for one job. The jobs come from two queues,
-//! the lanes `interactive` and `bulk`.
+//! Limits the number of jobs that an exporter runs at once. A slot is room for one job. Jobs come from two queues, the
+//! lanes `interactive` and `bulk`, and bulk exports can use all slots but one.
 
 use std::sync::Arc;
 
@@ -31,7 +31,8 @@ impl Slots {
         Self { all: Arc::new(Semaphore::new(all)), bulk: Arc::new(Semaphore::new(bulk)) }
     }
 
-    /// Waits for a free slot of this lane. Returns None if the semaphores are closed, which never happens.
+    /// Waits for a free slot of this lane. The result is never None, because the semaphores of the slots are never
+    /// closed.
     pub(super) async fn acquire(&self, lane: Lane) -> Option<Slot> {
         let bulk = match lane {
             Lane::Interactive => None,

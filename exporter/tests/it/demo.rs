@@ -1,4 +1,4 @@
-//! The demo catalog (`ops/demo/catalog.toml`) gives the same answers on SQLite and on PostgreSQL.
+//! Tests that the demo catalog (`ops/demo/catalog.toml`) gives the same answers on SQLite and on PostgreSQL.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up fails")]
 
@@ -19,7 +19,8 @@ const CATALOG: &str = include_str!("../../../ops/demo/catalog.toml");
 const MENUS: &str = include_str!("../../../ops/demo/menus.sql");
 const SQLITE_SOURCE: &str = "kind = \"sqlite\"\npath = \"demo.sqlite\"";
 
-/// Loads a catalog; its flights are not in the folder.
+/// Loads the catalog `catalog`, and returns its datasets. The dataset `flights` must be unavailable, because its files
+/// are not in the folder.
 async fn loaded(folder: &Path, catalog: &str) -> Vec<Arc<dyn Dataset>> {
     let path = folder.join("catalog.toml");
     fs::write(&path, catalog).unwrap();
@@ -31,7 +32,7 @@ async fn loaded(folder: &Path, catalog: &str) -> Vec<Arc<dyn Dataset>> {
     loaded.datasets
 }
 
-/// The rows of `menu_category_counts`, each as `category,count`.
+/// Returns the rows of the dataset `menu_category_counts`, each as `category,count`.
 async fn counts(counts: &dyn Dataset, params: Value, filter: Value, limit: Option<u64>) -> Vec<String> {
     let query = Query {
         columns: counts.info().columns.iter().map(|column| column.name.clone()).collect(),

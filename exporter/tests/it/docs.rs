@@ -1,4 +1,4 @@
-//! Checks the documentation: its Rust is part of the calendar example, and an exporter accepts its TOML.
+//! Tests the documentation: its Rust code is part of the calendar example, and an exporter accepts its TOML.
 
 #![expect(clippy::unwrap_used, reason = "a document that can't be read fails")]
 
@@ -25,7 +25,7 @@ fn document(name: &str) -> String {
     fs::read_to_string(root().join("docs").join(name)).unwrap()
 }
 
-/// The blocks of a document in one language, each with the number of its first line.
+/// Returns the code blocks of a document in one language, each with the number of its first line.
 fn blocks(document: &str, language: &str) -> Vec<(usize, String)> {
     let (mut found, mut open): (Vec<(usize, String)>, bool) = (Vec::new(), false);
     let begin = format!("```{language}");
@@ -44,7 +44,7 @@ fn blocks(document: &str, language: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// The lines of a text, without leading and trailing spaces.
+/// Returns the lines of a text, without leading and trailing spaces.
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).collect()
 }

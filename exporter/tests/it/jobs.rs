@@ -1,4 +1,4 @@
-//! An exporter turns jobs from NATS into files in the store and outcomes in NATS.
+//! Tests that an exporter turns jobs from NATS into files in the store and outcomes in NATS.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,7 +1,7 @@
-//! The memory of an export does not grow with its source: three times the rows need no more memory.
+//! Tests that the memory of an export does not grow with its source: three times the rows need no more memory.
 //!
-//! Each test runs in its own process, whose peak memory is measured, and generates its data in small parts. The end-to-end
-//! tests measure Parquet files, and the formats that are not text, on larger data.
+//! Each test runs in a separate process, whose peak memory is measured, and generates its data in small parts. The
+//! end-to-end tests measure Parquet files, and the formats that are not text, on larger data.
 
 #![expect(
     clippy::print_stdout,
@@ -61,7 +61,7 @@ use tokio::{
 
 /// The number of rows in the smaller source.
 const ROWS: u64 = 150_000;
-/// The size of the text in each row, bytes: large enough to fill every buffer.
+/// The size of the text in each row, in bytes. The size is large, so that the rows fill every buffer.
 const WIDTH: usize = 1_024;
 /// The number of rows in an Arrow batch.
 const BATCH: u64 = 4_096;
@@ -82,7 +82,7 @@ impl SegmentSink for Discard {
     }
 }
 
-/// Exports a whole dataset as an exporter does; returns the number of rows and the size of the file.
+/// Exports a whole dataset as an exporter does. Returns the number of rows and the size of the file.
 async fn export(dataset: &dyn Dataset) -> (u64, u64) {
     let mut layout = Enveloped.layout(dataset.info(), &[]).unwrap();
     layout.timestamps = Csv.info().timestamps(layout.timestamps);
@@ -104,7 +104,8 @@ async fn export(dataset: &dyn Dataset) -> (u64, u64) {
     (seal.rows, seal.size)
 }
 
-/// Exports a source, and one with three times as many rows, and compares the peak memory.
+/// Exports a source with [`ROWS`] rows, and one with three times as many rows. Checks that the second export needs no
+/// more memory. `source` creates a source with a number of rows.
 async fn assert_flat(source_name: &str, mut source: impl AsyncFnMut(u64) -> Arc<dyn Dataset>) {
     let mut peaks = Vec::new();
     for rows in [ROWS, 3 * ROWS] {
@@ -129,7 +130,7 @@ fn info() -> DatasetInfo {
     DatasetInfo::new("wide", vec![Column::new("id", ColumnType::Int), Column::new("text", ColumnType::String)])
 }
 
-/// Fills a table of this name, and returns its server.
+/// Creates a table of this name with `rows` rows. Returns the server of the table.
 async fn filled(database: &TestDatabase, name: &str, rows: u64) -> Arc<PostgresServer> {
     let fill = format!(
         "CREATE UNLOGGED TABLE {name} AS SELECT n AS id, repeat(lpad(to_hex(n), 16, '0'), {}) AS text \
@@ -189,7 +190,7 @@ async fn heavy_files_of_sqlite_are_exported_in_constant_memory() {
     .await;
 }
 
-/// A dataset of one file that `write` fills.
+/// Returns a dataset of one file. `write` writes the content of the file.
 async fn file(dir: &Path, name: &str, write: impl FnOnce(BufWriter<File>)) -> Arc<dyn Dataset> {
     let path = dir.join(name);
     write(BufWriter::new(File::create(&path).unwrap()));
@@ -232,7 +233,7 @@ fn schema() -> Arc<ArrowSchema> {
     Arc::new(fields.into_iter().map(|(name, dtype)| Field::new(name.into(), dtype, false)).collect())
 }
 
-/// All rows, in batches.
+/// Returns `rows` rows as Arrow batches.
 fn batches(rows: u64) -> impl Iterator<Item = RecordBatchT<Box<dyn Array>>> {
     (0..rows).step_by(BATCH as usize).map(move |from| {
         let rows = from..(from + BATCH).min(rows);
@@ -251,7 +252,7 @@ fn write_stream(out: BufWriter<File>, rows: u64, compression: Option<IpcCompress
     writer.into_inner().flush().unwrap();
 }
 
-/// Tests a stream or a file, with or without compression.
+/// Tests the memory for an Arrow file or stream with this compression. `name` is the extension of the file.
 async fn arrow(name: &str, compression: Option<IpcCompression>) {
     let dir = tempfile::tempdir().unwrap();
     assert_flat(&format!("{name} {compression:?}"), async |rows| {
@@ -289,7 +290,7 @@ async fn heavy_files_of_arrow_with_lz4_are_exported_in_constant_memory() {
     arrow("arrow", Some(IpcCompression::LZ4)).await;
 }
 
-/// An endpoint that answers each request with the content of a file.
+/// Starts an HTTP endpoint that answers each request with the content of a file. Returns its URL.
 async fn endpoint(path: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,5 +1,5 @@
-//! Outages of the file store, the database, NATS and a source during an export: the export waits and tells its owner, and
-//! the outage is no failure of the export.
+//! Tests outages of the file store, the database, NATS and a source during an export. The export waits, progress
+//! reports show its owner why, and the outage does not count as a failed attempt.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -38,7 +38,7 @@ use serde_json::json;
 
 use crate::support::{ControlledDataset, Harness, stop};
 
-/// A file store that is away: a file stands where its folder was.
+/// An outage of the file store: a file takes the place of the store's folder, which has another name meanwhile.
 struct StoreOutage {
     folder: PathBuf,
     moved: PathBuf,
@@ -60,7 +60,7 @@ impl StoreOutage {
 }
 
 impl Harness {
-    /// Waits until the row of the export says what the export waits for.
+    /// Waits until the row of the export states that the export waits for `part`. Returns the row.
     async fn waits(&self, id: ExportId, part: WaitingFor) -> export::Model {
         testkit::eventually("the export waits", || async {
             let row = self.row(id).await;
@@ -69,7 +69,7 @@ impl Harness {
         .await
     }
 
-    /// Asserts that the next outcome is a completed file of this attempt, and that no attempt has failed.
+    /// Checks that the next outcome is a completed file of the attempt `expected`, and that no attempt has failed.
     async fn completes(&self, id: ExportId, expected: u32) {
         let result = self.outcome().await.body.result;
         let OutcomeResult::Completed { attempt, .. } = result else { panic!("{result:?}") };
@@ -211,13 +211,13 @@ async fn a_failed_export_is_reported_with_its_own_cause_after_an_outage_of_nats(
     stop(life).await;
 }
 
-/// A source that is unavailable for some queries, and then breaks the connection of some.
+/// A source that refuses the first queries, breaks the connection of the next queries, and then works.
 struct UnreliableSource {
     info: DatasetInfo,
     opened: AtomicUsize,
 }
 
-/// The number of queries that the source refuses, and then the number of queries that it breaks.
+/// The number of queries that the source refuses. After these queries, it breaks the connection of [`BROKEN`] queries.
 const REFUSED: usize = 3;
 const BROKEN: usize = 2;
 

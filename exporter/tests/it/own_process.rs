@@ -1,4 +1,5 @@
-//! Exports whose exporter died run in a process of their own, which a shell script stands in for.
+//! Tests that an export runs in a separate child process after its exporter has died. A shell script takes the place of
+//! the child.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::support::{ControlledDataset, Harness, stop};
 
-/// Writes the received job to the file `job`, and dies when the file `die` appears.
+/// A script for a child that dies: it writes its job to the file `job`, and kills itself when the file `die` appears.
 const DYING: &str = r#"read -r job; printf '%s' "$job" > "$1/new"; mv "$1/new" "$1/job"; until rm "$1/die" 2>/dev/null; do sleep 0.02; done; kill -9 $$"#;
-/// Ends when its standard input ends, and writes the file `ended`.
+/// A script for a child that obeys: it ends when its standard input ends, and writes the file `ended`.
 const OBEDIENT: &str = r#"read -r job; : > "$1/job"; cat > /dev/null; : > "$1/ended""#;
 
 /// Returns settings with which the exporter starts a shell script instead of itself.
@@ -24,7 +25,7 @@ fn config(harness: &Harness, script: &str, folder: &Path) -> ExporterConfig {
     ExporterConfig { tuning, ..config }
 }
 
-/// Submits an export, and leaves it as an exporter does that died during the first attempt.
+/// Submits an export, and brings it into the state after its exporter has died during the first attempt.
 async fn abandoned(harness: &Harness, dataset: &str) -> ExportId {
     let id = harness.submit(dataset, json!({})).await;
     assert_eq!(harness.claim(id, "dead").await, 1);
@@ -36,7 +37,8 @@ async fn appeared(file: PathBuf) -> String {
     testkit::eventually("the script writes its file", || std::future::ready(std::fs::read_to_string(&file).ok())).await
 }
 
-/// Waits until a script has its job, takes the lease as this child would, and lets the script die.
+/// Waits until a script has its job, takes the lease of the export in the name of this child, and lets the script die.
+/// Returns the number of the attempt.
 async fn die(harness: &Harness, id: ExportId, folder: &Path) -> i32 {
     let job: Value = serde_json::from_str(&appeared(folder.join("job")).await).unwrap();
     std::fs::remove_file(folder.join("job")).unwrap();

@@ -138,7 +138,8 @@ impl Harness {
         id
     }
 
-    /// Ends the lease of an export and publishes its next job, as the leading notifier does when the exporter died.
+    /// Ends the lease of an export and publishes its next job, as the leading notifier does after the exporter has
+    /// died.
     pub(crate) async fn replace_exporter(&self, id: ExportId) {
         let renewals = self.row(id).await.renewals;
         let ended = in_flight::end_lease(&self.database.db, id, renewals, SystemClock.now()).await.unwrap();
@@ -156,7 +157,7 @@ impl Harness {
         self.bus.publish_durable(subject, &ExportId::generate().to_string(), &job).await.unwrap();
     }
 
-    /// Takes the lease of an export for `worker`, and returns the number of the attempt.
+    /// Takes the lease of an export for the exporter `worker`, and returns the number of the attempt.
     pub(crate) async fn claim(&self, id: ExportId, worker: &str) -> i32 {
         let job_number = self.row(id).await.job_number.unsigned_abs();
         let claimant = Claimant { worker, job_number, lease: Duration::from_secs(9 * 60) };
@@ -169,7 +170,7 @@ impl Harness {
         export::find(&self.database.db, id).await.unwrap().unwrap()
     }
 
-    /// Waits for the next outcome.
+    /// Waits for the next outcome in NATS, and returns it.
     pub(crate) async fn outcome(&self) -> Envelope<Outcome> {
         let stream = self.bus.jetstream().get_stream(subject::STREAM_OUTCOMES).await.unwrap();
         let config = pull::Config {
@@ -184,7 +185,7 @@ impl Harness {
         bus::open(&message.payload).unwrap()
     }
 
-    /// Makes the stream accept messages without a confirmation.
+    /// Makes a stream accept messages without confirming them.
     pub(crate) async fn disable_acks(&self, stream: &str) {
         let mut stream = self.bus.jetstream().get_stream(stream).await.unwrap();
         let config = stream.info().await.unwrap().config.clone();
@@ -196,7 +197,7 @@ impl Harness {
         stream.get_info().await.unwrap().state.messages
     }
 
-    /// Waits until no job is left.
+    /// Waits until the stream of jobs is empty.
     pub(crate) async fn no_jobs(&self) {
         testkit::eventually("no job is left", || async {
             (self.messages_in(subject::STREAM_JOBS).await == 0).then_some(())
@@ -204,7 +205,7 @@ impl Harness {
         .await;
     }
 
-    /// Waits until this attempt has written rows.
+    /// Waits until the attempt with this number has written rows.
     pub(crate) async fn running(&self, id: ExportId, attempt: i32) {
         testkit::eventually("rows are written", || async {
             let row = self.row(id).await;
@@ -220,7 +221,8 @@ pub(crate) async fn stop(life: Lifecycle) {
     assert_eq!(life.failure(), None);
 }
 
-/// A dataset of one row every five milliseconds, or of the filter that it receives.
+/// A dataset that a test controls. It returns one row every five milliseconds or, with a row policy, the filter of the
+/// query as its only row.
 pub(crate) struct ControlledDataset {
     info: DatasetInfo,
     rows: usize,
@@ -228,7 +230,8 @@ pub(crate) struct ControlledDataset {
 }
 
 impl ControlledDataset {
-    /// Returns a dataset of slow rows that ends, or fails at the end.
+    /// Returns a dataset that sends one of `rows` rows every five milliseconds. If `fails` is true, it fails after the
+    /// last row.
     pub(crate) fn ticking(rows: usize, fails: bool) -> Arc<dyn Dataset> {
         let info = DatasetInfo::new("controlled", vec![Column::new("n", ColumnType::Int)]);
         Arc::new(Self { info, rows, fails })

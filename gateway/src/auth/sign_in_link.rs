@@ -24,11 +24,10 @@ use crate::config::LocalIdentityConfig;
 
 /// How long after its creation a user may open a link.
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
-/// The size of the id in the code of a link, and in the key that a signed-in browser keeps, in bytes. The id is a UUID
-/// (RFC 9562).
+/// The size, in bytes, of the id in a link's code and in a browser key. The id is a UUID (RFC 9562).
 const ID_BYTES: usize = 16;
-/// The size of the signature in the code of a link, and in the key that a signed-in browser keeps, in bytes. The
-/// signature is the first half of an HMAC; RFC 2104, section 5, permits this truncation.
+/// The size, in bytes, of the signature in a link's code and in a browser key. The signature is the first half of an
+/// HMAC; RFC 2104, section 5, permits this truncation.
 const SIGNATURE_BYTES: usize = 16;
 
 /// The purpose of a signed text: the code of a link, or a browser key. A text that is signed for one purpose is not

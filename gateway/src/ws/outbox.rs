@@ -84,7 +84,8 @@ impl Outbox {
     /// Queues a message without waiting.
     ///
     /// # Errors
-    /// [`TooSlow`] when the queue is full, its messages exceed [`MAX_MESSAGE_BYTES`], or the writer has ended.
+    /// [`TooSlow`] when the queue is full, the total size of the queued messages would exceed [`MAX_MESSAGE_BYTES`]
+    /// with this message, or the writer has ended.
     pub(super) fn send(&self, out: OutgoingMessage) -> Result<(), TooSlow> {
         let bytes = out.len();
         let queued = self.queued_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes;
@@ -156,11 +157,12 @@ pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
 }
 
 impl Writer {
-    /// Writes queued messages until the session sends its close code over `closing`. Then writes the close frame and
-    /// returns the sink.
+    /// Writes queued messages to `sink` until the session sends its close code over `closing`. Then writes the close
+    /// frame with this code, and returns the sink.
     ///
-    /// After a write that fails or takes longer than the timeout, writes no further message. Tells the session over
-    /// `failed` with which code it must close, and waits for `closing`.
+    /// If a write fails or takes longer than the timeout, writes no further queued message. Sends over `failed` the
+    /// code with which the session must close, and waits for the session's close code. Even then, tries to write the
+    /// close frame, for at most [`CLOSE_TIMEOUT`].
     pub(super) async fn run<S>(
         mut self,
         mut sink: S,

@@ -13,12 +13,12 @@ use crate::{
     work_queue::{self, Queued},
 };
 
-/// Publishes the job of an export with the number `row.job_number`. The first job of an export has the number 0. The
+/// Publishes the job of an export, whose number is `row.job_number`. The first job of an export has the number 0. The
 /// lease watch increases the number when the export needs another job.
 ///
-/// The message id is the export id for job 0, and `<export id>:<job number>` for later jobs. So the stream drops a job
-/// that is published twice within the deduplication window. After the window, the stream may store the same job twice.
-/// This is harmless, because only one exporter at a time can claim an export.
+/// The message id is the export id for job 0, and `<export id>:<job number>` for later jobs. If the same job is
+/// published again within the deduplication window, the stream drops the second message. After the window, the stream
+/// may store both messages. This is harmless, because only one exporter at a time can claim an export.
 ///
 /// # Errors
 /// When the stream does not confirm the job.

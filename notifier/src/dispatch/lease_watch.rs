@@ -58,11 +58,11 @@ pub(super) struct LeaseWatch {
 struct Observation {
     renewals: i64,
     unchanged: Duration,
-    /// The watch checks whether the job of the export is lost, when no exporter holds the export and
-    /// [`Self::unchanged`] has reached this time. Each check that finds the job postpones the next check.
+    /// The value of [`Self::unchanged`] at which the watch next checks whether the job of the export is lost. Applies
+    /// while no exporter holds the export. A check that finds the job raises this value.
     next_check: Duration,
-    /// The watch publishes an outcome again, when a notifier has received but not settled the outcome, and
-    /// [`Self::unchanged`] has reached this time. This time then doubles.
+    /// The value of [`Self::unchanged`] at which the watch publishes the outcome of the export again. Applies while a
+    /// notifier has received the outcome, but not settled it. Each publication doubles this value.
     next_outcome: Duration,
 }
 

@@ -103,7 +103,8 @@ impl Dispatcher {
     /// - `dispatching` runs a dispatch round at each wake-up.
     /// - `notifying` publishes the pending credit notifications at each wake-up. It is a separate loop, because
     ///   thousands of daily grants take long to publish and must not delay exports.
-    /// - `watching` runs the lease watch, which replaces exporters that died and jobs that were lost.
+    /// - `watching` runs the lease watch, which ends the leases of dead exporters, and publishes the next job of each
+    ///   export whose exporter or job is gone.
     async fn lead(
         &self,
         lease: &HeldLease,

@@ -162,8 +162,8 @@ impl Existing {
     }
 
     /// Returns the name of the dataset that has the table of `draft`, and the columns of the table that this dataset
-    /// does not declare. Returns None if there are no such columns. Also returns None if the dataset declares no
-    /// columns at all, because it then offers every column.
+    /// does not declare. `from` is the name of the draft's source. Returns None if there are no such columns, or if the
+    /// dataset declares no columns, because it then offers every column.
     pub(super) fn new_columns(&self, draft: &Draft, from: Option<&str>) -> Option<(String, Vec<String>)> {
         let DraftRows::Table(table) = &draft.rows else { return None };
         let short = table.strip_prefix("public.").unwrap_or(table);

@@ -28,7 +28,7 @@ const DELIMITERS: [char; 4] = [';', '\t', '|', ','];
 /// The maximum number of columns that one comment in the catalog file lists by name.
 const MAX_NAMES: usize = 10;
 
-/// The listed files of a source, and what is needed to open them.
+/// The listed files of a source, with the settings and the opened source for reading them.
 pub(super) struct Place<'a> {
     pub(super) context: &'a LoadContext,
     /// The opened bucket or HTTP endpoint; None for local files.
@@ -48,7 +48,7 @@ impl Opened {
     }
 }
 
-/// Groups the files of a source into sets, and opens and samples each set.
+/// Groups the files of a source into sets, opens and samples each set, and returns the drafts of their datasets.
 ///
 /// # Errors
 ///
@@ -250,7 +250,9 @@ fn subject(group: &Group) -> String {
     }
 }
 
-/// Returns a sentence that says which files belong to the dataset, and why. Returns None for a single file.
+/// Returns a sentence that says which files belong to the dataset, and why. `is_local` is true if the columns of all
+/// files were compared, and false if only those of the first and the last remote file were. Returns None for a single
+/// file.
 fn origin(group: &Group, is_local: bool) -> Option<String> {
     let (first, last) = (&group.files[0], &group.files[group.files.len() - 1]);
     let compared = if is_local { "" } else { "; the first and the last were compared" };
@@ -266,7 +268,7 @@ fn origin(group: &Group, is_local: bool) -> Option<String> {
     }
 }
 
-/// Whether the cause of an error may be that the file has another delimiter than the usual one for its extension.
+/// Whether an error may mean that the file has another delimiter than the usual one for its extension.
 fn is_about_form(error: &DatasetError) -> bool {
     match error {
         DatasetError::Shared(inner) => is_about_form(inner),

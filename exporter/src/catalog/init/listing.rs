@@ -126,7 +126,7 @@ fn text(path: &Path) -> Result<String, InitError> {
     text.ok_or_else(|| InitError::Source(format!("the name of {} is no UTF-8: rename it", path.display())))
 }
 
-/// Lists objects of a bucket. `prefix` is the key of one object, a folder, or a pattern of keys.
+/// Lists objects of the bucket `store`. `prefix` is the key of one object, a folder, or a pattern of keys.
 ///
 /// # Errors
 ///

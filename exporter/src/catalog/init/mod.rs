@@ -110,8 +110,9 @@ fn nothing(parts: &[NotOffered]) -> String {
     text
 }
 
-/// Whether a catalog file already reads the source `address`. `text` is the content of the file. Also returns the
-/// environment variable in which the file expects the URL of a PostgreSQL source.
+/// Returns whether a catalog file already reads the source `address`. Also returns the environment variable in which
+/// the file expects the URL of that source; None if the source is not PostgreSQL. `text` is the content of the file,
+/// and error texts name the file by `path`.
 ///
 /// # Errors
 ///
@@ -167,7 +168,7 @@ pub async fn init(
     Writer { address, options, context, path, existing, known: known.map(|known| known.name) }.write(found).await
 }
 
-/// Describes and samples all tables, views or files that the options select.
+/// Returns the drafts of datasets for all tables, views or files that the options select.
 async fn find(address: &Address, options: &InitOptions, context: &LoadContext) -> Result<Found, InitError> {
     let open = async |spec: SourceSpec| context.open(&spec).await.map_err(InitError::Source);
     match address {

@@ -22,9 +22,10 @@ const USUAL_SCHEMA: &str = "public";
 /// The columns that are tried as the `split_by` key of a view, in the order of preference.
 const VIEW_KEYS: [&str; 3] = ["id", "created_at", "updated_at"];
 
-/// Describes and samples the tables and views that the options select.
+/// Returns the drafts of datasets for the tables and views that the options select.
 ///
 /// # Errors
+///
 /// When the server can't be reached, or a schema of the options does not exist.
 pub(super) async fn find(server: &Arc<PostgresServer>, options: &InitOptions) -> Result<Found, InitError> {
     let all = relations(server).await.map_err(InitError::Dataset)?;
@@ -144,7 +145,8 @@ fn remarks(relation: &Relation, unreadable: &[String]) -> Vec<String> {
 }
 
 /// Returns a guess for the key `split_by` of a view or a partitioned table, whose values split the rows into ranges for
-/// several connections. Other tables need no such key, because the exporter reads them by ranges of disk pages.
+/// several connections. The guess is one of `columns` that seems to have no personal data. Returns None for other
+/// tables, because the exporter reads them by ranges of disk pages, and if no column is suitable.
 async fn split_by(
     server: &PostgresServer,
     relation: &Relation,

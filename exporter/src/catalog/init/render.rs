@@ -90,7 +90,8 @@ pub(super) struct S3Environment {
 }
 
 impl S3Environment {
-    /// Reads the same environment variables as the clients of AWS.
+    /// Returns the S3 settings from the environment variables of this process. These are the variables that the clients
+    /// of AWS read.
     pub(super) fn read() -> Self {
         let first =
             |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok()).filter(|text| !text.is_empty());
@@ -189,7 +190,8 @@ fn columns(out: &mut String, columns: &[DraftColumn]) {
     let _ = writeln!(out, "]");
 }
 
-/// Returns the keys and values of a column's inline table, without the braces.
+/// Returns the keys and values of a column's inline table, without the braces. `label` is the label of the column in
+/// files; None if the table needs no `label`.
 fn members(column: &DraftColumn, label: Option<&str>) -> String {
     let mut out = format!("name = {}", quoted(&column.name));
     if column.declares_type {

@@ -1,19 +1,20 @@
-//! The result of `sluice catalog init`: the text of the catalog file, and a report for people and programs.
+//! The result of `sluice catalog init`: the text of the catalog file, and a report on its contents.
 
 use serde::Serialize;
 
 use super::draft::NotOffered;
 
-/// The result of `sluice catalog init`: the text of the catalog file, and a report.
+/// The result of `sluice catalog init`: the text of the catalog file, and a report on its contents.
 #[derive(Clone, Debug)]
 pub struct Written {
     /// The complete text of the catalog file.
     pub text: String,
-    /// The report about the text, for people and programs.
+    /// The report on the contents of `text`, which `sluice catalog init` prints.
     pub report: InitReport,
 }
 
-/// A report on the contents of the catalog file. `sluice catalog init` prints it as text or as JSON.
+/// A report on the contents of a catalog file: its new datasets, and the tables, files and columns that it leaves out.
+/// `sluice catalog init` prints the report as text or as JSON.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct InitReport {
     /// The datasets that this run has added to the file.

@@ -15,7 +15,7 @@ use crate::dataset::{
     sql::{Source, SqliteFile, SqliteTable, named_table, sqlite_tables, table_columns},
 };
 
-/// Describes and samples the tables and views that the options select.
+/// Returns the drafts of datasets for the tables and views that the options select.
 ///
 /// # Errors
 /// When the file can't be read.

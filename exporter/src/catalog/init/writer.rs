@@ -85,7 +85,8 @@ impl Writer<'_> {
     }
 
     /// Selects the drafts that the existing file does not have yet, and finds the name and the tenant column of each.
-    /// Adds drafts that can't be offered, and new columns of existing datasets, to `report`.
+    /// `from` is the name of the drafts' source in the existing file. Adds drafts that can't be offered, and new
+    /// columns of existing datasets, to `report`.
     fn ready(&self, drafts: Vec<Draft>, from: Option<&str>, report: &mut InitReport) -> Vec<Ready> {
         let taken = self.existing.as_ref().map(|existing| existing.dataset_names().collect::<Vec<_>>());
         report.kept = taken.as_ref().map_or(0, Vec::len);
@@ -131,11 +132,10 @@ impl Writer<'_> {
         text + &render::not_offered(&not_offered)
     }
 
-    /// Loads the text as an exporter would. Returns the names of the new datasets that the exporter refuses or can't
-    /// read, each with the reason.
+    /// Loads `text`, the text of the catalog file, as an exporter would. Returns the names of those datasets of `ready`
+    /// that the exporter refuses or can't read, each with the reason.
     ///
     /// # Errors
-    ///
     /// When the exporter refuses another part of the file.
     async fn refused(&self, text: &str, ready: &[Ready]) -> Result<Vec<(String, String)>, InitError> {
         let is_new = |name: &str| ready.iter().any(|one| one.name == name);

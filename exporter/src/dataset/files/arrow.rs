@@ -129,10 +129,10 @@ struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    /// Selects the columns of the file that `names` lists.
+    /// Returns the selection of the columns that `names` lists. `types` has all columns of the file, with the types
+    /// that the reader produces.
     ///
     /// # Errors
-    ///
     /// When the file lacks a column of `names`, or the column has an unsupported type.
     fn new(names: &'a [String], types: ArrowSchema) -> Result<Self, DatasetError> {
         let mapping = mapping(&types);

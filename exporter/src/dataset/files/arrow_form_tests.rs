@@ -42,7 +42,7 @@ fn batch(columns: &[(ArrowField, Box<dyn Array>)], options: WriteOptions) -> Enc
     encoded
 }
 
-/// Applies `change` to the header of an encoded Arrow message.
+/// Returns an encoded Arrow message after `change` has changed its header.
 fn changed(encoded: &EncodedData, change: impl FnOnce(&mut Message)) -> EncodedData {
     let mut message: Message = MessageRef::read_as_root(&encoded.ipc_message).unwrap().try_into().unwrap();
     change(&mut message);

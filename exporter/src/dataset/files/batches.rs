@@ -74,7 +74,7 @@ pub(super) struct Batches {
 
 /// The kinds of messages that the checks distinguish.
 enum Kind {
-    /// A batch with rows of the table.
+    /// A record batch, which has rows of the file.
     Rows,
     /// A whole dictionary with this id. It replaces an earlier dictionary with the same id.
     Dictionary(i64),

@@ -66,8 +66,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// Opens the dataset, and reads the schema of its first file. The columns of `info` are the declared columns. If
-    /// `info` has no columns, the dataset offers all supported columns.
+    /// Opens the files at `location` as a dataset, and reads the schema of the first file. The columns of `info` are
+    /// the declared columns. If `info` has no columns, the dataset offers all supported columns.
     ///
     /// Declared types apply to text files only. Parquet and Arrow IPC files have their own types. If the columns of
     /// text files are not declared, this function reads all files completely, and guesses the type of each column.
@@ -75,8 +75,8 @@ impl Files {
     /// # Errors
     /// When there is no file, the first file can't be read, or a file lacks a declared column. This function looks for
     /// declared columns in all local files, but only in the first of several remote files, and not in NDJSON files.
-    /// Returns [`DatasetError::Scanning`] if reading all text files takes more than ten seconds. A later call may then
-    /// succeed.
+    ///
+    /// [`DatasetError::Scanning`] if reading all text files takes more than ten seconds. A later call may then succeed.
     pub async fn open(location: Location, kind: FileKind, info: DatasetInfo) -> Result<Self, DatasetError> {
         let location = Arc::new(location);
         let names = location.list().await?;
@@ -155,8 +155,8 @@ impl Files {
         })
     }
 
-    /// Replaces the [`DatasetInfo`] of the dataset by `info`. Keeps the notes about the files and the meanings of the
-    /// texts, which [`Self::open`] has found. The columns of `info` must be columns of the files.
+    /// Returns this dataset with the description `info`. Keeps the notes about the files and the meanings of the texts,
+    /// which [`Self::open`] has found. The columns of `info` must be columns of the files.
     #[must_use]
     pub(crate) fn described(self, info: DatasetInfo) -> Self {
         let DatasetInfo { notes, text_meanings, .. } = self.info;
@@ -170,7 +170,8 @@ impl Files {
         self.schema.iter_names().map(|name| name.as_str())
     }
 
-    /// Reads the files in order, and sends the data frames of a query until the receiver needs no further frame.
+    /// Reads the files in order, and sends the data frames of a query until the receiver needs no further frame. This
+    /// method blocks its thread; `runtime` runs the listing and the copying of remote files.
     fn read(&self, query: &Query, sender: &mut LimitedSender, runtime: &Handle) -> Result<(), DatasetError> {
         if let Some(gone) = query.columns.iter().find(|name| !self.schema.contains(name)) {
             return Err(DatasetError::NoColumn(gone.clone()));
@@ -257,9 +258,9 @@ impl Files {
         Offered { columns: &self.info.columns, optional: self.optional.as_deref() }
     }
 
-    /// Reads a Parquet file in windows, which are contiguous ranges of rows. Reads the columns of the filter first.
-    /// Reads the other columns of a window only if a row of the window passes the filter. Returns false when the
-    /// receiver needs no further frame.
+    /// Reads a Parquet file in row windows. Reads the columns of the filter first, and the other columns of a window
+    /// only if a row of the window passes the filter. `needed` has the names of the columns that the query selects or
+    /// filters by. Returns false when the receiver needs no further frame.
     fn read_parquet(
         &self,
         file: File,

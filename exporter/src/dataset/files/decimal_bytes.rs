@@ -36,8 +36,8 @@ pub(super) struct DecimalBytes {
 }
 
 /// Returns `field` with the type `bytes`, and with metadata that mark its values as decimals stored as bytes. `digits`
-/// is the number of digits, and `scale` is the number of digits after the point. The metadata also states whether the
-/// most significant byte comes first.
+/// is the number of digits, and `scale` is the number of digits after the point. `is_big_endian` is true if the most
+/// significant byte comes first.
 pub(super) fn marked(
     field: &ArrowField,
     bytes: ArrowDataType,
@@ -49,10 +49,10 @@ pub(super) fn marked(
     ArrowField { dtype: bytes, metadata: Some(Arc::new(metadata)), ..field.clone() }
 }
 
-/// Replaces the type of 256-bit decimals in a field by bytes with a mark (see [`marked`]), because polars can't decode
-/// such decimals in Arrow IPC files. Also replaces the type within lists, records, unions and dictionaries. The field
-/// of a dictionary gets the mark of its values. `little_endian` is true if the file stores the least significant byte
-/// first.
+/// Returns `field` with bytes in place of 256-bit decimals, and with a mark (see [`marked`]), because polars can't
+/// decode such decimals in Arrow IPC files. Also replaces decimals within lists, records, unions and dictionaries. The
+/// field of a dictionary gets the mark of its values. `little_endian` is true if the file stores the least significant
+/// byte first.
 pub(super) fn with_decimal_bytes(field: &ArrowField, little_endian: bool) -> ArrowField {
     use ArrowDataType as Type;
     let boxed = |field: &ArrowField| Box::new(with_decimal_bytes(field, little_endian));
@@ -137,7 +137,7 @@ impl DecimalBytes {
     }
 }
 
-/// Writes decimals as text, with exactly `scale` digits after the point.
+/// Converts whole numbers to the texts of decimals with `scale` digits after the point.
 pub(super) fn texts(array: &PrimitiveArray<i256>, scale: usize) -> Box<dyn Array> {
     let mut texts = MutableBinaryViewArray::<str>::with_capacity(array.len());
     for value in array.iter() {
@@ -146,7 +146,7 @@ pub(super) fn texts(array: &PrimitiveArray<i256>, scale: usize) -> Box<dyn Array
     texts.freeze().boxed()
 }
 
-/// Inserts a decimal point before the last `scale` digits of a whole number.
+/// Returns the text of a whole number with a decimal point before its last `scale` digits.
 fn text(number: &str, scale: usize) -> String {
     let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
     if scale == 0 {

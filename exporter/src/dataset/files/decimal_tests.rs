@@ -52,7 +52,7 @@ fn numbers(digits: usize) -> Vec<String> {
     some.flat_map(|number| [number.to_owned(), format!("-{number}")]).filter(|number| number != "-0").collect()
 }
 
-/// Inserts a decimal point before the last `scale` digits of a whole number.
+/// Returns the text of a whole number with a decimal point before its last `scale` digits.
 fn with_point(number: &str, scale: usize) -> String {
     let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
     let mut digits = digits.to_owned();
@@ -110,7 +110,8 @@ fn write_arrow(dir: &Path, name: &str, field: ArrowField, array: Box<dyn Array>)
     }
 }
 
-/// Writes a column to a Parquet file with the schema `message`.
+/// Writes the values `array` to the only column of a Parquet file. `field` is the Arrow field of the column, and
+/// `message` is the Parquet schema.
 fn write_parquet(dir: &Path, message: &str, field: ArrowField, array: Box<dyn Array>) {
     let arrow: ArrowSchema = [field].into_iter().collect();
     let options = WriteOptions {

@@ -58,7 +58,7 @@ fn numbers<T: NativeType>(name: &str, dtype: ArrowDataType, values: [T; 2]) -> (
     dictionary(name, column("values", dtype, &values).1)
 }
 
-/// Returns a column with a dictionary of decimals of 256 bits.
+/// Returns a column with a dictionary of two decimals of 256 bits, `values`.
 fn wide_decimals(name: &str, dtype: ArrowDataType, values: [i256; 2]) -> (ArrowField, Box<dyn Array>) {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.0.to_le_bytes()).collect();
     let values = FixedSizeBinaryArray::new(ArrowDataType::FixedSizeBinary(32), bytes.into(), None).boxed();

@@ -44,7 +44,8 @@ pub(super) fn leave_out_differing(
     Ok(())
 }
 
-/// The columns of the first file of a dataset.
+/// The description of the first file of a dataset: its columns, their types and, if the file records it, the number of
+/// rows.
 pub(super) struct FirstFile {
     pub(super) columns: Vec<Column>,
     pub(super) mapping: TypeMapping,
@@ -139,8 +140,9 @@ fn with_zones(
 }
 
 impl FirstFile {
-    /// Returns the columns of a text file, whose row count is unknown. `names` are the names of all columns in the
-    /// file. The dataset offers only the columns in `declared`; all other columns get the type text.
+    /// Returns the description of a text file. `names` are the names of all columns in the file. The dataset offers the
+    /// `declared` columns. The other columns have the type text. `notes` are for operators. The number of rows is
+    /// unknown.
     fn of_text(names: Vec<String>, declared: Vec<Column>, notes: Vec<String>) -> Self {
         let mut schema: Schema =
             declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();

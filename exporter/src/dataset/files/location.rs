@@ -36,7 +36,8 @@ pub struct Spool {
 pub struct SourceDigest(String);
 
 impl SourceDigest {
-    /// Hashes the settings of a source. A missing setting (`None`) and an empty setting give different digests.
+    /// Returns a digest of the settings of a source. A missing setting (`None`) and an empty setting give different
+    /// digests.
     pub fn of<'a>(settings: impl IntoIterator<Item = Option<&'a str>>) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         for setting in settings {
@@ -286,7 +287,7 @@ async fn copy(bytes: impl Stream<Item = Result<Bytes, DatasetError>>, spool: &Sp
     Ok(file)
 }
 
-/// Removes the URL from an HTTP error, because the URL may contain a secret.
+/// Converts an HTTP error to a [`DatasetError`] without the URL, because the URL may contain a secret.
 fn http(error: reqwest::Error) -> DatasetError {
     DatasetError::Http(Box::new(error.without_url()))
 }

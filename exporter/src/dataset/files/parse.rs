@@ -20,7 +20,7 @@ pub(super) fn push<'a>(
 }
 
 /// Builds the error text for a value that does not fit the declared type of its column. The text has the reason, the
-/// type, and what to do. For guessed types, other code checks the values first and reports the error.
+/// type, and what to do.
 macro_rules! refusal {
     ($reason:literal, $kind:literal) => {
         concat!(
@@ -120,8 +120,7 @@ fn local_datetime(text: &str) -> Result<i64, &'static str> {
     naive_datetime(text).ok_or_else(|| if datetime(text).is_some() { HAS_ZONE } else { NO_LOCAL_DATETIME })
 }
 
-/// Checks whether the first values of a timestamp column have no time zone. The catalog file declares such a column as
-/// `datetime`.
+/// Decides from the first values of a column of the type `datetime` whether its timestamps have no time zone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ZoneSample {
     has_naive: bool,
@@ -129,7 +128,7 @@ pub(super) struct ZoneSample {
 }
 
 impl ZoneSample {
-    /// Records whether the value `text` of the column has a time zone. The caller leaves out NULL values.
+    /// Records whether the value `text` of the column has a time zone. The caller must leave out NULL values.
     pub(super) fn add(&mut self, text: &str) {
         match naive_datetime(text.trim()) {
             Some(_) => self.has_naive = true,

@@ -237,9 +237,8 @@ fn text_test(
     Ok(named_column(name).map(map, |_, field| Ok(Field::new(field.name().clone(), DataType::Boolean))))
 }
 
-/// Whether a text matches the LIKE pattern that consists of `parts`. Each `%` at first matches an empty text. After a
-/// mismatch, the last `%` before the mismatch matches one more character. Earlier `%` do not change, so the time is at
-/// most quadratic in the length of the text.
+/// Whether a text matches the LIKE pattern that consists of `parts`. The needed time is at most quadratic in the length
+/// of the text.
 pub(in crate::dataset) fn like(text: &str, parts: &[LikePart]) -> bool {
     let (mut at, mut part) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

@@ -28,8 +28,8 @@ pub(super) fn write(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     }
 }
 
-/// Appends a value of 16 bytes as the text of a UUID in lower case (RFC 9562, section 4). Appends any other value in
-/// the same way as [`write`].
+/// Appends a value of 16 bytes to `out`, as the text of a UUID in lower case (RFC 9562, section 4). Appends any other
+/// value as [`write`] does.
 pub(super) fn uuid(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     let bytes = match value {
         AnyValue::Binary(bytes) => Uuid::from_slice(bytes).ok(),
@@ -42,13 +42,14 @@ pub(super) fn uuid(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     }
 }
 
-/// Appends bytes in the hexadecimal format of PostgreSQL's `bytea`, such as `\x00ff`.
+/// Appends bytes to `out` in the hexadecimal format of PostgreSQL's `bytea`, such as `\x00ff`.
 fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\\x");
     out.extend_from_slice(hex::encode(bytes).as_bytes());
 }
 
-/// Appends a duration in the format of ISO 8601 and of `dayTimeDuration` in XML Schema, such as `P1DT2H`.
+/// Appends a duration to `out` in the format of ISO 8601 and of `dayTimeDuration` in XML Schema, such as `P1DT2H`. The
+/// duration is `value` times `unit`.
 fn duration(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     let per_second = match unit {
         TimeUnit::Milliseconds => 1_000,

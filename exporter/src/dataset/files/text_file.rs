@@ -43,8 +43,8 @@ pub(super) fn start(file: &File) -> Result<u64, DatasetError> {
     }
 }
 
-/// Fills a buffer with the bytes of a file from the offset `at` on. Returns the number of bytes that were read, which
-/// is less than the size of the buffer only at the end of the file.
+/// Fills the buffer `into` with the bytes of a file from the offset `at` on. Returns the number of bytes that were
+/// read, which is less than the size of the buffer only at the end of the file.
 pub(super) fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < into.len() {

@@ -262,8 +262,8 @@ fn texts(read: &Series, budget: &TextBudget, write: Write) -> Result<Series, Dat
 }
 
 /// Runs the decoder `decode`, and converts a panic of the decoder to an error. Some decoders panic on damaged bytes and
-/// on features that they do not support. Each decoding thread must call this function itself. The function catches only
-/// panics of the thread that called it, and hides only their messages from the terminal.
+/// on features that they do not support. The function catches only panics of the calling thread, so each decoding
+/// thread must call it. The message of a caught panic is not printed to the terminal.
 pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) -> Result<T, DatasetError> {
     catch_panic(|_| true, decode).unwrap_or_else(|panic| {
         // `todo!` and `unimplemented!` panic with "not yet implemented" and "not implemented"

@@ -121,7 +121,7 @@ impl SegmentSink for Stored {
     }
 }
 
-/// Exports the rows that pass a filter, and returns the bytes of the exported file.
+/// Exports the rows that pass a filter in this format, and returns the bytes of the exported file.
 pub(super) async fn exported(files: &Files, filter: &Value, format: &dyn Format) -> Result<Vec<u8>, JobError> {
     let stored = Stored::default();
     let columns = files.info().columns.iter().cloned().map(LayoutColumn::plain).collect();
@@ -143,7 +143,7 @@ pub(super) async fn exported(files: &Files, filter: &Value, format: &dyn Format)
     Ok(stored.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Returns the joined text of all archive entries whose names begin with `below`.
+/// Returns the joined text of those entries of an archive whose names begin with `below`. `bytes` is the archive.
 fn entries(bytes: &[u8], below: &str) -> String {
     let mut archive = ::zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
     let mut content = Vec::new();

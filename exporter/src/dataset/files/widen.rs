@@ -77,13 +77,14 @@ pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<C
     Ok(Some(cast).filter(|_| back.equals_missing(column)))
 }
 
-/// The columns of the first file of a dataset. [`by_all_footers`] widens their types so that they hold the values of
-/// all files.
+/// The columns of a dataset, with types that hold the values of all its files. The columns are those of the first file,
+/// and [`by_all_footers`] widens their types.
 pub(super) struct Widened {
     /// The columns of the first file. Each column has the type that holds its values in all files, unless the column is
     /// in [`Self::differing`].
     pub(super) schema: Schema,
-    /// The names of the columns that have the type null in all files so far. All values of such a column are NULL.
+    /// The names of the columns that have the type null in all files that were added. All values of such a column are
+    /// NULL.
     pub(super) nulls: BTreeSet<String>,
     /// The text form to which the values of a column are converted, by the name of the column. The map has only columns
     /// whose values are converted to text.
@@ -99,7 +100,8 @@ pub(super) struct Widened {
 }
 
 impl Widened {
-    /// Creates a value that has only the columns of the first file.
+    /// Creates the columns of a dataset from `first`, the columns of its first file. [`Self::add`] then widens their
+    /// types for each later file.
     pub(super) fn new(first: TypeMapping) -> Self {
         let TypeMapping { schema, nulls, text_forms, .. } = first;
         Self {

@@ -30,8 +30,9 @@ const NO_UTF8: &str = "a text is not UTF-8: correct it in the database, or leave
 /// The time of day 24:00, in microseconds.
 const END_OF_DAY: i64 = 86_400_000_000;
 
-/// Returns the SQL type to which a `SELECT` casts a column, so that the binary form of the values is known. Columns of
-/// text are not cast; `sql::as_text` converts them.
+/// Returns the SQL type to which a `SELECT` casts a column of the type `kind`, so that the binary form of the values is
+/// known. `native` is the known type of the column in PostgreSQL: a `real` column stays `real`. The caller does not
+/// cast columns of text; `sql::as_text` converts them.
 pub(super) fn cast(kind: ColumnType, native: Option<Native>) -> &'static str {
     match kind {
         ColumnType::Float if native == Some(Native::Real) => "real",

@@ -87,7 +87,8 @@ impl Described {
     }
 }
 
-/// Returns the catalog's column type for a PostgreSQL type. A type without a counterpart becomes text.
+/// Returns the catalog's column type for the PostgreSQL type with the object identifier `oid`. A type without a
+/// counterpart becomes text.
 fn kind(oid: u32) -> ColumnType {
     match oid {
         oid::BOOL => ColumnType::Bool,
@@ -122,7 +123,7 @@ pub(super) async fn describe(
     }
 }
 
-/// Returns the quoted name of a table or view.
+/// Returns the quoted name of a table or view. `parts` has its name, or its schema and its name.
 pub(super) fn quoted(parts: &[String]) -> String {
     let quoted: Vec<_> = parts.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
     quoted.join(".")

@@ -1,8 +1,6 @@
-//! Checks, when the catalog is loaded, whether several statements can read a dataset. Each statement reads one range of
-//! a key column. Together, these statements must return the same rows as a single statement.
-//!
-//! At this time, the parameters of a query have no values. The check therefore uses a plan that the server makes
-//! without these values.
+//! Decides whether a dataset can be read by several statements, each of which reads one range of a key column.
+//! Together, these statements must return the same rows as a single statement. The check runs when the catalog is
+//! loaded. The parameters of a query have no values then, so the check uses a plan that the server makes without them.
 
 use protocol::filter::Filter;
 use sea_orm::{
@@ -68,7 +66,7 @@ impl PostgresRows {
 
     /// Returns the generic plan of a statement, which the server makes without values for the placeholders `$1`, `$2`
     /// and so on. Returns None if the server refuses the statement, for example because it can't infer the type of a
-    /// parameter. After such a refusal, the transaction may have failed.
+    /// parameter. The transaction may then have failed, and accept no further statement.
     async fn generic(
         &self,
         conn: &mut PgConnection,
@@ -91,9 +89,10 @@ impl PostgresRows {
         }
     }
 
-    /// Returns the generic plan of a statement as JSON text, from a server before PostgreSQL 16. Such a server makes
-    /// generic plans only for prepared statements. The prepared statement has a random name, because other clients of a
-    /// pooler may use the same server connection. This function deallocates the prepared statement before it returns.
+    /// Returns the generic plan of a statement as JSON text, from a server before PostgreSQL 16. `places` is the number
+    /// of placeholders in the statement. Such a server makes generic plans only for prepared statements. The prepared
+    /// statement has a random name, because other clients of a pooler may use the same server connection. This function
+    /// deallocates the prepared statement before it returns.
     async fn prepared_plan(
         &self,
         conn: &mut PgConnection,

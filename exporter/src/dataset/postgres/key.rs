@@ -76,8 +76,7 @@ impl Key {
     }
 
     /// Returns the SQL condition of each range of the key, in the order of the key. Returns an empty list if one range
-    /// is enough for the `expected` number of rows, or if the key has too few different values. An item is never None,
-    /// although the type allows it, because None would select all rows.
+    /// is enough for the `expected` number of rows, or if the key has too few different values.
     pub(super) async fn ranges(
         &self,
         server: &PostgresServer,
@@ -108,7 +107,7 @@ impl Key {
 
     /// Returns the SQL statement that selects the smallest or largest finite value of the key in all rows of the
     /// source. `order` is `ASC` for the smallest, and `DESC` for the largest. The statement selects the value as a text
-    /// that [`Self::position`] can parse.
+    /// for [`Self::position`]. `query` has the values of the source's parameters.
     fn end(&self, rows: &PostgresRows, query: &Query, order: &str) -> Result<String, DatasetError> {
         let column = self.column();
         let (shown, finite) = match self.kind {

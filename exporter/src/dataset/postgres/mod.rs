@@ -89,7 +89,7 @@ pub struct PostgresRows {
 }
 
 impl PostgresRows {
-    /// Creates a dataset that reads `source`. The server casts each column to the type that `info` gives it.
+    /// Creates a dataset of the rows of `source`. The server casts each column to the type that `info` gives it.
     #[must_use]
     pub fn new(server: Arc<PostgresServer>, source: Source, info: DatasetInfo) -> Self {
         // the planner's statistics are about all rows of a table
@@ -97,21 +97,23 @@ impl PostgresRows {
         Self { server, source, info, order: Vec::new(), key: None, known: None }
     }
 
-    /// Sorts the rows by these columns. A single statement reads a sorted dataset, which is never split into ranges.
+    /// Returns this dataset with its rows sorted by the columns `order`. A single statement reads a sorted dataset,
+    /// which is never split into ranges.
     #[must_use]
     pub fn ordered_by(mut self, order: Vec<OrderBy>) -> Self {
         self.order = order;
         self
     }
 
-    /// Makes each export check that the source still has the columns `known`.
+    /// Returns this dataset with a check: each export fails if the columns of the source no longer fit the dataset.
+    /// `known` are the columns of the source when the catalog was loaded.
     #[must_use]
     pub(crate) fn with_known(mut self, known: KnownColumns) -> Self {
         self.known = Some(known);
         self
     }
 
-    /// Makes several connections read ranges of this key, if the source has no pages.
+    /// Returns this dataset with a key, by whose ranges several connections read a source without disk pages.
     #[must_use]
     pub(crate) fn split_by(mut self, key: Key) -> Self {
         self.key = Some(key);

@@ -7,8 +7,8 @@ const NAN: u16 = 0xC000;
 const INFINITE: u16 = 0xD000;
 const MINUS_INFINITE: u16 = 0xF000;
 
-/// Decodes a binary `numeric` and appends its text. The text has as many decimal places as the scale of the `numeric`.
-/// Returns None if the bytes are not a valid `numeric`.
+/// Decodes `wire`, a binary `numeric`, and appends its text to `out`. The text has as many decimal places as the scale
+/// of the `numeric`. Returns None if the bytes are not a valid `numeric`.
 pub(super) fn write(out: &mut String, wire: &[u8]) -> Option<()> {
     let word = |at: usize| Some(u16::from_be_bytes(wire.get(at..at + 2)?.try_into().ok()?));
     let digits = usize::from(word(0)?);

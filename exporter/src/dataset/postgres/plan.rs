@@ -49,11 +49,12 @@ const NAMES: [&str; 17] = [
 ];
 /// SQL keywords for the current time.
 const TIME_KEYWORDS: [&str; 5] = ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"];
-/// A regular expression for the names of those `STABLE` functions of PostgreSQL whose results differ between sessions.
+/// A regular expression for the names of those `STABLE` functions of PostgreSQL whose results may differ between two
+/// connections that share a snapshot.
 const SESSION_FUNCTIONS: &str = "^(now|statement_timestamp|transaction_timestamp|inet_client_.*|pg_backend_pid|pg_stat_get_.*|\
                             pg_my_temp_schema|pg_current_xact_id.*|txid_current|txid_current_if_assigned)$";
-/// A regular expression for words in the body of a user-defined function that make its results differ between sessions.
-/// The plan does not show the body of a function.
+/// A regular expression for words that, in the body of a user-defined function, may make its results differ between two
+/// connections that share a snapshot. The plan does not show the body of a function.
 const SUSPECT_WORDS: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
                        statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|limit|pg_backend_pid)\\M";
 
@@ -69,7 +70,7 @@ impl Plan {
         Self(all.get_mut(0).and_then(|first| first.get_mut("Plan")).map(Value::take).unwrap_or_default(), false)
     }
 
-    /// Marks the plan as generic, that is, made without the values of parameters.
+    /// Returns this plan as a generic plan, that is, one that the server made without the values of parameters.
     pub(super) fn generic(self) -> Self {
         Self(self.0, true)
     }
@@ -81,8 +82,8 @@ impl Plan {
         number("Plan Rows").zip(number("Total Cost")).map(|(rows, cost)| (rows.max(0.0) as u64, cost))
     }
 
-    /// Returns a reason why the statement of this plan may return other rows in another session. Returns None if there
-    /// is no such reason.
+    /// Returns a reason why `statement`, whose plan this is, may return other rows on another connection that shares
+    /// the snapshot. Returns None if there is no such reason.
     pub(super) async fn split_doubt(
         &self,
         server: &PostgresServer,
@@ -130,9 +131,9 @@ impl Doubt {
         Self { reason, is_written: true }
     }
 
-    /// Sets `is_written` to true if the text of the statement has keywords of the reason. The keywords of [`LIMIT`] are
-    /// `limit`, `fetch` and `offset`, and the keywords of [`DISTINCT_ON`] are `distinct on`. Without such keywords,
-    /// `is_written` keeps its value.
+    /// Returns this doubt with `is_written` set to true, if the text of the statement has keywords of the reason. The
+    /// keywords of [`LIMIT`] are `limit`, `fetch` and `offset`, and the keywords of [`DISTINCT_ON`] are `distinct on`.
+    /// Otherwise returns the doubt unchanged.
     fn in_statement(self, statement: &str) -> Self {
         let bare = without_texts(statement).to_lowercase();
         let words: Vec<_> =
@@ -223,7 +224,8 @@ impl Found {
     }
 
     /// Builds an SQL statement that searches the functions, operators and casts of the plan for one whose result may
-    /// differ between sessions. The statement selects its name, or no row if there is none.
+    /// differ between two connections that share a snapshot. The statement selects the name of the one that it finds,
+    /// or no row if there is none.
     fn volatility_query(&self) -> String {
         let quoted = |text: &str| PostgresQueryBuilder.value_to_string(&text.into());
         let called: Vec<_> =
@@ -270,7 +272,7 @@ fn unproven(leading: &str) -> String {
     )
 }
 
-/// Removes the content of string literals from an SQL expression.
+/// Returns an SQL expression without the content of its string literals.
 fn without_texts(text: &str) -> String {
     // a doubled quote ends one text and begins the next
     text.split('\'').step_by(2).collect::<Vec<_>>().join("''")

@@ -23,7 +23,8 @@ use super::{
 /// The number of pages in one range: 16 MiB of the table, with the default page size of 8 KiB.
 const PAGES: u64 = 2_048;
 
-/// Reads all rows of a `SELECT` by one `COPY` in the open transaction of a session.
+/// Reads all rows of a `SELECT` by one `COPY`, in the open transaction of the connection `session`. `columns` are the
+/// selected columns.
 fn single(server: Arc<PostgresServer>, mut session: Session, select: String, columns: Vec<Column>) -> Frames {
     let (sender, receiver) = frame_channel::channel();
     let task = tokio::spawn(async move {
@@ -63,8 +64,9 @@ pub(super) trait Ranged: Send + Sync + 'static {
     fn text(&self, range: Option<Expr>) -> Result<String, DatasetError>;
 }
 
-/// Opens a `SELECT`. If it has several ranges, several connections read the ranges. With [`Snapshot::Export`], these
-/// connections share one snapshot. With [`Snapshot::None`], each range has a separate snapshot.
+/// Opens a `SELECT`, whose selected columns are `columns`. If it has several ranges, several connections read the
+/// ranges. With [`Snapshot::Export`], these connections share one snapshot. With [`Snapshot::None`], each range has a
+/// separate snapshot.
 pub(super) async fn open(
     server: Arc<PostgresServer>,
     wanted: Snapshot,
@@ -122,8 +124,8 @@ async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<
     Ok(micros.parse().ok().and_then(DateTime::from_timestamp_micros))
 }
 
-/// Splits a table of `pages` disk pages into ranges of [`PAGES`] pages. Returns the SQL condition of each range. An
-/// item is never None, although the type allows it, because None would select all rows.
+/// Splits a table of `pages` disk pages into ranges of [`PAGES`] pages. Returns the SQL condition of each range. Every
+/// item is Some.
 pub(super) fn of_pages(pages: u64) -> Vec<Option<Expr>> {
     let count = pages.div_ceil(PAGES).max(1);
     (0..count).map(|at| Some(range(at, count))).collect()

@@ -43,9 +43,10 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads a range of rows with `statement`. If `turn` is Some, waits until the preceding range has begun its
-    /// transaction, and reads in a new transaction. If `turn` is None, reads in the open transaction of the connection,
-    /// which has the shared snapshot. Returns false if the receiver of the data frames is dropped.
+    /// Reads a range of rows with `statement`, which selects `columns`. If `turn` is Some, waits until the preceding
+    /// range has begun its transaction, and reads in a new transaction. If `turn` is None, reads in the open
+    /// transaction of the connection, which has the shared snapshot. Returns false if the receiver of the data frames
+    /// is dropped.
     async fn read(
         &mut self,
         server: &PostgresServer,
@@ -102,8 +103,9 @@ pub(super) struct Further {
     pub(super) permits: Vec<OwnedSemaphorePermit>,
 }
 
-/// Opens a further connection with the shared snapshot and the table lock. If this fails, the export continues with
-/// fewer connections.
+/// Opens a further connection of an export. Begins a transaction with the shared snapshot, if there is one, and runs
+/// `locking`, the statement that locks the table, if there is one. If this fails, the export continues with fewer
+/// connections.
 async fn join(
     server: &PostgresServer,
     permit: OwnedSemaphorePermit,
@@ -148,14 +150,14 @@ enum Event {
 }
 
 impl<S: Ranged> Readers<S> {
-    /// Creates the readers of a `SELECT` that is split into `ranges`. Each item of `ranges` is the SQL condition of a
-    /// range.
+    /// Creates the readers of a `SELECT`, whose selected columns are `columns`. Each item of `ranges` is the SQL
+    /// condition of a range of its rows.
     pub(super) fn new(server: Arc<PostgresServer>, select: S, columns: Vec<Column>, ranges: Vec<Option<Expr>>) -> Self {
         Self { server, select, columns: columns.into(), ranges, held: Arc::new(AtomicUsize::new(1)) }
     }
 
-    /// Sends the rows of all ranges in order. `leader` is the session of the first connection, which opened the
-    /// `SELECT`.
+    /// Sends the rows of all ranges in order. `leader` is the first connection of the export, which opened the
+    /// `SELECT`. `further` describes the connections to open in addition.
     pub(super) async fn run(
         self,
         leader: Session,
@@ -288,7 +290,8 @@ pub(super) enum Rows {
     OfRange,
 }
 
-/// Runs a `SELECT` by `COPY`, and sends its rows as data frames. Returns false if the receiver is dropped.
+/// Runs a `SELECT` of `columns` by `COPY`, and sends its rows as data frames. `rows` says which rows these are, for the
+/// row numbers in errors. Returns false if the receiver is dropped.
 pub(super) async fn copy(
     server: &PostgresServer,
     conn: &mut PgConnection,

@@ -29,7 +29,8 @@ const RELATIONS: &str = "SELECT n.nspname::text, c.relname::text, c.relkind::tex
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't' \
      AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
      ORDER BY n.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\"";
-/// The statement that selects the comments on the columns of these tables and views: schema, table, column and comment.
+/// The statement that selects the comments on the columns of the tables and views that [`RELATIONS`] may select:
+/// schema, table, column and comment.
 const COMMENTS: &str = "SELECT n.nspname::text, c.relname::text, a.attname::text, d.description \
      FROM pg_catalog.pg_description AS d JOIN pg_catalog.pg_class AS c ON c.oid = d.objoid \
      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \

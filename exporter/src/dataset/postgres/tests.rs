@@ -137,7 +137,7 @@ fn layout(columns: &[Column]) -> Layout {
     Layout::plain(columns.iter().cloned().map(LayoutColumn::plain).collect())
 }
 
-/// Encodes data frames in a text format, and returns the text.
+/// Encodes data frames with these columns in a text format, and returns the text.
 fn written(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> String {
     let encoding = format.encoding(&layout(columns), Compression::None, &FormatLimits::default()).unwrap();
     let Encoding::Parallel(encoder) = encoding else { panic!("text has no state") };
@@ -146,7 +146,7 @@ fn written(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> Str
     String::from_utf8(out).unwrap()
 }
 
-/// Encodes data frames in a binary format, and returns the bytes.
+/// Encodes data frames with these columns in a binary format, and returns the bytes.
 fn file(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> Vec<u8> {
     let Encoding::Sequential(open) =
         format.encoding(&layout(columns), Compression::None, &FormatLimits::default()).unwrap()

@@ -1,9 +1,9 @@
-//! Begins and ends the transactions of a session.
+//! Begins and ends the transactions of a connection to the server.
 //!
 //! A connection pooler such as PgBouncer in transaction mode lends a server connection for one transaction at a time. A
-//! setting of the session would stay on that connection and affect other programs. Prepared statements with names could
-//! clash with those of other programs. Therefore every statement runs in a transaction, every setting is local to its
-//! transaction, and statements use the simple protocol, which has no names.
+//! setting that outlives its transaction would stay on that server connection and affect other programs. Prepared
+//! statements with names could clash with those of other programs. Therefore every statement runs in a transaction,
+//! every setting is local to its transaction, and statements use the simple protocol, which has no names.
 
 use sea_orm::{
     DbErr, RuntimeErr,
@@ -38,7 +38,7 @@ const TRANSACTION_TIMEOUT_SINCE: u32 = 170_000;
 /// The SQLSTATE with which a server refuses a setting that its operating system does not support.
 const INVALID_SETTING: &str = "22023";
 
-/// The work for which a session is opened. It decides the time limits of statements.
+/// The work for which a connection is opened. It decides the time limits of statements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// An export. The server does not limit the duration of its statements, but the exporter waits at most
@@ -84,8 +84,8 @@ impl View<'_> {
     }
 }
 
-/// A connection to the server, and its permit, which counts against the maximum number of connections. Dropping the
-/// session closes the connection, which ends its transaction and statement on the server.
+/// A connection to the PostgreSQL server, and its permit, which counts against the maximum number of connections.
+/// Dropping this value closes the connection, which ends its transaction and statement on the server.
 pub(super) struct Session {
     pub(super) conn: PgConnection,
     purpose: Purpose,
@@ -97,8 +97,8 @@ impl Session {
         Self { conn, purpose, _permit: permit }
     }
 
-    /// Begins a read-only transaction with the settings for the purpose of the session. This method runs no query, so
-    /// the transaction has a snapshot only if `view` names an exported snapshot.
+    /// Begins a read-only transaction with the settings for the purpose of the connection. This method runs no query,
+    /// so the transaction has a snapshot only if `view` names an exported snapshot.
     ///
     /// # Errors
     /// When the server refuses the transaction, or a pooler has no free server connection in time.

@@ -80,20 +80,23 @@ impl SqlDatabase {
 }
 
 impl SqlRows {
-    /// Creates a dataset that reads `source`. The columns of `info` must be columns of the source.
+    /// Creates a dataset of the rows of `source`, a table, view or query in `database`. The columns of `info` must be
+    /// columns of the source.
     #[must_use]
     pub fn new(database: impl Into<SqlDatabase>, source: Source, info: DatasetInfo) -> Self {
         Self { database: database.into(), source, info, order: Vec::new(), known: None }
     }
 
-    /// Sorts the rows by these columns. If `order` is empty, the database decides the order of the rows.
+    /// Returns this dataset with its rows sorted by the columns `order`. If `order` is empty, the database decides the
+    /// order of the rows.
     #[must_use]
     pub fn ordered_by(mut self, order: Vec<OrderBy>) -> Self {
         self.order = order;
         self
     }
 
-    /// Makes each export check that the table still has the columns `known`.
+    /// Returns this dataset with a check: each export fails if the columns of the source no longer fit the dataset.
+    /// `known` are the columns of the source when the catalog was loaded.
     #[must_use]
     pub(crate) fn with_known(mut self, known: KnownColumns) -> Self {
         self.known = Some(known);

@@ -36,8 +36,8 @@ pub(super) fn readable(column: &Column) -> Expr {
 }
 
 /// Returns a column as a text expression. On PostgreSQL, the result is the text that the output function of the
-/// column's type prints, because text functions refuse types such as `uuid`. On other databases, the result is the
-/// column itself.
+/// column's type prints, because text functions refuse types such as `uuid`. `native` is the known type of the column
+/// in PostgreSQL: for a text, a simple cast gives the same result. On other databases, the result is the column itself.
 pub(in crate::dataset) fn as_text(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (backend, native) {
         (DbBackend::Postgres, Some(Native::Text)) => col(&column.name).cast_as("text"),
@@ -57,9 +57,9 @@ fn printed(value: &Expr) -> Expr {
 }
 
 /// Returns the expression of a column for a search by `LIKE` and `strpos`. Before version 18, PostgreSQL can't search a
-/// text with a nondeterministic collation. Therefore, a column whose collation may be nondeterministic is searched
-/// under the collation `C`. A column with a deterministic collation is searched without a cast, so that PostgreSQL can
-/// use an index of the column.
+/// text with a nondeterministic collation. Therefore, a column is searched under the collation `C`, unless `native`
+/// says that its collation is deterministic. Without a collation in the expression, PostgreSQL can use an index of the
+/// column.
 pub(in crate::dataset) fn searchable(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (backend, native) {
         (DbBackend::Postgres, Some(Native::Text)) => as_text(column, backend, native),
@@ -67,8 +67,8 @@ pub(in crate::dataset) fn searchable(column: &Column, backend: DbBackend, native
     }
 }
 
-/// Returns the expression by which rows are sorted and compared by a column. On PostgreSQL, text sorts by its bytes, no
-/// matter which locale the database has.
+/// Returns the expression that sorts rows by a column, and with which filters compare the column. On PostgreSQL, text
+/// sorts by its bytes, no matter which locale the database has.
 pub(in crate::dataset) fn sortable(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (column.kind, backend) {
         (ColumnType::String, DbBackend::Postgres) => {

@@ -11,8 +11,8 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// schema changed.
 const SQLITE: [u32; 7] = [5, 6, 7, 10, 13, 14, 17];
 
-/// Whether a retry of the same statement may succeed. If the database refused the statement because of its content, a
-/// retry would fail too.
+/// Whether a retry of the same statement may succeed. False if the database refused the statement because of its
+/// content.
 pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
@@ -22,7 +22,7 @@ pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
 }
 
 /// Returns the text of an error for the owner of the export. The text states the cause, and what the owner can do. It
-/// does not contain the error text of the database, because that text may have values of other users' rows.
+/// does not repeat the error text of the database, which may contain values from rows that the owner must not see.
 pub(in crate::dataset) fn user_message(error: &DbErr) -> String {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(e)) if is_locked(e) => with_advice(LOCKED, TRY_LATER),
@@ -44,8 +44,8 @@ fn with_advice(cause: &str, advice: &str) -> String {
 }
 
 /// Returns the text of an error for logs and dead letters. The text contains the error code of the database, if there
-/// is one, and no value of a row. If the message of the database may repeat a value, the result has a fixed text
-/// instead of this message. [`is_safe_to_log`] decides this by the error code.
+/// is one, and no value of a row. The error text of the database is included only if [`is_safe_to_log`] allows it for
+/// the error code; otherwise a fixed text for the error code replaces it.
 pub(in crate::dataset) fn log_message(error: &DbErr) -> String {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => driver_message(e),

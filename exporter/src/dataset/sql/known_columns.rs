@@ -24,8 +24,8 @@ pub(crate) struct KnownColumns {
 }
 
 impl KnownColumns {
-    /// Records the columns of a source at a load of the catalog. `offers_all` says whether the dataset offers all of
-    /// them.
+    /// Creates the record of a source's columns at a load of the catalog. `offers_all` is true if the dataset offers
+    /// all of them.
     pub(crate) fn new(columns: &[Column], offers_all: bool) -> Self {
         Self { columns: columns.into(), offers_all, outdated: Arc::default() }
     }

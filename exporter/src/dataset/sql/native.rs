@@ -34,9 +34,9 @@ impl Natives {
         self.0.get(column).copied()
     }
 
-    /// Keeps only the columns of type `real`. The caller uses this method if the type or collation of a column may
-    /// change before the statement runs. A filter on a text or uuid column that relies on an old native type could
-    /// select wrong rows.
+    /// Returns only the native types of `real` columns. The caller uses this method if the type or collation of a
+    /// column may change before the statement runs. A filter on a text or uuid column that relies on an old native type
+    /// could select wrong rows.
     pub(in crate::dataset) fn reals(mut self) -> Self {
         self.0.retain(|_, native| *native == Native::Real);
         self
@@ -51,10 +51,8 @@ impl FromIterator<(String, Native)> for Natives {
 
 /// Converts the texts of a filter to SQL values that `=` can compare with a column of this native type, without a cast
 /// of the column. For a uuid column, omits every text that is not the canonical form of a uuid, because no value of the
-/// column equals such a text.
-///
-/// Returns None if the native type is unknown or `real`, or if all texts were omitted. The caller must then compare the
-/// column in another way.
+/// column equals such a text. Returns None if the native type is unknown or `real`, or if all texts were omitted. The
+/// caller then compares the column by its text.
 pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a str>) -> Option<Vec<Expr>> {
     let values: Vec<_> = match native? {
         Native::Text => texts.map(Expr::val).collect(),

@@ -14,7 +14,8 @@ use super::{
     source::Source,
 };
 
-/// Returns a `SELECT` for the rows that pass the filter of a query. The caller adds the selected expressions.
+/// Returns a `SELECT` for the rows of `source` that pass the filter of a query. `columns` are the columns of the
+/// source. The caller adds the selected expressions.
 pub(in crate::dataset) fn filtered(
     source: &Source,
     columns: &[Column],

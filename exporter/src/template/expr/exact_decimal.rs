@@ -17,10 +17,10 @@ pub(super) const TOO_LONG: &str = "a decimal has more than 28 digits before its 
 pub(super) const TOO_FINE: &str = "a decimal has more than 10 digits after its point, which only `*`, `/`, `round` and \
     `concat` take: write `round(column, 10)`, or use the column itself as a `source`";
 
-/// What a conversion does with digits after the point that the decimal type can't hold.
+/// What a conversion does with digits after the point that do not fit into the decimal type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
-    /// The conversion fails with the error [`TOO_FINE`], unless all these digits are zeros.
+    /// The conversion fails with the error [`TOO_FINE`], unless the digits that do not fit are zeros.
     Refused,
     /// The conversion rounds the decimal. A half is rounded away from zero.
     Rounded,
@@ -28,7 +28,9 @@ pub(super) enum Excess {
     RoundedToEven,
 }
 
-/// Converts a text column to decimals with `scale` digits after the point. Other columns stay unchanged.
+/// Returns an expression that converts a text column to decimals with `scale` digits after the point. `excess` decides
+/// what happens to further digits. A column of another type stays unchanged. The calculation fails with the errors of
+/// [`unscaled`].
 pub(super) fn from_text(column: Expr, scale: usize, excess: Excess) -> Expr {
     let convert = move |column: Column| read(column, scale, excess);
     column.map(convert, move |_, field| {
@@ -50,7 +52,12 @@ fn read(column: Column, scale: usize, excess: Excess) -> PolarsResult<Column> {
     Ok(values.into_decimal(PRECISION, scale)?.into_series().into_column())
 }
 
-/// Parses a decimal number, and returns its value times 10^`scale`. Returns None for NaN and infinity.
+/// Parses a decimal number, and returns its value times 10^`scale`. `excess` decides what happens to digits after the
+/// point beyond the first `scale` digits. Returns None for NaN and infinity.
+///
+/// # Errors
+/// [`TOO_FINE`] if `excess` is [`Excess::Refused`] and such a digit is not zero. [`TOO_LONG`] if the result has more
+/// than [`PRECISION`] digits, or the text is not a number.
 fn unscaled(text: &str, scale: usize, excess: Excess) -> PolarsResult<Option<i128>> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     if matches!(digits, "NaN" | "Infinity") {

@@ -11,16 +11,16 @@ use crate::{dataset::numbers, value::text};
 /// The error text for a quotient of whole numbers, if one of them has more digits than a float can hold.
 pub(super) const QUOTIENT: &str = "`/` of whole numbers gives a float, and a whole number beyond 2^53 has more digits \
     than a float keeps: make it a decimal, such as `n / 1.0`";
-/// The error text for an operation with a float and a whole number or decimal, if the latter has more digits than a
-/// float can hold.
+/// The error text for an operation with a float, if its other operand is a whole number or decimal with more digits
+/// than a float can hold.
 pub(super) const MIXED: &str = "a whole number or decimal meets a float and has more digits than a float keeps, such as \
     a whole number beyond 2^53: round the decimal to fewer digits, make the float a decimal in the source, or write the \
     numbers into columns of their own";
 
 /// The greatest number up to which a 64-bit float represents every whole number exactly.
 const MAX_WHOLE: i128 = 1 << 53;
-/// A decimal without its point is below this number if it has at most 15 digits. A 64-bit float keeps all digits of
-/// such a decimal.
+/// The smallest whole number of more than 15 digits. A 64-bit float keeps all digits of a decimal that has at most 15
+/// digits.
 const MAX_DIGITS: i128 = 1_000_000_000_000_000;
 /// The exponent of the largest power of ten that a 64-bit float represents exactly.
 const MAX_POWER: usize = 22;

@@ -8,7 +8,8 @@ pub(super) const TOO_FINE: &str =
 
 const MICROSECONDS: DataType = DataType::Datetime(TimeUnit::Microseconds, None);
 
-/// Converts a timestamp column to microseconds. A value that has a fraction of a microsecond is an error.
+/// Returns an expression that converts a timestamp column to microseconds. The calculation fails for a value with a
+/// fraction of a microsecond.
 pub(super) fn microseconds(column: Expr) -> Expr {
     column.map(read, |_, field| Ok(Field::new(field.name().clone(), MICROSECONDS)))
 }

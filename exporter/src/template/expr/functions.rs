@@ -195,7 +195,7 @@ fn text(at: usize, value: &Typed) -> Result<Expr, ExprError> {
     }
 }
 
-/// Returns the value of an expression that is a whole number in the text of the expression. Returns None for any other
+/// Returns the number of an expression that consists of a single whole number, such as `2`. Returns None for any other
 /// expression.
 fn constant(value: &Typed) -> Option<i64> {
     if value.kind != Some(ColumnType::Int) {

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::dataset::numbers::decimal_text;
 
-/// The error text for a decimal that has more than [`PRECISION`] digits after it gets as many digits after its point as
-/// the other decimals of the operation.
+/// The error text for decimals that need more than [`PRECISION`] digits if all of them get the same number of digits
+/// after the point.
 pub(super) const TOO_WIDE: &str = "decimals with different numbers of digits after the point have more than 38 digits \
     together: round one of them";
 
@@ -25,7 +25,7 @@ const LIMIT: u128 = 10_u128.pow(PRECISION as u32);
 
 /// The values of a column of numbers. Each variant is one type of numbers.
 pub(super) enum Numbers {
-    /// All values are NULL.
+    /// A column of the type null: all values are NULL.
     Nulls,
     Whole(Int64Chunked),
     /// Decimals without their decimal points, and the number of digits after the point.
@@ -114,13 +114,16 @@ fn rows(columns: &[Column]) -> usize {
     if lengths().any(|length| length == 0) { 0 } else { lengths().max().unwrap_or_default() }
 }
 
-/// Returns the greatest number of digits after the point among the types of whole numbers and decimals.
+/// Returns the greatest number of digits after the point that values of these types have. Whole numbers have none.
 fn common_scale<'a>(types: impl Iterator<Item = &'a DataType>) -> usize {
     types.map(|dtype| if let DataType::Decimal(_, scale) = dtype { *scale } else { 0 }).max().unwrap_or_default()
 }
 
-/// Builds a column of the type `kind`, which is float or decimal, from one number for each row. The caller has chosen
-/// these numbers, and only they must fit the type.
+/// Builds a column of the type `kind`, which is float or decimal, from one number for each row. `scale` is the number
+/// of digits after the point of decimals.
+///
+/// # Errors
+/// When a number does not fit the type exactly.
 fn column(
     name: PlSmallStr,
     kind: ColumnType,
@@ -173,8 +176,7 @@ pub(super) fn either(condition: Expr, then: Expr, otherwise: Expr, kind: ColumnT
 }
 
 /// Returns an expression for the sum of two whole numbers or decimals, or for their difference if `is_difference` is
-/// true. polars itself returns NULL if an operand does not fit the common type of two decimals with different numbers
-/// of digits after the point.
+/// true. The calculation fails if the result has more than [`PRECISION`] digits.
 pub(super) fn sum(left: Expr, right: Expr, is_difference: bool) -> Expr {
     let add = move |columns: &mut [Column]| {
         let [left, right] = &*columns else { polars_bail!(ShapeMismatch: "two columns are needed") };
@@ -218,8 +220,9 @@ pub(super) fn zero_is_null(divisor: Expr, kind: ColumnType) -> Expr {
     divisor.map(replace, move |_, field| Ok(Field::new(field.name().clone(), dtype.clone())))
 }
 
-/// Compares two numbers of different types. Returns an expression for a number, and the expression `lit(0)`. Comparing
-/// these two gives the same result as comparing `left` and `right`.
+/// Returns two expressions whose comparison gives the same result as comparing the numbers `left` and `right` by their
+/// exact values. polars can't compare numbers of different types exactly. The first expression is -1, 0 or 1, and the
+/// second is 0.
 pub(super) fn ordering(left: Expr, right: Expr) -> (Expr, Expr) {
     let compare = |columns: &mut [Column]| {
         let [left, right] = &*columns else { polars_bail!(ShapeMismatch: "two columns are needed") };

@@ -73,8 +73,8 @@ pub(super) fn decimal(value: Expr, scale: usize) -> Expr {
     value.strict_cast(DataType::Decimal(PRECISION, scale))
 }
 
-/// Returns the type to which the operands of an operator are cast. Returns None if they have no common type, or if the
-/// type of an operand is None.
+/// Returns the type to which the operands of an operator are cast. `left` and `right` are their types; None for an
+/// operand that is always NULL. Returns None if they have no common type, or if one of them is None.
 pub(super) fn common_type(left: Option<ColumnType>, right: Option<ColumnType>) -> Option<ColumnType> {
     use ColumnType::{Decimal, Float, Int};
     match (left?, right?) {

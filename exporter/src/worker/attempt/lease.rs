@@ -28,16 +28,15 @@ const JOB_KEEPING: Duration = Duration::from_secs(60);
 const WAITING_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Attempt<'_> {
-    /// Keeps the job and the lease until the attempt must stop. Returns the reason for the stop: [`JobError::Fenced`],
-    /// [`JobError::Stopping`] or [`JobError::LeaseLost`].
+    /// Keeps the job and the lease until the attempt must stop. Returns the reason for the stop: [`JobError::Fenced`]
+    /// after a cancellation, or if another attempt has replaced this attempt; [`JobError::Stopping`] if the process
+    /// stops and hands the export over; [`JobError::LeaseLost`] if the database has been unavailable for too long.
     ///
-    /// The loop waits for a cancellation, for a hand-over when the process stops, and for three timers. The first timer
-    /// sends progress acknowledgements, so that NATS does not redeliver the job. The second timer renews the lease. The
-    /// third timer reports progress.
+    /// Three timers run until then. The first sends progress acknowledgements, so that NATS does not redeliver the job.
+    /// The second renews the lease. The third reports progress.
     ///
     /// While the database is unavailable, no exporter can take over the export. So the attempt continues after its
-    /// lease has expired, for at most `exporter.export_outage_timeout`. If another exporter then takes over the export,
-    /// the next renewal fails because another attempt has replaced this attempt.
+    /// lease has expired, for at most `exporter.export_outage_timeout`.
     pub(super) async fn keep_alive(&self, message: &Message, canceled: &CancellationToken) -> JobError {
         let config = &self.context.config;
         let lease = config.lease_duration.get();

@@ -101,7 +101,11 @@ impl<'a> Attempt<'a> {
     }
 
     /// Runs the attempt until the exporter has reported the complete file to the notifier, or until the attempt fails
-    /// or must stop.
+    /// or must stop. `message` is the job, and `row` is the database row of the export. Returns the description of the
+    /// file.
+    ///
+    /// # Errors
+    /// When the attempt fails or must stop. The error is the reason.
     pub(super) async fn run(&self, message: &Message, row: &Model) -> Result<FileInfo, JobError> {
         let max_attempts = self.context.config.max_attempts;
         if self.failures >= max_attempts {
@@ -117,7 +121,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Produces the file and reports its completion to the notifier.
+    /// Produces the file, reports its completion to the notifier, and returns the description of the file.
     async fn complete(&self, row: &Model, plan: &Plan) -> Result<FileInfo, JobError> {
         let (file, completed_at) = self.produce(row, plan).await?;
         // check once more for a cancellation, before the file is sealed and kept
@@ -158,9 +162,9 @@ impl<'a> Attempt<'a> {
         AttemptEnd::Failed(error, problem)
     }
 
-    /// Protects the file from [`Self::discard`], so that only the notifier may delete the objects of the file. The
-    /// caller must call this method before it first reports the outcome, because NATS may receive a report without
-    /// confirming it.
+    /// Records that the notifier may receive the outcome `completed` from now on. [`Self::discard`] then keeps the
+    /// file, and only the notifier may delete it. The caller must call this method before it first reports the outcome,
+    /// because NATS may receive a report without confirming it.
     fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
     }
@@ -182,23 +186,21 @@ impl<'a> Attempt<'a> {
     }
 
     /// Releases the lease, so that another exporter can claim the export at once. Returns false if this attempt has
-    /// lost the lease. In that case, the job may already belong to a later attempt.
+    /// lost the lease; a later attempt may then already have the job.
     pub(super) async fn release_lease(&self) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
         is_released(transition::release_lease(db, self.id, self.number, now).await)
     }
 
     /// Records that an outage of `part` interrupted this attempt, and releases the lease. The next attempt begins after
-    /// `pause`. Returns false if this attempt has lost the lease. In that case, the job may already belong to a later
-    /// attempt.
+    /// `pause`. Returns false if this attempt has lost the lease; a later attempt may then already have the job.
     pub(super) async fn interrupt(&self, part: WaitingFor, pause: Duration) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
         is_released(transition::attempt_interrupted(db, self.id, self.number, part, pause, now).await)
     }
 
     /// Increments the export's number of failed attempts and releases the lease, so that the next attempt can begin at
-    /// once. Returns false if this attempt has lost the lease. In that case, the job may already belong to a later
-    /// attempt.
+    /// once. Returns false if this attempt has lost the lease; a later attempt may then already have the job.
     pub(super) async fn count_failure(&self) -> bool {
         let (db, now) = (&self.context.db, self.context.clock.now());
         is_released(transition::attempt_failed(db, self.id, self.number, now).await)

@@ -83,8 +83,8 @@ impl Attempt<'_> {
     }
 }
 
-/// The state that an attempt waits for a part of the installation. Progress reports and a gauge show this state until
-/// the value is dropped.
+/// Marks an attempt as waiting for a part of the installation, in progress reports and in a gauge. Dropping this value
+/// ends the mark.
 pub(super) struct Waiting<'a> {
     meter: &'a Meter,
     part: WaitingFor,

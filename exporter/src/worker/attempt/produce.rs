@@ -108,8 +108,9 @@ impl Attempt<'_> {
         Ok((sealed, snapshot_at))
     }
 
-    /// Asks the source for the total number of rows, for progress reports. If the source has neither a count nor an
-    /// estimate, the reports have no remaining time.
+    /// Asks the source for the total number of rows, which progress reports show and from which they predict the
+    /// remaining time. If the source has neither a count nor an estimate, progress reports contain no total and no
+    /// remaining time.
     async fn expect_rows(&self, plan: &Plan) {
         match count_rows(plan).await {
             Ok(Some(rows)) => self.meter.expect(rows),
@@ -118,9 +119,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// Uploads an object, and repeats the upload during an outage of the file store. Each upload is a separate task,
-    /// which continues after the attempt has stopped. [`Attempt::discard`] waits for these tasks, so that it can delete
-    /// every object.
+    /// Uploads an object to `path` in the file store, and repeats the upload during an outage of the store. Each upload
+    /// is a separate task, which continues after the attempt has stopped. [`Attempt::discard`] waits for these tasks,
+    /// so that it can delete every object.
     pub(super) async fn upload(&self, path: String, payload: PutPayload) -> Result<(), JobError> {
         let upload = || {
             let (store, path, payload) = (self.context.store.clone(), path.clone(), payload.clone());
@@ -142,7 +143,7 @@ async fn count_rows(plan: &Plan) -> Result<Option<u64>, DatasetError> {
     Ok(count.map(|count| count.rows))
 }
 
-/// Returns the name under which a client saves the file.
+/// Returns the name of the file, which a client uses when it saves the file.
 fn file_name(row: &Model, plan: &Plan) -> String {
     let extension = format!("{}{}", plan.format.info().extension, plan.whole_file_compression().suffix());
     plan.layout.file_name.render(row.export_id(), &row.dataset, &row.template, row.requested_at.into(), &extension)

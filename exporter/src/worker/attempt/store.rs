@@ -16,8 +16,8 @@ use crate::{error::JobError, segment::SegmentSink};
 
 #[async_trait]
 impl SegmentSink for Attempt<'_> {
-    /// Uploads the segment as an object. Then inserts the segment's row and renews the lease in one database
-    /// transaction, and announces the segment over core NATS.
+    /// Uploads the segment as an object whose bytes are the concatenation of `chunks`. Then inserts the segment's row
+    /// and renews the lease in one database transaction, and announces the segment over core NATS.
     async fn store(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
         let context = self.context;
         let path = delivery::segment_path(self.id, self.number, segment.index);

@@ -1,6 +1,6 @@
-//! The child process that runs one export alone. An export runs in this way after a process died during an earlier
-//! attempt at the export. The child reads its job from the parent process, which is an exporter. The child stops when
-//! the parent dies or closes the child's standard input.
+//! The child process that runs one export alone, because a process died during an earlier attempt at this export. The
+//! child reads its job from the parent process, which is an exporter. The child stops when the parent dies or closes
+//! the child's standard input.
 
 use std::{
     env,

@@ -23,7 +23,7 @@ use super::{
 /// The number of dead child processes after which an export fails. After the first death, another child tries again,
 /// because the export may not be the cause of the death.
 pub(super) const MAX_CRASHES: u32 = 2;
-/// The minimum number of expired leases after which an export fails. If `exporter.max_attempts` is larger, it applies
+/// The number of expired leases after which an export fails, unless `exporter.max_attempts` is larger and applies
 /// instead. A lease also expires when a whole machine fails, so the export may not be the cause of the first expiries.
 const MIN_ABANDONED: u32 = 3;
 /// The maximum time for writing a job to the standard input of a child.

@@ -1,4 +1,4 @@
-//! Files that other programs write: columns have the meaning that their annotation in the file states.
+//! Tests files that other programs write: columns have the meaning that their annotation in the file states.
 
 use std::{env, path::Path, process::Command};
 

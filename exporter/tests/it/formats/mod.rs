@@ -1,4 +1,4 @@
-//! Round trips: independent readers read the same rows from files of each format and of both profiles.
+//! Tests round trips: independent readers read the same rows from files of each format and of both profiles.
 //!
 //! polars writes the rows to a reference Parquet file. `check.py` compares it with the rows that DuckDB, polars for
 //! Python, Python's `csv` and `json`, and calamine read. `csvw` validates the metadata documents. The heavy run adds

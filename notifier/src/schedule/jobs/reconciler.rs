@@ -105,9 +105,9 @@ impl Reconciler {
     }
 }
 
-/// The progress of the scan for late objects. A late object is an object that an exporter wrote after the end of its
-/// export. The scan sends one request to the file store for each export, so each run scans only one page of exports.
-/// After the last page, the scan pauses until the next scan is due.
+/// The progress of the scan for late objects, which are objects that an exporter wrote after the end of its export. A
+/// scan visits all exports that ended recently, one page in each run of the job, because each export needs a request to
+/// the file store. After the last page, the scan pauses until the next scan is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct LateObjectScan {
     /// The start time of the current scan, or of the last scan if none is in progress.
@@ -117,10 +117,9 @@ struct LateObjectScan {
 }
 
 impl LateObjectScan {
-    /// Returns the position after which the next page begins, as an end time and an export id:
-    /// - For a scan in progress, those of the last scanned export.
-    /// - For a new scan, `oldest` and the nil id. This call starts the new scan.
-    /// - `None` if no scan is in progress and no new scan is due.
+    /// Returns the end time and the id of the export after which the next page begins. For a scan in progress, this is
+    /// the last scanned export. If a new scan is due, starts it, and returns `oldest` and the nil id. Otherwise returns
+    /// `None`.
     ///
     /// A new scan is due `interval` after the start of the previous one. If the saved start time is in the future,
     /// because a clock was wrong, a new scan is due at once.

@@ -1,8 +1,9 @@
-//! Finds fields with text after their closing quote, such as `"a\"b"` or `"a" b`. Also finds fields that are empty
-//! between quotes (`""`), because the CSV parser does not distinguish them from empty fields without quotes.
+//! Finds fields with text after their closing quote, such as `"a\"b"` or `"a" b`. The CSV parser would join both parts
+//! to one field. But a file with such a field follows other rules: it escapes quotes in another way, or its quotes are
+//! ordinary characters.
 //!
-//! The CSV parser would join the text in the quotes and the text after the quotes to one field. But a file with such a
-//! field follows other rules: it escapes quotes in another way, or its quotes are ordinary characters.
+//! Also finds fields that are empty between quotes (`""`), because the CSV parser does not distinguish them from empty
+//! fields without quotes.
 
 use std::collections::VecDeque;
 
@@ -28,22 +29,22 @@ pub(super) struct QuoteCheck {
     empty: VecDeque<(u64, usize)>,
 }
 
-/// The position of the search relative to the current field.
+/// The position of the search in the current field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Before the first character of a field.
+    /// The search is before the first character of a field.
     Begin,
-    /// In a field without quotes around it.
+    /// The search is in a field without quotes around it.
     Plain,
-    /// In a quoted field.
+    /// The search is in a quoted field.
     Quoted,
-    /// After a quote in a quoted field. This quote either closes the field, or is the first of two quotes that stand
-    /// for one quote character.
+    /// The search is after a quote in a quoted field. This quote either closes the field, or is the first of two quotes
+    /// that stand for one quote character.
     Quote,
 }
 
 impl QuoteCheck {
-    /// Starts the search at the offset `begin` of a file.
+    /// Creates a check that begins at the offset `begin` of a file whose fields are separated by `delimiter`.
     pub(super) const fn new(delimiter: u8, begin: u64) -> Self {
         Self {
             delimiter,
@@ -96,8 +97,8 @@ impl QuoteCheck {
         self.seen += bytes.len() as u64;
     }
 
-    /// Ends the current field. `state` is the position of the search before `end`, the byte after the field. This byte
-    /// is the delimiter or the first byte of a line end.
+    /// Ends the current field. `state` is the position of the search in the field before `end`, the byte after the
+    /// field. This byte is the delimiter or the first byte of a line end.
     fn end_field(&mut self, state: State, end: u8) {
         if state == State::Quote && std::mem::take(&mut self.is_empty) {
             self.empty.push_back((self.opened, self.field));

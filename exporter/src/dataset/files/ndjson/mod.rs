@@ -87,7 +87,7 @@ pub(super) fn naive(file: File, columns: &[&str]) -> Result<Vec<bool>, DatasetEr
 }
 
 /// Finds all members of a file. For each member, also finds the types that preserve its values, that is, an export
-/// writes each value exactly as in the file.
+/// writes each value exactly as in the file. Returns [`DatasetError::Scanning`] as soon as `stop` is set.
 pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
     let mut lines = Lines::of(file)?;
     let (mut members, mut columns, mut names) = (Members::default(), Vec::new(), 0);
@@ -121,7 +121,7 @@ pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
 }
 
 /// Reads the selected columns of a file, and passes the rows to `handle` as data frames. Returns true at the end of the
-/// file. Stops early and returns false if `handle` returns false.
+/// file. If `handle` returns false, stops and returns false.
 pub(super) fn read(
     file: File,
     offered: &Offered<'_>,

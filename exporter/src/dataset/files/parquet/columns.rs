@@ -1,5 +1,4 @@
-//! Reads one column of a window by copying its pages and decoding them. A window is a range of rows that is read at
-//! once.
+//! Reads one column in a range of rows, by copying the pages with these rows and decoding them.
 
 use std::{
     io::Cursor,
@@ -35,18 +34,18 @@ use super::{
 
 /// The maximum number of pages in the page cache. When the cache has more pages, the reader clears it.
 const CACHED_PAGES: usize = 1 << 20;
-/// The maximum number of bytes that one window copies from the file for one column. Without this limit, a single row of
-/// a list column could need any number of pages.
+/// The maximum number of bytes that one read copies from the file for one column. Without this limit, a single row of a
+/// list column could need any number of pages.
 const MAX_COPIED: usize = 1 << 30;
 
-/// The pages of a leaf column that one window reads from a row group: consecutive data pages, and the dictionary page
-/// if there is one.
+/// The pages of a leaf column that one read needs from a row group: consecutive data pages, and the dictionary page if
+/// there is one.
 struct Run {
     ranges: Vec<Range<u64>>,
     values: i64,
     /// The first row that begins in these data pages, counted from the start of the row group.
     first_row: usize,
-    /// All pages of the leaf column in the row group, including the pages that the window does not read.
+    /// All pages of the leaf column in the row group, including the pages that the read does not need.
     pages: Arc<Pages>,
 }
 
@@ -100,9 +99,9 @@ impl Windows {
         if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
     }
 
-    /// Decodes the rows `rows` of a column from the pages in `runs`, which has one item for each leaf column. `whole`
-    /// is true if these are all rows of the row group. If `repack` is true, first rewrites the pages without
-    /// compression and in encodings that polars reads.
+    /// Decodes the rows `rows` of a column from the pages in `runs`, which has one item for each of the leaf columns in
+    /// `leaves`. `whole` is true if these are all rows of the row group. If `repack` is true, first rewrites the pages
+    /// without compression and in encodings that polars reads.
     fn arrays(
         &self,
         field: &ArrowField,

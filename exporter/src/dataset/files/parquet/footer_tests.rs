@@ -20,7 +20,7 @@ use crate::dataset::{Dataset, Query};
 /// The number of bytes after a footer: four for its length, and four for the magic number.
 const TAIL: usize = 8;
 
-/// Writes a Parquet file without compression, and then applies `change` to its footer.
+/// Writes `columns` to a Parquet file without compression, and then applies `change` to its footer.
 pub(super) fn write(path: &Path, columns: Vec<Series>, change: impl FnOnce(&mut FileMetaData)) {
     let columns: Vec<_> = columns.into_iter().map(IntoColumn::into_column).collect();
     let mut frame = DataFrame::new(columns[0].len(), columns).unwrap();
@@ -51,8 +51,8 @@ pub(super) fn as_decimal(leaf: &mut SchemaElement, digits: i32) {
     (leaf.precision, leaf.scale) = (Some(digits), Some(2));
 }
 
-/// Reads all rows of a file twice: in whole row groups, and in small windows. Returns each value as text, or the text
-/// of the error.
+/// Reads all rows of a file twice: in whole row groups, and in small row windows. Returns each value as text, or the
+/// text of the error.
 pub(super) async fn read(path: &Path) -> Result<Vec<Vec<String>>, String> {
     let files = opened(path).await.map_err(|e| e.user_message())?;
     let columns: Vec<_> = files.info().columns.iter().map(|column| column.name.clone()).collect();

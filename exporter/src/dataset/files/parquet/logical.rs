@@ -13,19 +13,17 @@ use super::super::{
 };
 
 /// Corrects the Arrow types `fields` that polars infers for the columns of a Parquet file:
-///
 /// - 16-bit floats and UUIDs get a mark in the field's metadata, because polars reads them as bytes. A 16-bit float
 ///   outside of lists and records also gets the type of 16-bit floats.
-/// - Timestamps and times of day get the unit that the Parquet file states, even if the stored Arrow schema states another
-///   unit, because polars would take the numbers for another time, drop digits or overflow.
+/// - Timestamps and times of day get the unit that the Parquet file states, even if the stored Arrow schema states
+///   another unit, because polars would take the numbers for another time, drop digits or overflow.
 /// - Timestamps of 96 bits get the type of bytes and a mark in the field's metadata (see `int96`).
-/// - Decimals of more than 38 digits get the type of 256 bits, and those of at most 38 digits the type of 128 bits, even
-///   if the stored Arrow schema states another type.
+/// - Decimals of more than 38 digits get the type of 256 bits, and those of at most 38 digits the type of 128 bits,
+///   even if the stored Arrow schema states another type.
 /// - Decimals of variable length (BYTE_ARRAY) and of more than 16 bytes get the type of bytes and a mark in the field's
-///   metadata, because polars does not distinguish a decimal of zero bytes from NULL, and reads at most 38 digits from at
-///   most 16 bytes.
-/// - Dictionaries of other values than texts get the type of their values. Such a dictionary remains within an extension
-///   type.
+///   metadata, because polars does not distinguish a decimal of zero bytes from NULL, and reads at most 38 digits from
+///   at most 16 bytes.
+/// - Dictionaries of other values than texts get the type of their values.
 pub(super) fn annotated(fields: ArrowSchema, file: &SchemaDescriptor) -> ArrowSchema {
     let annotate = |field: ArrowField| {
         let name = field.name.clone();

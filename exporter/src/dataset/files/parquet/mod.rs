@@ -1,5 +1,5 @@
-//! Reads Parquet files in windows. A window is a range of rows that is read at once (see `windows`). The needed memory
-//! depends neither on the size of a file nor on the sizes of its row groups.
+//! Reads Parquet files in row windows, which are ranges of rows (see `plan`). The needed memory depends neither on the
+//! size of a file nor on the sizes of its row groups.
 
 mod annotations;
 #[cfg(test)]
@@ -36,18 +36,18 @@ use super::{
     row_filter::RowFilter,
 };
 
-/// The maximum number of rows in a window, the range of rows that is read at once, if the query has a limit.
+/// The maximum number of rows in a row window if the query has a limit, so that few rows are decoded in vain.
 const FEW_ROWS: usize = 16_384;
-/// The maximum number of windows that are sampled to estimate how many rows pass a filter.
+/// The maximum number of row windows from which an estimate takes its sample.
 const SAMPLES: usize = 16;
-/// The maximum number of rows in each window that is sampled for an estimate.
+/// The maximum number of rows of a row window in the sample of an estimate.
 const SAMPLE_ROWS: usize = 4_096;
-/// The maximum duration of an estimate. After that time, the estimate uses the windows that it has sampled.
+/// The maximum duration of an estimate. After that time, the estimate uses the row windows that it has sampled so far.
 const SAMPLE_TIME: Duration = Duration::from_millis(700);
 
-/// Reads a file window by window, and sends the columns `columns` of the rows that pass the filter. `cast` converts
-/// each data frame before it is sent. A `limit` makes the windows smaller, but only `sender` enforces the limit.
-/// Returns false when the receiver needs no further frame.
+/// Reads a file in row windows, and sends the columns `columns` of the rows that pass the filter. `cast` converts each
+/// data frame before it is sent. A `limit` makes the windows smaller, but only `sender` enforces the limit. Returns
+/// false when the receiver needs no further frame.
 pub(super) fn read(
     file: &Windows,
     columns: &[String],
@@ -84,8 +84,8 @@ pub(super) fn read(
     Ok(true)
 }
 
-/// Returns the rows of a window that pass the filter, with the columns `columns`. Returns None if no row passes, or if
-/// the receiver of `sender` needs no further frame.
+/// Returns the rows of a row window or chunk that pass the filter, with the columns `columns`. Returns None if no row
+/// passes, or if the receiver of `sender` needs no further frame.
 fn passing(
     file: &Windows,
     window: &Window,
@@ -120,8 +120,8 @@ pub(super) fn count(file: &Windows, filter: &RowFilter, is_canceled: impl Fn() -
     Ok(rows)
 }
 
-/// Estimates the number of rows that pass a filter from a sample of windows that are spread over the file. The result
-/// is exact if the sample has all rows of the file.
+/// Estimates the number of rows that pass a filter, from a sample of row windows that are spread over the file. The
+/// result is exact if the sample has all rows of the file.
 pub(super) fn estimate(file: &Windows, filter: &RowFilter) -> Result<RowCount, DatasetError> {
     let plan = file.plan(&filter.columns, Some(SAMPLE_ROWS));
     let step = plan.len().div_ceil(SAMPLES).max(1);

@@ -28,8 +28,8 @@ use super::{
 /// The error for a nested column whose leaf columns can't be joined, because their lists or records do not match.
 const UNEQUAL: DatasetError = DatasetError::Garbled("the parts of a list or record do not fit each other");
 
-/// Returns the number of rows that begin in the first page of `pages`. Also returns true if this page begins with the
-/// remaining values of a row that began in an earlier page.
+/// Returns the number of rows that begin in the first page of `pages`, and whether this page begins with the remaining
+/// values of a row that began in an earlier page.
 pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), DatasetError> {
     let page = pages.next().ok_or(BROKEN)?.map_err(PolarsError::from)?;
     let page = page.decompress(&mut pages).map_err(PolarsError::from)?;

@@ -67,7 +67,7 @@ pub(super) struct Checksum {
 }
 
 impl Pages {
-    /// Finds the pages of a column chunk, which has `values` values and takes the bytes `range` of the file.
+    /// Returns the pages of a column chunk, which has `values` values and takes the bytes `range` of the file.
     ///
     /// # Errors
     /// When the file can't be read, `range` exceeds the file, a page header is damaged, or a page is too large.

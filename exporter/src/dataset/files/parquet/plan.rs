@@ -1,5 +1,8 @@
-//! Splits a file into windows, and windows into chunks. A window is a range of rows that is read at once. A chunk is a
-//! smaller window of bounded size.
+//! Plans how a Parquet file is read: splits the file into row windows, and a row window into chunks if its pages are
+//! large. The reader decodes and holds one chunk at a time. Usually, a row window is a single chunk.
+//!
+//! The sizes of row windows come from the footer of the file, which states only totals of row groups. A few rows may be
+//! much larger than the average of their row group, so chunks are split by the sizes of the pages.
 
 #[cfg(test)]
 mod tests;
@@ -8,25 +11,25 @@ use std::{iter, ops::Range, sync::Arc};
 
 use super::pages::{PAGE_BYTES, Page, Pages};
 
-/// The approximate maximum number of values in a window: the number of its rows times the number of its columns.
+/// The approximate maximum number of values in a row window: the number of its rows times the number of its columns.
 const VALUES: usize = 2_000_000;
-/// The minimum number of rows of a window that the limit [`VALUES`] makes smaller. Every window has a fixed cost, so
+/// The number of rows that a row window may have even if it then exceeds [`VALUES`]. Every window has a fixed cost, so
 /// smaller windows are inefficient.
 const MIN_ROWS: usize = 1024;
-/// The approximate maximum size of a window in bytes: its decompressed or its decoded size, whichever is larger. A
-/// window of a single page may exceed this size.
+/// The approximate maximum size of a row window and of a chunk, in bytes: the decompressed or the decoded size,
+/// whichever is larger. A chunk of a single page may exceed this size.
 const BYTES: usize = 32 << 20;
 
-/// A range of rows that is read at once. The range is a part of one row group, or several whole row groups.
+/// A row window, or a chunk of a row window: a part of one row group, or several whole row groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) groups: Range<usize>,
-    /// The rows of the window, counted from the first row of the first row group in `groups`.
+    /// The rows of the range, counted from the first row of the first row group in `groups`.
     pub(super) rows: Range<usize>,
 }
 
 impl Window {
-    /// Splits the rows of the window into two halves.
+    /// Splits the range into two halves with about the same number of rows.
     pub(super) fn halves(self) -> (Self, Self) {
         let middle = self.rows.start + self.rows.len() / 2;
         let first = Self { groups: self.groups.clone(), rows: self.rows.start..middle };
@@ -36,7 +39,7 @@ impl Window {
 
 /// Splits the range `rows` of a row group into chunks at the bounds of the pages of all `columns`. The pages of each
 /// chunk have about [`BYTES`] bytes in total. If the pages of a chunk have more than [`PAGE_BYTES`] bytes, also splits
-/// the chunk at rows that are not bounds of pages.
+/// the chunk within its pages.
 pub(super) fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     let over = |rows: &Range<usize>| -> usize {
         let pages = columns.iter().flat_map(|pages| pages.over(rows));
@@ -75,8 +78,8 @@ pub(super) fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<
     parts.collect()
 }
 
-/// Splits the rows of row groups into windows of at most `max_rows` rows. `groups` has the number of rows and the size
-/// in bytes of each row group. `columns` is the number of columns that are read.
+/// Splits the rows of row groups into row windows of at most `max_rows` rows. `groups` has the number of rows and the
+/// size in bytes of each row group. `columns` is the number of columns that are read.
 pub(super) fn plan(groups: &[(usize, usize)], columns: usize, max_rows: usize) -> Vec<Window> {
     let window_rows = (VALUES / columns.max(1)).max(MIN_ROWS).min(max_rows);
     let mut windows: Vec<Window> = Vec::new();

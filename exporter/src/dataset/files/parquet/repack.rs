@@ -33,7 +33,8 @@ use super::{
     pages::{BROKEN, MAX_HEADER, PAGE_BYTES},
 };
 
-/// Rewrites consecutive pages of a leaf column without compression and in encodings that polars reads.
+/// Returns consecutive pages of a leaf column, `bytes`, without compression and in encodings that polars reads. `codec`
+/// is the compression of the pages.
 ///
 /// # Errors
 /// When a page is damaged, or its decompressed size exceeds [`PAGE_BYTES`].
@@ -55,8 +56,8 @@ pub(super) fn repacked(bytes: &[u8], codec: Compression, leaf: &Descriptor) -> R
     Ok(out)
 }
 
-/// Whether the definition levels of a page contain a NULL. The page must have version 2, in which levels are never
-/// compressed.
+/// Whether the definition levels of a page contain a NULL. `values` is the number of values in the page, including
+/// NULLs. The page must have version 2, in which levels are never compressed.
 pub(super) fn has_null(levels: &[u8], values: usize, leaf: &Descriptor) -> Result<bool, DatasetError> {
     Ok(nulls(levels, values, leaf.max_def_level)? > 0)
 }
@@ -140,7 +141,7 @@ fn decompressed(bytes: &[u8], length: usize, codec: Compression) -> Result<Vec<u
     }
 }
 
-/// Counts the NULLs of a page, that is, the definition levels below the maximum `max`.
+/// Counts the NULLs of a page with `values` values, that is, the definition levels below the maximum `max`.
 fn nulls(levels: &[u8], values: usize, max: i16) -> Result<usize, DatasetError> {
     let bits = get_bit_width(max);
     let max = u32::try_from(max).map_err(|_| BROKEN)?;
@@ -158,8 +159,8 @@ fn nulls(levels: &[u8], values: usize, max: i16) -> Result<usize, DatasetError> 
     Ok(nulls)
 }
 
-/// Decodes the values of a page to the encoding PLAIN if polars can't read their encoding. Returns None if polars can
-/// read their encoding.
+/// Returns the values of a page in the encoding PLAIN, if polars can't read their encoding. `bytes` are the values in
+/// the encoding `encoding`. Returns None if polars can read them.
 fn values(bytes: &[u8], encoding: Encoding, leaf: &Descriptor) -> Result<Option<Vec<u8>>, DatasetError> {
     let PhysicalType::FixedLenByteArray(width) = leaf.primitive_type.physical_type else { return Ok(None) };
     Ok(match encoding {
@@ -179,8 +180,9 @@ fn values(bytes: &[u8], encoding: Encoding, leaf: &Descriptor) -> Result<Option<
     })
 }
 
-/// Joins the streams of the encoding BYTE_STREAM_SPLIT, and returns the values in the encoding PLAIN. The first stream
-/// has the first byte of each value, the second stream the second byte, and so on.
+/// Converts values of `width` bytes from the encoding BYTE_STREAM_SPLIT to the encoding PLAIN, which has one value
+/// after the other. In `bytes`, the first stream has the first byte of each value, the second stream the second byte,
+/// and so on.
 fn joined(bytes: &[u8], width: usize) -> Result<Vec<u8>, DatasetError> {
     if width == 0 || !bytes.len().is_multiple_of(width) {
         return Err(BROKEN);

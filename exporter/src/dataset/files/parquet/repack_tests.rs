@@ -87,7 +87,8 @@ fn changed(
     out
 }
 
-/// Writes the bytes `file`, and reads them in whole row groups and in small windows. Both results must equal `frame`.
+/// Writes the bytes `file`, and reads them in whole row groups and in small row windows. Both results must equal
+/// `frame`.
 async fn check(path: &Path, file: Vec<u8>, frame: &DataFrame) {
     std::fs::write(path, file).unwrap();
     for limit in [None, Some(u64::MAX)] {

@@ -1,5 +1,5 @@
-//! Tests that reading in windows, which are ranges of rows, returns every row of a Parquet file, no matter how pages
-//! divide the rows. Truncated, overwritten and damaged files are errors.
+//! Tests that reading in row windows returns every row of a Parquet file, no matter how pages divide the rows.
+//! Truncated, overwritten and damaged files are errors.
 
 use std::{
     fs::{File, OpenOptions},
@@ -41,7 +41,7 @@ fn is_rewritten(error: &DatasetError) -> bool {
     matches!(error, DatasetError::InFile { source, .. } if matches!(**source, DatasetError::Rewritten))
 }
 
-/// Returns pseudorandom numbers with a fixed seed.
+/// Returns `count` pseudorandom numbers, the same in each test.
 fn numbers(count: usize) -> Vec<u64> {
     let mut seed = 42_u64;
     let next = move |_| {
@@ -51,7 +51,7 @@ fn numbers(count: usize) -> Vec<u64> {
     (0..count).map(next).collect()
 }
 
-/// Returns a data frame whose columns get several encodings and have some NULLs.
+/// Returns a data frame of `rows` rows, whose columns get several encodings and have some NULLs.
 fn mixed(rows: usize) -> DataFrame {
     let numbers = numbers(rows);
     let some = |at: usize| !at.is_multiple_of(5);
@@ -163,7 +163,7 @@ fn records(rows: usize) -> DataFrame {
     DataFrame::new_infer_height(vec![record.into_column(), many.into_column()]).unwrap()
 }
 
-/// Reads a file in windows (ranges of rows) of at most `few` rows.
+/// Reads these columns of a file in row windows of at most `few` rows.
 fn in_windows(windows: &Windows, columns: &[String], few: usize) -> DataFrame {
     let mut read: Option<DataFrame> = None;
     for window in windows.plan(columns, Some(few)) {

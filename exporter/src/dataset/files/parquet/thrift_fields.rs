@@ -82,9 +82,9 @@ pub(super) fn skip(input: &mut Input<'_>, kind: TType, levels: u8) -> Result<(),
     }
 }
 
-/// Appends a field in the Thrift compact protocol. `kind` is the type of the field in this protocol, and `value` is the
-/// encoded value. `last` is the number of the previous field; afterwards, it is `id`, the number of this field. The
-/// field header has the difference of both numbers or, if the difference is too large, `id` itself.
+/// Appends a field to `out` in the Thrift compact protocol. `kind` is the type of the field in this protocol, and
+/// `value` is the encoded value. `last` is the number of the previous field; afterwards, it is `id`, the number of this
+/// field. The field header has the difference of both numbers or, if the difference is too large, `id` itself.
 pub(super) fn write_field(out: &mut Vec<u8>, last: &mut i16, id: i16, kind: u8, value: &[u8]) {
     match u8::try_from(id.wrapping_sub(*last)) {
         Ok(delta @ 1..=14) => out.push(delta << 4 | kind),
@@ -97,7 +97,7 @@ pub(super) fn write_field(out: &mut Vec<u8>, last: &mut i16, id: i16, kind: u8, 
     *last = id;
 }
 
-/// Appends a number as a varint of the Thrift compact protocol.
+/// Appends a number to `out` as a varint of the Thrift compact protocol.
 fn varint(out: &mut Vec<u8>, mut number: u32) {
     while number > 0x7f {
         out.push(number as u8 | 0x80);

@@ -1,11 +1,11 @@
-//! Reads a Parquet file in windows of rows. The size of each window in memory is bounded.
+//! Reads a Parquet file in row windows, and large row windows in chunks (see `plan`). The reader decodes and holds one
+//! chunk at a time, whose size in memory is bounded.
 //!
 //! The streaming engine of polars maps the whole file and keeps several decoded row groups in memory, so its memory
-//! grows with the file. This reader instead reads a file in windows. A window is a sequence of small row groups, or a
-//! part of a large row group. The reader decodes and drops each window before it reads the next window.
+//! grows with the file. A row window of this reader is a sequence of small row groups, or a part of a large row group.
 //!
 //! The reader does not map the file, because truncating a mapped file kills the process. It copies the pages of each
-//! window, and a read fails if the file was modified after it was opened.
+//! chunk, and a read fails if the file was modified after it was opened.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -36,7 +36,7 @@ use super::{
 
 /// The key under which writers store the Arrow schema of a file in its footer.
 const ARROW_SCHEMA: &str = "ARROW:schema";
-/// An open Parquet file that is read in windows of rows.
+/// An open Parquet file that is read in row windows.
 pub(in crate::dataset::files) struct Windows {
     pub(super) file: File,
     version: FileVersion,
@@ -116,7 +116,7 @@ impl Windows {
         })
     }
 
-    /// Gives each column of the type null in this file the type of the same column in the dataset.
+    /// Returns this file with the types of `dataset` for its columns of the type null, whose values are all NULL.
     pub(in crate::dataset::files) fn with_types_of(mut self, dataset: &Schema) -> Self {
         for name in &self.mapping.nulls {
             if let Some(dtype) = dataset.get(name) {
@@ -138,7 +138,7 @@ impl Windows {
         self.metadata.num_rows as u64
     }
 
-    /// Splits all rows of the file into windows for reading these columns. Each window has at most `max_rows` rows;
+    /// Splits all rows of the file into row windows for reading these columns. Each window has at most `max_rows` rows;
     /// None means no such limit.
     pub(super) fn plan(&self, columns: &[String], max_rows: Option<usize>) -> Vec<Window> {
         let groups = self.metadata.row_groups.iter().map(|group| {
@@ -152,8 +152,9 @@ impl Windows {
         plan(&groups.collect::<Vec<_>>(), columns.len(), max_rows.unwrap_or(usize::MAX))
     }
 
-    /// Splits a window into chunks of bounded size at the bounds of pages. This is necessary because a few rows may be
-    /// much larger than the average of their row group.
+    /// Splits a row window into chunks of bounded size, at the bounds of the pages of `columns`. A few rows may be much
+    /// larger than the average of their row group, from which the size of the window was planned. Returns the whole
+    /// window as one chunk if it consists of whole row groups.
     pub(super) fn chunks(&self, window: Window, columns: &[String]) -> Result<Vec<Window>, DatasetError> {
         let group = window.groups.start;
         if window.groups.len() > 1 || window.rows.len() == self.metadata.row_groups[group].num_rows() {
@@ -176,8 +177,9 @@ impl Windows {
         Ok(found)
     }
 
-    /// Calls `work` for each chunk of a window. If `work` fails because the texts of a chunk exceed their
-    /// [`TextBudget`], calls `work` for each half of the chunk. Stops and returns false when `work` returns false.
+    /// Calls `work` for each chunk of a row window. `columns` are the columns that `work` reads. If `work` fails
+    /// because the texts of a chunk exceed their [`TextBudget`], calls `work` for each half of the chunk. Stops and
+    /// returns false when `work` returns false.
     pub(super) fn each(
         &self,
         window: Window,
@@ -199,7 +201,7 @@ impl Windows {
         Ok(true)
     }
 
-    /// Reads the first chunk of a window, and returns its rows. If the texts of the chunk exceed their [`TextBudget`],
+    /// Reads these columns of the first chunk of a row window. If the texts of the chunk exceed their [`TextBudget`],
     /// reads only the first half of the chunk. Halves the chunk again until its texts fit.
     pub(super) fn first(&self, window: Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let mut first = None;
@@ -210,11 +212,11 @@ impl Windows {
         Ok(first.unwrap_or_default())
     }
 
-    /// Reads these columns of a window, in the order of `columns`.
+    /// Decodes these columns of a row window or of a chunk, in the order of `columns`.
     ///
     /// # Errors
-    /// When the file can't be read or was modified, or when the texts of the window exceed their [`TextBudget`]. In the
-    /// latter case, the caller may read the same rows in smaller windows (see [`type_mapping::exceeds_budget`]).
+    /// When the file can't be read or was modified, or when the texts of the rows exceed their [`TextBudget`]. In the
+    /// latter case, the caller may read the same rows in smaller parts (see [`type_mapping::exceeds_budget`]).
     pub(super) fn read(&self, window: &Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let decoded = type_mapping::catch_damage(|| self.decode(window, columns));
         // report a modification of the file first, because it may cause any other error

@@ -36,7 +36,7 @@ const MORE_NOTES: &str = "further columns are offered under other names than in 
 pub(super) struct FileScan {
     /// The columns, in the order of the file.
     pub(super) columns: Vec<ScannedColumn>,
-    /// The number of rows or objects.
+    /// The number of rows of a CSV file, or of objects of an NDJSON file.
     pub(super) rows: u64,
     /// Notes for operators about columns that are offered under another name than in the file.
     pub(super) notes: Vec<String>,

@@ -99,9 +99,10 @@ fn tasks() -> MutexGuard<'static, Tasks> {
 }
 
 /// Returns the task with this key in [`TASKS`]. If there is no such task, starts one with `start` and adds it to the
-/// map. If the map is full, does not add the new task, and also returns an [`AbortOnDrop`]. The caller must keep this
-/// value until the task has ended, because dropping the value aborts the task. In all other cases, the [`AbortOnDrop`]
-/// is None.
+/// map. The second value is None in both cases.
+///
+/// If the map is full, returns a new task that is not in the map, and an [`AbortOnDrop`]. The caller must keep this
+/// value until the task has ended, because dropping it aborts the task.
 fn shared_task(key: &Key, start: impl FnOnce() -> Task) -> (Task, Option<AbortOnDrop>) {
     let mut tasks = tasks();
     if let Some(task) = tasks.get(key) {

@@ -1,18 +1,18 @@
-//! Finds nodes of a query plan whose result may depend on more than the rows of the snapshot.
+//! Finds nodes of a query plan that may give different results at two reads of the same snapshot.
 
 use serde_json::Value;
 
 use super::{Doubt, part};
 
-/// The [`Doubt::reason`] for a `Limit` node of a query plan. The planner may add such a node, or one of the next
-/// constant, although the statement does not ask for it.
+/// The [`Doubt::reason`] for a `Limit` node of a query plan. The planner may add such a node although the statement
+/// asks for no limit.
 pub(super) const LIMIT: &str = "limit";
 pub(super) const DISTINCT_ON: &str = "distinct on";
 const CUSTOM: &str = "a scan of an extension";
 
-/// Returns the reason why a plan node forbids splitting its statement into ranges. Returns None if the node allows it.
-/// A node forbids it if the result of the node may depend on more than the rows of the snapshot. `is_generic` is true
-/// if the plan was made without the values of parameters.
+/// Returns the reason why a plan node forbids splitting its statement into ranges; None if the node allows it. A node
+/// forbids splitting if two reads of the same snapshot may give the node different results. `is_generic` is true if the
+/// plan was made without the values of parameters.
 pub(super) fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     let reason = match node["Node Type"].as_str()? {
         "Limit" if !is_min_or_max(node) => LIMIT,
@@ -46,8 +46,9 @@ fn is_min_or_max(limit: &Value) -> bool {
 }
 
 /// Recognizes a `Limit` node that only takes the first value of a column from an index scan. PostgreSQL 17 and later
-/// find the minimum or maximum of a NOT NULL column in this way, and each session finds the same value. Returns the
-/// schema of the index, the name of the index, and the column. Returns None for any other node.
+/// find the minimum or maximum of a NOT NULL column in this way. Such a node does not forbid splitting the statement
+/// into ranges, because all connections that share a snapshot find the same value. Returns the schema of the index, the
+/// name of the index, and the column. Returns None for any other node.
 pub(super) fn leading(node: &Value) -> Option<(String, String, String)> {
     let (Some([value]), Some([inner])) =
         (node["Output"].as_array().map(Vec::as_slice), node["Plans"].as_array().map(Vec::as_slice))

@@ -36,8 +36,8 @@ impl OtherProgram {
     }
 }
 
-/// Returns the server at a URL. Each export may have three connections. Row counts wait for a long time if the pooler
-/// is busy.
+/// Returns the server at a URL, with up to three connections for each export. Row counts wait for a long time if the
+/// pooler is busy.
 fn pooled(url: &str) -> Arc<PostgresServer> {
     let settings = PostgresSettings {
         connections_per_export: 3,

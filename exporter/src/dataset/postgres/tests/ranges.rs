@@ -2,10 +2,9 @@
 
 use super::*;
 
-/// Reads rows several times while a writer modifies `table`, and checks that each read shows one snapshot. `from` is
-/// the number of the writer's first statement, and each further statement has the next number. Several calls for one
-/// table need different numbers. Otherwise, a repeated statement would not find its row, and would change the checked
-/// sum.
+/// Reads rows several times while a writer modifies `table`, and checks that each read shows one snapshot. The number
+/// of each statement of the writer, from `from` on, decides which rows it modifies. Each statement keeps the sum of the
+/// table. Several calls for one table need different numbers, because a repeated statement would change the sum.
 async fn assert_one_snapshot(
     database: &TestDatabase,
     (table, from): (&'static str, i64),
@@ -67,7 +66,8 @@ async fn a_parallel_read_shows_one_snapshot_under_concurrent_writes() {
     assert_one_snapshot(&database, ("accounts", 1), &rows, json!({})).await;
 }
 
-/// Opens a dataset whose rows are split into ranges of a key, and checks that there are several ranges.
+/// Opens a dataset whose rows are split into ranges of the column `key`, and checks that there are several ranges. If
+/// `source` is a query, `params` are its parameters, and `given` has their values.
 async fn split(
     server: &Arc<PostgresServer>,
     source: Source,

@@ -10,7 +10,7 @@ const LONGEST: &str = "SELECT pid::bigint FROM pg_stat_activity WHERE applicatio
 /// The statement that counts the connections whose `COPY` has begun.
 const READING: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
                        AND query LIKE 'COPY%' AND datname = current_database()";
-/// The statement that counts the sessions whose `TRUNCATE` waits for a lock.
+/// The statement that counts the connections whose `TRUNCATE` waits for a lock.
 const EMPTYING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'TRUNCATE%' AND wait_event_type = 'Lock' \
                         AND datname = current_database()";
 

@@ -101,7 +101,7 @@ fn parsed(csv: &str) -> Vec<Vec<Option<String>>> {
 }
 
 /// Converts the text that `psql` prints for a value to the text that a file has for it. Booleans become words, and
-/// times get the form of ISO 8601.
+/// times get the form of ISO 8601. `is_local` is true for timestamps without a time zone.
 fn documented(kind: ColumnType, is_local: bool, printed: &str) -> String {
     match kind {
         ColumnType::Bool => if printed == "t" { "true" } else { "false" }.to_owned(),

@@ -55,7 +55,7 @@ pub enum QueryFault {
 }
 
 impl QueryFault {
-    /// Adds the place of the fault, as the line and the column of the query, from 1.
+    /// Returns the error for this fault at a place of the query, given as its line and column, from 1.
     pub(super) fn at(self, (line, column): (u64, u64)) -> QueryTextError {
         QueryTextError::At { line, column, fault: self }
     }

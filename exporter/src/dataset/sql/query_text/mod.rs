@@ -50,7 +50,7 @@ impl QueryText {
         Self::parse_for(SqlDialect::Postgres, text, params)
     }
 
-    /// Parses a query that is written in the SQL of `dialect`.
+    /// Parses a query that is written in the SQL of `dialect`. `params` are the declared parameters.
     ///
     /// # Errors
     /// The same as for [`Self::parse`].

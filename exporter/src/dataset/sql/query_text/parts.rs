@@ -24,11 +24,11 @@ const LONE_COLON: &str = "SQLite has no `:` but that of a parameter, `:name`: le
 const ODD_NAME: &str =
     "the name of a parameter has only letters, digits and `_` of ASCII: rename it, or write a space after it";
 
-/// Parses a query into pieces of SQL text and the parameters between them.
+/// Parses a query into pieces of SQL text and the parameters between them. `params` are the declared parameters.
 ///
 /// # Errors
 /// When the text is not exactly one `SELECT`, `WITH`, `VALUES` or `TABLE` statement, uses an undeclared parameter, or
-/// has an unbalanced bracket. Also when the server may read the text in another way.
+/// has an unbalanced bracket. Also when the server may split the text into other tokens than the exporter.
 pub(super) fn parts(text: &str, params: &[ParamSpec], dialect: SqlDialect) -> Result<Vec<Part>, QueryTextError> {
     let all = tokens(text, dialect)?;
     let all = statement(&all)?;
@@ -44,8 +44,8 @@ pub(super) fn parts(text: &str, params: &[ParamSpec], dialect: SqlDialect) -> Re
     Ok(finder.parts)
 }
 
-/// Returns the tokens of the only statement, without the semicolons at its end. Returns an error if there is another
-/// statement, or if the statement does not begin with one of [`STATEMENTS`].
+/// Returns the tokens of the only statement in `all`, without the semicolons at its end. Returns an error if there is
+/// another statement, or if the statement does not begin with one of [`STATEMENTS`].
 fn statement<'t, 'a>(all: &'t [Token<'a>]) -> Result<&'t [Token<'a>], QueryTextError> {
     let end = all.iter().position(|token| token.kind == Kind::Semicolon).unwrap_or(all.len());
     let (kept, rest) = all.split_at(end);

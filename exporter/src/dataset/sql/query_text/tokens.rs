@@ -215,6 +215,7 @@ fn check(token: &Token<'_>, before: &[Token<'_>], dialect: SqlDialect) -> Result
 }
 
 /// Whether the server may read `last` and the quoted `token` after it as one token, such as a text with the prefix `E`.
+/// `before` has all tokens before `token`, and `last` is the last of them.
 fn is_prefix(last: &Token<'_>, before: &[Token<'_>], token: &Token<'_>) -> bool {
     let is_letter = |text: &str| matches!(text, "b" | "B" | "e" | "E" | "n" | "N" | "x" | "X");
     match last.kind {

@@ -74,7 +74,7 @@ pub(super) fn values(spec: &ParamSpec, params: &Map<String, Value>) -> Option<Ve
 }
 
 /// Returns a value as a quoted SQL literal without a type. The escapes of the literal don't depend on the setting
-/// `standard_conforming_strings`. Returns None for a value that [`values`] does not return.
+/// `standard_conforming_strings`. Returns None for a value of a type that no parameter has.
 pub(super) fn literal(value: &Bound) -> Option<String> {
     let text = match value {
         Bound::String(Some(text)) => text.clone(),

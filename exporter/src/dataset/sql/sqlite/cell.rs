@@ -33,7 +33,7 @@ pub(super) enum Cell<'a> {
     Int(i64),
     Float(f64),
     Bool(bool),
-    /// The number of days since 1970-01-01.
+    /// A date, as the number of days since 1970-01-01.
     Date(i32),
     /// A timestamp, in nanoseconds since 1970-01-01T00:00:00Z. The values of rows are whole microseconds. A literal of
     /// a filter may have a fraction of a microsecond.

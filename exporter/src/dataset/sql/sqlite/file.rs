@@ -47,8 +47,8 @@ impl Identity {
 }
 
 impl SqliteFile {
-    /// Creates a value for the file at `path`, without opening the file. If another program holds the lock of the file,
-    /// a statement waits at most `lock_timeout` for the lock.
+    /// Returns the SQLite file at `path`, which is opened for the first query. If another program holds the lock of the
+    /// file, a statement waits at most `lock_timeout` for the lock.
     #[must_use]
     pub fn new(path: &Path, lock_timeout: Duration) -> Self {
         Self { path: path.to_owned(), lock_timeout, opened: Mutex::new(None) }

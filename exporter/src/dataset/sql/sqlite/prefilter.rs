@@ -194,9 +194,9 @@ fn text_candidates(literal: &Literal) -> Vec<Expr> {
 }
 
 /// Converts a number of a filter to a value for SQLite. A whole number stays exact. A float or decimal becomes a
-/// double, which may round a decimal. So that a range includes the exact number, `widen` moves the double: 1 returns
-/// the next larger double, for the upper end of a range. -1 returns the next smaller double, for the lower end. 0 has
-/// no effect. Returns None for NaN, and for a literal that is not a number.
+/// double, which may round a decimal. `widen` makes up for this at the ends of a range: with 1, the result is the next
+/// larger double, for the upper end; with -1, the next smaller double, for the lower end. With 0, the double stays.
+/// Returns None for NaN, and for a literal that is not a number.
 fn number(literal: &Literal, widen: i8) -> Option<Expr> {
     let real = match literal {
         Literal::Int(number) => return Some(Expr::val(*number)),

@@ -168,7 +168,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Prepares to read the columns `shown` in the rows that pass `filter`.
+    /// Creates a reader of the columns `shown`, for the rows that pass `filter`.
     fn new(dataset: &DatasetInfo, shown: &[Column], filter: &Filter) -> Result<Self, DatasetError> {
         let mut columns = shown.to_vec();
         for name in filter.columns() {

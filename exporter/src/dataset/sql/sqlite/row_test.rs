@@ -32,10 +32,9 @@ enum Condition {
 }
 
 impl RowTest {
-    /// Converts a filter to conditions on rows with the columns `columns`.
+    /// Creates the test of a filter for rows with the columns `columns`.
     ///
     /// # Errors
-    ///
     /// When the filter names a column that the rows lack, or `like` or `contains` names a column that is not a string.
     pub(super) fn new(filter: &Filter, columns: &[Column]) -> Result<Self, DatasetError> {
         let mut conditions = Vec::new();
@@ -64,8 +63,8 @@ impl RowTest {
     }
 }
 
-/// Splits a filter into conditions that must all be true, and appends the conditions to `into`. Nested `and` filters
-/// become one list.
+/// Splits a filter into conditions that must all be true, and appends the conditions to `into`. `columns` are the
+/// columns of a row, by their positions. Nested `and` filters become one list.
 fn flatten(filter: &Filter, columns: &[Column], into: &mut Vec<Condition>) -> Result<(), DatasetError> {
     match filter {
         Filter::And(parts) => parts.iter().try_for_each(|part| flatten(part, columns, into)),
@@ -110,7 +109,8 @@ impl Condition {
         }
     }
 
-    /// Returns whether the condition is true; None if it is NULL.
+    /// Returns whether the condition is true for a row; None if it is NULL. `cell` returns the value at a position in
+    /// the row.
     fn evaluate<'a>(
         &self,
         cell: &mut impl FnMut(usize) -> Result<Cell<'a>, DatasetError>,
@@ -131,9 +131,9 @@ impl Condition {
     }
 }
 
-/// Combines conditions by the operator AND (`decisive` is false) or OR (`decisive` is true). If the result of a
-/// condition equals `decisive`, this is the result. If no result equals `decisive`, the combined result is None (NULL)
-/// if a condition is NULL, and otherwise the opposite of `decisive`.
+/// Combines the conditions `parts` by AND (`decisive` is false) or OR (`decisive` is true), for a row whose values
+/// `cell` returns. The result is `decisive` if one condition has this result. Otherwise it is None (NULL) if a
+/// condition is NULL, and the opposite of `decisive` if none is.
 fn all<'a>(
     parts: &[Condition],
     decisive: bool,

@@ -26,7 +26,7 @@ pub(super) enum Affinity {
 pub(super) struct Affinities(HashMap<String, Affinity>);
 
 impl Affinities {
-    /// Reads the affinities of the columns of a table. For a query, a view or a virtual table, all affinities are
+    /// Returns the affinities of the columns of a table. For a query, a view or a virtual table, all affinities are
     /// unknown.
     pub(super) async fn of(db: &DatabaseConnection, source: &Source) -> Result<Self, DatasetError> {
         const IS_TABLE: &str = "SELECT 1 FROM pragma_table_list(?) WHERE type = 'table'";

@@ -64,7 +64,7 @@ async fn create(path: PathBuf, statements: &[&str]) -> DatabaseConnection {
     db
 }
 
-/// Exports the rows that pass a filter, and returns their values as texts.
+/// Exports these columns of the rows that pass a filter, and returns their values as texts.
 async fn export(dataset: &dyn Dataset, filter: Value, columns: &[&str]) -> Result<Vec<Vec<String>>, DatasetError> {
     let query = Query {
         columns: columns.iter().map(ToString::to_string).collect(),

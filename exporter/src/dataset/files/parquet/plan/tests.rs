@@ -1,8 +1,8 @@
-//! Tests that windows and chunks contain each row once and stay within their limits.
+//! Tests that row windows and their chunks contain each row once and stay within their limits.
 
 use super::*;
 
-/// Whether the windows have each row of the row groups exactly once and in order.
+/// Whether the row windows have each row of the row groups exactly once and in order.
 fn covers(groups: &[(usize, usize)], windows: &[Window]) -> bool {
     let starts: Vec<usize> = groups
         .iter()
@@ -84,8 +84,8 @@ fn pages(sizes: impl Iterator<Item = (usize, usize, bool)>) -> Arc<Pages> {
     Arc::new(Pages { data: data.collect(), ..Pages::default() })
 }
 
-/// Splits rows like [`split_at_pages`], but adds up the sizes of all pages of each chunk. This reference is simple and
-/// slow.
+/// Splits rows like [`split_at_pages`], but adds up the sizes of all pages for each chunk. The tests compare both
+/// results, because this function is slow but simple.
 fn split_slowly(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     let over =
         |rows: &Range<usize>| columns.iter().flat_map(|pages| pages.over(rows)).map(|page| page.bytes).sum::<usize>();
