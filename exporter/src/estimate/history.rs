@@ -168,6 +168,12 @@ const UNFINISHED: [Status; 3] = [Status::Queued, Status::Dispatched, Status::Run
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+    use platform::clock::{Clock, SystemClock};
+    use protocol::id::ExportId;
+    use sea_orm::ActiveValue::Set;
+    use serde_json::json;
+
     use super::*;
 
     fn throughput(runs: &[(f64, f64, bool)]) -> Throughput {
@@ -191,6 +197,73 @@ mod tests {
         // no export takes longer than a full export of more rows
         let slow = throughput(&[(10_000.0, 9.0, true), (3_000_000.0, 2.0, false)]);
         assert_eq!(seconds(&slow, 20_000, true), Some(2.0));
+        assert!((all.bytes_per_row() - 10.0).abs() < 1e-9);
+    }
+
+    /// Inserts a completed export of the dataset `flights`.
+    async fn insert(db: &DatabaseConnection, rows: i64, seconds: i64, filter: Value, params: Value) {
+        let now = SystemClock.now();
+        let row = export::ActiveModel {
+            id: Set(ExportId::generate().0),
+            tenant: Set("acme".into()),
+            user_id: Set("alice".into()),
+            dataset: Set("flights".into()),
+            template: Set("default".into()),
+            format: Set("csv".into()),
+            compression: Set("none".into()),
+            filter: Set(filter),
+            columns: Set(json!([])),
+            params: Set(params),
+            claims: Set(json!({})),
+            status: Set(Status::Completed.as_str().into()),
+            attempt: Set(1),
+            pool: Set("default".into()),
+            lane: Set("bulk".into()),
+            credits: Set(1),
+            retention_seconds: Set(60),
+            traceparent: Set(String::new()),
+            requested_at: Set(now),
+            updated_at: Set(now),
+            started_at: Set(Some(now)),
+            completed_at: Set(Some(now + TimeDelta::seconds(seconds))),
+            file_rows: Set(Some(rows)),
+            file_size: Set(Some(rows * 10)),
+            rows: Set(rows),
+            bytes: Set(rows * 10),
+            ..export::ActiveModel::default()
+        };
+        export::Entity::insert(row).exec_without_returning(db).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_rate_of_a_small_filter_is_not_used_for_a_large_export() {
+        let database = testkit::db::sqlite().await;
+        // each of these exports read 3,000,000 rows for 30 s, and returned 1,500 of them
+        insert(&database.db, 1_500, 30, json!({"origin": {"eq": "SEA"}}), json!({})).await;
+        insert(&database.db, 1_500, 30, json!({}), json!({"origin": "SEA"})).await;
+        let key = Key {
+            dataset: "flights".into(),
+            template: "default".into(),
+            format: "csv".into(),
+            compression: "none".into(),
+            columns: "[]".into(),
+        };
+        // each history has its own cache
+        let read = async || History::new(database.db.clone()).throughput(&key).await.unwrap();
+        let selective = read().await;
+        for (rows, is_selective, expected) in [
+            (3_000_000, false, None),
+            (3_000_000, true, None),
+            // a full export of as few rows reads no others
+            (1_500, false, None),
+            (1_500, true, Some(30.0)),
+        ] {
+            assert_eq!(seconds(&selective, rows, is_selective), expected, "{rows} {is_selective}");
+        }
+        insert(&database.db, 3_000_000, 40, json!({}), json!({})).await;
+        let all = read().await;
+        assert_eq!(seconds(&all, 3_000_000, false), Some(40.0));
+        assert_eq!(seconds(&all, 1_500, true), Some(30.0));
         assert!((all.bytes_per_row() - 10.0).abs() < 1e-9);
     }
 

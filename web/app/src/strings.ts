@@ -1,5 +1,5 @@
-import type { ApiKey, Column, Export, ExportStatus, Slug, WaitingFor } from "@sluice/client";
-import { formatNames, operatorNames } from "@sluice/client/form";
+import type { ApiKey, Column, Export, ExportStatus, Slug } from "@sluice/client";
+import { formatNames, operatorNames, problemTitles, waitingNames } from "@sluice/client/form";
 import {
   formatBytes,
   formatCompact,
@@ -20,8 +20,8 @@ export interface ProblemText {
 }
 
 /**
- * Every text of the page. To translate the page, translate this file; the SDK has the names of formats and operators in
- * English and German.
+ * Every text of the page. To translate the page, translate this file; the SDK has the names of formats and operators, and
+ * what has happened in a problem, in English and German.
  */
 export const strings = {
   product: "Sluice",
@@ -257,16 +257,11 @@ export const strings = {
         ? "Next in the queue"
         : `${formatCount(before)} ${before === 1 ? "export" : "exports"} ahead in the queue`,
     preparing: "Starting",
-    waitingFor: {
-      storage: "Waiting for storage",
-      database: "Waiting for the database",
-      messaging: "Waiting for the message service",
-      source: "Waiting for the data source",
-    } satisfies Record<WaitingFor, string>,
+    waitingFor: waitingNames.en,
     ended: {
       canceled: "Canceled; the credit was given back",
       failed: "Failed; the credit was given back",
-      expired: "The file has expired and was deleted",
+      expired: problemTitles.en.expired,
     } as Partial<Record<ExportStatus, string>>,
     percent: formatPercent,
     rowCount: (rows: number) => `${formatCount(rows)} ${rows === 1 ? "row" : "rows"}`,
@@ -376,96 +371,45 @@ export const strings = {
   notFoundBack: "Go to the start page",
 };
 
-/** Text for every problem slug. */
-export const problemTexts: Record<Slug, ProblemText> = {
-  unauthorized: { title: "You are not signed in any more", next: "Sign in again, then repeat what you did." },
-  forbidden: {
-    title: "You may not do this",
-    next: "Your access does not cover it. Ask your administrator for the right to export this dataset.",
-  },
-  "not-found": {
-    title: "There is no such export",
-    next: "It may have been deleted, or it belongs to another user.",
-  },
-  "invalid-request": { title: "The request is not valid", next: "Correct what is marked and try again." },
-  "unknown-dataset": {
-    title: "This dataset is not available right now",
-    next: "Choose another one, or try again in a minute.",
-  },
-  "unknown-template": {
-    title: "This template does not exist",
-    next: "Choose another template and try again.",
-  },
-  "invalid-filter": { title: "The filter is not valid", next: "Correct what is marked and try again." },
-  "credits-exhausted": {
-    title: "You have no credits left",
-    next: "Press your balance to see when the next one comes. Canceling an export that still runs gives its credit back.",
-  },
-  "too-many-exports": {
-    title: "Too many of your exports are still running",
-    next: "Wait until one has ended, or cancel one.",
-  },
-  "idempotency-conflict": {
-    title: "The same export is being started",
-    next: "Look at the list of exports in a moment; if it is not there, press Export again.",
-  },
-  restarted: {
-    title: "The export had to start again",
-    next: "The page fetches the file again from the beginning. There is nothing you need to do.",
-  },
-  "not-ready": { title: "The file is not finished yet", next: "Wait until the export has completed." },
-  expired: { title: "The file has expired and was deleted", next: "Export it again to get a fresh one." },
-  canceled: {
-    title: "The export was canceled",
-    next: "Your credit was given back. Export again whenever you like.",
-  },
-  "export-failed": {
-    title: "The export failed",
-    next: "Your credit was given back. If trying again does not help, tell your administrator the reference.",
-  },
-  "too-large": {
-    title: "That is too large",
-    next: "Choose fewer columns or a narrower filter; or save to a place that you choose, where your browser can.",
-  },
-  "rate-limited": { title: "That was too fast", next: "Wait a moment, then try again." },
-  unavailable: {
-    title: "The service is not available right now",
-    next: "Your exports are safe. This page continues by itself when it is back; or try again in a minute.",
-  },
-  internal: {
-    title: "Something failed on our side",
-    next: "Try again. If it happens once more, tell your administrator the reference.",
-  },
-  network: {
-    title: "The server can't be reached",
-    next: "Check your network. This page continues when it is back.",
-  },
-  timeout: { title: "The server did not answer in time", next: "Check your network, then try again." },
-  "digest-mismatch": {
-    title: "The received file is damaged, so it was not saved",
-    next: "Press Save file to fetch it again; that costs nothing.",
-  },
-  protocol: {
-    title: "The server sent something that this page does not understand",
-    next: "Reload the page to get its newest version.",
-  },
-  sink: {
-    title: "The file can't be written",
-    next: "Check that the place you chose is still there, then save it again; that costs nothing.",
-  },
-  "no-room": {
-    title: "There is no room left on this device",
-    next: "Make room, then save the file again; that costs nothing.",
-  },
-  "cancel-unconfirmed": {
-    title: "The server has not confirmed the cancellation",
-    next: "The export may still be running. Look at the list of your exports.",
-  },
-  aborted: {
-    title: "The download was stopped",
-    next: "Press Save file to fetch it again; that costs nothing.",
-  },
+/** What the user can do next, for every problem slug. */
+const nextSteps: Record<Slug, string> = {
+  unauthorized: "Sign in again, then repeat what you did.",
+  forbidden: "Your access does not cover it. Ask your administrator for the right to export this dataset.",
+  "not-found": "It may have been deleted, or it belongs to another user.",
+  "invalid-request": "Correct what is marked and try again.",
+  "unknown-dataset": "Choose another one, or try again in a minute.",
+  "unknown-template": "Choose another template and try again.",
+  "invalid-filter": "Correct what is marked and try again.",
+  "credits-exhausted":
+    "Press your balance to see when the next one comes. Canceling an export that still runs gives its credit back.",
+  "too-many-exports": "Wait until one has ended, or cancel one.",
+  "idempotency-conflict": "Look at the list of exports in a moment; if it is not there, press Export again.",
+  restarted: "The page fetches the file again from the beginning. There is nothing you need to do.",
+  "not-ready": "Wait until the export has completed.",
+  expired: "Export it again to get a fresh one.",
+  canceled: "Your credit was given back. Export again whenever you like.",
+  "export-failed":
+    "Your credit was given back. If trying again does not help, tell your administrator the reference.",
+  "too-large":
+    "Choose fewer columns or a narrower filter; or save to a place that you choose, where your browser can.",
+  "rate-limited": "Wait a moment, then try again.",
+  unavailable:
+    "Your exports are safe. This page continues by itself when it is back; or try again in a minute.",
+  internal: "Try again. If it happens once more, tell your administrator the reference.",
+  network: "Check your network. This page continues when it is back.",
+  timeout: "Check your network, then try again.",
+  "digest-mismatch": "Press Save file to fetch it again; that costs nothing.",
+  protocol: "Reload the page to get its newest version.",
+  sink: "Check that the place you chose is still there, then save it again; that costs nothing.",
+  "no-room": "Make room, then save the file again; that costs nothing.",
+  "cancel-unconfirmed": "The export may still be running. Look at the list of your exports.",
+  aborted: "Press Save file to fetch it again; that costs nothing.",
 };
+
+/** Returns the text about a problem. */
+export function problemText(slug: Slug): ProblemText {
+  return { title: problemTitles.en[slug], next: nextSteps[slug] };
+}
 
 /** Text for every reason of a failed save. */
 export const saveErrorTexts: Record<SaveErrorReason, ProblemText> = {

@@ -1,13 +1,13 @@
 import { SERVER_SLUGS } from "@sluice/client";
 import { describe, expect, it } from "vitest";
 import { describeRequest } from "../src/exports/describeRequest.js";
-import { problemTexts, strings } from "../src/strings.js";
+import { problemText, strings } from "../src/strings.js";
 
 describe("texts", () => {
   it("exist for every problem, with a next step", () => {
     for (const slug of SERVER_SLUGS) {
-      expect(problemTexts[slug].title.length).toBeGreaterThan(0);
-      expect(problemTexts[slug].next).toMatch(/\.$/);
+      expect(problemText(slug).title.length).toBeGreaterThan(0);
+      expect(problemText(slug).next).toMatch(/\.$/);
     }
   });
 

@@ -1,4 +1,5 @@
 import { SERVER_SLUGS } from "@sluice/client";
+import { problemTitles } from "@sluice/client/form";
 import { describe, expect, it } from "vitest";
 import { de } from "../src/strings/de.js";
 import { en } from "../src/strings/en.js";
@@ -30,6 +31,22 @@ describe("the shipped languages", () => {
       expect(placeholders(german.get(key)), key).toEqual(placeholders(texts));
     }
     expect(Object.keys(en.problems)).toEqual(expect.arrayContaining([...SERVER_SLUGS]));
+  });
+
+  it("describe a problem in the words of the SDK, and add what to do", () => {
+    for (const [titles, { problems }] of [
+      [problemTitles.en, en],
+      [problemTitles.de, de],
+    ] as const) {
+      expect(Object.keys(problems).sort()).toEqual(Object.keys(titles).sort());
+      for (const [slug, title] of Object.entries(titles)) {
+        const text = problems[slug as keyof typeof titles] as string;
+        expect(text).toMatch(/^[^.]+\.( [^.]+\.)*$/);
+        expect(text.startsWith(`${title}.`), slug).toBe(true);
+      }
+    }
+    expect(en.problems.network).toBe("The server can't be reached. Check your network, then try again.");
+    expect(de.problems.canceled).toBe("Der Export wurde abgebrochen.");
   });
 
   it("follow the language tag, and English is the rest", () => {

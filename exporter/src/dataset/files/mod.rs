@@ -51,6 +51,8 @@ mod tests;
 mod text;
 mod text_file;
 #[cfg(test)]
+mod text_layout_tests;
+#[cfg(test)]
 mod text_tests;
 mod type_mapping;
 #[cfg(test)]

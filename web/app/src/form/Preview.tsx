@@ -1,6 +1,6 @@
 import { Button, Group, ScrollArea, Skeleton, Table, Text } from "@mantine/core";
 import type { Column } from "@sluice/client";
-import { problemTexts, strings } from "../strings.js";
+import { problemText, strings } from "../strings.js";
 import type { Estimated } from "./useEstimate.js";
 
 interface Props {
@@ -18,7 +18,7 @@ export function Preview({ estimated, columns }: Props) {
     return (
       <Group gap="xs" role="status" data-testid="preview-problem">
         <Text size="sm" c="dimmed">
-          {problemTexts[error.slug].title}. {strings.form.previewLater}
+          {problemText(error.slug).title}. {strings.form.previewLater}
         </Text>
         {!isInputError && (
           <Button size="compact-xs" variant="default" loading={pending} onClick={retry}>

@@ -3,7 +3,7 @@ import { type FieldError, type Slug, SluiceError } from "@sluice/client";
 import { pointerParts } from "@sluice/client/form";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import { SaveError } from "../saving/saveError.js";
-import { problemTexts, saveErrorTexts, strings } from "../strings.js";
+import { problemText, saveErrorTexts, strings } from "../strings.js";
 
 interface Actions {
   onClose?: () => void;
@@ -24,7 +24,7 @@ export function ProblemAlert(props: Props) {
       : SluiceError.from(props.error, "protocol");
   const { onClose, onRetry, retrying, label } = props;
   const reason = problem instanceof SaveError ? problem.reason : undefined;
-  const text = reason ? saveErrorTexts[reason] : problemTexts[problem.slug];
+  const text = reason ? saveErrorTexts[reason] : problemText(problem.slug);
   // details of client-side errors are technical
   const isClientSide = problem.status === 0 && !("slug" in props);
   const detail = problem.detail && problem.errors.length === 0 && !isClientSide ? problem.detail : undefined;

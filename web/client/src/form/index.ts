@@ -1,4 +1,4 @@
-/** The logic of an export form, for pages that build their own: filters, errors of fields, and numbers for people. */
+/** The logic of an export form, for pages that build their own: filters, errors of fields, and texts and numbers for people. */
 export {
   type ColumnChoice,
   chosenNames,
@@ -22,3 +22,4 @@ export {
 export { type Formatters, formatters } from "./formatters.js";
 export { formatNames, type NamesLanguage, operatorNames } from "./names.js";
 export { filterRowAt, pointerParts } from "./pointers.js";
+export { problemTitles, waitingNames } from "./problems.js";

@@ -1,4 +1,5 @@
-import { formatNames, operatorNames } from "@sluice/client/form";
+import { formatNames, operatorNames, problemTitles, waitingNames } from "@sluice/client/form";
+import { withNextSteps } from "./problems.js";
 import type { Strings } from "./strings.js";
 
 /** The texts in German. */
@@ -33,46 +34,36 @@ export const de: Strings = {
   invalidAttribute:
     "Diese Schaltfläche ist falsch eingerichtet ({name}). Melden Sie das dem Betreiber der Seite.",
   problemField: "{problem} Feld: {field}.",
-  waitingFor: {
-    storage: "Wartet auf den Speicher",
-    database: "Wartet auf die Datenbank",
-    messaging: "Wartet auf den Nachrichtendienst",
-    source: "Wartet auf die Datenquelle",
-  },
-  problems: {
-    unauthorized: "Sie sind nicht mehr angemeldet. Melden Sie sich an und versuchen Sie es erneut.",
-    forbidden: "Sie dürfen das nicht exportieren. Bitten Sie Ihren Administrator um Zugriff.",
-    "not-found": "Diesen Export gibt es nicht mehr.",
-    "invalid-request": "Die Anfrage ist ungültig.",
-    "unknown-dataset":
-      "Diese Daten lassen sich gerade nicht exportieren. Versuchen Sie es in einer Minute erneut.",
-    "unknown-template": "Dieses Layout gibt es nicht.",
-    "invalid-filter": "Der Filter ist ungültig.",
-    "credits-exhausted":
-      "Ihr Guthaben ist aufgebraucht. Bitten Sie um mehr, oder versuchen Sie es morgen erneut.",
-    "too-many-exports": "Zu viele Ihrer Exporte laufen. Warten Sie, bis einer beendet ist.",
-    "idempotency-conflict": "Derselbe Export wird gerade gestartet. Versuchen Sie es gleich noch einmal.",
-    restarted: "Der Export musste neu beginnen. Versuchen Sie es erneut.",
-    "not-ready": "Die Datei ist noch nicht fertig. Versuchen Sie es gleich noch einmal.",
-    expired: "Die Datei ist abgelaufen. Exportieren Sie noch einmal.",
-    canceled: "Der Export wurde abgebrochen.",
-    "export-failed": "Der Export ist fehlgeschlagen und hat nichts gekostet. Versuchen Sie es erneut.",
-    "too-large":
-      "Die Datei ist zu groß für diesen Browser. Wählen Sie weniger Spalten oder einen engeren Filter.",
-    "rate-limited": "Das war zu schnell. Versuchen Sie es gleich noch einmal.",
-    unavailable: "Der Dienst ist gerade nicht verfügbar. Versuchen Sie es in einer Minute erneut.",
-    internal: "Auf dem Server ist etwas schiefgegangen. Versuchen Sie es erneut.",
-    network: "Der Server ist nicht erreichbar. Prüfen Sie Ihr Netz und versuchen Sie es erneut.",
-    timeout: "Der Server hat nicht rechtzeitig geantwortet. Versuchen Sie es erneut.",
-    "digest-mismatch":
-      "Die empfangene Datei ist beschädigt und wurde nicht gespeichert. Versuchen Sie es erneut.",
-    protocol: "Der Server hat etwas Unbekanntes gesendet. Laden Sie diese Seite neu.",
-    sink: "Die Datei lässt sich nicht speichern. Versuchen Sie es erneut.",
-    "no-room": "Auf diesem Gerät ist kein Platz mehr. Schaffen Sie Platz und versuchen Sie es erneut.",
-    aborted: "Der Download wurde angehalten.",
-    "cancel-unconfirmed":
-      "Der Export läuft vielleicht noch und kostet Guthaben: Sein Abbruch wurde nicht bestätigt.",
-  },
+  waitingFor: waitingNames.de,
+  problems: withNextSteps(problemTitles.de, {
+    unauthorized: "Melden Sie sich an und versuchen Sie es erneut.",
+    forbidden: "Bitten Sie Ihren Administrator um Zugriff.",
+    "not-found": "",
+    "invalid-request": "",
+    "unknown-dataset": "Versuchen Sie es in einer Minute erneut.",
+    "unknown-template": "",
+    "invalid-filter": "",
+    "credits-exhausted": "Bitten Sie um mehr, oder versuchen Sie es morgen erneut.",
+    "too-many-exports": "Warten Sie, bis einer beendet ist.",
+    "idempotency-conflict": "Versuchen Sie es gleich noch einmal.",
+    restarted: "Versuchen Sie es erneut.",
+    "not-ready": "Versuchen Sie es gleich noch einmal.",
+    expired: "Exportieren Sie noch einmal.",
+    canceled: "",
+    "export-failed": "Er hat nichts gekostet. Versuchen Sie es erneut.",
+    "too-large": "Wählen Sie weniger Spalten oder einen engeren Filter.",
+    "rate-limited": "Versuchen Sie es gleich noch einmal.",
+    unavailable: "Versuchen Sie es in einer Minute erneut.",
+    internal: "Versuchen Sie es erneut.",
+    network: "Prüfen Sie Ihr Netz und versuchen Sie es erneut.",
+    timeout: "Versuchen Sie es erneut.",
+    "digest-mismatch": "Versuchen Sie es erneut.",
+    protocol: "Laden Sie diese Seite neu.",
+    sink: "Versuchen Sie es erneut.",
+    "no-room": "Schaffen Sie Platz und versuchen Sie es erneut.",
+    "cancel-unconfirmed": "Der Export läuft vielleicht noch und kostet Guthaben.",
+    aborted: "",
+  }),
   title: "Exportieren: {dataset}",
   close: "Schließen",
   loading: "Wird geladen …",

@@ -3,17 +3,25 @@
 
 use std::path::Path;
 
-use polars::prelude::{ArrowDataType, ArrowField, ArrowTimeUnit, IntoSeries, ListChunked, NamedFrom, Series};
+use futures::TryStreamExt;
+use polars::prelude::{
+    ArrowDataType, ArrowField, ArrowTimeUnit, DataFrame, IntoSeries, ListChunked, NamedFrom, Series,
+};
 use polars_arrow::datatypes::ArrowSchema;
 use polars_parquet::write::schema_to_metadata_key;
 use polars_parquet_format::{
     BsonType, ConvertedType, FileMetaData, KeyValue, LogicalType, MicroSeconds, MilliSeconds, NanoSeconds,
     SchemaElement, StringType, TimeType, TimeUnit, TimestampType,
 };
-use serde_json::json;
+use protocol::filter;
+use serde_json::{Map, json};
 
 use super::{super::type_tests::exported, footer_tests::write, tests::opened};
-use crate::{error::JobError, format::Csv};
+use crate::{
+    dataset::{Dataset, Query},
+    error::JobError,
+    format::Csv,
+};
 
 /// Exports a Parquet file as CSV, and returns the CSV text.
 async fn csv(path: &Path) -> Result<String, String> {
@@ -145,12 +153,45 @@ async fn timestamps_are_in_the_unit_of_the_parquet_file() {
                 annotation.clone().set(&mut footer.schema[1]);
                 store(footer, stored.as_ref());
             });
-            let read = csv(&path).await.unwrap();
-            // a converted type states a moment in UTC, and an Arrow schema without a time zone a local one
-            assert_eq!(read.lines().nth(1).unwrap().trim_end_matches('Z'), text, "{stored:?}");
-            assert_eq!(read.lines().count(), 3);
+            // a converted type alone means UTC, but an Arrow schema without a time zone means local times
+            let zone = if annotation.0.is_some() && stored.is_none() { "Z" } else { "" };
+            assert_eq!(csv(&path).await.unwrap(), format!("t\n{text}{zone}\n\"\"\n"), "{stored:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn timestamps_with_a_converted_type_alone_are_in_utc() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let utc_and_local = [
+        Annotation(Some(ConvertedType::TIMESTAMP_MILLIS), None),
+        // writers of local times set the old annotation too, and the new one decides
+        Annotation(Some(ConvertedType::TIMESTAMP_MILLIS), timestamp(MILLIS).1),
+    ];
+    for (annotation, local) in utc_and_local.into_iter().zip([false, true]) {
+        write(&path, vec![Series::new("t".into(), [1_774_751_400_500_i64])], |footer| {
+            annotation.set(&mut footer.schema[1]);
+        });
+        let files = opened(&path).await.unwrap();
+        assert_eq!(files.info().columns[0].local, local);
+        let zone = if local { "" } else { "Z" };
+        assert_eq!(csv(&path).await.unwrap(), format!("t\n2026-03-29T02:30:00.500{zone}\n"));
+        // a filter with another offset finds the moment in UTC, and a local time has no offset
+        let filtered = filter::parse(&json!({"t": {"eq": "2026-03-29T04:30:00.500+02:00"}}), &files.info().columns);
+        assert_eq!(filtered.is_err(), local);
+        if let Ok(filter) = filtered {
+            let query = Query { columns: vec!["t".into()], filter, params: Map::new(), limit: None };
+            let frames: Vec<_> = files.open(&query).await.unwrap().frames.try_collect().await.unwrap();
+            assert_eq!(frames.iter().map(DataFrame::height).sum::<usize>(), 1);
+        }
+    }
+    let item = Series::new("".into(), [Some(1_000_001_i64), None]);
+    let list = ListChunked::from_iter([Some(item)]).into_series().with_name("t".into());
+    write(&path, vec![list], |footer| {
+        Annotation(Some(ConvertedType::TIMESTAMP_MICROS), None).set(footer.schema.last_mut().unwrap());
+    });
+    assert_eq!(csv(&path).await.unwrap(), "t\n\"[\"\"1970-01-01T00:00:01.000001Z\"\",null]\"\n");
 }
 
 /// Replaces the annotation STRING in the footer of a file by `annotation`, other bytes of the Thrift compact protocol.

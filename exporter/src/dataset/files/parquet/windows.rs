@@ -87,20 +87,22 @@ impl Windows {
                 return Err(DatasetError::Undeclared(detail));
             }
             let pairs = metadata.key_value_metadata.iter().flatten();
-            let stored = pairs.filter(|pair| pair.key == ARROW_SCHEMA).filter_map(|pair| pair.value.as_deref());
+            let stored: Vec<_> =
+                pairs.filter(|pair| pair.key == ARROW_SCHEMA).filter_map(|pair| pair.value.as_deref()).collect();
+            let has_arrow_schema = !stored.is_empty();
             stored.into_iter().try_for_each(nesting::check_encoded_schema)?;
             let fields: ArrowSchema =
                 infer_schema(&metadata)?.iter_values().map(type_mapping::without_extension).collect();
-            Ok((metadata, fields))
+            Ok((metadata, fields, has_arrow_schema))
         });
-        let (metadata, fields) = match opened {
+        let (metadata, fields, has_arrow_schema) = match opened {
             Err(_) if footer::is_encrypted(&file) => return Err(ENCRYPTED),
             Err(DatasetError::Polars(_)) if empty_group.is_some() => {
                 return Err(EMPTY_GROUP.in_column(&empty_group.unwrap_or_default()));
             }
             opened => opened?,
         };
-        let fields = logical::annotated(fields, &metadata.schema_descr);
+        let fields = logical::annotated(fields, &metadata.schema_descr, has_arrow_schema);
         let mut mapping = TypeMapping::of(&fields);
         let fields = nested::fit(fields, &mut mapping, &metadata.schema_descr);
         Ok(Self {
