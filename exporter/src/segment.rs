@@ -26,7 +26,7 @@ pub struct SegmentLimits {
     pub first_max_age: Duration,
 }
 
-/// Consecutive bytes of one file, which one stage of the pipeline passes to the next stage.
+/// Consecutive bytes of an export's file, which one stage of the pipeline passes to the next stage.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     /// The encoded bytes. After the compression stage, the compressed bytes.

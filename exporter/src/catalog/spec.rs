@@ -278,7 +278,7 @@ const DOTTED: &str = "`table` is `name` or `schema.name` for a PostgreSQL source
 pub(crate) enum Rows {
     /// The rows of a table or query.
     Sql(Source),
-    /// The rows of files: their path, object key or URL, and the format of the files.
+    /// Files, by their path, object key or URL, and the kind of these files.
     Files(String, FileKind),
 }
 

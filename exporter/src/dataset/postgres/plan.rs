@@ -131,9 +131,9 @@ impl Doubt {
         Self { reason, is_written: true }
     }
 
-    /// Returns this doubt with `is_written` set to true, if the text of the statement has keywords of the reason. The
-    /// keywords of [`LIMIT`] are `limit`, `fetch` and `offset`, and the keywords of [`DISTINCT_ON`] are `distinct on`.
-    /// Otherwise returns the doubt unchanged.
+    /// Sets `is_written` if `reason` is a clause that the text `statement` contains. For [`LIMIT`], any of the words
+    /// `limit`, `fetch` and `offset` counts; for [`DISTINCT_ON`], the words `distinct on`. Returns the doubt unchanged
+    /// for any other reason or text.
     fn in_statement(self, statement: &str) -> Self {
         let bare = without_texts(statement).to_lowercase();
         let words: Vec<_> =

@@ -1,4 +1,4 @@
-//! Reads ranges of rows by several connections at once, and sends the data frames in the order of the ranges.
+//! Reads ranges of rows over several connections at once, and sends the data frames in the order of the ranges.
 //!
 //! Each free connection of an export takes the next range. Frames of later ranges wait in bounded channels, and a
 //! connection waits while its channel is full.

@@ -17,8 +17,8 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The settings of every transaction. Most of them give values one fixed text form. `DEFAULT` restores the value of the
-/// role, the database or the URL, because another program behind the same pooler may have changed the setting.
+/// The settings of every transaction. Most of them give values one fixed text form. `DEFAULT` restores the setting
+/// that the role, the database or the URL gives, because another program behind the same pooler may have changed it.
 const LOCAL: &str = "SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conforming_strings = on; \
                      SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; \
                      SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; \

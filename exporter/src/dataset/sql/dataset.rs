@@ -1,5 +1,5 @@
 //! Reads the rows of a table, view or query one by one. For SQLite, [`sqlite`] reads each value by its storage class.
-//! For PostgreSQL, the statement casts columns to SQL types that fit the column types.
+//! For PostgreSQL, the `SELECT` casts each column to a SQL type that fits the type of the column in the catalog.
 
 use std::{sync::Arc, time::Duration};
 

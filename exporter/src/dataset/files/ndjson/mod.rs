@@ -17,8 +17,8 @@ use super::{
     scan::{FileScan, ScannedColumn, Stop},
 };
 
-/// The maximum number of lines that [`sample`] and [`naive`] read. They find the members of a file and the time zones
-/// of its timestamps if the catalog file declares the columns.
+/// The maximum number of lines that [`sample`] and [`naive`] read from a file whose columns the catalog file declares.
+/// [`sample`] finds the names of the members of its JSON objects, and [`naive`] finds timestamps without a time zone.
 const SAMPLED_LINES: u64 = 1_000;
 /// The maximum number of distinct members of a file. If the catalog file does not declare the columns, a file with more
 /// members is an error. If it does, [`sample`] ignores the members beyond this number.
