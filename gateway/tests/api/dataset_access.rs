@@ -91,6 +91,38 @@ async fn an_export_can_not_be_read_without_the_scopes_that_it_needs() {
 }
 
 #[tokio::test]
+async fn a_calculated_column_needs_the_scopes_of_the_columns_that_it_reads() {
+    let gateway = Gateway::start().await;
+    let all = rest(&gateway, "export:people staff pii:read hr");
+    let create = async |columns: &[&str]| {
+        // the template calculates `email` from the column `salary`
+        let body = json!({"dataset": "people", "template": "pay", "columns": columns});
+        let export: Value = all.post("/v1/exports", &body).await.json();
+        export["links"]["self"].as_str().unwrap_or_else(|| panic!("{export}")).to_owned()
+    };
+    let (named, calculated) = (create(&["name"]).await, create(&["name", "email"]).await);
+    let without_hr = rest(&gateway, "export:people staff pii:read");
+    for path in [calculated.clone(), format!("{calculated}/file"), format!("{calculated}/metadata")] {
+        let problem = without_hr.get(&path).await.problem();
+        assert_eq!(problem.slug(), Slug::Forbidden, "{path}");
+        assert!(problem.detail.contains("`hr`"), "{problem}");
+    }
+    assert_eq!(without_hr.get(&named).await.status, StatusCode::OK);
+    // the export does not have the column `email` of the dataset, so it does not need that column's scope
+    let without_pii = rest(&gateway, "export:people staff hr");
+    assert_eq!(without_pii.get(&calculated).await.status, StatusCode::OK);
+    // a caller without the scope can neither see nor request the calculated column
+    let shown: Value = without_hr.get("/v1/datasets/people").await.json();
+    let pay = shown["templates"].as_array().and_then(|all| all.iter().find(|template| template["name"] == "pay"));
+    let names: Vec<_> =
+        pay.and_then(|pay| pay["columns"].as_array()).into_iter().flatten().map(|c| &c["name"]).collect();
+    assert_eq!(names, ["name"]);
+    let request = json!({"dataset": "people", "template": "pay", "columns": ["email"]});
+    let problem = without_hr.post("/v1/exports", &request).await.problem();
+    assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (Slug::InvalidRequest, "/columns/0"));
+}
+
+#[tokio::test]
 async fn an_estimate_without_an_exporter_is_refused_immediately() {
     let gateway = Gateway::start().await;
     // the gateway's request timeout is longer than the client's, so only an immediate refusal passes

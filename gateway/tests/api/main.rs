@@ -14,6 +14,7 @@ mod identity;
 mod joined_exports;
 mod keys;
 mod raw_socket;
+mod relative_moments;
 mod requests;
 mod security_headers;
 mod sessions;

@@ -17,7 +17,7 @@ use platform::{
 };
 use protocol::{
     access::{Access, ColumnMask, ColumnRule},
-    catalog::{CatalogDataset, Column, ColumnType, DatasetInfo, ExporterHeartbeat, TemplateInfo},
+    catalog::{CatalogDataset, Column, ColumnType, DatasetInfo, ExporterHeartbeat, TemplateColumn, TemplateInfo},
     envelope::{Envelope, EventBody, TraceContext, UserEvent},
     id::Owner,
     params::{ParamSpec, ParamType, json_schema},
@@ -177,10 +177,26 @@ async fn advertise(bus: &Bus) {
         access: Default::default(),
         total_rows: None,
     };
+    let mut visits = dataset("visits", 1, vec![ParamSpec::new("since", ParamType::Datetime)]);
+    visits.info.columns = vec![
+        Column::new("at", ColumnType::Datetime),
+        Column::new("local_at", ColumnType::Datetime).typed(ColumnType::Datetime, true),
+        Column::new("day", ColumnType::Date),
+    ];
     let mut people = dataset("people", 1, vec![]);
     people.info.columns = [("name", ColumnType::String), ("email", ColumnType::String), ("salary", ColumnType::Int)]
         .map(|(name, kind)| Column::new(name, kind))
         .to_vec();
+    // the template calculates a column from the salary, and gives it the name of another column
+    let calculated =
+        |name: &str, kind, reads: &str| TemplateColumn { column: Column::new(name, kind), reads: vec![reads.into()] };
+    people.info.templates.push(TemplateInfo {
+        columns: Some(vec![
+            calculated("name", ColumnType::String, "name"),
+            calculated("email", ColumnType::Int, "salary"),
+        ]),
+        ..template("pay")
+    });
     let rule = |column: &str, scope: &str, mask| ColumnRule { column: column.into(), scope: scope.into(), mask };
     people.access = Access {
         scopes: vec!["staff".into()],
@@ -203,6 +219,7 @@ async fn advertise(bus: &Bus) {
         dataset("expensive", 3, vec![]),
         dataset("free", 0, vec![]),
         people,
+        visits,
     ];
     testkit::catalog::advertise(bus, heartbeat, &datasets).await;
 }

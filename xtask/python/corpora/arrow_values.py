@@ -186,8 +186,8 @@ def differences(wanted, text, said, names, disputed=frozenset()):
 
 
 def shown(value):
-    """A value as Python shows it, or its number, if Python has no type for the value."""
+    """A value as Python shows it, or as Arrow does, if Python has no type for the value or for a member of it."""
     try:
         return repr(value)
     except (OverflowError, ValueError):
-        return str(value.value)
+        return " ".join(str(pa.repeat(value, 1)).split())

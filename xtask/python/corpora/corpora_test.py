@@ -57,6 +57,11 @@ class Values(unittest.TestCase):
             self.assertIsNone(self.found(pa.array([NOON], kind), f'{{"a":"{right}"}}\n'))
             self.assertIn("became", self.found(pa.array([NOON], kind), f'{{"a":"{wrong}"}}\n'))
 
+    def test_a_wrong_value_that_python_can_not_show_is_wrong(self):
+        far = pa.array([2**62], LOCAL)
+        for column in [far, pa.StructArray.from_arrays([far], ["at"])]:
+            self.assertIn("became", self.found(column, '{"a":"2024-01-02T12:00:00"}\n'))
+
     def test_a_table_without_rows_has_its_columns(self):
         empty = pa.array([], pa.int64())
         self.assertIsNone(self.found(empty, ""))
