@@ -1,6 +1,8 @@
 //! Starts a real PostgreSQL server, which the tests of one process share.
 
 mod cluster;
+mod locale;
+mod standby;
 
 use std::{
     env, fs,
@@ -50,6 +52,8 @@ struct Server {
     /// The folder that is deleted with the server; None if the data is on `disk`.
     _dir: Option<TempDir>,
     disk: Option<Arc<SmallDisk>>,
+    /// The folder with further locales; None if the server has only those of this machine.
+    locales: Option<PathBuf>,
 }
 
 /// Settings of a server that is never killed: a lost commit is no loss.
@@ -176,31 +180,23 @@ impl Postgres {
 impl Server {
     fn start(folder: &Path, settings: &'static [&'static str]) -> Self {
         let user = unprivileged();
-        let dir = tempfile::tempdir_in(folder).expect("the folder for temporary files is writable");
-        if let Some(user) = &user {
-            let changed = chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()));
-            changed.expect("root may change the owner of a folder");
-        }
+        let dir = folder_of(user.as_ref(), folder);
         let data = dir.path().join("data");
         cluster::create(&programs(), user.as_ref(), &data);
-        Self::launched(data, Some(dir), None, settings)
+        Self::launched(data, Some(dir), None, settings, None)
     }
 
     fn start_on(disk: Arc<SmallDisk>) -> Self {
         // created elsewhere, because a program that runs as another user can't reach the namespace of the disk
         let user = unprivileged();
-        let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
-        if let Some(user) = &user {
-            let changed = chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()));
-            changed.expect("root may change the owner of a folder");
-        }
+        let dir = folder_of(user.as_ref(), &env::temp_dir());
         let data = dir.path().join("data");
         cluster::create(&programs(), user.as_ref(), &data);
         let copied = Command::new("cp").arg("-a").args([&data, &disk.folder()]).status();
         assert!(copied.is_ok_and(|status| status.success()), "the disk has room for a data folder");
         let folder = if user.is_some() { disk.inner_folder().to_owned() } else { disk.folder() };
         let data = folder.join("data");
-        Self::launched(data, None, Some(disk), &DURABLE)
+        Self::launched(data, None, Some(disk), &DURABLE, None)
     }
 
     fn launched(
@@ -208,9 +204,10 @@ impl Server {
         dir: Option<TempDir>,
         disk: Option<Arc<SmallDisk>>,
         settings: &'static [&'static str],
+        locales: Option<PathBuf>,
     ) -> Self {
         let (process, port, databases) = (Mutex::new(None), free_port(), AtomicU32::new(0));
-        let server = Self { process, port, databases, settings, data, _dir: dir, disk };
+        let server = Self { process, port, databases, settings, data, _dir: dir, disk, locales };
         assert!(server.launch(), "PostgreSQL ended before it was ready");
         server
     }
@@ -229,13 +226,17 @@ impl Server {
             }
             _ => as_user(&program, user.as_ref()),
         };
+        if let Some(locales) = &self.locales {
+            postgres.env("LOCPATH", locales);
+        }
         postgres.arg("-D").arg(&self.data).arg("-p").arg(self.port.to_string());
         for setting in ["listen_addresses=127.0.0.1", "max_connections=200"].iter().chain(self.settings) {
             postgres.arg("-c").arg(setting);
         }
         // tests connect over TCP; the path of a Unix socket in a deep folder would be too long
         postgres.args(["-c", "unix_socket_directories="]);
-        let ready = |line: &str| line.contains("ready to accept connections").then_some(());
+        let states = ["ready to accept connections", "ready to accept read-only connections"];
+        let ready = move |line: &str| states.iter().any(|state| line.contains(state)).then_some(());
         let started = ServerProcess::start("postgres", &mut postgres, ready).map(|(process, ())| process);
         let is_ready = started.is_some();
         *self.lock() = started;
@@ -264,6 +265,16 @@ pub(crate) fn unprivileged() -> Option<User> {
     }
     let found = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
     Some(found.expect("this machine has a user `postgres` or `nobody`, as PostgreSQL refuses to run as root"))
+}
+
+/// Creates a folder below `parent` that this user may write to.
+fn folder_of(user: Option<&User>, parent: &Path) -> TempDir {
+    let dir = tempfile::tempdir_in(parent).expect("the folder for temporary files is writable");
+    if let Some(user) = user {
+        let changed = chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+        changed.expect("root may change the owner of a folder");
+    }
+    dir
 }
 
 /// Returns a command that runs a program as the given user in a fixed locale.

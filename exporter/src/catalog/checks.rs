@@ -79,8 +79,9 @@ pub(super) fn check_query_columns(at: usize, spec: &DatasetSpec, found: &[String
 /// columns of the source, with their types in the source.
 ///
 /// `is_file` is true for Parquet and Arrow IPC files, and false for PostgreSQL. In files, the declared type must equal
-/// the type in the file, and `local` must not be set for timestamps with a time zone. In PostgreSQL, any column may be
-/// declared as text, and a column of whole numbers as decimals.
+/// the type in the file. In PostgreSQL, any column may be declared as text, and a column of whole
+/// numbers as decimals. In both, `local` is refused for timestamps with a time zone, because the export would drop the
+/// time zone, and for columns without timestamps.
 ///
 /// # Errors
 /// [`Refusal::Differs`] names the first column for which this does not hold.
@@ -88,19 +89,9 @@ pub(super) fn check_declared_types(spec: &DatasetSpec, found: &[Column], is_file
     for declared in &spec.columns {
         let (at, declared) = (declared.span().start, declared.get_ref());
         let Some(source) = found.iter().find(|column| column.name == declared.name) else { continue };
-        let Some(kind) = declared.kind.filter(|kind| *kind != source.kind) else {
-            if declared.local && is_file && !source.local {
-                let detail = format!(
-                    "`local = true` declares that the moments of column `{}` have no time zone, but in the source they have \
-                     one: leave out `local`",
-                    declared.name
-                );
-                return Err(Refusal::Differs(at, detail));
-            }
-            continue;
-        };
+        let kind = declared.kind.unwrap_or(source.kind);
         let is_exact = kind == ColumnType::String || (source.kind, kind) == (ColumnType::Int, ColumnType::Decimal);
-        if is_file || !is_exact {
+        if kind != source.kind && (is_file || !is_exact) {
             let advice =
                 if is_file { "leave out `type`" } else { "leave out `type`, or convert the column in a `query`" };
             let detail = format!(
@@ -111,8 +102,40 @@ pub(super) fn check_declared_types(spec: &DatasetSpec, found: &[Column], is_file
             );
             return Err(Refusal::Differs(at, detail));
         }
+        if declared.local && kind != ColumnType::Datetime {
+            let detail = format!(
+                "`local = true` is for columns of the type `datetime`, and column `{}` is of the type `{}`: leave out `local`",
+                declared.name,
+                name_of(kind),
+            );
+            return Err(Refusal::Differs(at, detail));
+        }
+        if declared.local && !source.local {
+            let advice =
+                if is_file { "" } else { ", or convert the column in a `query`, such as `at AT TIME ZONE 'UTC'`" };
+            return Err(Refusal::Differs(at, zone_declared_away(&declared.name) + advice));
+        }
     }
     Ok(())
+}
+
+/// Returns a refusal if a column is declared with `local = true`, but has moments with a time zone. `zoned` are the
+/// names of the columns of a SQLite source that have such a moment.
+pub(super) fn check_declared_zones(spec: &DatasetSpec, zoned: &[String]) -> Result<(), Refusal> {
+    let is_zoned = |name: &String| zoned.contains(name);
+    match spec.columns.iter().find(|column| column.get_ref().local && is_zoned(&column.get_ref().name)) {
+        None => Ok(()),
+        Some(column) => Err(Refusal::Differs(column.span().start, zone_declared_away(&column.get_ref().name))),
+    }
+}
+
+/// Returns the beginning of the fault text for a column with `local = true` whose moments have a time zone in the
+/// source.
+fn zone_declared_away(column: &str) -> String {
+    format!(
+        "`local = true` declares that the moments of column `{column}` have no time zone, but in the source they have one: \
+         leave out `local`"
+    )
 }
 
 /// Returns the name of a column type, as catalog files spell it.

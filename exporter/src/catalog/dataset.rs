@@ -7,8 +7,8 @@ use tracing::warn;
 
 use super::{
     checks::{
-        check_declared_types, check_postgres_keys, check_query_columns, check_rights, check_tenant_columns,
-        classify_probe_error, differing_rows,
+        check_declared_types, check_declared_zones, check_postgres_keys, check_query_columns, check_rights,
+        check_tenant_columns, classify_probe_error, differing_rows,
     },
     fault::Refusal,
     rules,
@@ -19,7 +19,10 @@ use crate::{
     dataset::{
         Dataset, DatasetError, DatasetInfo, FileKind, Files, Key, PostgresRows, PostgresServer, Resolved, SqlRows,
         TextMeaning,
-        sql::{KnownColumns, Source, SqlDialect, SqliteFile, named_table, query_columns, table_columns, with_zones},
+        sql::{
+            KnownColumns, Source, SqlDialect, SqliteFile, named_table, query_columns, table_columns, with_zones,
+            zoned_columns,
+        },
     },
     template,
 };
@@ -89,7 +92,12 @@ async fn sqlite(at: usize, spec: &DatasetSpec, rows: Source, file: Arc<SqliteFil
     // SQLite does not report the types of a query's columns, so the catalog file must declare them
     let columns = if all_typed(spec) { spec.columns() } else { merged(spec, found).map_err(failed)? };
     // time zones are detected from values, and a query with parameters has no values before a request
-    let columns = if spec.params.is_empty() { with_zones(&db, &rows, columns).await.map_err(failed)? } else { columns };
+    let columns = if spec.params.is_empty() {
+        check_declared_zones(spec, &zoned_columns(&db, &rows, &columns).await.map_err(failed)?)?;
+        with_zones(&db, &rows, columns).await.map_err(failed)?
+    } else {
+        columns
+    };
     let made = SqlRows::new(file, rows, info(spec, &columns)?).ordered_by(spec.order());
     Ok(if is_table { made.with_known(known) } else { made })
 }
@@ -106,7 +114,12 @@ async fn postgres(
     let Resolved { source: rows, columns: found, unreadable, text_meanings } = resolved;
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
     check_declared_types(spec, &found, false)?;
-    let known = KnownColumns::new(&found, spec.columns.is_empty());
+    // the types of a query's columns may depend on the values of its parameters
+    let known = if spec.params.is_empty() {
+        Some(KnownColumns::new(&found, spec.columns.is_empty()))
+    } else {
+        KnownColumns::of_zones(&found)
+    };
     let mut info = info(spec, &merged(spec, found).map_err(failed)?)?;
     info.text_meanings = text_meanings;
     let padded =
@@ -126,7 +139,7 @@ async fn postgres(
         }
     };
     let mut rows = PostgresRows::new(server, rows, info).ordered_by(spec.order());
-    if spec.params.is_empty() {
+    if let Some(known) = known {
         rows = rows.with_known(known);
     }
     let (Some(key), Some(name)) = (key, &spec.split_by) else { return Ok(rows) };

@@ -231,7 +231,7 @@ pub(crate) struct ColumnSpec {
     #[serde(rename = "type")]
     pub(crate) kind: Option<ColumnType>,
     /// `true` declares that the timestamps of a `datetime` column have no time zone. If false, the default, the source
-    /// decides.
+    /// decides. A column whose timestamps have a time zone in the source is refused.
     #[serde(default)]
     pub(crate) local: bool,
     /// The label of the column that users see.

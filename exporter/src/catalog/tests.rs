@@ -5,6 +5,7 @@ mod altered;
 mod declarations;
 mod policies;
 mod sources;
+mod zones;
 
 use std::path::{Path, PathBuf};
 

@@ -54,7 +54,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Runs a program that must succeed, and returns its output.
-fn run(command: &mut Command) -> String {
+pub(super) fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("can't start {command:?}: {e}"));
     assert!(output.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()

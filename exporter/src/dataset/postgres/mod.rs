@@ -83,8 +83,9 @@ pub struct PostgresRows {
     /// The column whose values split a source without pages into ranges for several connections. If it is None, one
     /// statement reads such a source.
     key: Option<Key>,
-    /// The columns of the source at the time when the catalog was loaded. None for a query with parameters, because the
-    /// types of its columns may depend on the values of the parameters.
+    /// The columns of the source when the catalog was loaded. For a query with parameters, only the time zones of its
+    /// columns are compared, because their types may depend on the values of the parameters. None if it has no column
+    /// of timestamps.
     known: Option<KnownColumns>,
 }
 

@@ -9,6 +9,7 @@ mod printed;
 mod ranges;
 mod sessions;
 mod spellings;
+mod standby;
 mod type_values;
 mod types;
 mod zones;

@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use protocol::catalog::Column;
+use protocol::catalog::{Column, ColumnType};
 
 use super::super::{DatasetError, DatasetInfo};
 
@@ -19,6 +19,8 @@ pub(crate) struct KnownColumns {
     columns: Arc<[Column]>,
     /// Whether the dataset offers all columns of its source, because the catalog file declares none.
     offers_all: bool,
+    /// Whether a change of the columns matters only if timestamps got or lost a time zone.
+    only_zones: bool,
     /// Whether [`Self::check`] has found that the source no longer fits the dataset.
     outdated: Arc<AtomicBool>,
 }
@@ -27,7 +29,14 @@ impl KnownColumns {
     /// Creates the record of a source's columns at a load of the catalog. `offers_all` is true if the dataset offers
     /// all of them.
     pub(crate) fn new(columns: &[Column], offers_all: bool) -> Self {
-        Self { columns: columns.into(), offers_all, outdated: Arc::default() }
+        Self { columns: columns.into(), offers_all, only_zones: false, outdated: Arc::default() }
+    }
+
+    /// Records the columns of timestamps of a query with parameters at a load of the catalog. The types of its other
+    /// columns may depend on the values of the parameters. Returns None if the query has no column of timestamps.
+    pub(crate) fn of_zones(columns: &[Column]) -> Option<Self> {
+        let has_moments = columns.iter().any(|column| column.kind == ColumnType::Datetime);
+        has_moments.then(|| Self { only_zones: true, ..Self::new(columns, false) })
     }
 
     /// Whether [`Self::check`] has found, since the catalog was loaded, that the source no longer fits the dataset.
@@ -35,8 +44,9 @@ impl KnownColumns {
         self.outdated.load(Relaxed)
     }
 
-    /// Checks that the `current` columns of the source still fit the dataset that `info` describes. Changes of columns
-    /// that the dataset does not offer are ignored.
+    /// Checks that the `current` columns of the source still fit the dataset that `info` describes. A change of a
+    /// column that the dataset does not offer is no error. After [`Self::of_zones`], the only error is a column whose
+    /// timestamps got or lost a time zone, because a cast to the type at the load would drop or add one.
     ///
     /// # Errors
     /// [`DatasetError::Altered`] if the source no longer has an offered column, or has it with another type.
@@ -55,7 +65,14 @@ impl KnownColumns {
         };
         let offered = info.columns.iter().map(|column| &column.name);
         let mut offered = offered.filter(|name| find(&self.columns, name).is_some());
-        if let Some(altered) = offered.find(|name| find(&self.columns, name) != find(current, name)) {
+        let is_altered = |name: &str| match (find(&self.columns, name), find(current, name)) {
+            (Some((before, was_local)), Some((now, is_local))) if self.only_zones => {
+                (before, now) == (ColumnType::Datetime, ColumnType::Datetime) && was_local != is_local
+            }
+            (_, _) if self.only_zones => false,
+            (before, now) => before != now,
+        };
+        if let Some(altered) = offered.find(|name| is_altered(name)) {
             return Some(DatasetError::Altered(altered.clone()));
         }
         let new = current.iter().find(|column| find(&self.columns, &column.name).is_none());
@@ -65,7 +82,7 @@ impl KnownColumns {
 
 #[cfg(test)]
 mod tests {
-    use protocol::catalog::ColumnType::{self, Int, String};
+    use protocol::catalog::ColumnType::{Datetime, Int, String};
 
     use super::*;
 
@@ -96,5 +113,27 @@ mod tests {
                 assert_eq!(known.are_outdated(), expected.is_some(), "{current:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_query_with_parameters_may_change_all_but_its_time_zones() {
+        let typed = |columns_of: &[(&str, ColumnType, bool)]| -> Vec<Column> {
+            columns_of.iter().map(|(name, kind, local)| Column::new(*name, *kind).typed(*kind, *local)).collect()
+        };
+        let at_load = typed(&[("at", Datetime, true), ("n", Int, false)]);
+        let info = DatasetInfo::new("d", at_load.clone());
+        for (current, is_refused) in [
+            (&[("at", Datetime, true), ("n", String, false), ("late", Int, false)][..], false),
+            (&[("at", String, false)], false),
+            (&[], false),
+            (&[("at", Datetime, false), ("n", Int, false)], true),
+        ] {
+            let known = KnownColumns::of_zones(&at_load).unwrap();
+            let error = known.check(&info, &typed(current)).err();
+            assert_eq!(error.is_some(), is_refused, "{current:?}: {error:?}");
+            assert_eq!(known.are_outdated(), is_refused, "{current:?}");
+            assert!(error.is_none_or(|error| error.to_string().contains("column `at`")), "{current:?}");
+        }
+        assert!(KnownColumns::of_zones(&typed(&[("n", Int, false)])).is_none());
     }
 }

@@ -11,7 +11,7 @@ pub(crate) fn operator_message(error: &DbErr) -> String {
         DbErr::Exec(RuntimeErr::SqlxError(e))
         | DbErr::Query(RuntimeErr::SqlxError(e))
         | DbErr::Conn(RuntimeErr::SqlxError(e)) => {
-            e.as_database_error().map(|e| operator_advice(&e.code().unwrap_or_default()))
+            e.as_database_error().map(|e| operator_advice(&e.code().unwrap_or_default(), e.message()))
         }
         _ => None,
     };
@@ -39,9 +39,13 @@ pub(crate) fn is_refused_by_postgres(error: &DbErr) -> bool {
     code.len() == 5 && (code.starts_with("42") || code == "3F000" || code == "3D000")
 }
 
-/// Returns what the operator can do about an error with this code that occurred when the catalog was loaded.
-fn operator_advice(code: &str) -> &'static str {
+/// Returns what the operator can do about an error with this code that occurred when the catalog was loaded. `message`
+/// is the error text of the database, which distinguishes several causes with the same code.
+fn operator_advice(code: &str, message: &str) -> &'static str {
     match code {
+        "0A000" if message.contains("recovery") => {
+            "name the primary in the `url` of the source, or make the table a logged one"
+        }
         "1" => "correct the `query` in the catalog, or the view that it reads",
         "26" => "correct the `path` of the source",
         "42P01" | "3F000" => {
@@ -81,7 +85,7 @@ mod tests {
             ("XX000", "log"),
             ("19", "log"),
         ] {
-            let advice = operator_advice(code);
+            let advice = operator_advice(code, "");
             assert!(advice.contains(word), "{code}: {advice}");
         }
     }

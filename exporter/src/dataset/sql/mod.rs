@@ -33,5 +33,5 @@ pub(crate) use self::{
     load_failure::{is_refused_by_postgres, is_refused_by_sqlite, operator_message},
     query_text::SqlDialect,
     sqlite::{SqliteTable, named_table, query_columns, sqlite_tables, table_columns},
-    zones::with_zones,
+    zones::{with_zones, zoned_columns},
 };

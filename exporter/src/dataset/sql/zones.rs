@@ -35,22 +35,46 @@ pub(crate) async fn with_zones(
     source: &Source,
     columns: Vec<Column>,
 ) -> Result<Vec<Column>, DatasetError> {
-    let backend = db.get_database_backend();
-    let moments: Vec<String> = columns.iter().filter(|column| is_undecided(column)).map(|c| c.name.clone()).collect();
-    if backend != DbBackend::Sqlite || moments.is_empty() {
-        return Ok(columns);
+    let moments = names_of(&columns, false);
+    let zones = sampled(db, source, &moments).await?;
+    let local = |name: &str| moments.iter().zip(&zones).any(|(moment, zone)| moment == name && *zone == Some(false));
+    Ok(columns.into_iter().map(|column| Column { local: column.local || local(&column.name), ..column }).collect())
+}
+
+/// Returns the names of those columns that are declared to have no time zone, but have a value with one. For a database
+/// other than SQLite, returns no names.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn zoned_columns(
+    db: &DatabaseConnection,
+    source: &Source,
+    columns: &[Column],
+) -> Result<Vec<String>, DatasetError> {
+    let moments = names_of(columns, true);
+    let zones = sampled(db, source, &moments).await?;
+    Ok(moments.into_iter().zip(zones).filter(|(_, zone)| *zone == Some(true)).map(|(name, _)| name).collect())
+}
+
+/// Returns for each of the columns `moments` whether any of its values in a sample of the rows has a time zone. None for
+/// a column without values in the sample, and for a database other than SQLite.
+async fn sampled(
+    db: &DatabaseConnection,
+    source: &Source,
+    moments: &[String],
+) -> Result<Vec<Option<bool>>, DatasetError> {
+    if db.get_database_backend() != DbBackend::Sqlite || moments.is_empty() {
+        return Ok(vec![None; moments.len()]);
     }
-    let all = Query { columns: moments.clone(), filter: Filter::all(), params: Map::new(), limit: Some(SAMPLE_ROWS) };
+    let all = Query { columns: moments.to_vec(), filter: Filter::all(), params: Map::new(), limit: Some(SAMPLE_ROWS) };
     let mut sample = from_source(source);
-    for name in &moments {
+    for name in moments {
         sample.expr_as(col(name), Alias::new(name));
     }
     let sample = sample.limit(SAMPLE_ROWS).take();
     let mut select = SelectStatement::new();
     select.from_subquery(sample, Alias::new(super::SOURCE));
-    let zones = found(db, source, &all, select, &moments).await?;
-    let local = |name: &str| moments.iter().zip(&zones).any(|(moment, zone)| moment == name && *zone == Some(false));
-    Ok(columns.into_iter().map(|column| Column { local: column.local || local(&column.name), ..column }).collect())
+    found(db, source, &all, select, moments).await
 }
 
 /// Returns for each of `columns` whether one of its values in the sampled rows has a time zone. Returns None for a
@@ -75,6 +99,8 @@ async fn found(
     (0..columns.len()).map(|at| Ok(row.try_get_by_index::<Option<i64>>(at)?.map(|zone| zone != 0))).collect()
 }
 
-fn is_undecided(column: &Column) -> bool {
-    column.kind == ColumnType::Datetime && !column.local
+/// Returns the names of the `datetime` columns with this value of [`Column::local`].
+fn names_of(columns: &[Column], is_local: bool) -> Vec<String> {
+    let wanted = columns.iter().filter(|column| column.kind == ColumnType::Datetime && column.local == is_local);
+    wanted.map(|column| column.name.clone()).collect()
 }

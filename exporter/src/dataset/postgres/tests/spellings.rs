@@ -1,7 +1,7 @@
 //! Tests that filters compare the values that files show, for columns whose types are shown as text.
 
 use super::*;
-use crate::dataset::written_values_tests::filters_compare_what_is_written;
+use crate::dataset::{AccessView, SqlRows, written_values_tests::filters_compare_what_is_written};
 
 const ROWS: usize = 40;
 
@@ -72,4 +72,43 @@ async fn slow_filters_on_texts_of_postgres_compare_what_is_written() {
     assert_eq!(t.info().columns.len(), COLUMNS.len() + 1);
     let selective = filters_compare_what_is_written("postgres", &t, usize::MAX).await;
     assert!(selective > 500, "only {selective} filters return some of the rows");
+}
+
+#[tokio::test]
+async fn filters_and_row_policies_of_a_dataset_in_rust_find_the_real_that_is_written() {
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    let reals =
+        ["0.1", "-0.1", "0.3", "1e-45", "3.4028235e38", "16777216", "0", "-1.5", "NaN", "Infinity", "-Infinity"];
+    let values: Vec<_> = reals.iter().enumerate().map(|(id, text)| format!("({id}, '{text}'::real)")).collect();
+    run(&database.db, "CREATE TABLE reals (id bigint, r real)").await;
+    run(&database.db, &format!("INSERT INTO reals VALUES {}, (99, NULL)", values.join(", "))).await;
+    let columns = vec![Column::new("id", ColumnType::Int), Column::new("r", ColumnType::Float)];
+    let info = DatasetInfo::new("reals", columns);
+    let rows = SqlRows::new(database.db.clone(), Source::table("reals"), info.clone());
+    let rows = rows.ordered_by(vec![OrderBy::ascending("id")]);
+    let selective = filters_compare_what_is_written("bound", &rows, usize::MAX).await;
+    assert!(selective > 50, "only {selective} filters return some of the rows");
+
+    let read = async |dataset: Arc<dyn Dataset>| -> Vec<(i64, Option<f64>)> {
+        let query = query(&["id", "r"], Filter::all());
+        let read: Vec<DataFrame> = dataset.open(&query).await.unwrap().frames.try_collect().await.unwrap();
+        let cells = read.iter().flat_map(|frame| {
+            let (ids, reals) = (frame.column("id").unwrap().i64().unwrap(), frame.column("r").unwrap().f64().unwrap());
+            ids.iter().flatten().zip(reals.iter()).collect::<Vec<_>>()
+        });
+        cells.collect()
+    };
+    let written = read(Arc::new(rows.clone())).await;
+    let finite: Vec<_> = written.into_iter().filter(|(_, real)| real.is_some_and(f64::is_finite)).collect();
+    assert_eq!(finite.len(), reals.len() - 3);
+    for policy in [json!({"r": {"eq": {"claim": "r"}}}), json!({"r": {"in": {"claim": "several"}}})] {
+        let info = DatasetInfo { row_policy: Some(policy.clone()), ..info.clone() };
+        let rows = SqlRows::new(database.db.clone(), Source::table("reals"), info);
+        for (id, real) in &finite {
+            let claims = json!({"r": real, "several": [real, 7]});
+            let view = AccessView::new(Arc::new(rows.clone()), claims.as_object().unwrap()).unwrap();
+            assert_eq!(read(Arc::new(view)).await, [(*id, *real)], "{policy}: {claims}");
+        }
+    }
 }

@@ -265,3 +265,48 @@ async fn values_that_only_the_server_makes_are_written_as_psql_prints_them() {
         assert!(assert_as_printed(&database, Source::Query(text.into()), &names, statement).await > 0);
     }
 }
+
+#[tokio::test]
+async fn money_and_names_are_written_as_psql_prints_them_in_every_locale() {
+    // the server stops when this is dropped
+    let postgres = Postgres::start_with_euros().await;
+    let database = postgres.database().await;
+    run(
+        &database.db,
+        "CREATE DOMAIN price AS money; CREATE TYPE offer AS (amount money, title text); CREATE TABLE \"odd Name\" (n int); \
+         CREATE TABLE prices (id int, m money, d price, list money[], o offer, plain regclass, odd regclass); \
+         INSERT INTO prices VALUES (1, 1234567.5::numeric, 0.05::numeric, ARRAY[1.5::numeric::money, NULL], \
+                                    ROW (7::money, 'a'), 'prices', '\"odd Name\"'), \
+                                   (2, -0.5::numeric, -1234.5::numeric, '{}', ROW (NULL, 'b'), 'prices', 'pg_class'), \
+                                   (3, 92233720368547758.07, -92233720368547758.08, NULL, NULL, NULL, NULL)",
+    )
+    .await;
+    let database_name = psql(database.url(), 1, "SELECT current_database()")[0][0].clone().unwrap();
+    let names = ["id", "m", "d", "list", "o", "plain", "odd"];
+    let statement = "SELECT * FROM prices";
+    for (locale, quoting, first) in [
+        ("C", "off", "$1,234,567.50"),
+        (Postgres::EURO_LOCALE, "off", "1.234.567,50 €"),
+        (Postgres::EURO_LOCALE, "on", "1.234.567,50 €"),
+    ] {
+        for setting in [format!("lc_monetary = '{locale}'"), format!("quote_all_identifiers = {quoting}")] {
+            run(&database.db, &format!("ALTER DATABASE {database_name} SET {setting}")).await;
+        }
+        assert_eq!(psql(database.url(), 1, "SELECT m FROM prices")[0][0].as_deref(), Some(first));
+        let text = QueryText::parse(statement, &[]).unwrap();
+        for source in [Source::table("prices"), Source::Query(text.into())] {
+            assert_eq!(assert_as_printed(&database, source, &names, statement).await, 3 * names.len());
+        }
+        // a filter finds each text that is written
+        let rows = described(&server(database.url()), Source::table("prices"), vec![]).await;
+        for name in &names[1..] {
+            for row in psql(database.url(), 2, &format!("SELECT id, {name} FROM prices WHERE {name} IS NOT NULL")) {
+                let filter = filter::parse(&json!({*name: {"eq": row[1]}}), &rows.info.columns).unwrap();
+                let read = frames(&rows, &query(&["id"], filter)).await;
+                let ids: Vec<_> =
+                    read.iter().flat_map(|frame| frame.column("id").unwrap().i64().unwrap().iter()).collect();
+                assert!(ids.contains(&row[0].as_ref().unwrap().parse().ok()), "{locale} {name}: {row:?} {ids:?}");
+            }
+        }
+    }
+}

@@ -64,3 +64,26 @@ async fn a_writer_that_holds_its_lock_is_named() {
     fixture.db.execute_unprepared("COMMIT").await.unwrap();
     assert_eq!(values(&t, json!({}), "n").await, ["1"]);
 }
+
+#[tokio::test]
+async fn an_export_waits_for_a_writer_that_holds_its_lock() {
+    let statements = ["PRAGMA journal_mode = DELETE", "CREATE TABLE t (n INTEGER)", "INSERT INTO t VALUES (1)"];
+    let fixture = Fixture::new(&statements).await;
+    let within = |time| {
+        let file = SqliteFile::new(&fixture.path(), time);
+        let columns = vec![Column::new("n", ColumnType::Int)];
+        SqlRows::new(Arc::new(file), Source::table("t"), DatasetInfo::new("t", columns))
+    };
+    let (patient, hasty) = (within(Duration::from_secs(60)), within(Duration::from_millis(100)));
+    fixture.db.execute_unprepared("BEGIN EXCLUSIVE; INSERT INTO t VALUES (2)").await.unwrap();
+    let waiting = tokio::spawn(async move { values(&patient, json!({}), "n").await });
+    // an export that began later and waits for a shorter time tells that the first one has been waiting
+    let refused = export(&hasty, json!({}), &["n"]).await.unwrap_err();
+    assert_eq!(
+        refused.user_message(),
+        "another program writes to its SQLite file, and held the lock for longer than an export waits: try again later"
+    );
+    assert!(!waiting.is_finished(), "the export ended while the writer held its lock");
+    fixture.db.execute_unprepared("COMMIT").await.unwrap();
+    assert_eq!(waiting.await.unwrap(), ["1", "2"]);
+}
