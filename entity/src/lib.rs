@@ -19,6 +19,8 @@ pub mod ledger;
 pub mod maintenance;
 pub mod operator;
 mod outage;
+pub mod saved_export;
+pub mod saved_export_run;
 pub mod scheduled_job;
 pub mod segment;
 pub mod transition;

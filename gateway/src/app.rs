@@ -27,6 +27,7 @@ use crate::{
     events::Events,
     exports::{Exports, Presenter, QueueCache, Submit},
     router,
+    saved_exports::SavedExports,
     sessions::Registry,
     state::{AppState, Shared},
 };
@@ -158,6 +159,13 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         max_unfinished: config.max_unfinished_per_user,
         interactive_max_dataset_rows: config.interactive_max_dataset_rows,
     };
+    let saved_exports = SavedExports {
+        db: db.clone(),
+        catalog: catalog.clone(),
+        clock: clock.clone(),
+        presenter: presenter.clone(),
+        submit: submit.clone(),
+    };
     let exports = Exports {
         db: db.clone(),
         bus: bus.clone(),
@@ -186,6 +194,7 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         events,
         submit,
         exports,
+        saved_exports,
         presenter,
         source,
         downloads,

@@ -2,7 +2,9 @@
 
 use protocol::{
     SUBPROTOCOL, TICKET_SUBPROTOCOL_PREFIX,
-    client::{ExportCancel, ExportCreate, FileClose, FileOpen, FileWindow, Ping, SessionRefresh, SessionResume},
+    client::{
+        ExportCancel, ExportCreate, FileClose, FileOpen, FileWindow, Ping, SavedRun, SessionRefresh, SessionResume,
+    },
     close::CloseCode,
     frame,
     server::ServerMessage,
@@ -32,6 +34,7 @@ pub fn asyncapi() -> Value {
         ("session.refresh", schemas.reference::<SessionRefresh>()),
         ("export.create", schemas.reference::<ExportCreate>()),
         ("export.cancel", schemas.reference::<ExportCancel>()),
+        ("saved.run", schemas.reference::<SavedRun>()),
         ("file.open", schemas.reference::<FileOpen>()),
         ("file.window", schemas.reference::<FileWindow>()),
         ("file.close", schemas.reference::<FileClose>()),

@@ -26,7 +26,12 @@ use sea_orm::DatabaseConnection;
 use tokio::time::Instant;
 use tracing::warn;
 
-pub(crate) use self::{access::require_readable, presenter::Presenter, queue_cache::QueueCache, submit::Submit};
+pub(crate) use self::{
+    access::require_readable,
+    presenter::Presenter,
+    queue_cache::QueueCache,
+    submit::{IDEMPOTENCY_KEY_POINTER, Submission, Submit},
+};
 use crate::{
     error::{Outcome, Refusal},
     events::Events,

@@ -15,6 +15,7 @@ mod joined_exports;
 mod keys;
 mod raw_socket;
 mod requests;
+mod saved_exports;
 mod security_headers;
 mod sessions;
 mod sse;

@@ -50,6 +50,7 @@ export type ClientMessage =
   | FileOpen
   | FileWindow
   | Ping
+  | SavedRun
   | SessionRefresh
   | SessionResume;
 
@@ -176,6 +177,14 @@ export interface DatasetList {
 
 /** How the server delivers the file of a new export. */
 export type Deliver = "notify" | "stream";
+
+/** A destination that receives the file of each run. */
+export interface DeliveryTarget {
+  /** The name of a destination of the installation. */
+  destination: string;
+  /** The path at the destination; the pattern of the destination when absent. */
+  path?: string | null;
+}
 
 /** The kind of a ledger entry. */
 export type EntryKind = "grant" | "hold" | "capture" | "release" | "adjustment";
@@ -488,6 +497,18 @@ export interface FormatInfo {
   name: string;
 }
 
+/** The caller's newest run of a saved export. */
+export interface LastRun {
+  /** The id of the export. */
+  export_id: ExportId;
+  /** The time at which the export was requested. */
+  requested_at: Timestamp;
+  /** The moment of the schedule for which the export ran; null for a run that a user started. */
+  scheduled_for?: Timestamp | null;
+  /** The current status of the export. */
+  status: Status;
+}
+
 /** Links of an export, relative to the gateway. */
 export interface Links {
   /** The link of the file. */
@@ -544,6 +565,138 @@ export interface Progress {
   rows_total?: number | null;
   /** The part of the installation that the export waits for; null while the export waits for none. */
   waiting_for?: WaitingFor | null;
+}
+
+/** A saved export. */
+export interface SavedExport {
+  /** The time at which the saved export was created. */
+  created_at: Timestamp;
+  /** The destinations that receive the file of each run. */
+  deliver_to: DeliveryTarget[];
+  /** The id of the saved export. */
+  id: SavedExportId;
+  /** The caller's newest run; null before the first one. */
+  last_run?: LastRun | null;
+  /** The links of the saved export. */
+  links: SavedExportLinks;
+  /** The name of the saved export. */
+  name: string;
+  /** The ways in which the owner is notified of each run; null for those of the owner's preferences. */
+  notify?: string[] | null;
+  /** The `sub` of the user who owns the saved export. */
+  owner: string;
+  /** The export request of each run, as its owner wrote it. */
+  request: ExportRequest;
+  /** The time of the last change by the owner. */
+  updated_at: Timestamp;
+  /** The number of the version, starting at 1. Each change by the owner increases it by one. */
+  version: number;
+  /** The users who see the saved export. */
+  visibility: Visibility;
+}
+
+/** The id of a saved export: a UUIDv7, so that ids sort by the time of creation. */
+export type SavedExportId = string;
+
+/** Links of a saved export, relative to the gateway. */
+export interface SavedExportLinks {
+  /** The link of its runs. */
+  runs: string;
+  /** The link of the saved export. */
+  self: string;
+}
+
+/** The answer of `GET /v1/saved-exports`: a page of saved exports, newest first. */
+export interface SavedExportPage {
+  /** The saved exports of this page, at most `limit`. */
+  items: SavedExport[];
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor?: string | null;
+}
+
+/**
+ * The body of `POST /v1/saved-exports`. `PATCH /v1/saved-exports/{id}` changes these members by a merge patch
+ * (RFC 7396).
+ */
+export interface SavedExportRequest {
+  /** The destinations that receive the file of each run; none when absent. */
+  deliver_to?: DeliveryTarget[];
+  /** A name for people, 1 to 100 characters. Names need not be unique. */
+  name: string;
+  /** The ways in which the owner is notified of each run; those of the owner's preferences when absent. */
+  notify?: string[] | null;
+  /**
+   * The export request of each run, as in `POST /v1/exports`. Moments relative to now, such as `now-1d/d`, are
+   * resolved at each run.
+   */
+  request: ExportRequest;
+  /** The users who see the saved export; `private` when absent. */
+  visibility?: Visibility;
+}
+
+/** One run of a saved export: an export like any other. */
+export interface SavedExportRun {
+  /** The number of the current or last attempt; 0 before the first attempt. */
+  attempt: number;
+  /** The requested columns, in order; empty for the columns of the template. */
+  columns: string[];
+  /** The time at which the exporter finished the last row. The file may contain this time too. */
+  completed_at?: Timestamp | null;
+  /** The compression of the file, such as `none`. */
+  compression: string;
+  /** The name of the dataset. */
+  dataset: string;
+  /** The end of the retention of the file. */
+  expires_at?: Timestamp | null;
+  /** The file of the export; null unless the status is `completed`. */
+  file?: FileInfo | null;
+  /** The filter of the request, with moments relative to now resolved; `{}` for all rows. */
+  filter: Record<string, unknown>;
+  /** The format of the file, such as `csv`. */
+  format: string;
+  /** The id of the export. */
+  id: ExportId;
+  /** The links of the export. */
+  links: Links;
+  /** The parameters of the request, with moments relative to now resolved. */
+  params: Record<string, unknown>;
+  /** The reason for the status `failed` or `canceled`; null for every other status. */
+  problem?: Problem | null;
+  /** The progress of the export. */
+  progress: Progress;
+  /** The time at which the gateway accepted the request. The file may contain this time too. */
+  requested_at: Timestamp;
+  /** The moment of the schedule for which the export ran; null for a run that a user started. */
+  scheduled_for?: Timestamp | null;
+  /** The start of the first attempt. */
+  started_at?: Timestamp | null;
+  /** The status of the export. */
+  status: Status;
+  /** The name of the template. */
+  template: string;
+}
+
+/** The answer of `GET /v1/saved-exports/{id}/runs`: a page of the caller's runs, newest first. */
+export interface SavedExportRunPage {
+  /** The runs of this page, at most `limit`. */
+  items: SavedExportRun[];
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor?: string | null;
+}
+
+/** `saved.run`: submits the request of a saved export, and chooses the delivery of its file. */
+export interface SavedRun {
+  /** The delivery of the file; `notify` when absent. */
+  deliver?: Deliver;
+  /** A repeated request with the same key returns the export of the first request. */
+  idempotency_key?: string | null;
+  /** The direct answer carries the same `ref`. */
+  ref?: string;
+  /** The id of the saved export. */
+  saved_export_id: SavedExportId;
+  type: "saved.run";
+  /** The initial window of the file stream, in bytes; 1 MiB when absent. */
+  window?: number | null;
 }
 
 /** Every message that the server sends as text. */
@@ -690,6 +843,9 @@ export interface Ticket {
 
 /** RFC 3339, UTC, milliseconds */
 export type Timestamp = string;
+
+/** The users who see a saved export and may run it. Only its owner may change or delete it. */
+export type Visibility = "private" | "tenant";
 
 /** A part of the installation that an export waits for. The export continues by itself when the part works again. */
 export type WaitingFor = "storage" | "database" | "messaging" | "source";
