@@ -72,6 +72,84 @@ pub async fn record(
     Ok(())
 }
 
+/// Records the run of a moment of a schedule. Call it in the transaction that creates the export. Returns false when
+/// the moment has a run already; the caller must then roll back.
+///
+/// # Errors
+/// When the database fails.
+pub async fn record_moment(
+    tx: &impl ConnectionTrait,
+    saved: SavedExportId,
+    owner: &Owner,
+    export: ExportId,
+    moment: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let row = ActiveModel { export_id: Set(Some(export.0)), ..at_moment(saved, owner, moment, now) };
+    Ok(Entity::insert(row).on_conflict(same_moment()).exec_without_returning(tx).await? == 1)
+}
+
+/// Records that a moment of a schedule passed without a run. A moment that has a row already stays as it is.
+///
+/// # Errors
+/// When the database fails.
+pub async fn record_missed(
+    tx: &impl ConnectionTrait,
+    saved: SavedExportId,
+    owner: &Owner,
+    moment: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let row = at_moment(saved, owner, moment, now);
+    Entity::insert(row).on_conflict(same_moment()).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+fn at_moment(saved: SavedExportId, owner: &Owner, moment: DateTime<Utc>, now: DateTime<Utc>) -> ActiveModel {
+    ActiveModel {
+        id: Set(Uuid::now_v7()),
+        saved_export_id: Set(saved.0),
+        tenant: Set(owner.tenant.clone()),
+        user_id: Set(owner.user.clone()),
+        export_id: Set(None),
+        scheduled_for: Set(Some(moment)),
+        created_at: Set(now),
+    }
+}
+
+fn same_moment() -> OnConflict {
+    OnConflict::columns([Column::SavedExportId, Column::ScheduledFor]).do_nothing().to_owned()
+}
+
+/// The newest moments of a schedule without a run, newest first: at most `limit`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn missed(
+    db: &impl ConnectionTrait,
+    saved: SavedExportId,
+    owner: &Owner,
+    limit: u64,
+) -> Result<Vec<DateTime<Utc>>, StoreError> {
+    let missed = Entity::find()
+        .filter(Column::SavedExportId.eq(saved.0))
+        .filter(Column::Tenant.eq(&owner.tenant))
+        .filter(Column::UserId.eq(&owner.user))
+        .filter(Column::ExportId.is_null())
+        .order_by_desc(Column::ScheduledFor)
+        .limit(limit);
+    Ok(missed.all(db).await?.into_iter().filter_map(|row| row.scheduled_for).collect())
+}
+
+/// The run of a schedule that this export is; None for every other export.
+///
+/// # Errors
+/// When the database fails.
+pub async fn scheduled(db: &impl ConnectionTrait, export: ExportId) -> Result<Option<Model>, StoreError> {
+    let run = Entity::find().filter(Column::ExportId.eq(export.0)).filter(Column::ScheduledFor.is_not_null());
+    Ok(run.one(db).await?)
+}
+
 /// One run with its export.
 #[derive(Clone, Debug)]
 pub struct Run {

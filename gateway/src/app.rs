@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::{
-    auth::{self, ApiKeys, Authenticator, IdentityError, OidcError, SignInLinks, Tickets, Verifier, local},
+    auth::{self, ApiKeys, Authenticator, IdentityError, OidcError, Rights, SignInLinks, Tickets, Verifier, local},
     config::GatewayConfig,
     credits::Credits,
     delivery::{Downloads, Source},
@@ -142,7 +142,9 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
     let tickets = Tickets::new(tickets, clock.clone());
     let (cache_ttl, check_interval) = (config.tuning.key_cache_ttl.get(), config.tuning.key_check_interval.get());
     let api_keys = ApiKeys::new(db.clone(), bus.clone(), clock.clone(), cache_ttl, check_interval);
-    let authenticator = Authenticator::new(verifier, api_keys.clone(), tickets.clone());
+    let rights = Rights::new(db.clone(), clock.clone());
+    rights.spawn_recorder(life);
+    let authenticator = Authenticator::new(verifier, api_keys.clone(), tickets.clone(), rights);
     let catalog = Catalog::default();
     let credits = Credits::new(credit_policy, db.clone(), clock.clone());
     let presenter = Presenter::new(QueueCache::new(db.clone(), catalog.clone()));
@@ -165,6 +167,7 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         clock: clock.clone(),
         presenter: presenter.clone(),
         submit: submit.clone(),
+        credits: credits.clone(),
     };
     let exports = Exports {
         db: db.clone(),

@@ -85,6 +85,55 @@ pub struct DeliveryTarget {
     pub path: Option<String>,
 }
 
+/// The schedule in the body of `POST /v1/saved-exports`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleRequest {
+    /// The moments of the runs, as five fields of cron: minute, hour, day of the month, month, day of the week.
+    pub cron: String,
+    /// The IANA name of the time zone of `cron`.
+    pub zone: String,
+    /// Whether the schedule runs; true when absent. True ends a pause.
+    #[serde(default = "is_enabled")]
+    pub enabled: bool,
+    /// Whether a run ends as `unchanged`, without a file and without cost, when its rows are those of the last run;
+    /// false when absent.
+    #[serde(default)]
+    pub only_if_changed: bool,
+}
+
+fn is_enabled() -> bool {
+    true
+}
+
+/// The schedule of a saved export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Schedule {
+    /// The moments of the runs, as five fields of cron.
+    pub cron: String,
+    /// The IANA name of the time zone of `cron`.
+    pub zone: String,
+    /// Whether the schedule runs. False while it is paused.
+    pub enabled: bool,
+    /// Whether a run ends as `unchanged` when its rows are those of the last run.
+    pub only_if_changed: bool,
+    /// The next moment; null while the schedule does not run.
+    pub next_run_at: Option<Timestamp>,
+    /// Why Sluice paused the schedule; null for a schedule that is not paused.
+    pub paused_reason: Option<String>,
+}
+
+/// The answer of `GET /v1/schedules/preview`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SchedulePreview {
+    /// The next five moments, fewer if the expression has fewer.
+    pub moments: Vec<Timestamp>,
+    /// The mean number of runs a week.
+    pub runs_per_week: f64,
+    /// The number of credits that the caller gains in a week.
+    pub credits_per_week: u64,
+}
+
 /// The body of `POST /v1/saved-exports`. `PATCH /v1/saved-exports/{id}` changes these members by a merge patch
 /// (RFC 7396).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +147,9 @@ pub struct SavedExportRequest {
     /// The users who see the saved export; `private` when absent.
     #[serde(default)]
     pub visibility: Visibility,
+    /// The moments at which the owner's exports start by themselves; none when absent or null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleRequest>,
     /// The destinations that receive the file of each run; none when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deliver_to: Vec<DeliveryTarget>,
@@ -148,6 +200,8 @@ pub struct SavedExport {
     pub request: ExportRequest,
     /// The users who see the saved export.
     pub visibility: Visibility,
+    /// The schedule; null for a saved export that runs by hand only.
+    pub schedule: Option<Schedule>,
     /// The destinations that receive the file of each run.
     pub deliver_to: Vec<DeliveryTarget>,
     /// The ways in which the owner is notified of each run; null for those of the owner's preferences.
@@ -174,6 +228,12 @@ impl SavedExport {
             name: self.name.clone(),
             request: self.request.clone(),
             visibility: self.visibility,
+            schedule: self.schedule.as_ref().map(|schedule| ScheduleRequest {
+                cron: schedule.cron.clone(),
+                zone: schedule.zone.clone(),
+                enabled: schedule.enabled,
+                only_if_changed: schedule.only_if_changed,
+            }),
             deliver_to: self.deliver_to.clone(),
             notify: self.notify.clone(),
         }
@@ -204,6 +264,9 @@ pub struct SavedExportRun {
 pub struct SavedExportRunPage {
     /// The runs of this page, at most `limit`.
     pub items: Vec<SavedExportRun>,
+    /// The newest moments of the schedule that passed without a run, because no notifier ran, newest first and at most
+    /// 100. Empty on every page but the first.
+    pub missed: Vec<Timestamp>,
     /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }

@@ -1,12 +1,16 @@
-//! Saved exports from the command line to the file.
+//! Saved exports and their schedules from the command line to the file.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use e2e::Fleet;
+use entity::schedule;
+use platform::clock::{Clock, SystemClock};
 use protocol::{
     export::{Export, Status},
-    saved_export::SavedExport,
+    saved_export::{SavedExport, SavedExportId},
+    time::Timestamp,
 };
 use serde_json::{Value, json};
-use testkit::fault::Process;
+use testkit::{eventually, fault::Process};
 
 /// Runs `sluice` against the first gateway as this user.
 async fn sluice(fleet: &Fleet, sub: &str, args: &[&str]) -> Process {
@@ -70,4 +74,41 @@ async fn the_command_line_saves_runs_edits_and_deletes_exports() {
     done(&fleet, &["saved", "delete", "tsv"]).await;
     refused(&fleet, "alice", &["saved", "show", &id], 1).await;
     assert!(done(&fleet, &["saved", "list"]).await.contains("no saved exports"));
+}
+
+/// Lets a moment of the schedule come now, and returns the ended run of this moment.
+async fn moment(fleet: &Fleet, id: SavedExportId, moment: DateTime<Utc>) -> Value {
+    let row = schedule::find(&fleet.database.db, id).await.expect("a database").expect("a schedule");
+    schedule::put(&fleet.database.db, schedule::Model { next_run_at: Some(moment), ..row }).await.expect("a database");
+    let at = json!(Timestamp::from(moment));
+    eventually("the run of the moment ends", async || {
+        let shown = done(fleet, &["saved", "show", &id.to_string(), "--json"]).await;
+        let shown: Value = serde_json::from_str(&shown).expect("JSON");
+        let runs = shown["runs"].as_array().expect("runs");
+        let run = runs.iter().find(|run| run["scheduled_for"] == at)?;
+        (!["queued", "dispatched", "running"].contains(&run["status"].as_str()?)).then(|| run.clone())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_schedule_runs_by_itself_and_a_run_with_the_same_rows_ends_as_unchanged() {
+    let fleet = Fleet::small().await;
+    let create = ["saved", "create", "yearly", "menus", "--cron", "0 0 1 1 *", "--only-if-changed", "--json"];
+    let created: SavedExport = serde_json::from_str(&done(&fleet, &create).await).expect("a saved export");
+    let schedule = created.schedule.as_ref().expect("a schedule");
+    assert_eq!((schedule.enabled, schedule.zone.as_str(), schedule.next_run_at.is_some()), (true, "UTC", true));
+    let now = SystemClock.now();
+    let first = moment(&fleet, created.id, now - TimeDelta::minutes(2)).await;
+    assert_eq!((&first["status"], &first["file"]["rows"]), (&json!("completed"), &json!(6)), "{first}");
+    let second = moment(&fleet, created.id, now - TimeDelta::minutes(1)).await;
+    assert_eq!((&second["status"], &second["file"]), (&json!("unchanged"), &Value::Null), "{second}");
+    let text = done(&fleet, &["saved", "show", "yearly"]).await;
+    assert!(text.contains("0 0 1 1 * in UTC, only if the rows changed") && text.contains("unchanged"), "{text}");
+
+    let paused = done(&fleet, &["saved", "edit", "yearly", "--enabled", "false", "--json"]).await;
+    let paused: SavedExport = serde_json::from_str(&paused).expect("a saved export");
+    assert_eq!(paused.schedule.map(|schedule| (schedule.enabled, schedule.next_run_at)), Some((false, None)));
+    let wrong = refused(&fleet, "alice", &["saved", "edit", "yearly", "--cron", "every day"], 1).await;
+    assert!(wrong.contains("/schedule/cron"), "{wrong}");
 }

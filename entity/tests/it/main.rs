@@ -5,4 +5,5 @@
 mod api_key;
 mod ledger;
 mod saved_export;
+mod schedule;
 mod store;

@@ -14,15 +14,17 @@ use serde_json::{Map, Value, json};
 use super::{info::info, schemas::Schemas};
 
 /// The `type` of each message that `GET /v1/events` sends.
-const SSE_MESSAGES: [&str; 8] = [
+const SSE_MESSAGES: [&str; 10] = [
     "session.ready",
     "session.resumed",
     "export.progress",
     "export.completed",
+    "export.unchanged",
     "export.failed",
     "export.canceled",
     "export.expired",
     "credits.changed",
+    "schedule.paused",
 ];
 
 /// Builds the AsyncAPI document from the message types of the crate `protocol`.

@@ -9,7 +9,9 @@ use axum::{
 use platform::telemetry::traces;
 use protocol::{
     export::Export,
-    saved_export::{SavedExport, SavedExportId, SavedExportPage, SavedExportRequest, SavedExportRunPage},
+    saved_export::{
+        SavedExport, SavedExportId, SavedExportPage, SavedExportRequest, SavedExportRunPage, SchedulePreview,
+    },
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,7 +41,7 @@ const MAX_LIMIT: u64 = 100;
 const IF_MATCH_DESCRIPTION: &str =
     "The `ETag` that the client has read, or the `version` in double quotes. Answer 412 if the version has changed.";
 
-pub(super) fn endpoints() -> [Endpoint; 7] {
+pub(super) fn endpoints() -> [Endpoint; 8] {
     [
         Endpoint::post("/v1/saved-exports", create).operation(
             "createSavedExport",
@@ -117,6 +119,17 @@ pub(super) fn endpoints() -> [Endpoint; 7] {
                     .conditional()
                     .json::<SavedExportRunPage>(200, "One page of exports, each with the moment of the schedule.")
                     .problems(&[404, 422])
+            },
+        ),
+        Endpoint::get("/v1/schedules/preview", preview).operation(
+            "previewSchedule",
+            "Show the next moments of a schedule before it is saved",
+            |operation| {
+                operation
+                    .query("cron", json!({"type": "string"}))
+                    .query("zone", json!({"type": "string"}))
+                    .json::<SchedulePreview>(200, "The next five moments, and what the runs of a week cost and gain.")
+                    .problems(&[422])
             },
         ),
     ]
@@ -222,6 +235,22 @@ async fn runs(
 ) -> Outcome<Response> {
     let (limit, before) = page(params)?;
     conditional::json(&headers, &app.saved_exports.runs(&caller, id, before, limit).await?)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PreviewParams {
+    cron: String,
+    zone: String,
+}
+
+async fn preview(
+    State(app): State<AppState>,
+    _caller: Caller,
+    params: Result<Query<PreviewParams>, QueryRejection>,
+) -> Outcome<Json<SchedulePreview>> {
+    let Query(params) = params.map_err(|e| invalid("", &e.body_text()))?;
+    app.saved_exports.preview(&params.cron, &params.zone).map(Json)
 }
 
 /// Answers with a saved export, or with `304`. The entity tag is `"<version>.<hash>"`: the hash changes with each run,

@@ -1,18 +1,22 @@
 //! Saved exports: create, read, list, change, delete and run them.
 //!
+//! - `schedules` stores the schedule of a saved export and the rights of its owner.
 //! - `validate` checks the members that a user may write.
 //! - `view` converts rows to the objects of the API.
 //!
 //! A user sees their own saved exports, and those that other users of the tenant share, if the user may export the
 //! dataset. Only the owner may change or delete a saved export. A run is an export of the user who starts it.
 
+mod schedules;
 mod validate;
 mod view;
+
+use std::collections::HashMap;
 
 use axum::http::header;
 use entity::{
     saved_export::{self, Model, Reader, VisibleDatasets},
-    saved_export_run,
+    saved_export_run, schedule,
 };
 use platform::{catalog::Catalog, clock::SharedClock};
 use protocol::{
@@ -31,12 +35,16 @@ use uuid::Uuid;
 use self::validate::{check_request, check_settings, merge_patch, nest_request_faults};
 use crate::{
     auth::Caller,
+    credits::Credits,
     error::{Outcome, Refusal},
     exports::{Presenter, Submission, Submit},
 };
 
 /// The maximum number of saved exports of one user.
 const MAX_PER_USER: u64 = 200;
+
+/// The maximum number of missed moments that a list of runs shows.
+const MAX_MISSED: u64 = 100;
 
 /// The use cases of saved exports.
 #[derive(Clone, Debug)]
@@ -46,6 +54,7 @@ pub(crate) struct SavedExports {
     pub(crate) clock: SharedClock,
     pub(crate) presenter: Presenter,
     pub(crate) submit: Submit,
+    pub(crate) credits: Credits,
 }
 
 /// The version that a client expects, from the header `If-Match`.
@@ -73,7 +82,7 @@ impl SavedExports {
             id: SavedExportId::generate().0,
             tenant: caller.owner.tenant.clone(),
             user_id: caller.owner.user.clone(),
-            name: request.name,
+            name: request.name.clone(),
             dataset: request.request.dataset.clone(),
             request: view::json(&request.request)?,
             visibility: request.visibility.as_str().into(),
@@ -87,9 +96,10 @@ impl SavedExports {
             let detail = format!("You have {MAX_PER_USER} saved exports, the most allowed; delete one first.");
             return Err(Refusal::new(Slug::RateLimited, detail));
         }
+        let schedule = self.put_schedule(&tx, caller, row.saved_export_id(), request.schedule.as_ref(), now).await?;
         tx.commit().await?;
         info!(saved_export.id = %row.id, "saved export created");
-        view::saved_export(&row, None)
+        view::saved_export(&row, schedule.as_ref(), None)
     }
 
     /// Reads one saved export that the caller may see.
@@ -116,8 +126,10 @@ impl SavedExports {
         let (rows, has_more) = page(rows, limit);
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let newest = saved_export_run::newest(&self.db, &ids, &caller.owner).await?;
+        let schedules = schedule::find_all(&self.db, &ids).await?;
+        let schedules: HashMap<Uuid, _> = schedules.into_iter().map(|row| (row.saved_export_id, row)).collect();
         let next_cursor = rows.last().filter(|_| has_more).map(|row| row.id.to_string());
-        let items = rows.iter().map(|row| view::saved_export(row, newest.get(&row.id)));
+        let items = rows.iter().map(|row| view::saved_export(row, schedules.get(&row.id), newest.get(&row.id)));
         Ok(SavedExportPage { items: items.collect::<Outcome<_>>()?, next_cursor })
     }
 
@@ -134,7 +146,8 @@ impl SavedExports {
         expected: Expected,
     ) -> Outcome<SavedExport> {
         let row = self.own_row(caller, id, expected).await?;
-        let before = view::saved_export(&row, None)?.editable();
+        let current = schedule::find(&self.db, id).await?;
+        let before = view::saved_export(&row, current.as_ref(), None)?.editable();
         let request = merge_patch(&before, patch)?;
         if request == before {
             return self.view(caller, &row).await;
@@ -146,15 +159,27 @@ impl SavedExports {
             check_request(&self.catalog, caller, &request.request, now)?;
         }
         let changed = Model {
-            name: request.name,
+            name: request.name.clone(),
             dataset: request.request.dataset.clone(),
             request: view::json(&request.request)?,
             visibility: request.visibility.as_str().into(),
             ..row
         };
-        if !saved_export::update(&self.db, &changed, now).await? {
+        let tx = self.db.begin().await?;
+        if !saved_export::update(&tx, &changed, now).await? {
+            tx.rollback().await?;
             return Err(self.conflict(caller, id).await);
         }
+        // a schedule that stays keeps its next moment and its count of failures; so does one whose request changes,
+        // except for the digest of the last content
+        if request.schedule != before.schedule {
+            self.put_schedule(&tx, caller, id, request.schedule.as_ref(), now).await?;
+        } else if request.request != before.request
+            && let Some(current) = current
+        {
+            schedule::put(&tx, schedule::Model { last_content_sha256: None, ..current }).await?;
+        }
+        tx.commit().await?;
         info!(saved_export.id = %id, "saved export changed");
         self.get(caller, id).await
     }
@@ -165,9 +190,13 @@ impl SavedExports {
     /// `not-found`; `forbidden` for one of another user; status 412 when the version is not the expected one.
     pub(crate) async fn delete(&self, caller: &Caller, id: SavedExportId, expected: Expected) -> Outcome<()> {
         let row = self.own_row(caller, id, expected).await?;
-        if !saved_export::delete(&self.db, &row, self.clock.now()).await? {
+        let tx = self.db.begin().await?;
+        if !saved_export::delete(&tx, &row, self.clock.now()).await? {
+            tx.rollback().await?;
             return Err(self.conflict(caller, id).await);
         }
+        schedule::delete(&tx, id).await?;
+        tx.commit().await?;
         info!(saved_export.id = %id, "saved export deleted");
         Ok(())
     }
@@ -209,12 +238,17 @@ impl SavedExports {
             let export = self.presenter.export(&row.export).await?;
             items.push(SavedExportRun { export, scheduled_for: row.run.scheduled_for.map(Into::into) });
         }
-        Ok(SavedExportRunPage { items, next_cursor })
+        let missed = match before {
+            None => saved_export_run::missed(&self.db, id, &caller.owner, MAX_MISSED).await?,
+            Some(_) => Vec::new(),
+        };
+        Ok(SavedExportRunPage { items, missed: missed.into_iter().map(Into::into).collect(), next_cursor })
     }
 
     async fn view(&self, caller: &Caller, row: &Model) -> Outcome<SavedExport> {
         let newest = saved_export_run::newest(&self.db, &[row.id], &caller.owner).await?;
-        view::saved_export(row, newest.get(&row.id))
+        let schedule = schedule::find(&self.db, row.saved_export_id()).await?;
+        view::saved_export(row, schedule.as_ref(), newest.get(&row.id))
     }
 
     async fn row(&self, caller: &Caller, id: SavedExportId) -> Outcome<Model> {

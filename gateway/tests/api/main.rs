@@ -16,6 +16,7 @@ mod keys;
 mod raw_socket;
 mod requests;
 mod saved_exports;
+mod schedules;
 mod security_headers;
 mod sessions;
 mod sse;

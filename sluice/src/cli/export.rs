@@ -51,10 +51,10 @@ pub struct RequestOptions {
     /// Use this template for the layout of the file
     #[arg(long)]
     pub template: Option<String>,
-    /// Write the file in this format [default: by the extension of --output, or else csv]
+    /// Write the file in this format [default: csv; `export` goes by the extension of its file]
     #[arg(long)]
     pub format: Option<String>,
-    /// Compress the file with this method [default: by `.gz` or `.zst` at the end of --output, or else none]
+    /// Compress the file with this method [default: none; `export` goes by `.gz` or `.zst` at the end of its file]
     #[arg(long)]
     pub compression: Option<String>,
 }

@@ -69,6 +69,15 @@ pub struct CreateOptions {
     /// Let every user of the tenant see and run it who may export the dataset
     #[arg(long)]
     pub shared: bool,
+    /// Run it by itself at the moments of this cron expression: minute, hour, day, month, day of the week
+    #[arg(long, value_name = "FIELDS")]
+    pub cron: Option<String>,
+    /// Evaluate the cron expression in this time zone: an IANA name
+    #[arg(long, value_name = "ZONE", default_value = "UTC", requires = "cron")]
+    pub zone: String,
+    /// Let a run end without a file and without cost when its rows are those of the last run
+    #[arg(long, requires = "cron")]
+    pub only_if_changed: bool,
     /// The options of all subcommands.
     #[command(flatten)]
     pub common: CommonOptions,
@@ -113,6 +122,21 @@ pub struct EditOptions {
     /// Let no other user see it
     #[arg(long)]
     pub private: bool,
+    /// Run it by itself at the moments of this cron expression
+    #[arg(long, value_name = "FIELDS", conflicts_with = "no_schedule")]
+    pub cron: Option<String>,
+    /// Evaluate the cron expression in this time zone: an IANA name
+    #[arg(long, value_name = "ZONE", conflicts_with = "no_schedule")]
+    pub zone: Option<String>,
+    /// Let a run end without a file when its rows are those of the last run: true or false
+    #[arg(long, value_name = "BOOL", conflicts_with = "no_schedule")]
+    pub only_if_changed: Option<bool>,
+    /// Run the schedule, or stop it: true or false. True ends a pause
+    #[arg(long, value_name = "BOOL", conflicts_with = "no_schedule")]
+    pub enabled: Option<bool>,
+    /// Remove the schedule
+    #[arg(long)]
+    pub no_schedule: bool,
     /// The options of all subcommands.
     #[command(flatten)]
     pub common: CommonOptions,

@@ -6,12 +6,14 @@ use protocol::{
     client::{ClientMessage, Deliver, SavedRun},
     export::{Export, ExportRequest, Status},
     saved_export::{
-        SavedExport, SavedExportId, SavedExportPage, SavedExportRequest, SavedExportRun, SavedExportRunPage, Visibility,
+        SavedExport, SavedExportId, SavedExportPage, SavedExportRequest, SavedExportRun, SavedExportRunPage, Schedule,
+        SchedulePreview, ScheduleRequest, Visibility,
     },
 };
 use reqwest::header;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::{
@@ -69,10 +71,17 @@ async fn show(options: &ShowOptions, files: &SettingsFiles) -> Result<(), Comman
     let saved = find(&access, &options.name).await?;
     let path = format!("{}?limit={}", saved.links.runs, options.limit);
     let runs: SavedExportRunPage = read(send(&access, access.get(&path), |r| r).await?).await?;
+    let preview = match &saved.schedule {
+        Some(schedule) => Some(preview(&access, schedule).await?),
+        None => None,
+    };
     if options.common.json {
-        output::print_json(&json!({"saved_export": saved, "runs": runs.items}))?;
+        let moments = preview.map(|preview| preview.moments);
+        output::print_json(
+            &json!({"saved_export": saved, "runs": runs.items, "missed": runs.missed, "moments": moments}),
+        )?;
     } else {
-        output::print(&show_text(&saved, &runs.items)?)?;
+        output::print(&show_text(&saved, &runs, preview.as_ref())?)?;
     }
     Ok(())
 }
@@ -83,6 +92,12 @@ async fn create(options: &CreateOptions, files: &SettingsFiles) -> Result<(), Co
         name: options.name.clone(),
         request: request(&options.dataset, &options.request),
         visibility: if options.shared { Visibility::Tenant } else { Visibility::Private },
+        schedule: options.cron.clone().map(|cron| ScheduleRequest {
+            cron,
+            zone: options.zone.clone(),
+            enabled: true,
+            only_if_changed: options.only_if_changed,
+        }),
         ..SavedExportRequest::default()
     };
     let saved: SavedExport = read(send(&access, access.post("/v1/saved-exports"), |r| r.json(&body)).await?).await?;
@@ -143,6 +158,13 @@ async fn delete(options: &DeleteOptions, files: &SettingsFiles) -> Result<(), Co
     let saved = find(&access, &options.name).await?;
     send(&access, access.delete(&saved.links.this), |r| r).await?;
     report(&options.common, &json!({"deleted": saved.id}), &format!("deleted {}", saved.id))
+}
+
+/// Asks for the next moments of a schedule.
+async fn preview(access: &Access, schedule: &Schedule) -> Result<SchedulePreview, ApiError> {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let query = query.append_pair("cron", &schedule.cron).append_pair("zone", &schedule.zone).finish();
+    read(send(access, access.get(&format!("/v1/schedules/preview?{query}")), |r| r).await?).await
 }
 
 fn access(options: &CommonOptions, files: &SettingsFiles) -> Result<Access, ApiError> {
@@ -208,7 +230,32 @@ fn edited(saved: SavedExportRequest, options: &EditOptions) -> SavedExportReques
         (false, true) => Visibility::Private,
         (false, false) => saved.visibility,
     };
-    SavedExportRequest { name: options.rename.clone().unwrap_or(saved.name), request, visibility, ..saved }
+    let schedule = edited_schedule(saved.schedule, options);
+    SavedExportRequest { name: options.rename.clone().unwrap_or(saved.name), request, visibility, schedule, ..saved }
+}
+
+/// Applies the options of `edit` to a schedule. A new schedule begins with `--cron`; without it, the gateway refuses the
+/// other options.
+fn edited_schedule(old: Option<ScheduleRequest>, options: &EditOptions) -> Option<ScheduleRequest> {
+    let is_kept = options.cron.is_none()
+        && options.zone.is_none()
+        && options.only_if_changed.is_none()
+        && options.enabled.is_none();
+    if options.no_schedule || (is_kept && old.is_none()) {
+        return None;
+    }
+    let old = old.unwrap_or_else(|| ScheduleRequest {
+        cron: String::new(),
+        zone: "UTC".to_owned(),
+        enabled: true,
+        only_if_changed: false,
+    });
+    Some(ScheduleRequest {
+        cron: options.cron.clone().unwrap_or(old.cron),
+        zone: options.zone.clone().unwrap_or(old.zone),
+        enabled: options.enabled.unwrap_or(old.enabled),
+        only_if_changed: options.only_if_changed.unwrap_or(old.only_if_changed),
+    })
 }
 
 fn value(value: &impl Serialize) -> Result<Value, ApiError> {
@@ -230,19 +277,33 @@ fn list_text(saved: &[SavedExport]) -> String {
     if saved.is_empty() {
         return "there are no saved exports".to_owned();
     }
-    let heading = ["ID", "NAME", "DATASET", "SEEN BY", "OWNER", "LAST RUN"].map(str::to_owned);
+    let heading = ["ID", "NAME", "DATASET", "SEEN BY", "OWNER", "NEXT RUN", "LAST RUN"].map(str::to_owned);
     let rows = saved.iter().map(|saved| {
         let last = saved.last_run.as_ref();
         let last = last.map_or("never".to_owned(), |run| format!("{} {}", run.requested_at, run.status));
         let (name, owner) = (plain(&saved.name), plain(&saved.owner));
         let dataset = plain(&saved.request.dataset);
-        [saved.id.to_string(), name, dataset, saved.visibility.as_str().to_owned(), owner, last]
+        let next = saved.schedule.as_ref().map_or("by hand".to_owned(), state);
+        [saved.id.to_string(), name, dataset, saved.visibility.as_str().to_owned(), owner, next, last]
     });
     table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
 }
 
-fn show_text(saved: &SavedExport, runs: &[SavedExportRun]) -> Result<String, ApiError> {
-    let rows = [
+/// The next run of a schedule, or why there is none.
+fn state(schedule: &Schedule) -> String {
+    match (&schedule.next_run_at, &schedule.paused_reason) {
+        (Some(at), _) => at.to_string(),
+        (None, Some(_)) => "paused".to_owned(),
+        (None, None) => "disabled".to_owned(),
+    }
+}
+
+fn show_text(
+    saved: &SavedExport,
+    SavedExportRunPage { items: runs, missed, .. }: &SavedExportRunPage,
+    preview: Option<&SchedulePreview>,
+) -> Result<String, ApiError> {
+    let mut rows = vec![
         ["id".to_owned(), saved.id.to_string()],
         ["name".to_owned(), plain(&saved.name)],
         ["owner".to_owned(), plain(&saved.owner)],
@@ -250,6 +311,22 @@ fn show_text(saved: &SavedExport, runs: &[SavedExportRun]) -> Result<String, Api
         ["version".to_owned(), format!("{}, changed at {}", saved.version, saved.updated_at)],
         ["request".to_owned(), plain(&value(&saved.request)?.to_string())],
     ];
+    if let (Some(schedule), Some(preview)) = (&saved.schedule, preview) {
+        let only = if schedule.only_if_changed { ", only if the rows changed" } else { "" };
+        rows.push(["schedule".to_owned(), format!("{} in {}{only}", plain(&schedule.cron), plain(&schedule.zone))]);
+        rows.push(["next run".to_owned(), state(schedule)]);
+        if let Some(reason) = &schedule.paused_reason {
+            rows.push(["paused".to_owned(), plain(reason)]);
+        }
+        let moments: Vec<_> = preview.moments.iter().map(ToString::to_string).collect();
+        rows.push(["moments".to_owned(), moments.join(", ")]);
+        let (runs, credits) = (preview.runs_per_week, preview.credits_per_week);
+        rows.push(["a week".to_owned(), format!("about {runs} runs, {credits} credits gained")]);
+    }
+    if !missed.is_empty() {
+        let missed: Vec<_> = missed.iter().map(ToString::to_string).collect();
+        rows.push(["missed".to_owned(), missed.join(", ")]);
+    }
     let mut text = table(&rows);
     if !runs.is_empty() {
         let heading = ["RUN", "REQUESTED", "SCHEDULED FOR", "STATUS", "ROWS"].map(str::to_owned);
@@ -300,6 +377,10 @@ mod tests {
         assert_eq!(patch(&["--rename", "daily", "--shared"]), json!({"name": "daily", "visibility": "tenant"}));
         let filter = json!({"origin": {"eq": "JFK", "in": null}});
         assert_eq!(patch(&["--filter", r#"{"origin": {"eq": "JFK"}}"#]), json!({"request": {"filter": filter}}));
+        let daily = ["--cron", "0 6 * * *", "--only-if-changed", "true"];
+        let schedule = json!({"cron": "0 6 * * *", "zone": "UTC", "enabled": true, "only_if_changed": true});
+        assert_eq!(patch(&daily), json!({"schedule": schedule}));
+        assert_eq!(patch(&["--no-schedule"]), json!({}));
         let reset = ["--reset", "columns", "--reset", "filter", "--format", "parquet"];
         assert_eq!(patch(&reset), json!({"request": {"columns": null, "filter": null, "format": "parquet"}}));
     }

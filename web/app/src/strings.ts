@@ -264,6 +264,7 @@ export const strings = {
       source: "Waiting for the data source",
     } satisfies Record<WaitingFor, string>,
     ended: {
+      unchanged: "The rows had not changed; no file, no credit",
       canceled: "Canceled; the credit was given back",
       failed: "Failed; the credit was given back",
       expired: "The file has expired and was deleted",
@@ -359,6 +360,7 @@ export const strings = {
     dispatched: "Starting",
     running: "Running",
     completed: "Completed",
+    unchanged: "Unchanged",
     failed: "Failed",
     canceled: "Canceled",
     expired: "Expired",

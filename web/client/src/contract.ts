@@ -380,6 +380,15 @@ export interface ExportRequest {
   time_zone?: string | null;
 }
 
+/** Event: the export ended without a file, because its rows are those of the last run of its schedule. */
+export interface ExportUnchanged {
+  /** The export in its state after the event. */
+  export: Export;
+  /** The sequence number of the event. */
+  seq: number;
+  type: "export.unchanged";
+}
+
 /** One error in the input of a request. */
 export interface FieldError {
   /** The error at this pointer. */
@@ -587,6 +596,8 @@ export interface SavedExport {
   owner: string;
   /** The export request of each run, as its owner wrote it. */
   request: ExportRequest;
+  /** The schedule; null for a saved export that runs by hand only. */
+  schedule?: Schedule | null;
   /** The time of the last change by the owner. */
   updated_at: Timestamp;
   /** The number of the version, starting at 1. Each change by the owner increases it by one. */
@@ -630,6 +641,8 @@ export interface SavedExportRequest {
    * resolved at each run.
    */
   request: ExportRequest;
+  /** The moments at which the owner's exports start by themselves; none when absent or null. */
+  schedule?: ScheduleRequest | null;
   /** The users who see the saved export; `private` when absent. */
   visibility?: Visibility;
 }
@@ -680,6 +693,11 @@ export interface SavedExportRun {
 export interface SavedExportRunPage {
   /** The runs of this page, at most `limit`. */
   items: SavedExportRun[];
+  /**
+   * The newest moments of the schedule that passed without a run, because no notifier ran, newest first and at most
+   * 100. Empty on every page but the first.
+   */
+  missed: Timestamp[];
   /** The `cursor` of the next page; null on the last page. */
   next_cursor?: string | null;
 }
@@ -699,6 +717,60 @@ export interface SavedRun {
   window?: number | null;
 }
 
+/** The schedule of a saved export. */
+export interface Schedule {
+  /** The moments of the runs, as five fields of cron. */
+  cron: string;
+  /** Whether the schedule runs. False while it is paused. */
+  enabled: boolean;
+  /** The next moment; null while the schedule does not run. */
+  next_run_at?: Timestamp | null;
+  /** Whether a run ends as `unchanged` when its rows are those of the last run. */
+  only_if_changed: boolean;
+  /** Why Sluice paused the schedule; null for a schedule that is not paused. */
+  paused_reason?: string | null;
+  /** The IANA name of the time zone of `cron`. */
+  zone: string;
+}
+
+/** Event: a schedule of the user was paused. */
+export interface SchedulePaused {
+  /** The name of the saved export. */
+  name: string;
+  /** Why the schedule is paused. */
+  reason: string;
+  /** The saved export of the schedule. */
+  saved_export_id: SavedExportId;
+  /** The sequence number of the event. */
+  seq: number;
+  type: "schedule.paused";
+}
+
+/** The answer of `GET /v1/schedules/preview`. */
+export interface SchedulePreview {
+  /** The number of credits that the caller gains in a week. */
+  credits_per_week: number;
+  /** The next five moments, fewer if the expression has fewer. */
+  moments: Timestamp[];
+  /** The mean number of runs a week. */
+  runs_per_week: number;
+}
+
+/** The schedule in the body of `POST /v1/saved-exports`. */
+export interface ScheduleRequest {
+  /** The moments of the runs, as five fields of cron: minute, hour, day of the month, month, day of the week. */
+  cron: string;
+  /** Whether the schedule runs; true when absent. True ends a pause. */
+  enabled?: boolean;
+  /**
+   * Whether a run ends as `unchanged`, without a file and without cost, when its rows are those of the last run;
+   * false when absent.
+   */
+  only_if_changed?: boolean;
+  /** The IANA name of the time zone of `cron`. */
+  zone: string;
+}
+
 /** Every message that the server sends as text. */
 export type ServerMessage =
   | CreditsChanged
@@ -709,10 +781,12 @@ export type ServerMessage =
   | ExportExpired
   | ExportFailed
   | ExportProgress
+  | ExportUnchanged
   | FileClosed
   | FileOpened
   | FileSealed
   | Pong
+  | SchedulePaused
   | SessionReady
   | SessionRefreshed
   | SessionResumed;
@@ -797,10 +871,18 @@ export interface SessionResumed {
 }
 
 /**
- * The status of an export. `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file
+ * The status of an export. `unchanged`, `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file
  * is deleted.
  */
-export type Status = "queued" | "dispatched" | "running" | "completed" | "failed" | "canceled" | "expired";
+export type Status =
+  | "queued"
+  | "dispatched"
+  | "running"
+  | "completed"
+  | "unchanged"
+  | "failed"
+  | "canceled"
+  | "expired";
 
 /** One column of a template: a column of the dataset, or a calculated one. */
 export interface TemplateColumn {
