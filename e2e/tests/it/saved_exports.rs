@@ -53,9 +53,8 @@ async fn the_command_line_saves_runs_edits_and_deletes_exports() {
     let file = done(&fleet, &["saved", "run", &id, "-o", "-"]).await;
     assert!(file.contains("# export_rows: 6"), "{file}");
 
-    let edited =
-        done(&fleet, &["saved", "edit", &id, "--rename", "tsv", "--format", "tsv", "--reset", "filter", "--shared"]);
-    assert!(edited.await.contains("version 2"));
+    let edit = ["saved", "edit", &id, "--rename", "tsv", "--format", "tsv", "--reset", "filter", "--shared"];
+    assert!(done(&fleet, &edit).await.contains("version 2"));
     let shown: Value = serde_json::from_str(&done(&fleet, &["saved", "show", "tsv", "--json"]).await).expect("JSON");
     assert_eq!(shown["saved_export"]["request"], json!({"dataset": "menus", "format": "tsv"}));
     assert_eq!(shown["runs"].as_array().map(Vec::len), Some(2));

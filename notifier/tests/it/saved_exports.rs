@@ -157,7 +157,7 @@ async fn each_moment_runs_once_on(h: &Harness) {
     let export = h.row(first[0].1.unwrap()).await;
     assert_eq!((first[0].0, export.owner()), (at(FIRST), alice()));
     assert_eq!(export.filter, json!({"at": {"gte": "2026-11-22T15:00:00.000Z"}}));
-    assert_eq!((export.credits, export.lane.as_str(), export.join_key), (1, "bulk", None));
+    assert_eq!((export.credits, export.lane.as_str(), export.join_key.as_deref()), (1, "bulk", None));
     assert_eq!(export.claims["region"], "north");
     assert_eq!(schedule_row(h, id).await.next_run_at, Some(at("2026-11-22T17:00:00Z")));
     assert_eq!(h.balance().await, (4, 1));

@@ -67,7 +67,13 @@ export type ExportRequest = RawExportRequest;
 export type ExportEnded = ExportCompleted | ExportUnchanged | ExportFailed | ExportCanceled | ExportExpired;
 
 /** Final statuses of an export. A completed export can still expire. */
-export const END_STATUSES: readonly ExportStatus[] = ["completed", "unchanged", "failed", "canceled", "expired"];
+export const END_STATUSES: readonly ExportStatus[] = [
+  "completed",
+  "unchanged",
+  "failed",
+  "canceled",
+  "expired",
+];
 
 /** Returns whether the export has ended, successfully or not. */
 export function hasEnded(status: ExportStatus): boolean {
