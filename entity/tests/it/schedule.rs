@@ -52,7 +52,7 @@ async fn a_moment_is_taken_once(db: &DatabaseConnection) {
     let row = put(db, |_| {}).await;
     let later = put(db, |row| row.next_run_at = Some(now() + TimeDelta::seconds(1))).await;
     let disabled = put(db, |row| row.enabled = false).await;
-    assert_eq!(schedule::due(db, Uuid::nil(), now(), 10).await.unwrap(), [row.clone()]);
+    assert_eq!(schedule::due(db, Uuid::nil(), now(), 10).await.unwrap(), std::slice::from_ref(&row));
     assert_eq!(schedule::due(db, row.saved_export_id, now(), 10).await.unwrap(), []);
     let next = Some(now() + TimeDelta::hours(1));
     assert!(schedule::advance(db, &row, next).await.unwrap());
@@ -92,7 +92,7 @@ async fn failures_in_a_row_pause_once(db: &DatabaseConnection) {
     let paused = find(db, &row).await;
     assert_eq!((paused.enabled, paused.next_run_at), (false, None));
     assert_eq!(paused.last_content_sha256.as_deref(), Some("digest"));
-    assert_eq!(schedule::unnotified(db, 10).await.unwrap(), [paused.clone()]);
+    assert_eq!(schedule::unnotified(db, 10).await.unwrap(), std::slice::from_ref(&paused));
     schedule::mark_notified(db, &paused).await.unwrap();
     // a run that was under way fails after the pause
     schedule::record_failure(db, row.id()).await.unwrap();
