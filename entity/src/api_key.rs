@@ -73,6 +73,18 @@ impl Model {
         self.claims.as_object().cloned().ok_or_else(|| self.damaged("claims: expected an object"))
     }
 
+    /// The claims with which the key acts: those of the creator, except for the subject and the scopes.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when a column is invalid.
+    pub fn acting_claims(&self) -> Result<Map<String, Value>, StoreError> {
+        let mut claims = self.claim_map()?;
+        claims.insert("sub".into(), self.key_id().subject().into());
+        claims.insert("tenant".into(), self.tenant.clone().into());
+        claims.insert("scope".into(), self.scope_list()?.join(" ").into());
+        Ok(claims)
+    }
+
     fn damaged(&self, detail: &str) -> StoreError {
         StoreError::Damaged { row: format!("api_key {}", self.id), detail: detail.to_owned() }
     }
@@ -135,6 +147,19 @@ pub async fn count_recent(db: &impl ConnectionTrait, tenant: &str, since: DateTi
 pub async fn find_by_hash(db: &impl ConnectionTrait, secret_hash: &str) -> Result<Option<Model>, StoreError> {
     let found = Entity::find().filter(Column::SecretHash.eq(secret_hash)).filter(Column::DeletedAt.is_null());
     Ok(found.one(db).await?)
+}
+
+/// Finds the key with this id; None when it was deleted or has expired.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_working(
+    db: &impl ConnectionTrait,
+    id: ApiKeyId,
+    now: DateTime<Utc>,
+) -> Result<Option<Model>, StoreError> {
+    let key = Entity::find_by_id(id.0).filter(Column::DeletedAt.is_null()).one(db).await?;
+    Ok(key.filter(|key| key.expires_at.is_none_or(|at| at > now)))
 }
 
 /// Finds which of these keys are neither deleted nor expired. Returns the id and the time of the last use of each such

@@ -136,6 +136,12 @@ pub struct Model {
     /// The problem (RFC 9457) of a failed or canceled export, as JSON.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub problem: Option<Json>,
+    /// Whether the exporter computes `content_sha256`, because the export ends as unchanged if the last run of its
+    /// schedule had the same content.
+    pub wants_content_digest: bool,
+    /// The SHA-256 of the file's content without its timestamps, in lower-case hex.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub content_sha256: Option<String>,
 }
 
 /// The relations of this table, which sea-orm requires. The type is empty, because no query joins through sea-orm.
@@ -196,6 +202,8 @@ impl Model {
             file_sha256: None,
             file_media_type: None,
             problem: None,
+            wants_content_digest: false,
+            content_sha256: None,
         }
     }
 
@@ -226,8 +234,13 @@ impl Model {
 pub const UNFINISHED: [&str; 3] = [Status::Queued.as_str(), Status::Dispatched.as_str(), Status::Running.as_str()];
 
 /// The statuses of ended exports, as text.
-pub(crate) const ENDED: [&str; 4] =
-    [Status::Completed.as_str(), Status::Failed.as_str(), Status::Canceled.as_str(), Status::Expired.as_str()];
+pub(crate) const ENDED: [&str; 5] = [
+    Status::Completed.as_str(),
+    Status::Unchanged.as_str(),
+    Status::Failed.as_str(),
+    Status::Canceled.as_str(),
+    Status::Expired.as_str(),
+];
 
 /// Finds an export of any owner. Requests of clients must use [`find_owned`] instead.
 ///

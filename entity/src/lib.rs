@@ -19,9 +19,13 @@ pub mod ledger;
 pub mod maintenance;
 pub mod operator;
 mod outage;
+pub mod saved_export;
+pub mod saved_export_run;
+pub mod schedule;
 pub mod scheduled_job;
 pub mod segment;
 pub mod transition;
+pub mod user_rights;
 pub mod view;
 
 use sea_orm::DbErr;

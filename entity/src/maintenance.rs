@@ -83,7 +83,7 @@ pub async fn retained_files(
             Status::Queued | Status::Dispatched | Status::Running => RetainedFiles::Since(attempt.unsigned_abs()),
             _ if updated_at >= settled_before => RetainedFiles::Everything,
             Status::Completed => RetainedFiles::Attempt(attempt.unsigned_abs()),
-            Status::Failed | Status::Canceled | Status::Expired => RetainedFiles::Nothing,
+            Status::Unchanged | Status::Failed | Status::Canceled | Status::Expired => RetainedFiles::Nothing,
         };
         found.insert(id, kept);
     }

@@ -153,6 +153,26 @@ pub async fn completed(
     applied(db, with_status(update, Status::Completed)).await
 }
 
+/// `running → unchanged`: the attempt made the content of the last run, so the export has no file.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unchanged(
+    db: &impl ConnectionTrait,
+    id: ExportId,
+    attempt: u32,
+    file: &FileInfo,
+    completed_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let update = running(id, attempt, now)
+        .col_expr(Column::CompletedAt, Expr::value(completed_at))
+        .col_expr(Column::Rows, Expr::value(file.rows.cast_signed()))
+        .col_expr(Column::RowsTotal, Expr::value(file.rows.cast_signed()))
+        .col_expr(Column::Bytes, Expr::value(0_i64));
+    applied(db, with_status(update, Status::Unchanged)).await
+}
+
 /// `running → failed`: records that the attempt failed and that no further attempt will start.
 ///
 /// # Errors

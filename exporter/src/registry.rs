@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use protocol::{
+    access::Access,
     catalog::{self, CatalogDataset, FormatInfo, TemplateInfo},
+    filter::policy_claims,
     params,
 };
 
@@ -130,7 +132,10 @@ impl Registry {
             },
             param_specs: info.params.clone(),
             retention_seconds: info.retention.as_secs(),
-            access: info.access.clone(),
+            access: Access {
+                policy_claims: Some(info.row_policy.as_ref().map(policy_claims).unwrap_or_default()),
+                ..info.access.clone()
+            },
             total_rows: None,
         }
     }

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::{
-    auth::{self, ApiKeys, Authenticator, IdentityError, OidcError, SignInLinks, Tickets, Verifier, local},
+    auth::{self, ApiKeys, Authenticator, IdentityError, OidcError, Rights, SignInLinks, Tickets, Verifier, local},
     config::GatewayConfig,
     credits::Credits,
     delivery::{Downloads, Source},
@@ -27,6 +27,7 @@ use crate::{
     events::Events,
     exports::{Exports, Presenter, QueueCache, Submit},
     router,
+    saved_exports::SavedExports,
     sessions::Registry,
     state::{AppState, Shared},
 };
@@ -141,7 +142,9 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
     let tickets = Tickets::new(tickets, clock.clone());
     let (cache_ttl, check_interval) = (config.tuning.key_cache_ttl.get(), config.tuning.key_check_interval.get());
     let api_keys = ApiKeys::new(db.clone(), bus.clone(), clock.clone(), cache_ttl, check_interval);
-    let authenticator = Authenticator::new(verifier, api_keys.clone(), tickets.clone());
+    let rights = Rights::new(db.clone(), clock.clone());
+    rights.spawn_recorder(life);
+    let authenticator = Authenticator::new(verifier, api_keys.clone(), tickets.clone(), rights);
     let catalog = Catalog::default();
     let credits = Credits::new(credit_policy, db.clone(), clock.clone());
     let presenter = Presenter::new(QueueCache::new(db.clone(), catalog.clone()));
@@ -157,6 +160,14 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         clock: clock.clone(),
         max_unfinished: config.max_unfinished_per_user,
         interactive_max_dataset_rows: config.interactive_max_dataset_rows,
+    };
+    let saved_exports = SavedExports {
+        db: db.clone(),
+        catalog: catalog.clone(),
+        clock: clock.clone(),
+        presenter: presenter.clone(),
+        submit: submit.clone(),
+        credits: credits.clone(),
     };
     let exports = Exports {
         db: db.clone(),
@@ -186,6 +197,7 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         events,
         submit,
         exports,
+        saved_exports,
         presenter,
         source,
         downloads,

@@ -19,6 +19,7 @@ mod events;
 mod exports;
 mod http;
 mod router;
+mod saved_exports;
 mod sessions;
 mod state;
 mod web;

@@ -14,6 +14,7 @@ use crate::{
     embed::EmbedScript,
     events::Events,
     exports::{Exports, Presenter, Submit},
+    saved_exports::SavedExports,
     sessions::Registry,
 };
 
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) submit: Submit,
     pub(crate) exports: Exports,
+    pub(crate) saved_exports: SavedExports,
     pub(crate) presenter: Presenter,
     pub(crate) source: Source,
     pub(crate) downloads: Downloads,

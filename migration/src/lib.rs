@@ -18,6 +18,8 @@ mod m20261129_000003_credits;
 mod m20261129_000004_scheduling;
 mod m20261129_000005_attempts_without_end;
 mod m20261202_000006_api_keys;
+mod m20261203_000007_saved_exports;
+mod m20261204_000008_schedules;
 
 /// Applies and reverts the migrations in the order of their names.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000004_scheduling::Migration),
             Box::new(m20261129_000005_attempts_without_end::Migration),
             Box::new(m20261202_000006_api_keys::Migration),
+            Box::new(m20261203_000007_saved_exports::Migration),
+            Box::new(m20261204_000008_schedules::Migration),
         ]
     }
 }

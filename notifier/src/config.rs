@@ -95,6 +95,9 @@ pub struct NotifierTuning {
     /// Largest number of connections of gateways to the internal HTTP port; default 1024. Further connections wait
     /// until one ends.
     pub max_connections: usize,
+    /// Age of the last valid token of a user from which on the user's schedules pause; default 30 days. A scheduled
+    /// export runs with the rights of that token.
+    pub schedule_rights_max_age: HumanDuration,
     /// Time after which a job counts as lost, if an exporter received the job but no exporter has taken the lease of
     /// the export; default 90 s. The default is longer than any pause before NATS redelivers a job.
     pub unclaimed_timeout: HumanDuration,
@@ -147,6 +150,7 @@ impl Default for NotifierTuning {
             prefetch: 1,
             queue_position_interval: HumanDuration::from_secs(1),
             max_connections: 1024,
+            schedule_rights_max_age: HumanDuration::from_secs(30 * 24 * 60 * 60),
             unclaimed_timeout: HumanDuration::from_secs(90),
             settled_after: HumanDuration::from_secs(10 * 60),
             orphan_scan_window: HumanDuration::from_secs(2 * 60 * 60),

@@ -12,6 +12,7 @@
 //! These modules do the other work of a notifier:
 //! - `ops` answers operators who list, cancel and requeue exports.
 //! - `gauges` samples the queue and JetStream for the metrics.
+//! - `saved_exports` starts the exports of schedules that users saved.
 //! - `schedule` runs scheduled jobs, such as the daily grants of credits and the sweep of expired files.
 //!
 //! Any number of notifiers may run at the same time. Every change of an export is a conditional update, so only one of
@@ -32,6 +33,7 @@ mod lease;
 mod ops;
 mod outcomes;
 mod requests;
+mod saved_exports;
 mod schedule;
 mod settle;
 mod work_queue;

@@ -44,6 +44,9 @@ pub struct Access {
     /// The column rules, at most one for each column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnRule>,
+    /// The claims that the row policy compares with columns, by name. None when they are unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_claims: Option<Vec<String>>,
 }
 
 impl Access {
@@ -68,6 +71,47 @@ impl Access {
 pub const TOKEN_CLAIMS: [&str; 10] =
     ["exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "c_hash", "s_hash", "sid"];
 
+/// Whether these scopes permit exports of a dataset: they contain `export:*` or `export:<dataset>`.
+#[must_use]
+pub fn may_export(scopes: &[String], dataset: &str) -> bool {
+    scopes.iter().any(|scope| scope.strip_prefix("export:").is_some_and(|name| name == "*" || name == dataset))
+}
+
+/// The scopes that both lists permit, where `export:*` includes every `export:<dataset>`.
+#[must_use]
+pub fn common_scopes(one: &[String], other: &[String]) -> Vec<String> {
+    let is_permitted = |scopes: &[String], scope: &String| {
+        scopes.contains(scope) || scope.strip_prefix("export:").is_some_and(|name| may_export(scopes, name))
+    };
+    let in_other = one.iter().filter(|scope| is_permitted(other, scope));
+    let in_one = other.iter().filter(|scope| !one.contains(scope) && is_permitted(one, scope));
+    in_other.chain(in_one).cloned().collect()
+}
+
+/// Limits claims to the rights of earlier ones. The claim `scope` of the result has the scopes that both permit. The
+/// claims with the names `compared` must be equal, because they decide which rows a caller sees; None compares every
+/// claim that a row policy may use.
+///
+/// # Errors
+/// The name of a claim that differs.
+pub fn limit_rights(
+    claims: &Map<String, Value>,
+    limit: &Map<String, Value>,
+    compared: Option<&[String]>,
+) -> Result<Map<String, Value>, String> {
+    let is_compared = |name: &str| match compared {
+        Some(names) => names.iter().any(|compared| compared == name),
+        None => name != "scope" && !TOKEN_CLAIMS.contains(&name),
+    };
+    let mut names = claims.keys().chain(limit.keys());
+    if let Some(name) = names.find(|name| is_compared(name) && claims.get(*name) != limit.get(*name)) {
+        return Err(name.clone());
+    }
+    let mut limited = claims.clone();
+    limited.insert("scope".into(), common_scopes(&scopes_of(claims), &scopes_of(limit)).join(" ").into());
+    Ok(limited)
+}
+
 /// The scopes of a token: the words of the claim `scope`, separated by spaces (RFC 8693, section 4.2).
 #[must_use]
 pub fn scopes_of(claims: &Map<String, Value>) -> Vec<String> {
@@ -82,8 +126,41 @@ mod tests {
     use super::*;
 
     #[test]
+    fn common_scopes_never_exceed_either_list() {
+        let list = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for (one, other, common) in [
+            ("export:* hr", "export:* hr", "export:* hr"),
+            ("export:* hr", "export:a pii", "export:a"),
+            ("export:a export:b", "export:* hr", "export:a export:b"),
+            ("export:a", "export:b", ""),
+            ("export:a hr", "hr export:a", "export:a hr"),
+            ("", "export:*", ""),
+        ] {
+            assert_eq!(common_scopes(&list(one), &list(other)), list(common), "{one} | {other}");
+        }
+    }
+
+    #[test]
+    fn rights_are_limited_by_scopes_and_by_the_claims_of_row_policies() {
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        let saved = object(json!({"sub": "a", "scope": "export:* hr", "region": "north", "name": "A", "exp": 1}));
+        let now =
+            object(json!({"sub": "a", "scope": "export:flights hr pii", "region": "north", "name": "A B", "exp": 2}));
+        let region = ["region".to_owned()];
+        let limited = limit_rights(&now, &saved, Some(&region)).unwrap();
+        let expected = json!({"sub": "a", "scope": "export:flights hr", "region": "north", "name": "A B", "exp": 2});
+        assert_eq!(Value::Object(limited), expected);
+        assert_eq!(limit_rights(&now, &saved, None), Err("name".into()));
+        let moved = object(json!({"sub": "a", "scope": "export:*", "region": "south"}));
+        assert_eq!(limit_rights(&moved, &saved, Some(&region)), Err("region".into()));
+        let lost = object(json!({"sub": "a", "scope": "export:*"}));
+        assert_eq!(limit_rights(&lost, &saved, Some(&region)), Err("region".into()));
+        assert!(limit_rights(&lost, &saved, Some(&[])).is_ok());
+    }
+
+    #[test]
     fn the_claim_scope_is_split_at_spaces_and_compared_by_whole_words() {
-        let access = Access { scopes: vec!["hr".into()], columns: vec![] };
+        let access = Access { scopes: vec!["hr".into()], ..Access::default() };
         let scopes = |text: &str| scopes_of(json!({"scope": text}).as_object().unwrap());
         assert!(access.admits(&scopes("x hr")) && !access.admits(&scopes("hrx")) && !access.admits(&[]));
         assert_eq!(scopes_of(&Map::new()), Vec::<String>::new());

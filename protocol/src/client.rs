@@ -9,6 +9,7 @@ use crate::{
     id::ExportId,
     json::{self, decode},
     problem::{FieldError, Problem, Slug},
+    saved_export::SavedExportId,
 };
 
 /// The initial window of a file stream when the request omits `window`, in bytes.
@@ -115,6 +116,23 @@ pub struct ExportCancel {
     pub export_id: ExportId,
 }
 
+/// `saved.run`: submits the request of a saved export, and chooses the delivery of its file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SavedRun {
+    /// The id of the saved export.
+    pub saved_export_id: SavedExportId,
+    /// A repeated request with the same key returns the export of the first request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// The delivery of the file; `notify` when absent.
+    #[serde(default)]
+    pub deliver: Deliver,
+    /// The initial window of the file stream, in bytes; 1 MiB when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u64>,
+}
+
 /// `file.open`: opens a file stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -165,6 +183,7 @@ pub enum ClientMessage {
     SessionRefresh(SessionRefresh),
     ExportCreate(Box<ExportCreate>),
     ExportCancel(ExportCancel),
+    SavedRun(SavedRun),
     FileOpen(FileOpen),
     FileWindow(FileWindow),
     FileClose(FileClose),
@@ -172,11 +191,12 @@ pub enum ClientMessage {
 }
 
 /// Every `type` that a client may send.
-pub const TYPES: [&str; 8] = [
+pub const TYPES: [&str; 9] = [
     "session.resume",
     "session.refresh",
     "export.create",
     "export.cancel",
+    "saved.run",
     "file.open",
     "file.window",
     "file.close",
@@ -229,6 +249,7 @@ pub fn parse(text: &str) -> Result<(Option<String>, ClientMessage), ParseError> 
         "session.refresh" => decode(body).map(ClientMessage::SessionRefresh),
         "export.create" => decode(body).map(|m| ClientMessage::ExportCreate(Box::new(m))),
         "export.cancel" => decode(body).map(ClientMessage::ExportCancel),
+        "saved.run" => decode(body).map(ClientMessage::SavedRun),
         "file.open" => decode(body).map(ClientMessage::FileOpen),
         "file.window" => decode(body).map(ClientMessage::FileWindow),
         "file.close" => decode(body).map(ClientMessage::FileClose),
@@ -255,6 +276,7 @@ pub fn encode(message: &ClientMessage, reference: Option<&str>) -> String {
         ClientMessage::SessionRefresh(m) => ("session.refresh", serde_json::to_value(m)),
         ClientMessage::ExportCreate(m) => ("export.create", serde_json::to_value(m)),
         ClientMessage::ExportCancel(m) => ("export.cancel", serde_json::to_value(m)),
+        ClientMessage::SavedRun(m) => ("saved.run", serde_json::to_value(m)),
         ClientMessage::FileOpen(m) => ("file.open", serde_json::to_value(m)),
         ClientMessage::FileWindow(m) => ("file.window", serde_json::to_value(m)),
         ClientMessage::FileClose(m) => ("file.close", serde_json::to_value(m)),
@@ -292,6 +314,12 @@ mod tests {
                 ..ExportCreate::default()
             })),
             ClientMessage::ExportCancel(ExportCancel { export_id: id }),
+            ClientMessage::SavedRun(SavedRun {
+                saved_export_id: SavedExportId::generate(),
+                idempotency_key: Some("k".into()),
+                deliver: Deliver::Notify,
+                window: None,
+            }),
             ClientMessage::FileOpen(FileOpen { export_id: id, offset: 7, window: None, attempt: Some(2) }),
             ClientMessage::FileWindow(FileWindow { stream: 1, bytes: 9 }),
             ClientMessage::FileClose(FileClose { stream: 1 }),

@@ -7,6 +7,7 @@ use crate::{
     export::{Export, FileInfo, Progress},
     id::{ExportId, Owner},
     problem::Problem,
+    saved_export::SavedExportId,
     time::Timestamp,
 };
 
@@ -68,6 +69,9 @@ pub enum OutcomeResult {
         file: FileInfo,
         /// The completion time, equal to the time in the file.
         completed_at: Timestamp,
+        /// The SHA-256 of the content without its timestamps, in lower-case hex, if the export wants it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content_sha256: Option<String>,
     },
     /// The attempt failed permanently.
     Failed {
@@ -109,6 +113,11 @@ pub enum EventBody {
         /// The export in its state after the event.
         export: Box<Export>,
     },
+    /// The export ended without a file, because its content is that of the last run.
+    Unchanged {
+        /// The export in its state after the event.
+        export: Box<Export>,
+    },
     /// The export failed and has no file.
     Failed {
         /// The export in its state after the event.
@@ -133,6 +142,15 @@ pub enum EventBody {
         /// The kind of the change: `hold`, `capture`, `release`, `grant` or `adjustment`.
         reason: String,
     },
+    /// A schedule of the user was paused.
+    SchedulePaused {
+        /// The saved export of the schedule.
+        saved_export_id: SavedExportId,
+        /// The name of the saved export.
+        name: String,
+        /// Why the schedule is paused, for its owner.
+        reason: String,
+    },
 }
 
 impl EventBody {
@@ -141,10 +159,12 @@ impl EventBody {
     pub const fn token(&self) -> &'static str {
         match self {
             Self::Completed { .. } => "completed",
+            Self::Unchanged { .. } => "unchanged",
             Self::Failed { .. } => "failed",
             Self::Canceled { .. } => "canceled",
             Self::Expired { .. } => "expired",
             Self::Credits { .. } => "credits",
+            Self::SchedulePaused { .. } => "schedule-paused",
         }
     }
 
@@ -153,10 +173,11 @@ impl EventBody {
     pub fn export(&self) -> Option<&Export> {
         match self {
             Self::Completed { export }
+            | Self::Unchanged { export }
             | Self::Failed { export }
             | Self::Canceled { export }
             | Self::Expired { export } => Some(export),
-            Self::Credits { .. } => None,
+            Self::Credits { .. } | Self::SchedulePaused { .. } => None,
         }
     }
 }

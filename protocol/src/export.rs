@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{id::ExportId, problem::Problem, time::Timestamp};
 
-/// The status of an export. `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file
+/// The status of an export. `unchanged`, `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file
 /// is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -21,6 +21,8 @@ pub enum Status {
     Running,
     /// The file is complete and can be downloaded.
     Completed,
+    /// The export has no file and cost nothing, because its rows are those of the last run of its schedule.
+    Unchanged,
     /// The export has no file; `problem` states the cause.
     Failed,
     /// The export has no file, because its owner or an operator canceled it.
@@ -31,8 +33,16 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of the life of an export.
-    pub const ALL: [Self; 7] =
-        [Self::Queued, Self::Dispatched, Self::Running, Self::Completed, Self::Failed, Self::Canceled, Self::Expired];
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Dispatched,
+        Self::Running,
+        Self::Completed,
+        Self::Unchanged,
+        Self::Failed,
+        Self::Canceled,
+        Self::Expired,
+    ];
 
     /// The text of the status in messages and in the database.
     #[must_use]
@@ -42,6 +52,7 @@ impl Status {
             Self::Dispatched => "dispatched",
             Self::Running => "running",
             Self::Completed => "completed",
+            Self::Unchanged => "unchanged",
             Self::Failed => "failed",
             Self::Canceled => "canceled",
             Self::Expired => "expired",

@@ -10,19 +10,19 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::{decimal, problem::FieldError};
 
-/// Parses the JSON text of a request. In the member `filter`, each number that a [`Value`] would round becomes a string
-/// with the digits of the number, so that a filter on a decimal column compares all digits.
+/// Parses the JSON text of a request. In its member `filter`, or in the `filter` of its member `request`, each number
+/// that a [`Value`] would round becomes a string with the digits of the text, so that a filter on a decimal column
+/// compares all digits.
 ///
 /// # Errors
 /// When the text is not JSON, or when an object in the text has two members of the same name. In the second case,
 /// [`serde_json::Error::is_data`] is true. Such a text is refused, because parsers do not agree which of the two
 /// members counts.
 pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
-    let filter = serde_json::from_slice::<HashMap<String, &RawValue>>(text);
-    let filter = filter.ok().and_then(|mut members| members.remove("filter")).map(RawValue::get);
-    if let Some(filter) = filter
+    let nested = || member(member(text, "request")?.as_bytes(), "filter");
+    if let Some(filter) = member(text, "filter").or_else(nested)
         && let Cow::Owned(quoted) = quote_long_numbers(filter)
-        // the raw value borrows from `text`, so the pointers yield its position in `text`
+        // `filter` borrows from `text`, so the pointers yield its position in `text`
         && let Some(at) = (filter.as_ptr() as usize).checked_sub(text.as_ptr() as usize)
         && let (Some(before), Some(after)) = (text.get(..at), text.get(at + filter.len()..))
     {
@@ -30,6 +30,12 @@ pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
         return serde_json::from_slice(&replaced).map(|Unique(parsed)| parsed);
     }
     serde_json::from_slice(text).map(|Unique(parsed)| parsed)
+}
+
+/// Returns the JSON text of a member of an object; None if the text is no object or has no such member.
+fn member<'a>(object: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut members = serde_json::from_slice::<HashMap<String, &RawValue>>(object).ok()?;
+    members.remove(name).map(RawValue::get)
 }
 
 /// Parses the JSON text of a filter as [`parse`] does.
@@ -267,6 +273,8 @@ mod tests {
         let text = br#"{"filter": {"p": {"eq": 0.1000000000000000055}}, "n": 0.1000000000000000055}"#;
         assert_eq!(parse(text).unwrap(), json!({"filter": {"p": {"eq": "0.1000000000000000055"}}, "n": 0.1}));
         assert_eq!(parse(b"{\"filter\": 1e999}").unwrap(), json!({"filter": "1e999"}));
+        let nested = br#"{"name": "n", "request": {"filter": {"p": {"eq": 0.1000000000000000055}}}}"#;
+        assert_eq!(parse(nested).unwrap()["request"]["filter"], json!({"p": {"eq": "0.1000000000000000055"}}));
         assert!(parse(b"{\"n\": 1e999}").is_err() && parse(b"[1").is_err() && parse_filter("{").is_err());
         assert_eq!(parse_filter(r#"{"p": {"eq": 1e400}}"#).unwrap(), json!({"p": {"eq": "1e400"}}));
         assert_eq!(parse(b"[0.1]").unwrap(), json!([0.1]));

@@ -24,6 +24,7 @@ pub mod ops;
 pub mod params;
 pub mod problem;
 pub mod relative;
+pub mod saved_export;
 pub mod server;
 pub mod subject;
 pub mod time;

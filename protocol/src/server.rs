@@ -9,6 +9,7 @@ use crate::{
     export::{Export, Progress},
     id::ExportId,
     problem::Problem,
+    saved_export::SavedExportId,
     time::Timestamp,
 };
 
@@ -96,6 +97,14 @@ pub enum ServerMessage {
         /// The export in its state after the event.
         export: Box<Export>,
     },
+    /// Event: the export ended without a file, because its rows are those of the last run of its schedule.
+    #[serde(rename = "export.unchanged")]
+    ExportUnchanged {
+        /// The sequence number of the event.
+        seq: u64,
+        /// The export in its state after the event.
+        export: Box<Export>,
+    },
     /// Event: the export failed and has no file.
     #[serde(rename = "export.failed")]
     ExportFailed {
@@ -130,6 +139,18 @@ pub enum ServerMessage {
         /// The credits that unfinished exports hold.
         held: i64,
         /// The kind of the change: `hold`, `capture`, `release`, `grant` or `adjustment`.
+        reason: String,
+    },
+    /// Event: a schedule of the user was paused.
+    #[serde(rename = "schedule.paused")]
+    SchedulePaused {
+        /// The sequence number of the event.
+        seq: u64,
+        /// The saved export of the schedule.
+        saved_export_id: SavedExportId,
+        /// The name of the saved export.
+        name: String,
+        /// Why the schedule is paused.
         reason: String,
     },
     /// The server opened a file stream.
@@ -200,10 +221,14 @@ impl ServerMessage {
     pub fn from_event(seq: u64, event: EventBody) -> Self {
         match event {
             EventBody::Completed { export } => Self::ExportCompleted { seq, export },
+            EventBody::Unchanged { export } => Self::ExportUnchanged { seq, export },
             EventBody::Failed { export } => Self::ExportFailed { seq, export },
             EventBody::Canceled { export } => Self::ExportCanceled { seq, export },
             EventBody::Expired { export } => Self::ExportExpired { seq, export },
             EventBody::Credits { balance, held, reason } => Self::CreditsChanged { seq, balance, held, reason },
+            EventBody::SchedulePaused { saved_export_id, name, reason } => {
+                Self::SchedulePaused { seq, saved_export_id, name, reason }
+            }
         }
     }
 
@@ -217,10 +242,12 @@ impl ServerMessage {
             Self::ExportAccepted { .. } => "export.accepted",
             Self::ExportProgress { .. } => "export.progress",
             Self::ExportCompleted { .. } => "export.completed",
+            Self::ExportUnchanged { .. } => "export.unchanged",
             Self::ExportFailed { .. } => "export.failed",
             Self::ExportCanceled { .. } => "export.canceled",
             Self::ExportExpired { .. } => "export.expired",
             Self::CreditsChanged { .. } => "credits.changed",
+            Self::SchedulePaused { .. } => "schedule.paused",
             Self::FileOpened { .. } => "file.opened",
             Self::FileSealed { .. } => "file.sealed",
             Self::FileClosed { .. } => "file.closed",

@@ -96,6 +96,7 @@ mod tests {
             access: Access {
                 scopes: vec![],
                 columns: vec![rule("salary", ColumnMask::Hidden), rule("email", ColumnMask::LastFour)],
+                policy_claims: None,
             },
             total_rows: None,
         };
@@ -120,6 +121,7 @@ mod tests {
         let access = Access {
             scopes: vec!["hr".into()],
             columns: vec![rule("salary", ColumnMask::Hidden), rule("email", ColumnMask::LastFour)],
+            policy_claims: None,
         };
         let scopes = |text: &str| scopes_of(json!({"scope": text}).as_object().unwrap());
         let visible = access.visible_columns(&columns, &scopes("export:* hr"));

@@ -5,6 +5,7 @@ mod catalog;
 mod export;
 pub mod keys;
 pub mod ops;
+pub mod saved;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -19,7 +20,7 @@ use self::values::{duration, nonzero, secret};
 pub use self::{
     backup::{BackupCommand, BackupOptions, Keys, RestoreOptions, VerifyOptions},
     catalog::{CatalogCheckOptions, CatalogCommand, CatalogInitOptions, CatalogPreviewOptions},
-    export::{AccessOptions, ExportOptions},
+    export::{AccessOptions, ExportOptions, RequestOptions},
 };
 
 /// Export large datasets: start an export, watch its progress, receive the file
@@ -73,6 +74,9 @@ pub enum Command {
     /// Create, list or delete API keys, with which programs use Sluice
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Save export requests under a name, and run them again
+    #[command(subcommand)]
+    Saved(Box<saved::SavedCommand>),
     /// Show or change the credits of a user, or audit all accounts
     #[command(subcommand)]
     Credits(CreditsCommand),

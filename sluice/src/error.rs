@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    commands::{CommandError, keys::KeysError},
+    commands::{CommandError, api::ApiError},
     export::ExportError,
     health::HealthError,
     services::ServiceError,
@@ -47,11 +47,12 @@ const INTERRUPTED: u8 = 130;
 impl CliError {
     /// Returns the exit code of the process.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self {
             Self::Settings(_) | Self::Up(UpError::Settings(_)) | Self::Export(ExportError::Access(_)) => USAGE,
-            Self::Command(CommandError::Keys(KeysError::Access(_))) => USAGE,
+            Self::Command(CommandError::Api(ApiError::Access(_)) | CommandError::SavedName { .. }) => USAGE,
             Self::Export(ExportError::Interrupted) => INTERRUPTED,
+            Self::Command(CommandError::Receive(e)) if matches!(**e, ExportError::Interrupted) => INTERRUPTED,
             Self::Command(_)
             | Self::Service(_)
             | Self::Health(_)

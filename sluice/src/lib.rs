@@ -72,6 +72,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::SignInLink => commands::sign_in_link::run(&files.load()?)?,
         Command::Token(options) => commands::token::run(&options, &files.load()?)?,
         Command::Keys(command) => commands::keys::run(&command, &files).await?,
+        Command::Saved(command) => commands::saved::run(&command, &files).await?,
         Command::Credits(CreditsCommand::Grant(options)) => commands::credits::grant(&options, &files.load()?).await?,
         Command::Credits(CreditsCommand::Adjust(options)) => {
             commands::credits::adjust(&options, &files.load()?).await?;

@@ -73,7 +73,12 @@ async fn unfinished_work_resumes_and_messages_are_restored() {
         // the file is complete, and its outcome is not settled
         publish(
             unsettled,
-            OutcomeResult::Completed { attempt: 1, file: file_info(), completed_at: installation.now().into() },
+            OutcomeResult::Completed {
+                attempt: 1,
+                file: file_info(),
+                completed_at: installation.now().into(),
+                content_sha256: None,
+            },
         )
         .await;
         publish(running, OutcomeResult::CancelRequested).await;

@@ -28,6 +28,7 @@ mod postgres_full_disk;
 mod redundancy;
 mod rolling_restart;
 mod s3;
+mod saved_exports;
 mod slow_clients;
 mod startup;
 mod tenant_isolation;

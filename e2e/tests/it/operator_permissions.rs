@@ -88,7 +88,7 @@ async fn dead_letter_export(fleet: &Fleet, exporter: &Bus, id: ExportId) {
 async fn dead_letter_outcome(notifier: &Bus, export: &Export) {
     let file = export.file.clone().expect("a file");
     let completed_at = export.completed_at.expect("a time");
-    let result = OutcomeResult::Completed { attempt: export.attempt, file, completed_at };
+    let result = OutcomeResult::Completed { attempt: export.attempt, file, completed_at, content_sha256: None };
     let outcome = Envelope::new("x", TRACEPARENT, Outcome { export_id: export.id, result });
     notifier.publish_durable(subject::dead_letter("outcome", export.id), "outcome", &outcome).await.expect("stored");
 }

@@ -4,4 +4,6 @@
 
 mod api_key;
 mod ledger;
+mod saved_export;
+mod schedule;
 mod store;

@@ -186,7 +186,7 @@ fn info(spec: &DatasetSpec, found: &[Column]) -> Result<DatasetInfo, Refusal> {
         params: spec.params(),
         tenant_columns: spec.tenant_column.as_ref().map(|columns| columns.get_ref().names()),
         row_policy: policy,
-        access: Access { scopes: spec.scopes.clone(), columns: spec.rules() },
+        access: Access { scopes: spec.scopes.clone(), columns: spec.rules(), policy_claims: None },
         retention: retention(spec)?.unwrap_or(defaults.retention),
         credits: spec.credits.unwrap_or(defaults.credits),
         ..defaults

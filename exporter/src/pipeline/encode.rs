@@ -17,7 +17,7 @@ use protocol::time::Timestamp;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::{
-    PipelineLimits, project, spool,
+    ContentDigest, PipelineLimits, project, spool,
     stage::{Rows, send},
 };
 use crate::{
@@ -52,6 +52,8 @@ pub(super) struct Encode {
     pub(super) meter: Arc<Meter>,
     pub(super) limits: PipelineLimits,
     pub(super) clock: SharedClock,
+    /// The digest to which the rows are added, if one is wanted.
+    pub(super) content: Option<ContentDigest>,
 }
 
 impl Encode {
@@ -59,9 +61,13 @@ impl Encode {
     /// was completed. If the next stage has ended, this stage ends too, without an error. The returned time is then
     /// meaningless, and the caller must ignore it.
     pub(super) async fn run(self, frames: Frames, sender: mpsc::Sender<Chunk>) -> Result<Timestamp, JobError> {
-        let Self { layout, encoding, requested_at, meter, limits, clock } = self;
+        let Self { layout, encoding, requested_at, meter, limits, clock, content } = self;
         let frames =
             project::projected(frames, &layout, limits.encoder_threads, limits.max_sort_size_per_export).await?;
+        let frames = match &content {
+            Some(content) => content.observed(frames),
+            None => frames,
+        };
         let (frames, known_completed_at) = if layout.timestamps.need_all_rows_first() {
             let (frames, at) = spool::spooled(frames, layout.timestamps, requested_at, &limits.format, &clock).await?;
             (frames, Some(at))

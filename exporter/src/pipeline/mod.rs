@@ -4,6 +4,7 @@
 //! depend on the size of the file, unless the template sorts the rows.
 
 mod compress;
+mod content_digest;
 mod encode;
 mod limits;
 mod project;
@@ -16,6 +17,7 @@ mod tests;
 mod zone_tests;
 
 pub use self::{
+    content_digest::ContentDigest,
     limits::PipelineLimits,
     run::{Pipeline, SealedFile},
 };

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{PipelineLimits, compress, encode, stage::CHANNEL_CAPACITY};
+use super::{ContentDigest, PipelineLimits, compress, encode, stage::CHANNEL_CAPACITY};
 use crate::{
     dataset::Frames,
     error::JobError,
@@ -62,12 +62,27 @@ impl Pipeline<'_> {
     /// # Errors
     /// When the source, the encoder or the sink fails, or the file exceeds a limit.
     pub async fn run(self) -> Result<SealedFile, JobError> {
+        self.run_with(None).await
+    }
+
+    /// Runs all stages as [`Self::run`] does, and adds the rows of the file to `content`.
+    ///
+    /// # Errors
+    /// The errors of [`Self::run`].
+    pub async fn run_with(self, content: Option<ContentDigest>) -> Result<SealedFile, JobError> {
         let Self { frames, layout, encoding, compression, requested_at, meter, limits, sink, clock } = self;
         let segments = limits.segments;
         let mut segmenter = Segmenter::new(sink, segments);
         let (sender, encoded) = mpsc::channel(CHANNEL_CAPACITY);
-        let encode =
-            encode::Encode { layout, encoding, requested_at, meter: Arc::clone(&meter), limits: limits.clone(), clock };
+        let encode = encode::Encode {
+            layout,
+            encoding,
+            requested_at,
+            meter: Arc::clone(&meter),
+            limits: limits.clone(),
+            clock,
+            content,
+        };
         let encoding = AbortOnDropHandle::new(tokio::spawn(encode.run(frames, sender)));
         let (mut chunks, compressing) =
             compress::stage(encoded, compression, limits.compression, limits.encoder_threads);

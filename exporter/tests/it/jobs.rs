@@ -41,7 +41,7 @@ async fn a_job_becomes_a_sealed_file_and_an_outcome() {
 
     let outcome = harness.outcome().await;
     assert_eq!(outcome.id, format!("{id}:1:completed"));
-    let OutcomeResult::Completed { attempt: 1, file, completed_at } = outcome.body.result else {
+    let OutcomeResult::Completed { attempt: 1, file, completed_at, .. } = outcome.body.result else {
         panic!("{:?}", outcome.body)
     };
     let store = harness.folder.store();
@@ -188,7 +188,8 @@ async fn a_file_with_a_published_outcome_is_never_deleted() {
     for applied in [true, false] {
         let life = harness.exporter(harness.config(), Some(ControlledDataset::ticking(20, false))).await;
         let id = harness.submit("controlled", json!({})).await;
-        let OutcomeResult::Completed { attempt: 1, file, completed_at } = harness.outcome().await.body.result else {
+        let OutcomeResult::Completed { attempt: 1, file, completed_at, .. } = harness.outcome().await.body.result
+        else {
             panic!()
         };
         let made = harness.folder.store().list(&delivery::export_prefix(id)).await.unwrap();

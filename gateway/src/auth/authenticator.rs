@@ -3,6 +3,7 @@
 use super::{
     api_keys::ApiKeys,
     caller::{AuthError, Caller},
+    rights::Rights,
     tickets::Tickets,
     verify::Verifier,
 };
@@ -14,12 +15,13 @@ pub(crate) struct Authenticator {
     verifier: Verifier,
     keys: ApiKeys,
     tickets: Tickets,
+    rights: Rights,
 }
 
 impl Authenticator {
     #[must_use]
-    pub(crate) fn new(verifier: Verifier, keys: ApiKeys, tickets: Tickets) -> Self {
-        Self { verifier, keys, tickets }
+    pub(crate) fn new(verifier: Verifier, keys: ApiKeys, tickets: Tickets, rights: Rights) -> Self {
+        Self { verifier, keys, tickets, rights }
     }
 
     /// Verifies a bearer token: a JSON Web Token or an API key.
@@ -27,7 +29,12 @@ impl Authenticator {
     /// # Errors
     /// The [`AuthError`] of the first check that fails.
     pub(crate) async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
-        if ApiKeys::is_key(token) { self.keys.verify(token).await } else { self.verifier.verify(token).await }
+        if ApiKeys::is_key(token) {
+            return self.keys.verify(token).await;
+        }
+        let caller = self.verifier.verify(token).await?;
+        self.rights.note(&caller);
+        Ok(caller)
     }
 
     /// Uses a ticket, and returns the caller to whom it was issued.

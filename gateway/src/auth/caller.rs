@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::http::header;
 use chrono::{DateTime, Utc};
-use protocol::{api_key::ApiKeyId, id::Owner, problem::Slug, time::Timestamp};
+use entity::user_rights::VerifiedToken;
+use protocol::{access, api_key::ApiKeyId, id::Owner, problem::Slug, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -36,7 +37,7 @@ impl Caller {
     /// `export:<dataset>`.
     #[must_use]
     pub(crate) fn may_export(&self, dataset: &str) -> bool {
-        self.scopes.iter().any(|scope| scope.strip_prefix("export:").is_some_and(|name| name == "*" || name == dataset))
+        access::may_export(&self.scopes, dataset)
     }
 
     /// Whether the caller may give this scope to a new API key. True if the caller has the scope. A caller with
@@ -58,6 +59,18 @@ impl Caller {
     #[must_use]
     pub(crate) fn time_to_expiry(&self, now: DateTime<Utc>) -> Duration {
         self.expires_at.map_or(NO_EXPIRY, |at| (at - now).to_std().unwrap_or_default())
+    }
+
+    /// The token of the caller, for the rights of scheduled exports. A token without the claim `iat` counts as issued now.
+    #[must_use]
+    pub(crate) fn verified_token(&self, now: DateTime<Utc>) -> VerifiedToken {
+        let issued_at = self.claims.get("iat").and_then(Value::as_f64).map(|seconds| seconds as i64);
+        VerifiedToken {
+            owner: self.owner.clone(),
+            claims: self.claims.clone(),
+            issued_at: issued_at.unwrap_or_else(|| now.timestamp()),
+            seen_at: now,
+        }
     }
 
     /// Returns the expiry time of the token or the API key, as messages to the client contain it.

@@ -8,6 +8,7 @@ mod jwks;
 pub mod local;
 mod oidc;
 pub(crate) mod origin;
+mod rights;
 pub mod sign_in_link;
 mod tickets;
 mod verify;
@@ -17,6 +18,7 @@ pub(crate) use self::{
     authenticator::Authenticator,
     caller::{AuthError, Caller},
     jwks::client as jwks_client,
+    rights::Rights,
     sign_in_link::SignInLinks,
     tickets::{Ticket, Tickets},
     verify::Verifier,

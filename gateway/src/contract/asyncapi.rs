@@ -2,7 +2,9 @@
 
 use protocol::{
     SUBPROTOCOL, TICKET_SUBPROTOCOL_PREFIX,
-    client::{ExportCancel, ExportCreate, FileClose, FileOpen, FileWindow, Ping, SessionRefresh, SessionResume},
+    client::{
+        ExportCancel, ExportCreate, FileClose, FileOpen, FileWindow, Ping, SavedRun, SessionRefresh, SessionResume,
+    },
     close::CloseCode,
     frame,
     server::ServerMessage,
@@ -12,15 +14,17 @@ use serde_json::{Map, Value, json};
 use super::{info::info, schemas::Schemas};
 
 /// The `type` of each message that `GET /v1/events` sends.
-const SSE_MESSAGES: [&str; 8] = [
+const SSE_MESSAGES: [&str; 10] = [
     "session.ready",
     "session.resumed",
     "export.progress",
     "export.completed",
+    "export.unchanged",
     "export.failed",
     "export.canceled",
     "export.expired",
     "credits.changed",
+    "schedule.paused",
 ];
 
 /// Builds the AsyncAPI document from the message types of the crate `protocol`.
@@ -32,6 +36,7 @@ pub fn asyncapi() -> Value {
         ("session.refresh", schemas.reference::<SessionRefresh>()),
         ("export.create", schemas.reference::<ExportCreate>()),
         ("export.cancel", schemas.reference::<ExportCancel>()),
+        ("saved.run", schemas.reference::<SavedRun>()),
         ("file.open", schemas.reference::<FileOpen>()),
         ("file.window", schemas.reference::<FileWindow>()),
         ("file.close", schemas.reference::<FileClose>()),

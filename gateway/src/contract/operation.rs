@@ -57,9 +57,15 @@ impl<'a> Operation<'a> {
 
     /// Declares that the request requires a JSON body with the schema of the Rust type `T`. The document shows
     /// `example` as an example of the body.
-    pub(crate) fn body<T: JsonSchema>(mut self, example: &Value) -> Self {
+    pub(crate) fn body<T: JsonSchema>(self, example: &Value) -> Self {
         let schema = self.schemas.reference::<T>();
-        let content = json!({"application/json": {"schema": schema, "example": example}});
+        self.body_of("application/json", schema, example)
+    }
+
+    /// Declares that the request requires a body of this media type with this JSON schema. The document shows `example`
+    /// as an example of the body.
+    pub(crate) fn body_of(mut self, media_type: &str, schema: Value, example: &Value) -> Self {
+        let content = json!({media_type: {"schema": schema, "example": example}});
         self.operation["requestBody"] = json!({"required": true, "content": content});
         self
     }

@@ -26,7 +26,12 @@ use sea_orm::DatabaseConnection;
 use tokio::time::Instant;
 use tracing::warn;
 
-pub(crate) use self::{access::require_readable, presenter::Presenter, queue_cache::QueueCache, submit::Submit};
+pub(crate) use self::{
+    access::require_readable,
+    presenter::Presenter,
+    queue_cache::QueueCache,
+    submit::{IDEMPOTENCY_KEY_POINTER, Submission, Submit},
+};
 use crate::{
     error::{Outcome, Refusal},
     events::Events,
@@ -74,6 +79,10 @@ impl Exports {
             Status::Completed | Status::Expired => {
                 Err(Refusal::new(Slug::Expired, "The file's retention has ended, and the file was deleted."))
             }
+            Status::Unchanged => Err(Refusal::new(
+                Slug::NotFound,
+                "The rows are those of the last run of the schedule, so this run has no file.",
+            )),
             Status::Canceled => Err(Refusal::new(Slug::Canceled, "The export was canceled, so it has no file.")),
             Status::Failed => {
                 let stored = row.problem.clone().and_then(|p| serde_json::from_value::<Problem>(p).ok());

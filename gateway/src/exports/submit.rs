@@ -6,7 +6,7 @@
 
 use axum::http::header;
 use chrono::{DateTime, Utc};
-use entity::{export, idempotency_key, ledger};
+use entity::{export, idempotency_key, ledger, saved_export_run};
 use platform::{
     bus::Bus,
     catalog::{Catalog, Offer},
@@ -18,6 +18,7 @@ use protocol::{
     export::{Export, ExportRequest},
     id::ExportId,
     problem::{FieldError, Problem, Slug},
+    saved_export::SavedExportId,
     subject::{self, Lane},
 };
 use sea_orm::{DatabaseConnection, DbErr, SqlErr, TransactionTrait};
@@ -35,6 +36,8 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
+/// The pointer of a fault in the idempotency key.
+pub(crate) const IDEMPOTENCY_KEY_POINTER: &str = "/idempotency_key";
 /// The maximum length of an idempotency key, in bytes.
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
@@ -51,6 +54,16 @@ pub(crate) struct Submit {
     pub(crate) max_unfinished: u64,
     /// Exports of datasets with at most this many rows take the interactive lane, the queue for small exports.
     pub(crate) interactive_max_dataset_rows: u64,
+}
+
+/// A submission of an export.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Submission<'a> {
+    pub(crate) request: &'a ExportRequest,
+    /// The idempotency key of the client.
+    pub(crate) key: Option<&'a str>,
+    /// The saved export whose run this is. The caller of [`Submit::submit`] checks that the user may see it.
+    pub(crate) saved_export: Option<SavedExportId>,
 }
 
 impl Submit {
@@ -74,9 +87,9 @@ impl Submit {
         )
     }
 
-    /// Submits an export. `key` is the idempotency key, and `trace` becomes the trace of a new export. Returns an
-    /// existing export instead, at no cost, in two cases: the user has sent the same request with the same key before,
-    /// or the user has an unfinished export that produces the same file.
+    /// Submits an export. `trace` becomes the trace of a new export. Returns an existing export instead, at no cost, in
+    /// two cases: the user has sent the same request with the same key before, or the user has an unfinished export that
+    /// produces the same file.
     ///
     /// # Errors
     /// The problem for the caller, such as `credits-exhausted`. After a refusal the database has no new export and no
@@ -84,11 +97,10 @@ impl Submit {
     pub(crate) async fn submit(
         &self,
         caller: &Caller,
-        request: &ExportRequest,
-        key: Option<&str>,
+        submission: Submission<'_>,
         trace: TraceContext,
     ) -> Outcome<Export> {
-        let submitted = self.try_submit(caller, request, key, trace).await;
+        let submitted = self.try_submit(caller, submission, trace).await;
         if let Err(refusal) = &submitted {
             let span = Span::current();
             span.record("error.type", refusal.problem.slug().as_str());
@@ -102,13 +114,12 @@ impl Submit {
     async fn try_submit(
         &self,
         caller: &Caller,
-        request: &ExportRequest,
-        key: Option<&str>,
+        Submission { request, key, saved_export }: Submission<'_>,
         trace: TraceContext,
     ) -> Outcome<Export> {
         if key.is_some_and(|key| !is_valid_key(key)) {
             let detail = format!("must have 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters, without spaces");
-            let fault = FieldError::new("/idempotency_key", detail);
+            let fault = FieldError::new(IDEMPOTENCY_KEY_POINTER, detail);
             return Err(Problem::invalid(Slug::InvalidRequest, vec![fault]).into());
         }
         // search before validation, so that a repeated request gets its export even when no exporter offers the dataset
@@ -123,7 +134,7 @@ impl Submit {
         let row = self.row(caller, request, &offer, &valid, trace, now)?;
         let span = Span::current();
         span.record("export.dataset", &row.dataset).record("export.tenant", &row.tenant);
-        match self.commit(caller, row.clone(), key).await {
+        match self.commit(caller, row.clone(), key, saved_export).await {
             Ok(None) => {}
             Ok(Some(joined)) => {
                 span.record("export.id", tracing::field::display(joined.id)).record("export.joined", true);
@@ -189,12 +200,14 @@ impl Submit {
 
     /// Stores the export's row, the hold on its credits and its idempotency key in one transaction, and returns None.
     /// If the owner has an unfinished export that produces the same file, stores only the key and returns that export.
-    /// `key` is a pair: the idempotency key and the hash of the request. If `key` is None, the function stores no key.
+    /// `key` is a pair: the idempotency key and the hash of the request. If `key` is None, the function stores no key. Records
+    /// the export as a run of `saved_export`, if that is not None.
     async fn commit(
         &self,
         caller: &Caller,
         row: export::Model,
         key: Option<(&str, &str)>,
+        saved_export: Option<SavedExportId>,
     ) -> Result<Option<export::Model>, CommitError> {
         let (owner, now) = (&caller.owner, self.clock.now());
         let tx = self.db.begin().await.map_err(Refusal::from)?;
@@ -225,6 +238,9 @@ impl Submit {
         }
         if let Some((key, hash)) = key {
             idempotency_key::insert(&tx, owner, key, hash, id, now).await?;
+        }
+        if let Some(saved_export) = saved_export {
+            saved_export_run::record(&tx, saved_export, owner, id, now).await?;
         }
         tx.commit().await.map_err(Refusal::from)?;
         count_grants(accrued.granted);

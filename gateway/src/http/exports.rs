@@ -26,7 +26,7 @@ use super::{
 use crate::{
     auth::{AuthError, Caller},
     error::Outcome,
-    exports::{Submit, require_readable},
+    exports::{Submission, Submit, require_readable},
     state::AppState,
 };
 
@@ -37,14 +37,17 @@ const DEFAULT_LIMIT: u64 = 50;
 /// The maximum number of exports per page.
 const MAX_LIMIT: u64 = 200;
 
+/// The description of `Idempotency-Key` in the OpenAPI document.
+pub(super) const IDEMPOTENCY_KEY_DESCRIPTION: &str =
+    "A repeated request with the same key and body returns the same export.";
 /// The description of `Prefer: wait` in the OpenAPI document.
-const PREFER_DESCRIPTION: &str = "`wait=N`: answer when the export has ended, or after N seconds.";
+pub(super) const PREFER_DESCRIPTION: &str = "`wait=N`: answer when the export has ended, or after N seconds.";
 
 pub(super) fn endpoints() -> [Endpoint; 4] {
     [
         Endpoint::post("/v1/exports", create).operation("createExport", "Submit an export", |operation| {
             operation
-                .header("Idempotency-Key", "A repeated request with the same key and body returns the same export.")
+                .header("Idempotency-Key", IDEMPOTENCY_KEY_DESCRIPTION)
                 .header("Prefer", PREFER_DESCRIPTION)
                 .body::<ExportRequest>(&example_request())
                 .json::<Export>(200, "The export, which has ended.")
@@ -95,17 +98,28 @@ async fn create(
     headers: HeaderMap,
     Body(request): Body<ExportRequest>,
 ) -> Outcome<Response> {
-    let key = match headers.get("idempotency-key").map(HeaderValue::to_str) {
-        None => None,
-        Some(Ok(key)) => Some(key),
-        Some(Err(_)) => return Err(invalid("/idempotency_key", "must have visible ASCII characters only")),
-    };
+    let key = idempotency_key(&headers)?;
     let span = Submit::span("internal");
     let trace = traces::context(&span).unwrap_or(trace);
-    let mut export = app.submit.submit(&caller, &request, key, trace).instrument(span).await?;
+    let submission = Submission { request: &request, key, saved_export: None };
+    let export = app.submit.submit(&caller, submission, trace).instrument(span).await?;
+    Ok(accepted(&app, &caller, export, wait).await)
+}
+
+/// Reads the header `Idempotency-Key`.
+///
+/// # Errors
+/// `invalid-request` when the header is no text.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Outcome<Option<&str>> {
+    let key = headers.get("idempotency-key").map(HeaderValue::to_str).transpose();
+    key.map_err(|_| invalid("/idempotency_key", "must have visible ASCII characters only"))
+}
+
+/// Answers the submission of an export. Waits for its end first, for at most `wait`.
+pub(super) async fn accepted(app: &AppState, caller: &Caller, mut export: Export, wait: Option<Duration>) -> Response {
     // the export is stored and its credit held, so later failures must not turn the response into an error
     if let Some(wait) = wait
-        && let Ok(later) = wait_for(&app, &caller, export.id, wait).await
+        && let Ok(later) = wait_for(app, caller, export.id, wait).await
     {
         export = later;
     }
@@ -124,7 +138,7 @@ async fn create(
             insert(headers, name, &value);
         }
     }
-    Ok(response)
+    response
 }
 
 #[derive(Debug, Deserialize)]

@@ -18,6 +18,7 @@ mod local_sign_in;
 pub(crate) mod middleware;
 mod no_store;
 pub(crate) mod problems;
+mod saved_exports;
 mod sse;
 mod tickets;
 
@@ -37,6 +38,7 @@ pub(crate) fn endpoints() -> impl Iterator<Item = Endpoint> {
         .chain(events::endpoints())
         .chain(tickets::endpoints())
         .chain(keys::endpoints())
+        .chain(saved_exports::endpoints())
         .chain(health::endpoints())
         .chain(problems::endpoints())
         .chain(local_sign_in::endpoints())

@@ -3,17 +3,17 @@
 
 use platform::telemetry::traces;
 use protocol::{
-    client::{ExportCancel, ExportCreate, FileOpen, SessionRefresh, SessionResume},
+    client::{ExportCancel, ExportCreate, FileOpen, SavedRun, SessionRefresh, SessionResume},
     envelope::TraceContext,
     export::Export,
     problem::{FieldError, Problem, Slug},
 };
-use tracing::{Instrument, debug};
+use tracing::{Instrument, Span, debug};
 
 use crate::{
     auth::{AuthError, Caller},
     error::{Outcome, Refusal},
-    exports::{Submit, require_readable},
+    exports::{Submission, Submit, require_readable},
     sessions::{Position, RenderedEvent},
     state::AppState,
 };
@@ -36,6 +36,7 @@ pub(super) struct SessionTrace {
 pub(super) enum Request {
     Create(Box<ExportCreate>),
     Cancel(ExportCancel),
+    Run(SavedRun),
     Refresh(SessionRefresh),
     /// The client's `session.resume`, and the position in the event stream at which the session started. The task reads
     /// the events that the client missed up to this position.
@@ -47,7 +48,7 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) enum Reply {
     /// The client's `export.create`, the trace context of the submission, and the result of the submission: the export
-    /// or a refusal.
+    /// or a refusal. For a `saved.run`, the first value has only the members about delivery.
     Created(Box<ExportCreate>, TraceContext, Outcome<Export>),
     Canceled(Outcome<Export>),
     Refreshed(Result<Caller, AuthError>),
@@ -63,20 +64,18 @@ pub(super) enum Reply {
 pub(super) async fn perform(app: AppState, caller: Caller, session_trace: SessionTrace, request: Request) -> Reply {
     match request {
         Request::Create(create) => {
+            let (span, trace) = submission_span(session_trace);
             let key = create.idempotency_key.as_deref();
-            let span = Submit::span("server");
-            let trace = if session_trace.is_client_trace {
-                traces::follow(&span, session_trace.trace)
-            } else {
-                traces::link(&span, session_trace.trace);
-                traces::begin(&span)
-            };
-            let result = app.submit.submit(&caller, &create.request(), key, trace).instrument(span).await;
-            let result = result.map_err(|refusal| {
-                let problem = refusal.problem.with_request(WS_PATH, &trace.trace_id_hex());
-                Refusal { problem, ..refusal }
-            });
-            Reply::Created(create, trace, result)
+            let submission = Submission { request: &create.request(), key, saved_export: None };
+            let result = app.submit.submit(&caller, submission, trace).instrument(span).await;
+            Reply::Created(create, trace, with_request(result, trace))
+        }
+        Request::Run(run) => {
+            let (span, trace) = submission_span(session_trace);
+            let (id, key) = (run.saved_export_id, run.idempotency_key.as_deref());
+            let result = app.saved_exports.run(&caller, id, key, trace).instrument(span).await;
+            let create = ExportCreate { deliver: run.deliver, window: run.window, ..ExportCreate::default() };
+            Reply::Created(Box::new(create), trace, with_request(result, trace))
         }
         Request::Cancel(cancel) => Reply::Canceled(app.exports.cancel(&caller.owner, cancel.export_id).await),
         Request::Refresh(refresh) => {
@@ -98,6 +97,26 @@ pub(super) async fn perform(app: AppState, caller: Caller, session_trace: Sessio
             Reply::Opened(open, export)
         }
     }
+}
+
+/// Creates the span of a submission, and returns the trace context of the span.
+fn submission_span(session: SessionTrace) -> (Span, TraceContext) {
+    let span = Submit::span("server");
+    let trace = if session.is_client_trace {
+        traces::follow(&span, session.trace)
+    } else {
+        traces::link(&span, session.trace);
+        traces::begin(&span)
+    };
+    (span, trace)
+}
+
+/// Adds the path of the session and the trace id to a refusal.
+fn with_request(result: Outcome<Export>, trace: TraceContext) -> Outcome<Export> {
+    result.map_err(|refusal| {
+        let problem = refusal.problem.with_request(WS_PATH, &trace.trace_id_hex());
+        Refusal { problem, ..refusal }
+    })
 }
 
 /// Finds the caller's export that a `file.open` names. Returns the export and its trace context. For an ended export,

@@ -146,14 +146,14 @@ impl Session {
             }
             ClientMessage::SessionRefresh(m) => self.request(reference, Request::Refresh(m)),
             ClientMessage::ExportCancel(m) => self.request(reference, Request::Cancel(m)),
-            ClientMessage::ExportCreate(m) => {
-                let reserved =
-                    if m.deliver == Deliver::Stream { self.reserve_stream(m.window) } else { check_window(m.window) };
-                match reserved {
-                    Ok(()) => self.request(reference, Request::Create(m)),
-                    Err(problem) => vec![refuse(reference, problem)],
-                }
-            }
+            ClientMessage::ExportCreate(m) => match self.reserve_for(m.deliver, m.window) {
+                Ok(()) => self.request(reference, Request::Create(m)),
+                Err(problem) => vec![refuse(reference, problem)],
+            },
+            ClientMessage::SavedRun(m) => match self.reserve_for(m.deliver, m.window) {
+                Ok(()) => self.request(reference, Request::Run(m)),
+                Err(problem) => vec![refuse(reference, problem)],
+            },
             ClientMessage::FileOpen(m) => match self.reserve_stream(m.window) {
                 Ok(()) => self.request(reference, Request::Open(m)),
                 Err(problem) => vec![refuse(reference, problem)],
@@ -249,6 +249,11 @@ impl Session {
         unanswered.map(closed).into_iter().collect()
     }
 
+    /// Reserves a stream for the file of a new export, if the client wants one.
+    fn reserve_for(&mut self, deliver: Deliver, window: Option<u64>) -> Result<(), Problem> {
+        if deliver == Deliver::Stream { self.reserve_stream(window) } else { check_window(window) }
+    }
+
     fn reserve_stream(&mut self, window: Option<u64>) -> Result<(), Problem> {
         check_window(window)?;
         self.streams.reserve()
@@ -259,6 +264,7 @@ impl Session {
             let has_reserved_stream = match &request {
                 Request::Open(_) => true,
                 Request::Create(create) => create.deliver == Deliver::Stream,
+                Request::Run(run) => run.deliver == Deliver::Stream,
                 Request::Cancel(_) | Request::Refresh(_) | Request::Resume(..) => false,
             };
             if has_reserved_stream {

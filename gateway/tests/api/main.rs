@@ -16,6 +16,8 @@ mod keys;
 mod raw_socket;
 mod relative_moments;
 mod requests;
+mod saved_exports;
+mod schedules;
 mod security_headers;
 mod sessions;
 mod sse;

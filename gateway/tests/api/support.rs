@@ -201,6 +201,7 @@ async fn advertise(bus: &Bus) {
     people.access = Access {
         scopes: vec!["staff".into()],
         columns: vec![rule("email", "pii:read", ColumnMask::LastFour), rule("salary", "hr", ColumnMask::Hidden)],
+        policy_claims: None,
     };
     let heartbeat = ExporterHeartbeat {
         v: 1,

@@ -24,6 +24,7 @@ pub(super) fn permanent(row: &export::Model, now: DateTime<Utc>) -> Result<Optio
     let id = row.id;
     let recorded = || view::export(row, None).map(|export| export.problem);
     let (slug, detail) = match row.status()? {
+        Status::Unchanged => (Slug::NotFound, "The rows are those of the last run, so this run has no file."),
         Status::Failed => (Slug::ExportFailed, "The export failed."),
         Status::Canceled => (Slug::Canceled, "The export was canceled."),
         Status::Expired => (Slug::Expired, "The retention of the file has ended."),

@@ -41,6 +41,7 @@ use crate::{
     deps::Deps,
     error::NotifierError,
     lease::{HeldLease, LeaseCandidate},
+    saved_exports::Scheduler,
 };
 
 /// The name of the dispatcher's lease.
@@ -49,6 +50,8 @@ const LEASE: &str = "dispatch";
 const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time between two rounds of the lease watch.
 const LEASE_WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// Time between two searches for schedules whose moment has come.
+const SCHEDULE_INTERVAL: Duration = Duration::from_millis(500);
 /// Largest number of waiting exports that one dispatch round reads, from the front of the queue.
 const MAX_WAITING: u64 = 10_000;
 
@@ -58,11 +61,13 @@ pub(crate) struct Dispatcher {
     config: Arc<NotifierConfig>,
     catalog: Catalog,
     instance: String,
+    scheduler: Scheduler,
 }
 
 impl Dispatcher {
     pub(crate) fn new(deps: Deps, config: Arc<NotifierConfig>, catalog: Catalog, instance: &str) -> Self {
-        Self { deps, config, catalog, instance: instance.to_owned() }
+        let scheduler = Scheduler::new(deps.clone(), catalog.clone(), config.tuning.schedule_rights_max_age.get());
+        Self { deps, config, catalog, instance: instance.to_owned(), scheduler }
     }
 
     /// Tries repeatedly to acquire the dispatcher's lease, and dispatches while this notifier holds the lease. `hints`
@@ -98,13 +103,14 @@ impl Dispatcher {
         }
     }
 
-    /// Runs four loops until shutdown begins or the subscription `hints` ends:
+    /// Runs five loops until shutdown begins or the subscription `hints` ends:
     /// - `triggering` wakes `dispatching` and `notifying` at each message from `hints`, and after each poll interval.
     /// - `dispatching` runs a dispatch round at each wake-up.
     /// - `notifying` publishes the pending credit notifications at each wake-up. It is a separate loop, because
     ///   thousands of daily grants take long to publish and must not delay exports.
     /// - `watching` runs the lease watch, which ends the leases of dead exporters, and publishes the next job of each
     ///   export whose exporter or job is gone.
+    /// - `scheduling` starts the exports of schedules whose moment has come.
     async fn lead(
         &self,
         lease: &HeldLease,
@@ -155,12 +161,20 @@ impl Dispatcher {
                 tokio::time::sleep(LEASE_WATCH_INTERVAL).await;
             }
         };
+        let scheduling = async {
+            let mut outage = OutageLog::new("starting scheduled exports");
+            loop {
+                outage.record(self.scheduler.round().await);
+                tokio::time::sleep(SCHEDULE_INTERVAL).await;
+            }
+        };
         tokio::select! {
             biased;
             ended = triggering => ended,
             ended = dispatching => ended,
             ended = notifying => ended,
             ended = watching => ended,
+            ended = scheduling => ended,
         }
     }
 

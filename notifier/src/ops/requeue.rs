@@ -74,7 +74,7 @@ impl Handler for RequeueHandler {
                 Slug::NotReady,
                 "The export has not ended, so there is nothing to requeue.",
             ))),
-            ended @ (Status::Completed | Status::Canceled | Status::Expired) => {
+            ended @ (Status::Completed | Status::Unchanged | Status::Canceled | Status::Expired) => {
                 let fault =
                     FieldError::new("/export_id", format!("The export is {ended}, so there is nothing to requeue."));
                 Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault])))

@@ -2,13 +2,14 @@
 
 use std::{fmt, time::Duration};
 
-use chrono::{DateTime, Offset, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use croner::{
-    Cron, JobType,
+    Cron,
     parser::{CronParser, Seconds, Year},
 };
 use entity::credit_policy::CreditPolicy;
+use platform::cron::next_time;
 
 use crate::error::NotifierError;
 
@@ -64,7 +65,9 @@ impl Recurrence {
     pub(crate) fn next(&self, after: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::Every(interval) => after.checked_add_signed(*interval).unwrap_or(after + FALLBACK_INTERVAL),
-            Self::Cron { cron, time_zone, .. } => next_cron_time(cron, *time_zone, after),
+            Self::Cron { cron, time_zone, .. } => {
+                next_time(cron, *time_zone, after).unwrap_or(after + FALLBACK_INTERVAL)
+            }
             Self::Midnight(policy) => policy.next_midnight(after),
         }
     }
@@ -87,26 +90,6 @@ impl Recurrence {
             Self::Cron { .. } | Self::Midnight(_) => self.next(began),
         }
     }
-}
-
-/// Returns the first time later than `after` that a cron expression matches.
-///
-/// The crate `croner` ignores fractions of a second, so this function removes them from `after`. The search of `croner`
-/// in local time skips the hour that repeats when clocks go back. An expression without a fixed time of day, such as
-/// one for every hour, must match the repeated hour too. So for such an expression, a second search uses the UTC offset
-/// at `after`, and the earlier result counts. If no search finds a time, returns `after` plus [`FALLBACK_INTERVAL`].
-fn next_cron_time(cron: &Cron, time_zone: Tz, after: DateTime<Utc>) -> DateTime<Utc> {
-    let after = after.trunc_subsecs(0);
-    let local = after.with_timezone(&time_zone);
-    let later = |at: Option<DateTime<Utc>>| at.filter(|at| *at > after);
-    let by_local_time = cron.find_next_occurrence(&local, false).ok().map(|at| at.with_timezone(&Utc));
-    let by_fixed_offset = || {
-        let fixed = local.with_timezone(&local.offset().fix());
-        let at = cron.find_next_occurrence(&fixed, false).ok()?.with_timezone(&Utc);
-        cron.is_time_matching(&at.with_timezone(&time_zone)).is_ok_and(|matches| matches).then_some(at)
-    };
-    let repeated = (cron.determine_job_type() != JobType::FixedTime).then(by_fixed_offset).flatten();
-    [later(by_local_time), later(repeated)].into_iter().flatten().min().unwrap_or(after + FALLBACK_INTERVAL)
 }
 
 impl fmt::Display for Recurrence {

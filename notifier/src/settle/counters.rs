@@ -25,6 +25,11 @@ pub(super) fn canceled(row: &export::Model, now: DateTime<Utc>) {
     released(row, "canceled", now);
 }
 
+/// Counts an export that ended as unchanged and the release of its credits.
+pub(super) fn unchanged(row: &export::Model, now: DateTime<Utc>) {
+    released(row, "unchanged", now);
+}
+
 fn released(row: &export::Model, result: &'static str, now: DateTime<Utc>) {
     metrics::counter!("sluice_credit_events_total", "kind" => "release").increment(1);
     record_duration(row, result, now);

@@ -4,7 +4,7 @@
 use entity::{
     StoreError, export,
     ledger::{self, PendingNotification},
-    view,
+    schedule, view,
 };
 use platform::{bus::Bus, telemetry::traces};
 use protocol::{
@@ -16,6 +16,7 @@ use protocol::{
 };
 use serde_json::json;
 use tracing::{Instrument, Span, debug, field::Empty, info_span};
+use uuid::Uuid;
 
 use crate::{deps::Deps, error::NotifierError};
 
@@ -48,6 +49,7 @@ pub(crate) async fn export_ended(bus: &Bus, row: &export::Model) -> Result<(), N
     let export = Box::new(view::export(row, None)?);
     let event = match export.status {
         Status::Completed => EventBody::Completed { export },
+        Status::Unchanged => EventBody::Unchanged { export },
         Status::Failed => EventBody::Failed { export },
         Status::Canceled => EventBody::Canceled { export },
         Status::Expired => EventBody::Expired { export },
@@ -58,6 +60,17 @@ pub(crate) async fn export_ended(bus: &Bus, row: &export::Model) -> Result<(), N
     };
     let id = format!("{}:{}", row.id, event.token());
     publish(bus, &row.owner(), &row.traceparent, id, event).await
+}
+
+/// Publishes the event of a paused schedule of the saved export with this name. A repeated call publishes another event.
+///
+/// # Errors
+/// When the stream does not confirm the event.
+pub(crate) async fn schedule_paused(bus: &Bus, row: &schedule::Model, name: &str) -> Result<(), NotifierError> {
+    let reason = row.paused_reason.clone().unwrap_or_default();
+    let event = EventBody::SchedulePaused { saved_export_id: row.id(), name: name.to_owned(), reason };
+    let id = format!("{}:paused:{}", row.saved_export_id, Uuid::now_v7());
+    publish(bus, &row.owner(), "", id, event).await
 }
 
 /// Publishes the balance of the owner of an ended export. `step` says whether the credits of the export were captured

@@ -19,7 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
     StoreError, export,
     ledger::{self, GrantTotals},
-    transition,
+    schedule, transition,
 };
 use protocol::{
     delivery,
@@ -45,8 +45,17 @@ pub(crate) enum Leftovers {
     Everything,
 }
 
-/// Settles outcomes and commands. One transaction records that an export has ended, and captures (charges) or releases
-/// the credits that the export holds. The settler then notifies the owner.
+/// The outcome of an attempt that wrote the whole file.
+struct Completion<'a> {
+    attempt: u32,
+    file: &'a FileInfo,
+    completed_at: DateTime<Utc>,
+    /// The digest of the rows without the timestamps, if the export wants it.
+    content_sha256: Option<&'a str>,
+}
+
+/// Settles outcomes and commands. One transaction records that an export has ended, and charges or releases the credit
+/// that it holds. Then the owner is notified.
 pub(crate) struct Settler {
     deps: Deps,
 }
@@ -68,8 +77,14 @@ impl Settler {
             return Ok(Leftovers::Nothing);
         };
         let (name, settled) = match &outcome.result {
-            OutcomeResult::Completed { attempt, file, completed_at } => {
-                ("completed", self.complete(&row, *attempt, file, (*completed_at).into()).await?)
+            OutcomeResult::Completed { attempt, file, completed_at, content_sha256 } => {
+                let completion = Completion {
+                    attempt: *attempt,
+                    file,
+                    completed_at: (*completed_at).into(),
+                    content_sha256: content_sha256.as_deref(),
+                };
+                ("completed", self.complete(&row, completion).await?)
             }
             OutcomeResult::Failed { attempt, problem } => ("failed", self.fail(&row, *attempt, problem).await?),
             OutcomeResult::CancelRequested => ("cancel_requested", self.cancel(&row).await?),
@@ -84,37 +99,58 @@ impl Settler {
         Ok(settled.unwrap_or(Leftovers::Nothing))
     }
 
-    /// Completes an export and captures (charges) its held credits. Returns [`Leftovers::OtherAttempts`], even if an
-    /// earlier delivery of the outcome already completed the export. Returns `None` if a later attempt superseded
-    /// `attempt`, or if the export failed or was canceled.
+    /// Completes an export and captures its credits, or ends it as unchanged and releases them. Returns the leftover
+    /// objects, even if an earlier delivery of the outcome already ended the export. Returns `None` if a later attempt
+    /// superseded this one, or if the export failed or was canceled.
     async fn complete(
         &self,
         row: &export::Model,
-        attempt: u32,
-        file: &FileInfo,
-        completed_at: DateTime<Utc>,
+        completion: Completion<'_>,
     ) -> Result<Option<Leftovers>, NotifierError> {
+        let Completion { attempt, file, completed_at, content_sha256 } = completion;
         let (id, now) = (row.export_id(), self.deps.clock.now());
+        let schedule = schedule::of_export(&self.deps.db, id).await?;
+        let is_unchanged = row.wants_content_digest
+            && content_sha256.is_some()
+            && schedule.as_ref().is_some_and(|schedule| schedule.last_content_sha256.as_deref() == content_sha256);
         let expires_at = TimeDelta::try_seconds(row.retention_seconds)
             .and_then(|retention| completed_at.checked_add_signed(retention))
             .ok_or_else(|| StoreError::Damaged { row: format!("export {id}"), detail: "retention_seconds".into() })?;
         // the first statement is a write: an SQLite transaction that begins with a read can't be upgraded safely
         let tx = self.deps.db.begin().await?;
-        let updated = transition::completed(&tx, id, attempt, file, completed_at, expires_at, now).await?;
-        if updated {
+        let mut granted = GrantTotals::default();
+        let updated = if is_unchanged {
+            transition::unchanged(&tx, id, attempt, file, completed_at, now).await?
+        } else {
+            transition::completed(&tx, id, attempt, file, completed_at, expires_at, now).await?
+        };
+        if updated && is_unchanged {
+            granted = self.release(&tx, row, "rows unchanged", now).await?;
+        } else if updated {
             ledger::capture(&tx, &row.owner(), id, row.credits, now).await?;
         }
+        if let Some(schedule) = schedule.filter(|_| updated) {
+            schedule::record_success(&tx, schedule.id(), content_sha256).await?;
+        }
         tx.commit().await?;
-        if updated {
+        count_grants(granted);
+        if updated && is_unchanged {
+            counters::unchanged(row, now);
+        } else if updated {
             counters::completed(row, file.size, now);
         }
-        let mut applied = self.publish_end_events(id, Status::Completed, Some(attempt), CreditStep::Capture).await?;
-        if !applied {
-            // the export may have expired before this redelivery; the credits event of its capture may still be
-            // unpublished
-            applied = self.publish_end_events(id, Status::Expired, Some(attempt), CreditStep::Capture).await?;
+        // this redelivery may find the export ended by an earlier one, or expired; the events of its end may still be
+        // unpublished
+        for (status, step, leftovers) in [
+            (Status::Completed, CreditStep::Capture, Leftovers::OtherAttempts(attempt)),
+            (Status::Unchanged, CreditStep::Release, Leftovers::Everything),
+            (Status::Expired, CreditStep::Capture, Leftovers::OtherAttempts(attempt)),
+        ] {
+            if self.publish_end_events(id, status, Some(attempt), step).await? {
+                return Ok(Some(leftovers));
+            }
         }
-        Ok(applied.then_some(Leftovers::OtherAttempts(attempt)))
+        Ok(None)
     }
 
     /// Sets an export to `failed` and releases its held credits. Returns [`Leftovers::Everything`], even if an earlier
@@ -127,10 +163,14 @@ impl Settler {
         problem: &Problem,
     ) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
+        let schedule = schedule::of_export(&self.deps.db, id).await?;
         let tx = self.deps.db.begin().await?;
         let updated = transition::failed(&tx, id, attempt, problem, now).await?;
         let granted =
             if updated { self.release(&tx, row, "export failed", now).await? } else { GrantTotals::default() };
+        if let Some(schedule) = schedule.filter(|_| updated) {
+            schedule::record_failure(&tx, schedule.id()).await?;
+        }
         tx.commit().await?;
         count_grants(granted);
         if updated {

@@ -319,7 +319,7 @@ pub(crate) fn completed(attempt: u32, segments: &[Segment]) -> OutcomeResult {
         sha256: "00".repeat(32),
         media_type: "text/csv".into(),
     };
-    OutcomeResult::Completed { attempt, file, completed_at: now().into() }
+    OutcomeResult::Completed { attempt, file, completed_at: now().into(), content_sha256: None }
 }
 
 pub(crate) fn grant_request(id: ExportId, offset: u64) -> GrantRequest {

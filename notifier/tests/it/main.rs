@@ -13,6 +13,7 @@ mod leftovers;
 mod ops;
 mod outages;
 mod requeue;
+mod saved_exports;
 mod schedule;
 mod settle;
 mod sweep;

@@ -1,12 +1,14 @@
 //! The datasets that running exporters offer, read from their advertisements in the catalog bucket.
 //!
 //! For each exporter, the bucket has an entry for each of its datasets, and a heartbeat that names these datasets. The
-//! module `entry` encodes the values and limits their sizes. The module `state` decides which datasets are offered.
+//! module `entry` encodes the values and limits their sizes. The module `state` decides which datasets are offered, and
+//! `validate` checks requests for them.
 
 mod entry;
 mod state;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,6 +34,7 @@ pub use self::entry::{
 };
 pub(crate) use self::state::ENTRY_LIFETIME;
 use self::state::{Arrival, Completeness, Offered, State};
+pub use self::validate::{ValidRequest, authorize_and_validate};
 use crate::lifecycle::Lifecycle;
 
 /// The pause before a new watch after a watch has failed.

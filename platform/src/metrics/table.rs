@@ -130,7 +130,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_notifier_dispatched_exports_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of dispatched exports." },
 
     // notifiers: ended exports
-    Metric { name: "sluice_export_turnaround_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[FORMAT, LANE, Label("result", Known(&["completed", "failed", "canceled"]))], help: "Time from the request of an export to its end, in seconds." },
+    Metric { name: "sluice_export_turnaround_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[FORMAT, LANE, Label("result", Known(&["completed", "unchanged", "failed", "canceled"]))], help: "Time from the request of an export to its end, in seconds." },
     Metric { name: "sluice_export_bytes", kind: Histogram(SIZE_BUCKETS), unit: Bytes, scope: Notifier, labels: &[FORMAT, LANE], help: "Size of finished files, in bytes." },
     Metric { name: "sluice_exports_succeeded_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of exports that ended with a file." },
     Metric { name: "sluice_exports_failed_total", kind: Counter, unit: Count, scope: Notifier, labels: &[SLUG], help: "Number of failed exports, by the problem that the owner received." },
@@ -151,6 +151,9 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_jetstream_account_storage_bytes", kind: Gauge, unit: Bytes, scope: Notifier, labels: &[], help: "Disk space that JetStream uses for this account, in bytes." },
     Metric { name: "sluice_jetstream_account_storage_ratio", kind: Gauge, unit: Ratio, scope: Notifier, labels: &[], help: "Used part of the disk space that JetStream allows this account, from 0 to 1; 0 without a limit." },
     Metric { name: "sluice_notifier_metrics_polls_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["ok", "failed"]))], help: "Number of polls in which this notifier updated the metrics of the queue, the catalog and JetStream." },
+
+    // notifiers: schedules of users
+    Metric { name: "sluice_notifier_scheduled_runs_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["started", "failed", "missed", "paused"]))], help: "Number of moments of users' schedules whose export started, failed at once, was missed during an outage, or for which the schedule paused." },
 
     // notifiers: scheduled jobs
     Metric { name: "sluice_scheduled_job_runs_total", kind: Counter, unit: Count, scope: Notifier, labels: &[SCHEDULED_JOB, Label("result", Known(&["ok", "failed"]))], help: "Number of runs of a scheduled job on this notifier." },

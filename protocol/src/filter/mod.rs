@@ -12,7 +12,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde_json::Value;
 
 pub use parse::{check_policy, parse};
-pub use policy::{Unbound, bind_claims};
+pub use policy::{Unbound, bind_claims, policy_claims};
 pub use resolve::resolve;
 
 use crate::catalog::Column;

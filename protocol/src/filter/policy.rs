@@ -1,6 +1,8 @@
 //! Replaces the claims in a row policy. In a policy, `{"claim": "<name>"}` stands for the value of a claim in the
 //! caller's token.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use serde_json::{Map, Value};
 
@@ -51,6 +53,24 @@ pub fn bind_claims(
     is_uuid: &dyn Fn(&str) -> bool,
 ) -> Result<Value, Unbound> {
     Binder { claims, columns, is_uuid }.filter(policy, "/filter")
+}
+
+/// The names of the claims in a row policy, sorted and without duplicates.
+#[must_use]
+pub fn policy_claims(policy: &Value) -> Vec<String> {
+    fn collect(value: &Value, names: &mut BTreeSet<String>) {
+        if let Some(name) = claim_name(value) {
+            names.insert(name.to_owned());
+        }
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| collect(item, names)),
+            Value::Object(members) => members.values().for_each(|member| collect(member, names)),
+            _ => {}
+        }
+    }
+    let mut names = BTreeSet::new();
+    collect(policy, &mut names);
+    names.into_iter().collect()
 }
 
 struct Binder<'a> {

@@ -97,3 +97,11 @@ fn a_claim_that_is_missing_or_does_not_fit_is_named_without_its_value() {
     assert!(error.detail.contains("claim `tenant`") && error.detail.contains("column `t`"), "{}", error.detail);
     assert!(!error.detail.contains("secret"), "{}", error.detail);
 }
+
+#[test]
+fn the_claims_of_a_policy_are_named_once_wherever_they_stand() {
+    let policy = json!({"or": [{"t": {"eq": {"claim": "org"}}}, {"not": {"t": {"in": [1, {"claim": "b"}]}}}],
+        "u": {"in": {"claim": "org"}}});
+    assert_eq!(policy_claims(&policy), ["b", "org"]);
+    assert_eq!(policy_claims(&json!({"t": {"eq": "claim"}})), [""; 0]);
+}

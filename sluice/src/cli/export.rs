@@ -12,6 +12,27 @@ use super::values::{filter, object, parameter};
 pub struct ExportOptions {
     /// The name of the dataset
     pub dataset: String,
+    /// The rows and the layout of the file.
+    #[command(flatten)]
+    pub request: RequestOptions,
+    /// Write to this file; `-` is standard output [default: a new file named after the dataset]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print the finished export as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The gateway and the user.
+    #[command(flatten)]
+    pub access: AccessOptions,
+    /// Limit the bytes in flight
+    #[arg(long, value_name = "BYTES", default_value_t = 4 * 1024 * 1024, hide = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub window: u64,
+}
+
+/// The members of an export request except its dataset.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RequestOptions {
     /// Export the rows that match this filter, such as '{"origin": {"eq": "SEA"}}'
     #[arg(long, value_name = "JSON", value_parser = filter)]
     pub filter: Option<Value>,
@@ -30,25 +51,12 @@ pub struct ExportOptions {
     /// Use this template for the layout of the file
     #[arg(long)]
     pub template: Option<String>,
-    /// Write the file in this format [default: by the extension of FILE, or else csv]
+    /// Write the file in this format [default: csv; `export` goes by the extension of its file]
     #[arg(long)]
     pub format: Option<String>,
-    /// Compress the file with this method [default: by `.gz` or `.zst` at the end of FILE, or else none]
+    /// Compress the file with this method [default: none; `export` goes by `.gz` or `.zst` at the end of its file]
     #[arg(long)]
     pub compression: Option<String>,
-    /// Write to this file; `-` is standard output [default: a new file named after the dataset]
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Print the finished export as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// The gateway and the user.
-    #[command(flatten)]
-    pub access: AccessOptions,
-    /// Limit the bytes in flight
-    #[arg(long, value_name = "BYTES", default_value_t = 4 * 1024 * 1024, hide = true,
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub window: u64,
 }
 
 /// The gateway to which a command sends requests, and the user of these requests.

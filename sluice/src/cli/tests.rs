@@ -32,11 +32,11 @@ fn the_data_dir_is_accepted_before_and_after_the_command() {
 #[test]
 fn export_options_are_parsed_as_json_where_they_are_json() {
     let options = export(&["--filter", r#"{"origin":{"eq":"SEA"}}"#, "--columns", "date,delay", "-o", "sea.csv"]);
-    assert_eq!(options.filter, Some(json!({"origin": {"eq": "SEA"}})));
-    assert_eq!(options.columns, Some(vec!["date".into(), "delay".into()]));
+    assert_eq!(options.request.filter, Some(json!({"origin": {"eq": "SEA"}})));
+    assert_eq!(options.request.columns, Some(vec!["date".into(), "delay".into()]));
     assert_eq!((options.access.sub.as_str(), options.access.tenant.as_str()), ("alice", "acme"));
     let options = export(&["--param", r#"muscles=["a","b"]"#, "--param", "name=SEA", "--param", "n=3"]);
-    let values: Vec<_> = options.param.into_iter().map(|(_, value)| value).collect();
+    let values: Vec<_> = options.request.param.into_iter().map(|(_, value)| value).collect();
     assert_eq!(values, [json!(["a", "b"]), json!("SEA"), json!(3)]);
 }
 

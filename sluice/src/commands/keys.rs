@@ -1,20 +1,16 @@
 //! `sluice keys`: creates, lists and deletes API keys over the REST API of a gateway.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use platform::clock::{Clock, SystemClock};
 use protocol::{
     api_key::{ApiKey, ApiKeyPage, ApiKeyRequest, CreatedApiKey},
-    problem::Problem,
     time::Timestamp,
 };
-use reqwest::{RequestBuilder, Response};
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::{
     CommandError,
+    api::{ApiError, read, send},
     ops::{plain, table},
 };
 use crate::{
@@ -22,36 +18,12 @@ use crate::{
         SettingsFiles,
         keys::{CreateOptions, DeleteOptions, KeysCommand, ListOptions},
     },
-    export::{Access, AccessError, describe},
+    export::Access,
     output,
 };
 
 /// The scope that a user needs to create, list and delete API keys.
 const MANAGE_SCOPE: &str = "keys:manage";
-/// The time limit of one request to the gateway.
-const TIMEOUT: Duration = Duration::from_secs(20);
-
-/// The reason why a request about API keys failed.
-#[derive(Debug, thiserror::Error)]
-pub enum KeysError {
-    /// The settings are invalid, or contain no gateway or no token.
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    /// The gateway can't be reached.
-    #[error("can't reach {url}: {detail}; is Sluice running there?")]
-    Unreachable {
-        /// The URL of the gateway.
-        url: String,
-        /// The error of the connection.
-        detail: String,
-    },
-    /// The gateway refuses the request.
-    #[error("{}", describe(.0))]
-    Refused(Box<Problem>),
-    /// The server answered with a body that no gateway of Sluice would send. The value describes the answer.
-    #[error("the answer is not one of a gateway: {0}")]
-    Answer(String),
-}
 
 /// Runs a subcommand of `sluice keys`.
 ///
@@ -68,7 +40,7 @@ pub async fn run(command: &KeysCommand, files: &SettingsFiles) -> Result<(), Com
 async fn create(options: &CreateOptions, files: &SettingsFiles) -> Result<(), CommandError> {
     // a token of the local identity gets the scopes that the key shall have
     let scope = format!("{MANAGE_SCOPE} {}", options.scope.join(" "));
-    let access = Access::new(&options.access, &scope, files).map_err(KeysError::from)?;
+    let access = Access::new(&options.access, &scope, files).map_err(ApiError::from)?;
     let expires_at =
         options.expires_in.and_then(|ttl| TimeDelta::from_std(ttl).ok()).map(|ttl| SystemClock.now() + ttl);
     let request = ApiKeyRequest {
@@ -89,7 +61,7 @@ async fn create(options: &CreateOptions, files: &SettingsFiles) -> Result<(), Co
 }
 
 async fn list(options: &ListOptions, files: &SettingsFiles) -> Result<(), CommandError> {
-    let access = Access::new(&options.access, MANAGE_SCOPE, files).map_err(KeysError::from)?;
+    let access = Access::new(&options.access, MANAGE_SCOPE, files).map_err(ApiError::from)?;
     let (mut keys, mut path) = (Vec::new(), "/v1/keys".to_owned());
     loop {
         let page: ApiKeyPage = read(send(&access, access.get(&path), |r| r).await?).await?;
@@ -106,7 +78,7 @@ async fn list(options: &ListOptions, files: &SettingsFiles) -> Result<(), Comman
 }
 
 async fn delete(options: &DeleteOptions, files: &SettingsFiles) -> Result<(), CommandError> {
-    let access = Access::new(&options.access, MANAGE_SCOPE, files).map_err(KeysError::from)?;
+    let access = Access::new(&options.access, MANAGE_SCOPE, files).map_err(ApiError::from)?;
     send(&access, access.delete(&format!("/v1/keys/{}", options.id)), |r| r).await?;
     if options.json {
         output::print_json(&json!({"deleted": options.id}))?;
@@ -114,29 +86,6 @@ async fn delete(options: &DeleteOptions, files: &SettingsFiles) -> Result<(), Co
         output::print(&format!("deleted {}", options.id))?;
     }
     Ok(())
-}
-
-/// Lets the function `finish` complete a request, sends the request, and returns the response of the gateway.
-async fn send(
-    access: &Access,
-    request: Result<RequestBuilder, String>,
-    finish: impl FnOnce(RequestBuilder) -> RequestBuilder,
-) -> Result<Response, KeysError> {
-    let unreachable = |detail: String| KeysError::Unreachable { url: access.url().to_owned(), detail };
-    let request = finish(request.map_err(unreachable)?).timeout(TIMEOUT);
-    let response = request.send().await.map_err(|e| unreachable(e.without_url().to_string()))?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    match response.json::<Problem>().await {
-        Ok(problem) => Err(KeysError::Refused(Box::new(problem))),
-        Err(_) => Err(KeysError::Answer(format!("status {status}"))),
-    }
-}
-
-async fn read<T: DeserializeOwned>(response: Response) -> Result<T, KeysError> {
-    response.json().await.map_err(|e| KeysError::Answer(e.without_url().to_string()))
 }
 
 fn text(keys: &[ApiKey]) -> String {

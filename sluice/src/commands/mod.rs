@@ -1,5 +1,6 @@
 //! All commands except `up`, `export` and the services.
 
+pub mod api;
 pub mod backup;
 pub mod catalog;
 pub mod catalog_init;
@@ -10,6 +11,7 @@ pub mod migrate;
 pub mod ops;
 pub mod preview;
 pub mod restore;
+pub mod saved;
 pub mod schedule;
 pub mod sign_in_link;
 pub mod token;
@@ -21,9 +23,10 @@ use entity::{StoreError, credit_policy::CreditPolicyError};
 use exporter::catalog::init::InitError;
 use gateway::auth::local::SignError;
 use notifier::BackupRunError;
+use protocol::{export::Status, id::ExportId};
 use sea_orm::DbErr;
 
-use crate::{schema::SchemaError, settings::SettingsError, up::UpError};
+use crate::{export::ExportError, schema::SchemaError, settings::SettingsError, up::UpError};
 
 /// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -124,9 +127,30 @@ pub enum CommandError {
         /// The timeout in seconds.
         waited_s: u64,
     },
-    /// A request of `sluice keys` failed.
+    /// A request of `sluice keys` or `sluice saved` to a gateway failed.
     #[error(transparent)]
-    Keys(#[from] keys::KeysError),
+    Api(#[from] api::ApiError),
+    /// The file of a saved export's run was not received.
+    #[error(transparent)]
+    Receive(#[from] Box<ExportError>),
+    /// No saved export, or more than one, has the given name.
+    #[error("{count} saved exports have the name `{name}`: `sluice saved list` shows the ids")]
+    SavedName {
+        /// The name on the command line.
+        name: String,
+        /// The number of saved exports with this name.
+        count: usize,
+    },
+    /// A run of a saved export ended without a file.
+    #[error("the export {id} ended as {status}{detail}")]
+    RunEnded {
+        /// The id of the export.
+        id: ExportId,
+        /// The status of the export.
+        status: Status,
+        /// A colon and the cause, or nothing.
+        detail: String,
+    },
     /// A request of `sluice ops` failed.
     #[error(transparent)]
     Ops(#[from] ops::OpsError),

@@ -115,6 +115,11 @@ impl Access {
         self.request(Method::POST, path)
     }
 
+    /// Builds a PATCH request that carries the token.
+    pub(crate) fn patch(&self, path: &str) -> Result<RequestBuilder, String> {
+        self.request(Method::PATCH, path)
+    }
+
     /// Builds a DELETE request that carries the token.
     pub(crate) fn delete(&self, path: &str) -> Result<RequestBuilder, String> {
         self.request(Method::DELETE, path)

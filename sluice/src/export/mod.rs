@@ -19,12 +19,12 @@ mod sink;
 mod socket;
 pub mod transfer;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use platform::lifecycle::Lifecycle;
-use protocol::export::Export;
+use protocol::{client::ClientMessage, export::Export};
 
-pub(crate) use self::{access::Access, error::describe};
+pub(crate) use self::{access::Access, error::describe, request::request};
 pub use self::{access::AccessError, error::ExportError};
 use self::{driver::Driver, progress::Progress, sink::Sink, transfer::Transfer};
 use crate::{
@@ -44,14 +44,39 @@ pub async fn run(options: ExportOptions, files: &SettingsFiles) -> Result<(), Ex
     let access = Access::new(&options.access, "export:*", files)?;
     let create = request::create(&options);
     let target = request::target(&options)?;
+    let request = ClientMessage::ExportCreate(Box::new(create));
+    receive(&access, Reception { request, target, window: options.window, title: &options.dataset, json: options.json })
+        .await
+}
+
+/// A new export whose file the command receives.
+pub(crate) struct Reception<'a> {
+    /// An `export.create` or a `saved.run` with an idempotency key and the delivery `stream`.
+    pub(crate) request: ClientMessage,
+    /// The file to write; `None` for standard output.
+    pub(crate) target: Option<PathBuf>,
+    /// The maximum number of bytes in flight.
+    pub(crate) window: u64,
+    /// The name of the export in the progress bar.
+    pub(crate) title: &'a str,
+    /// Whether to print the finished export as JSON.
+    pub(crate) json: bool,
+}
+
+/// Requests an export and receives its file.
+///
+/// # Errors
+/// The errors of [`run`].
+pub(crate) async fn receive(access: &Access, reception: Reception<'_>) -> Result<(), ExportError> {
+    let Reception { request, target, window, title, json } = reception;
     let to_stdout = target.is_none();
     let mut sink = Sink::open(target).await?;
-    let mut transfer = Transfer::new(create, options.window);
+    let mut transfer = Transfer::new(request, window);
     let life = Lifecycle::new();
     life.stop_at_signals();
-    let progress = Progress::new(&options.dataset);
+    let progress = Progress::new(title);
 
-    let mut driver = Driver::new(&access, &mut transfer, &mut sink, &progress, life.soft().clone());
+    let mut driver = Driver::new(access, &mut transfer, &mut sink, &progress, life.soft().clone());
     let seal = match driver.run().await {
         Ok(seal) => seal,
         Err(e) => {
@@ -65,8 +90,8 @@ pub async fn run(options: ExportOptions, files: &SettingsFiles) -> Result<(), Ex
     };
     progress.clear();
     let location = sink.finish().await?;
-    if options.json {
-        let export = finished(&access, &transfer).await?;
+    if json {
+        let export = finished(access, &transfer).await?;
         // the file went to standard output, so print the JSON to standard error
         if to_stdout {
             let text = serde_json::to_string_pretty(&export).map_err(|e| ExportError::Show(e.to_string()))?;

@@ -5,11 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use protocol::client::{Deliver, ExportCreate};
+use protocol::{
+    client::{Deliver, ExportCreate},
+    export::ExportRequest,
+};
 use uuid::Uuid;
 
 use super::error::ExportError;
-use crate::cli::ExportOptions;
+use crate::cli::{ExportOptions, RequestOptions};
 
 /// The extensions of files, each with its format.
 const EXTENSIONS: [(&str, &str); 7] = [
@@ -26,19 +29,35 @@ const EXTENSIONS: [(&str, &str); 7] = [
 /// second export.
 pub(super) fn create(options: &ExportOptions) -> ExportCreate {
     let (format, compression) = requested_format(options);
-    let parameters = (!options.param.is_empty()).then(|| options.param.iter().cloned().collect());
+    let ExportRequest { dataset, template, filter, columns, params, time_zone, .. } =
+        request(&options.dataset, &options.request);
     ExportCreate {
-        dataset: options.dataset.clone(),
-        template: options.template.clone(),
+        dataset,
+        template,
         format,
         compression,
+        filter,
+        columns,
+        params,
+        time_zone,
+        idempotency_key: Some(Uuid::new_v4().to_string()),
+        deliver: Deliver::Stream,
+        window: Some(options.window),
+    }
+}
+
+/// Converts the options to an export request of this dataset.
+pub(crate) fn request(dataset: &str, options: &RequestOptions) -> ExportRequest {
+    let parameters = (!options.param.is_empty()).then(|| options.param.iter().cloned().collect());
+    ExportRequest {
+        dataset: dataset.to_owned(),
+        template: options.template.clone(),
+        format: options.format.clone(),
+        compression: options.compression.clone(),
         filter: options.filter.clone(),
         columns: options.columns.clone(),
         params: options.params.clone().or(parameters),
         time_zone: options.time_zone.clone(),
-        idempotency_key: Some(Uuid::new_v4().to_string()),
-        deliver: Deliver::Stream,
-        window: Some(options.window),
     }
 }
 
@@ -55,8 +74,8 @@ fn requested_format(options: &ExportOptions) -> (Option<String>, Option<String>)
     let extension = name.rsplit_once('.').map(|(_, extension)| extension);
     let format = EXTENSIONS.iter().find(|(known, _)| Some(*known) == extension).map(|(_, format)| *format);
     (
-        options.format.clone().or(format.map(str::to_owned)),
-        options.compression.clone().or(compression.map(str::to_owned)),
+        options.request.format.clone().or(format.map(str::to_owned)),
+        options.request.compression.clone().or(compression.map(str::to_owned)),
     )
 }
 
@@ -75,8 +94,8 @@ pub(super) fn target(options: &ExportOptions) -> Result<Option<PathBuf>, ExportE
 fn file_name(options: &ExportOptions) -> String {
     let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     let dataset: String = options.dataset.chars().map(plain).collect();
-    let format = options.format.as_deref().unwrap_or("csv");
-    let compression = match options.compression.as_deref() {
+    let format = options.request.format.as_deref().unwrap_or("csv");
+    let compression = match options.request.compression.as_deref() {
         None | Some("none") => "",
         Some("gzip") => ".gz",
         Some("zstd") => ".zst",

@@ -5,7 +5,7 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use protocol::{
-    client::{ClientMessage, ExportCancel, ExportCreate, FileClose, FileOpen, FileWindow},
+    client::{ClientMessage, ExportCancel, FileClose, FileOpen, FileWindow},
     delivery::Seal,
     export::{Export, Progress},
     frame::Frame,
@@ -45,7 +45,7 @@ pub enum Step {
 
 /// The transfer of one export into one file.
 pub struct Transfer {
-    create: ExportCreate,
+    request: ClientMessage,
     window: u64,
     export: Option<Box<Export>>,
     completed: Option<Box<Export>>,
@@ -62,12 +62,12 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Creates a transfer from a request that carries an idempotency key. `window` is the maximum number of bytes in
-    /// flight.
+    /// Creates a transfer. `request` is an `export.create` or a `saved.run` with an idempotency key, and `window` is the
+    /// maximum number of bytes in flight.
     #[must_use]
-    pub fn new(create: ExportCreate, window: u64) -> Self {
+    pub fn new(request: ClientMessage, window: u64) -> Self {
         Self {
-            create,
+            request,
             window,
             export: None,
             completed: None,
@@ -110,7 +110,7 @@ impl Transfer {
         self.stream = None;
         self.used = 0;
         vec![match self.export_id() {
-            None => Step::Send(ClientMessage::ExportCreate(Box::new(self.create.clone())), Some(CREATE)),
+            None => Step::Send(self.request.clone(), Some(CREATE)),
             Some(export_id) => {
                 let attempt = self.attempt.filter(|_| self.offset > 0);
                 let open = FileOpen { export_id, offset: self.offset, window: Some(self.window), attempt };

@@ -1,6 +1,9 @@
 //! Tests of the transfer with scripted messages of a gateway.
 
-use protocol::export::{Links, Status};
+use protocol::{
+    client::ExportCreate,
+    export::{Links, Status},
+};
 use serde_json::{Map, json};
 
 use super::*;
@@ -9,7 +12,7 @@ const WINDOW: u64 = 16;
 
 fn transfer() -> Transfer {
     let create = ExportCreate { dataset: "flights".into(), idempotency_key: Some("k".into()), ..Default::default() };
-    Transfer::new(create, WINDOW)
+    Transfer::new(ClientMessage::ExportCreate(Box::new(create)), WINDOW)
 }
 
 fn export(id: ExportId, status: Status) -> Box<Export> {

@@ -354,6 +354,7 @@ impl Client {
     pub async fn ended(&mut self, id: ExportId) -> Export {
         let wanted = |message: &ServerMessage| match message {
             ServerMessage::ExportCompleted { export, .. }
+            | ServerMessage::ExportUnchanged { export, .. }
             | ServerMessage::ExportFailed { export, .. }
             | ServerMessage::ExportCanceled { export, .. }
                 if export.id == id =>

@@ -259,6 +259,7 @@ export const strings = {
     preparing: "Starting",
     waitingFor: waitingNames.en,
     ended: {
+      unchanged: "The rows had not changed; no file, no credit",
       canceled: "Canceled; the credit was given back",
       failed: "Failed; the credit was given back",
       expired: problemTitles.en.expired,
@@ -354,6 +355,7 @@ export const strings = {
     dispatched: "Starting",
     running: "Running",
     completed: "Completed",
+    unchanged: "Unchanged",
     failed: "Failed",
     canceled: "Canceled",
     expired: "Expired",

@@ -182,7 +182,13 @@ class ChangeDetector {
         continue;
       }
       const { status } = item;
-      if (status === "completed" || status === "failed" || status === "canceled" || status === "expired") {
+      if (
+        status === "completed" ||
+        status === "unchanged" ||
+        status === "failed" ||
+        status === "canceled" ||
+        status === "expired"
+      ) {
         if (!before?.startsWith(`${status} `)) {
           this.#emit({ type: `export.${status}`, seq: 0, export: item });
         }

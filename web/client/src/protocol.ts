@@ -5,6 +5,7 @@ import type {
   ExportCompleted,
   ExportExpired,
   ExportFailed,
+  ExportUnchanged,
   FileInfo,
   ExportRequest as RawExportRequest,
   ServerMessage,
@@ -63,10 +64,16 @@ export type Filter = Record<string, unknown>;
 export type ExportRequest = RawExportRequest;
 
 /** Numbered events that end an export. */
-export type ExportEnded = ExportCompleted | ExportFailed | ExportCanceled | ExportExpired;
+export type ExportEnded = ExportCompleted | ExportUnchanged | ExportFailed | ExportCanceled | ExportExpired;
 
 /** Final statuses of an export. A completed export can still expire. */
-export const END_STATUSES: readonly ExportStatus[] = ["completed", "failed", "canceled", "expired"];
+export const END_STATUSES: readonly ExportStatus[] = [
+  "completed",
+  "unchanged",
+  "failed",
+  "canceled",
+  "expired",
+];
 
 /** Returns whether the export has ended, successfully or not. */
 export function hasEnded(status: ExportStatus): boolean {
@@ -80,18 +87,22 @@ export type MessageOf<T extends ServerMessage["type"]> = Extract<ServerMessage, 
 export type SluiceEvent = MessageOf<
   | "export.progress"
   | "export.completed"
+  | "export.unchanged"
   | "export.failed"
   | "export.canceled"
   | "export.expired"
   | "credits.changed"
+  | "schedule.paused"
 >;
 
 /** The `type` of every {@link SluiceEvent}. */
 export const EVENT_TYPES = [
   "export.progress",
   "export.completed",
+  "export.unchanged",
   "export.failed",
   "export.canceled",
   "export.expired",
   "credits.changed",
+  "schedule.paused",
 ] as const satisfies readonly SluiceEvent["type"][];

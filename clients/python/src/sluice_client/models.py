@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import ProtocolError
 
-END_STATUSES = frozenset({"completed", "failed", "canceled", "expired"})
+END_STATUSES = frozenset({"completed", "unchanged", "failed", "canceled", "expired"})
 """The statuses in which an export no longer runs."""
 
 Json = Mapping[str, Any]

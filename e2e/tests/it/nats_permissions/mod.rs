@@ -285,7 +285,7 @@ async fn an_outcome_on_the_command_subject_becomes_a_dead_letter() {
     let gateway = UserClient::connect(&fleet.nats, "gateway").await;
     let file =
         FileInfo { name: "x.csv".into(), size: 1, rows: 1, sha256: "00".repeat(32), media_type: "text/csv".into() };
-    let result = OutcomeResult::Completed { attempt: 1, file, completed_at: export.requested_at };
+    let result = OutcomeResult::Completed { attempt: 1, file, completed_at: export.requested_at, content_sha256: None };
     let forged = Outcome { export_id: export.id, result };
     let forged = Envelope::new("forged", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", forged);
     let forged = serde_json::to_vec(&forged).expect("an envelope is JSON");

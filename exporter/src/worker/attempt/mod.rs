@@ -123,13 +123,13 @@ impl<'a> Attempt<'a> {
 
     /// Produces the file, reports its completion to the notifier, and returns the description of the file.
     async fn complete(&self, row: &Model, plan: &Plan) -> Result<FileInfo, JobError> {
-        let (file, completed_at) = self.produce(row, plan).await?;
+        let produced = self.produce(row, plan).await?;
         // check once more for a cancellation, before the file is sealed and kept
         self.outlast(WaitingFor::Database, || self.renew_lease()).await?;
         self.seal();
         self.report_progress(&self.meter.progress()).await;
-        self.report_completion(&file, completed_at).await?;
-        Ok(file)
+        self.report_completion(&produced).await?;
+        Ok(produced.file)
     }
 
     /// Decides from the result of [`Self::run`] how the attempt ended.

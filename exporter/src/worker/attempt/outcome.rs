@@ -5,14 +5,13 @@ use async_nats::jetstream::Message;
 use platform::bus::BusError;
 use protocol::{
     envelope::{Envelope, Job, Outcome, OutcomeResult},
-    export::{FileInfo, WaitingFor},
+    export::WaitingFor,
     problem::Problem,
     subject,
-    time::Timestamp,
 };
 use serde::Serialize;
 
-use super::Attempt;
+use super::{Attempt, produce::Produced};
 use crate::error::JobError;
 
 /// A dead letter: the job of a failed export, and the reason of the failure. Operators can inspect and requeue dead
@@ -27,11 +26,16 @@ struct DeadLetter<'a> {
 }
 
 impl Attempt<'_> {
-    /// Reports the completed file to the notifier. Repeats the report until NATS confirms it. Without the report,
-    /// another attempt would have to produce the whole file again. [`Attempt::run`] drops this future when the attempt
-    /// loses its lease.
-    pub(super) async fn report_completion(&self, file: &FileInfo, completed_at: Timestamp) -> Result<(), JobError> {
-        let result = OutcomeResult::Completed { attempt: self.number, file: file.clone(), completed_at };
+    /// Reports the completed file to the notifier. Repeats the report until NATS confirms it, because otherwise another
+    /// attempt would have to produce the whole file again. [`Attempt::run`] drops this future when the attempt loses
+    /// its lease.
+    pub(super) async fn report_completion(&self, produced: &Produced) -> Result<(), JobError> {
+        let result = OutcomeResult::Completed {
+            attempt: self.number,
+            file: produced.file.clone(),
+            completed_at: produced.completed_at,
+            content_sha256: produced.content_sha256.clone(),
+        };
         let publish = || async { Ok(self.publish_outcome("completed", result.clone()).await?) };
         self.repeat(WaitingFor::Messaging, None, publish).await
     }

@@ -16,16 +16,27 @@ use super::Attempt;
 use crate::{
     dataset::{DatasetError, Precision, Snapshot},
     error::JobError,
-    format::FinishedFile,
-    pipeline::{Pipeline, PipelineLimits, SealedFile},
+    format::{Compression, Encoding, FinishedFile, Format, Tsv},
+    pipeline::{ContentDigest, Pipeline, PipelineLimits, SealedFile},
     plan::Plan,
 };
 
+/// The file that an attempt produced.
+pub(super) struct Produced {
+    /// The name, size and digest of the file.
+    pub(super) file: FileInfo,
+    /// The completion time, as the file or its metadata document states it.
+    pub(super) completed_at: Timestamp,
+    /// The digest of the rows without the timestamps, if the export wants it.
+    pub(super) content_sha256: Option<String>,
+}
+
 impl Attempt<'_> {
-    /// Produces and stores the file. Returns the name, size and digest of the file, and its completion time.
-    pub(super) async fn produce(&self, row: &Model, plan: &Plan) -> Result<(FileInfo, Timestamp), JobError> {
+    /// Produces and stores the file.
+    pub(super) async fn produce(&self, row: &Model, plan: &Plan) -> Result<Produced, JobError> {
         let requested_at = Timestamp::from(row.requested_at);
-        let (sealed, snapshot_at) = self.write_segments(requested_at, plan).await?;
+        let content = row.wants_content_digest.then(|| self.content_digest(plan)).transpose()?;
+        let (sealed, snapshot_at) = self.write_segments(requested_at, plan, content.clone()).await?;
         let dataset = plan.dataset.info();
         let format = plan.format.info();
         let compression = plan.whole_file_compression();
@@ -67,13 +78,29 @@ impl Attempt<'_> {
         let manifest = serde_json::to_vec(&manifest)?;
         self.upload(delivery::metadata_path(self.id, self.number), metadata.into()).await?;
         self.upload(delivery::manifest_path(self.id, self.number), manifest.into()).await?;
-        Ok((file, completed_at))
+        Ok(Produced { file, completed_at, content_sha256: content.map(|content| content.finish()) })
+    }
+
+    /// Begins the digest of the rows of the file.
+    fn content_digest(&self, plan: &Plan) -> Result<ContentDigest, JobError> {
+        let limits = PipelineLimits::from(&self.context.config);
+        let layout = ContentDigest::layout(&plan.layout);
+        match Tsv.encoding(&layout, Compression::None, &limits.format)? {
+            Encoding::Parallel(encoder) => Ok(ContentDigest::new(encoder)),
+            Encoding::Sequential(_) => unreachable!("TSV has an encoder"),
+        }
     }
 
     /// Runs the pipeline, which stores the segments. Concurrently asks the source for the total number of rows, for
-    /// progress reports. Returns the stored file, and the time of the snapshot from which its rows come. If the source
-    /// does not report this time, returns the time at which the exporter began to open the dataset.
-    async fn write_segments(&self, requested_at: Timestamp, plan: &Plan) -> Result<(SealedFile, Timestamp), JobError> {
+    /// progress reports. Returns the stored file, and the time of the source's data that the file shows. If the source
+    /// does not report this time, returns the time at which the exporter began to open the dataset. Adds the rows to
+    /// `content`.
+    async fn write_segments(
+        &self,
+        requested_at: Timestamp,
+        plan: &Plan,
+        content: Option<ContentDigest>,
+    ) -> Result<(SealedFile, Timestamp), JobError> {
         let limits = PipelineLimits::from(&self.context.config);
         let encoding = plan.format.encoding(&plan.layout, plan.compression, &limits.format)?;
         let counting = self.expect_rows(plan);
@@ -98,7 +125,7 @@ impl Attempt<'_> {
         };
         let span = info_span!("encode", file.rows = Empty, file.bytes = Empty);
         let sealed = {
-            let mut running = std::pin::pin!(pipeline.run().instrument(span.clone()));
+            let mut running = std::pin::pin!(pipeline.run_with(content).instrument(span.clone()));
             tokio::select! {
                 sealed = &mut running => sealed?,
                 () = counting => running.await?,

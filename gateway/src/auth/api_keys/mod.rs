@@ -148,10 +148,7 @@ impl Inner {
 fn caller(row: &api_key::Model) -> Result<Caller, StoreError> {
     let id = row.key_id();
     let (owner, scopes) = (id.owner(&row.tenant), row.scope_list()?);
-    let mut claims = row.claim_map()?;
-    claims.insert("sub".into(), owner.user.clone().into());
-    claims.insert("tenant".into(), owner.tenant.clone().into());
-    claims.insert("scope".into(), scopes.join(" ").into());
+    let claims = row.acting_claims()?;
     Ok(Caller { owner, scopes, claims, expires_at: row.expires_at, key: Some(id) })
 }
 

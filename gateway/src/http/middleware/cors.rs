@@ -15,12 +15,13 @@ pub(crate) fn layer(origins: &[String]) -> CorsLayer {
     let name = HeaderName::from_static;
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::RANGE,
             header::IF_RANGE,
+            header::IF_MATCH,
             header::IF_NONE_MATCH,
             name("idempotency-key"),
             name("last-event-id"),

@@ -98,7 +98,7 @@ impl Reconciler {
     async fn delete_late_objects(&self, row: export::Model) -> Result<bool, NotifierError> {
         let leftovers = match row.status()? {
             Status::Completed => Leftovers::OtherAttempts(row.attempt.unsigned_abs()),
-            Status::Failed | Status::Canceled | Status::Expired => Leftovers::Everything,
+            Status::Unchanged | Status::Failed | Status::Canceled | Status::Expired => Leftovers::Everything,
             Status::Queued | Status::Dispatched | Status::Running => Leftovers::Nothing,
         };
         Ok(self.settler.delete_leftovers(row.export_id(), leftovers).await? > 0)

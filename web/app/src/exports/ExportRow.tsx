@@ -17,6 +17,7 @@ const COLORS: Record<ExportStatus, string> = {
   dispatched: "gray",
   running: "water",
   completed: "teal",
+  unchanged: "gray",
   failed: "red",
   canceled: "orange",
   expired: "gray",

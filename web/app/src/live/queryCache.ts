@@ -38,6 +38,7 @@ export function syncQueryCache(client: SluiceClient, queries: QueryClient): () =
     client.onResync(refetch),
     client.on("export.accepted", put),
     client.on("export.completed", put),
+    client.on("export.unchanged", put),
     client.on("export.failed", put),
     client.on("export.canceled", put),
     client.on("export.expired", put),
