@@ -14,6 +14,7 @@ use crate::{
     embed::EmbedScript,
     events::Events,
     exports::{Exports, Presenter, Submit},
+    operate::Operate,
     sessions::Registry,
 };
 
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) submit: Submit,
     pub(crate) exports: Exports,
     pub(crate) presenter: Presenter,
+    pub(crate) operate: Operate,
     pub(crate) source: Source,
     pub(crate) downloads: Downloads,
     pub(crate) drain: Drain,

@@ -18,6 +18,7 @@ mod m20261129_000003_credits;
 mod m20261129_000004_scheduling;
 mod m20261129_000005_attempts_without_end;
 mod m20261202_000006_api_keys;
+mod m20261203_000007_operate;
 
 /// Applies and reverts the migrations in the order of their names.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000004_scheduling::Migration),
             Box::new(m20261129_000005_attempts_without_end::Migration),
             Box::new(m20261202_000006_api_keys::Migration),
+            Box::new(m20261203_000007_operate::Migration),
         ]
     }
 }

@@ -4,4 +4,5 @@
 
 mod api_key;
 mod ledger;
+mod pause;
 mod store;

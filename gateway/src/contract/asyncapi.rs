@@ -2,7 +2,10 @@
 
 use protocol::{
     SUBPROTOCOL, TICKET_SUBPROTOCOL_PREFIX,
-    client::{ExportCancel, ExportCreate, FileClose, FileOpen, FileWindow, Ping, SessionRefresh, SessionResume},
+    client::{
+        ExportCancel, ExportCreate, FileClose, FileOpen, FileWindow, OperateUnwatch, OperateWatch, Ping,
+        SessionRefresh, SessionResume,
+    },
     close::CloseCode,
     frame,
     server::ServerMessage,
@@ -35,6 +38,8 @@ pub fn asyncapi() -> Value {
         ("file.open", schemas.reference::<FileOpen>()),
         ("file.window", schemas.reference::<FileWindow>()),
         ("file.close", schemas.reference::<FileClose>()),
+        ("operate.watch", schemas.reference::<OperateWatch>()),
+        ("operate.unwatch", schemas.reference::<OperateUnwatch>()),
         ("ping", schemas.reference::<Ping>()),
     ];
     schemas.reference::<ServerMessage>();

@@ -17,6 +17,7 @@ mod keys;
 mod local_sign_in;
 pub(crate) mod middleware;
 mod no_store;
+mod operate;
 pub(crate) mod problems;
 mod sse;
 mod tickets;
@@ -37,6 +38,7 @@ pub(crate) fn endpoints() -> impl Iterator<Item = Endpoint> {
         .chain(events::endpoints())
         .chain(tickets::endpoints())
         .chain(keys::endpoints())
+        .chain(operate::endpoints())
         .chain(health::endpoints())
         .chain(problems::endpoints())
         .chain(local_sign_in::endpoints())

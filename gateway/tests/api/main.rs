@@ -13,6 +13,7 @@ mod frames;
 mod identity;
 mod joined_exports;
 mod keys;
+mod operate;
 mod raw_socket;
 mod requests;
 mod security_headers;

@@ -10,6 +10,7 @@ import {
   formatShortTime,
   formatTime,
 } from "./format.js";
+import { operateStrings } from "./operate/strings.js";
 import type { SaveErrorReason } from "./saving/saveError.js";
 import type { DownloadMethod, SaveMethod } from "./saving/saveMethod.js";
 
@@ -262,6 +263,7 @@ export const strings = {
       database: "Waiting for the database",
       messaging: "Waiting for the message service",
       source: "Waiting for the data source",
+      operator: "Paused by an operator",
     } satisfies Record<WaitingFor, string>,
     ended: {
       canceled: "Canceled; the credit was given back",
@@ -341,6 +343,7 @@ export const strings = {
     done: "Completed",
     other: "Not completed",
   },
+  operate: operateStrings,
   notify: {
     title: (item: Export) => `${item.file?.name ?? item.dataset}: ${strings.status[item.status]}`,
     body: (item: Export) =>

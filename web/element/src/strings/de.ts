@@ -38,6 +38,7 @@ export const de: Strings = {
     database: "Wartet auf die Datenbank",
     messaging: "Wartet auf den Nachrichtendienst",
     source: "Wartet auf die Datenquelle",
+    operator: "Vom Betrieb angehalten",
   },
   problems: {
     unauthorized: "Sie sind nicht mehr angemeldet. Melden Sie sich an und versuchen Sie es erneut.",

@@ -34,6 +34,7 @@ export const en: Strings = {
     database: "Waiting for the database",
     messaging: "Waiting for the message service",
     source: "Waiting for the data source",
+    operator: "Paused by an operator",
   },
   problems: {
     unauthorized: "You are not signed in any more. Sign in, then try again.",
