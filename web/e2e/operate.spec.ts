@@ -79,7 +79,9 @@ test("an operator pauses a person, sees the queue live, and reads the story of a
   await page.getByTestId("reason").fill("tried");
   await page.getByTestId("reason-submit").click();
   await expect(pause).toHaveCount(0);
-  await expect(row.getByTestId("export-status")).toHaveAttribute("data-status", "completed", { timeout: 60_000 });
+  await expect(row.getByTestId("export-status")).toHaveAttribute("data-status", "completed", {
+    timeout: 60_000,
+  });
   await expect(page.getByTestId("acts")).toContainText("Resumed bob of acme");
 
   await page.goto(`/operate/exports/${await row.getAttribute("data-export-id")}`);

@@ -25,9 +25,9 @@ async fn start() -> Gateway {
 }
 
 /// Answers every request on a subject with the result of `reply`.
-async fn answer<T: Serialize>(gateway: &Gateway, subject: &str, reply: impl Fn(&[u8]) -> T + Send + 'static)
+async fn answer<T>(gateway: &Gateway, subject: &str, reply: impl Fn(&[u8]) -> T + Send + 'static)
 where
-    T: Send + 'static,
+    T: Serialize + Send + 'static,
 {
     let client = gateway.bus.client().clone();
     let mut requests = client.subscribe(subject.to_owned()).await.expect("subscribed");

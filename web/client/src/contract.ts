@@ -1,5 +1,11 @@
 // Made by `npm run contract` from docs/openapi.json and docs/asyncapi.json. Do not edit.
 
+/** A request to change something, with the reason. */
+export interface ActRequest {
+  /** The reason, which other operators read: 1 to 500 characters. */
+  reason: string;
+}
+
 /** An API key without its secret. */
 export interface ApiKey {
   /** The time at which the key was created. */
@@ -42,6 +48,29 @@ export interface ApiKeyRequest {
   scopes: string[];
 }
 
+/** One attempt at an export. */
+export interface AttemptInfo {
+  /** The number of bytes in these segments. */
+  bytes: number;
+  /** The end of the attempt; null while it runs. */
+  ended_at?: Timestamp | null;
+  /** The exporter that ran the attempt. */
+  exporter?: string | null;
+  /** The number of the attempt, starting at 1. */
+  number: number;
+  /** The event that ended the attempt; null while it runs. */
+  result?: HistoryKind | null;
+  /** The number of data rows in these segments. */
+  rows: number;
+  /**
+   * The number of segments that the file store holds. The segments of earlier attempts and of expired files are
+   * deleted.
+   */
+  segments: number;
+  /** The start of the attempt. */
+  started_at: Timestamp;
+}
+
 /** Every message that a client sends. */
 export type ClientMessage =
   | ExportCancel
@@ -49,6 +78,8 @@ export type ClientMessage =
   | FileClose
   | FileOpen
   | FileWindow
+  | OperateUnwatch
+  | OperateWatch
   | Ping
   | SessionRefresh
   | SessionResume;
@@ -174,8 +205,47 @@ export interface DatasetList {
   items: DatasetInfo[];
 }
 
+/** One dead letter of an export. */
+export interface DeadLetter {
+  /** The time at which the message became a dead letter. */
+  at: Timestamp;
+  /** The number of the failed attempt; None for an outcome. */
+  attempt?: number | null;
+  /** The reason as a sentence for operators. */
+  detail: string;
+  /** The export of the message; the nil UUID when the message has no export id. */
+  export_id: ExportId;
+  /** The kind of the message. */
+  kind: DeadLetterKind;
+  /** The reason as one word; also a token of the NATS subject. */
+  reason: string;
+  /** The sequence number in the stream of dead letters. */
+  sequence: number;
+}
+
+/** The kind of the message that became a dead letter. */
+export type DeadLetterKind = "job" | "outcome";
+
+/** A page of dead letters, newest first. */
+export interface DeadLetterPage {
+  /** The dead letters of this page, at most `limit`. */
+  items: DeadLetter[];
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor?: string | null;
+}
+
 /** How the server delivers the file of a new export. */
 export type Deliver = "notify" | "stream";
+
+/** The state of an exporter after its drain began or ended. */
+export interface DrainResult {
+  /** Whether the exporter accepts no new jobs. */
+  draining: boolean;
+  /** The name of the exporter. */
+  instance: string;
+  /** The number of running jobs. */
+  running: number;
+}
 
 /** The kind of a ledger entry. */
 export type EntryKind = "grant" | "hold" | "capture" | "release" | "adjustment";
@@ -371,6 +441,114 @@ export interface ExportRequest {
   time_zone?: string | null;
 }
 
+/** The whole story of one export. */
+export interface ExportStory {
+  /** What operators did with the export, oldest first. */
+  acts: OperatorAct[];
+  /** The attempts, oldest first. */
+  attempts: AttemptInfo[];
+  /** The dead letters of the export, newest first. */
+  dead_letters: DeadLetter[];
+  /** The events, oldest first, at most 1000. */
+  events: HistoryEvent[];
+  /** The file of a completed or expired export. */
+  file?: StoryFile | null;
+  /** The pause because of which the export waits. */
+  pause?: Pause | null;
+  /** The problem of a failed or canceled export. */
+  problem?: Problem | null;
+  /** The export that a retry of this failed export created. */
+  retried_as?: ExportId | null;
+  /** The current state of the export, with its trace id. */
+  summary: ExportSummary;
+}
+
+/** One export, for operators. The summary has no filter and no parameters, because they may contain personal data. */
+export interface ExportSummary {
+  /** The number of the current or last attempt; 0 before the first attempt. */
+  attempt: number;
+  /** The number of bytes written. */
+  bytes: number;
+  /** The time at which the owner or an operator requested cancellation. */
+  cancel_requested_at?: Timestamp | null;
+  /** The time at which the exporter finished the last row; None without a complete file. */
+  completed_at?: Timestamp | null;
+  /** The price of the export, in credits. */
+  credits: number;
+  /** The name of the dataset. */
+  dataset: string;
+  /** The exporter that holds the lease of the export, or held the lease when the export ended. */
+  exporter?: string | null;
+  /** The number of attempts that failed or were abandoned by their exporter. */
+  failures: number;
+  /** The format of the file. */
+  format: string;
+  /** The id of the export. */
+  id: ExportId;
+  /** The lane: `interactive` or `bulk`. */
+  lane: string;
+  /** The pool of exporters that may run the export. */
+  pool: string;
+  /** The slug of the problem, for a failed or canceled export. */
+  problem?: string | null;
+  /** The time of the request. */
+  requested_at: Timestamp;
+  /** The number of rows written. */
+  rows: number;
+  /** The start of the first attempt; None before the first attempt. */
+  started_at?: Timestamp | null;
+  /** The status of the export. */
+  status: Status;
+  /** The tenant of the owner. */
+  tenant: string;
+  /** The trace id, which identifies the export in logs and traces. */
+  trace_id?: string | null;
+  /** The time of the last change of the export. */
+  updated_at: Timestamp;
+  /** The user who owns the export. */
+  user: string;
+}
+
+/** A page of exports of all owners, newest first. */
+export interface ExportSummaryPage {
+  /** The exports of this page, at most `limit`. */
+  items: ExportSummary[];
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor?: string | null;
+}
+
+/** One running exporter, from its heartbeat in the catalog. */
+export interface ExporterInfo {
+  /** The time at which the exporter wrote its last heartbeat. */
+  at: Timestamp;
+  /** The number of slots that bulk exports may use. */
+  bulk_slots: number;
+  /** The number of all datasets that the exporter offers. */
+  dataset_count: number;
+  /** The names of the first datasets that the exporter offers, at most [`MAX_LISTED_DATASETS`]. */
+  datasets: string[];
+  /** Whether the exporter is draining, so that it accepts no new jobs. */
+  draining: boolean;
+  /** The name of the exporter. */
+  instance: string;
+  /** The pool whose jobs the exporter runs. */
+  pool: string;
+  /** The number of exports that the exporter runs at once; 0 during a drain. */
+  slots: number;
+}
+
+/** Failed exports of one dataset with the same problem. */
+export interface FailureGroup {
+  /** The name of the dataset. */
+  dataset: string;
+  /** The number of failed exports. */
+  exports: number;
+  /** The newest of these exports. */
+  newest: ExportId;
+  /** The slug of the problem. */
+  problem: string;
+}
+
 /** One error in the input of a request. */
 export interface FieldError {
   /** The error at this pointer. */
@@ -488,6 +666,40 @@ export interface FormatInfo {
   name: string;
 }
 
+/** One event in the history of an export. */
+export interface HistoryEvent {
+  /** The time of the event. */
+  at: Timestamp;
+  /** The number of the current or last attempt; 0 before the first attempt. */
+  attempt: number;
+  /** The exporter of the attempt. */
+  exporter?: string | null;
+  /** What happened. */
+  kind: HistoryKind;
+  /** The part of the installation that the attempt waits for or waited for. */
+  waiting_for?: string | null;
+}
+
+/** What happened to an export. */
+export type HistoryKind =
+  | "queued"
+  | "dispatched"
+  | "taken_back"
+  | "attempt_started"
+  | "waiting"
+  | "continued"
+  | "attempt_failed"
+  | "attempt_interrupted"
+  | "attempt_abandoned"
+  | "attempt_crashed"
+  | "attempt_released"
+  | "cancel_requested"
+  | "delete_requested"
+  | "completed"
+  | "failed"
+  | "canceled"
+  | "expired";
+
 /** Links of an export, relative to the gateway. */
 export interface Links {
   /** The link of the file. */
@@ -496,6 +708,108 @@ export interface Links {
   metadata: string;
   /** The link of the export object. */
   self: string;
+}
+
+/**
+ * The state of the installation, after `operate.watch` and after each change, at most once a second. The server may
+ * drop such a message while the client reads slowly.
+ */
+export interface OperateState {
+  /** The state of the installation. */
+  overview: Overview;
+  type: "operate.state";
+}
+
+/** `operate.unwatch`: ends `operate.watch`. The server does not answer. */
+export interface OperateUnwatch {
+  /** The direct answer carries the same `ref`. */
+  ref?: string;
+  type: "operate.unwatch";
+}
+
+/** `operate.watch`: asks for the state of the installation and its changes. Needs the scope `sluice:operate`. */
+export interface OperateWatch {
+  /** The direct answer carries the same `ref`. */
+  ref?: string;
+  type: "operate.watch";
+}
+
+/** What an operator did, and why. */
+export interface OperatorAct {
+  /** The action: `pause`, `resume`, `cancel`, `requeue`, `drain` or `undrain`. */
+  action: string;
+  /** The time of the act. */
+  at: Timestamp;
+  /** The export that the act is about. */
+  export_id?: ExportId | null;
+  /** The exporter that the act is about. */
+  exporter?: string | null;
+  /** The name of the operator. */
+  operator: string;
+  /** The reason that the operator gave. */
+  reason?: string | null;
+  /** The tenant that the act is about. */
+  tenant?: string | null;
+  /** The user that the act is about. */
+  user?: string | null;
+}
+
+/** The state of the installation. */
+export interface Overview {
+  /** What operators did last, newest first, at most 20 acts. */
+  acts: OperatorAct[];
+  /** The time at which the notifier read the state. */
+  at: Timestamp;
+  /** The number of dead letters. */
+  dead_letters: number;
+  /** The running exporters, ordered by pool and name, each with at most 5 datasets. */
+  exporters: ExporterInfo[];
+  /** The number of failed exports that were requested in the last 24 hours. */
+  failed: number;
+  /** The newest 500 of these failed exports by dataset and problem, those with most exports first. */
+  failures: FailureGroup[];
+  /** The newest 100 pauses, newest first. */
+  pauses: Pause[];
+  /** The unfinished exports by pool, lane and owner: at most 200 groups, those with most waiting exports first. */
+  queue: QueueGroup[];
+  /** The number of groups that `queue` omits. */
+  queue_omitted: number;
+  /** The scheduled jobs, ordered by name. */
+  schedule: ScheduledJob[];
+  /** The numbers of all unfinished exports. */
+  totals: QueueTotals;
+}
+
+/** The request to pause or resume a tenant or a user. */
+export interface OwnerActRequest {
+  /** The reason, which other operators read: 1 to 500 characters. */
+  reason: string;
+  /** The tenant, or the tenant of the user. */
+  tenant: string;
+  /** The user; the whole tenant when absent. */
+  user?: string | null;
+}
+
+/** A paused tenant or user. */
+export interface Pause {
+  /** The time since which the exports wait. */
+  paused_at: Timestamp;
+  /** The operator who paused the tenant or user. */
+  paused_by: string;
+  /** The reason that the operator gave. */
+  reason: string;
+  /** The paused tenant, or the tenant of the paused user. */
+  tenant: string;
+  /** The paused user; null if the whole tenant is paused. */
+  user?: string | null;
+}
+
+/** The result of a pause. */
+export interface PauseResult {
+  /** Whether this request paused the tenant or user. */
+  changed: boolean;
+  /** The pause. If the tenant or user was paused before, the earlier reason stays. */
+  pause: Pause;
 }
 
 /** `ping`: asks for a `pong`. */
@@ -542,8 +856,89 @@ export interface Progress {
   rows: number;
   /** The total number of rows, if known. */
   rows_total?: number | null;
-  /** The part of the installation that the export waits for; null while the export waits for none. */
+  /** What the export waits for apart from its place in the queue; null while it waits for nothing else. */
   waiting_for?: WaitingFor | null;
+}
+
+/** The unfinished exports of one user in one lane of one pool. */
+export interface QueueGroup {
+  /** The number of exports that wait for a free slot of an exporter. */
+  dispatched: number;
+  /** The lane: `interactive` or `bulk`. */
+  lane: string;
+  /** The time of the oldest of these requests. */
+  oldest: Timestamp;
+  /** Whether the tenant or the user is paused. */
+  paused: boolean;
+  /** The pool of exporters that may run the exports. */
+  pool: string;
+  /** The number of running exports. */
+  running: number;
+  /** The tenant of the owner. */
+  tenant: string;
+  /** The user who owns the exports. */
+  user: string;
+  /** The number of exports that wait in the queue. */
+  waiting: number;
+}
+
+/** The numbers of all unfinished exports. */
+export interface QueueTotals {
+  /** The number of exports that wait for a free slot of an exporter. */
+  dispatched: number;
+  /** The number of queued exports whose owner is paused. */
+  paused: number;
+  /** The number of running exports. */
+  running: number;
+  /** The number of exports that wait in the queue, without those of paused owners. */
+  waiting: number;
+}
+
+/** The result of a resume. */
+export interface ResumeResult {
+  /** Whether this request ended a pause. */
+  changed: boolean;
+  /** The pause of the whole tenant, if the exports of the user still wait because of it. */
+  still_paused?: Pause | null;
+}
+
+/** The result of a retry. */
+export interface RetryResult {
+  /** The new export of the owner. If only the outcome of the export is settled again, the export itself. */
+  export: ExportSummary;
+  /** The failed export that runs again as a new one; null if only the outcome is settled again. */
+  failed_export_id?: ExportId | null;
+}
+
+/** A scheduled job and its last run. */
+export interface ScheduledJob {
+  /** The summary or the error of the run that ended last, as text for operators. */
+  detail?: string | null;
+  /** The time of the next run; in the past while a run is due. */
+  due_at: Timestamp;
+  /** The duration of the run that ended last, in milliseconds. */
+  duration_ms?: number | null;
+  /**
+   * The end of the last run that ended. A time before `started_at` means that a run is in progress, or that its
+   * notifier stopped.
+   */
+  ended_at?: Timestamp | null;
+  /** The number of runs that failed. */
+  failures: number;
+  /** The name of the job. */
+  name: string;
+  /** The time at which an operator requested a run; None after that run. */
+  requested_at?: Timestamp | null;
+  /** The result of the run that ended last: `ok` or `failed`. */
+  result?: string | null;
+  /** The notifier that started the last run. */
+  runner?: string | null;
+  /** The number of runs that ended. */
+  runs: number;
+  /** The schedule as text for operators, such as a cron expression and its time zone, or `every 30 s`. */
+  schedule: string;
+  /** The start of the last run. */
+  started_at?: Timestamp | null;
 }
 
 /** Every message that the server sends as text. */
@@ -559,6 +954,7 @@ export type ServerMessage =
   | FileClosed
   | FileOpened
   | FileSealed
+  | OperateState
   | Pong
   | SessionReady
   | SessionRefreshed
@@ -584,6 +980,8 @@ export interface SessionReady {
   heartbeat_ms: number;
   /** The limits of the session. */
   limits: SessionLimits;
+  /** Whether the caller has the scope `sluice:operate`; absent means false. */
+  operator?: boolean;
   /** The sequence number of the newest event before this session. */
   seq: number;
   /** The id of the session; the logs of the gateway contain it. */
@@ -649,6 +1047,18 @@ export interface SessionResumed {
  */
 export type Status = "queued" | "dispatched" | "running" | "completed" | "failed" | "canceled" | "expired";
 
+/** The file of an export, without its name. */
+export interface StoryFile {
+  /** The end of the retention of the file. */
+  expires_at?: Timestamp | null;
+  /** The number of data rows. */
+  rows: number;
+  /** The SHA-256 of the file, in lower-case hex. */
+  sha256: string;
+  /** The size in bytes. */
+  size: number;
+}
+
 /** One column of a template: a column of the dataset, or a calculated one. */
 export interface TemplateColumn {
   /** The label of the column for users, if the column has one. */
@@ -691,5 +1101,8 @@ export interface Ticket {
 /** RFC 3339, UTC, milliseconds */
 export type Timestamp = string;
 
-/** A part of the installation that an export waits for. The export continues by itself when the part works again. */
-export type WaitingFor = "storage" | "database" | "messaging" | "source";
+/**
+ * What an export waits for: a part of the installation, or an operator. The export continues by itself when the part
+ * works again, or when an operator resumes its owner.
+ */
+export type WaitingFor = "storage" | "database" | "messaging" | "source" | "operator";

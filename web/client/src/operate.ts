@@ -60,7 +60,10 @@ export class Operate {
   }
 
   /** Lists the dead letters, newest first. */
-  deadLetters(query: { limit?: number; cursor?: string } = {}, options?: CallOptions): Promise<DeadLetterPage> {
+  deadLetters(
+    query: { limit?: number; cursor?: string } = {},
+    options?: CallOptions,
+  ): Promise<DeadLetterPage> {
     return this.#get(`dead-letters${search(query)}`, options);
   }
 

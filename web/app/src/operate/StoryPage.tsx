@@ -191,7 +191,12 @@ function Facts({ story }: { story: ExportStory }) {
     [
       field.retriedAs,
       retried_as && (
-        <Anchor key="retried" component={Link} href={`/operate/exports/${retried_as}`} data-testid="retried-as">
+        <Anchor
+          key="retried"
+          component={Link}
+          href={`/operate/exports/${retried_as}`}
+          data-testid="retried-as"
+        >
           {retried_as}
         </Anchor>
       ),

@@ -51,7 +51,8 @@ export const operateStrings = {
     any: "Any",
     none: "No export matches.",
     more: "Show older ones",
-    found: (count: number, more: boolean) => `${counted(count, "export", "exports")}${more ? ", and older ones" : ""}`,
+    found: (count: number, more: boolean) =>
+      `${counted(count, "export", "exports")}${more ? ", and older ones" : ""}`,
     columns: {
       dataset: "Dataset",
       owner: "Owner",
@@ -115,7 +116,8 @@ export const operateStrings = {
     } as Record<string, string>,
   },
   story: {
-    pageTitle: (dataset: string | undefined) => (dataset ? `Story of an export of ${dataset}` : "Story of an export"),
+    pageTitle: (dataset: string | undefined) =>
+      dataset ? `Story of an export of ${dataset}` : "Story of an export",
     back: "Operate",
     facts: "Facts",
     field: {
