@@ -18,6 +18,7 @@ export const queryKeys = {
   operate: ["operate"] as const,
   overview: ["operate", "overview"] as const,
   found: (query: object) => ["operate", "exports", query] as const,
+  deadLetters: (total: number) => ["operate", "dead-letters", total] as const,
   story: (id: string) => ["operate", "story", id] as const,
   /** Prefix of all estimates. */
   estimates: ["estimate"] as const,

@@ -81,7 +81,13 @@ function toRow(item: ExportSummary) {
   return {
     key: item.id,
     cells: [
-      <Anchor key="dataset" component={Link} href={`/operate/exports/${item.id}`} data-testid="found-export">
+      <Anchor
+        key="dataset"
+        component={Link}
+        href={`/operate/exports/${item.id}`}
+        fz="inherit"
+        data-testid="found-export"
+      >
         {item.dataset}
       </Anchor>,
       strings.operate.owner(item.tenant, item.user),

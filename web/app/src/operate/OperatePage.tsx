@@ -6,6 +6,7 @@ import { PageTitle } from "../layout/PageTitle.js";
 import { QueryStatus } from "../problems/QueryStatus.js";
 import { strings } from "../strings.js";
 import { Acts } from "./Acts.js";
+import { DeadLetters } from "./DeadLetters.js";
 import { Exporters } from "./Exporters.js";
 import { FindExports } from "./FindExports.js";
 import { Pauses } from "./Pauses.js";
@@ -47,6 +48,7 @@ function State({ overview }: { overview: Overview }) {
       <FindExports />
       <Queue overview={overview} />
       <Failures failures={overview.failures} />
+      <DeadLetters total={overview.dead_letters} />
       <Exporters exporters={overview.exporters} />
       <Schedule jobs={overview.schedule} />
       <Section title={strings.operate.acts.title} testId="acts">
@@ -68,6 +70,7 @@ function Failures({ failures }: { failures: readonly FailureGroup[] }) {
         key="newest"
         component={Link}
         href={`/operate/exports/${group.newest}`}
+        fz="inherit"
         aria-label={text.showNewest(group.dataset)}
       >
         {text.show}

@@ -59,7 +59,7 @@ export function DataTable({ label, columns, rows, none }: TableProps) {
           {rows.map(({ key, cells }) => (
             <Table.Tr key={key} data-key={key}>
               {columns.map((column, index) => (
-                <Table.Td key={column} style={{ overflowWrap: "anywhere" }}>
+                <Table.Td key={column} style={{ overflowWrap: "break-word" }}>
                   {cells[index]}
                 </Table.Td>
               ))}

@@ -83,6 +83,13 @@ export const operateStrings = {
     show: "Show",
     showNewest: (dataset: string) => `Show the newest failed export of ${dataset}`,
   },
+  deadLetters: {
+    title: "Dead letters",
+    none: "There are no dead letters.",
+    columns: { at: "When", reason: "Reason", detail: "Detail", export: "Export" },
+    show: "Show",
+    showNumbered: (sequence: number) => `Show the export of dead letter ${formatCount(sequence)}`,
+  },
   exporters: {
     title: "Exporters",
     none: "No exporter runs.",
