@@ -14,8 +14,8 @@ use protocol::{
     ops::HistoryKind,
 };
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IntoActiveModel, QueryTrait, Statement,
-    TransactionTrait,
+    ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IntoActiveModel, QueryTrait,
+    Statement, TransactionTrait,
 };
 use testkit::db::Postgres;
 
@@ -41,9 +41,12 @@ async fn queued(db: &DatabaseConnection, tenant: &str, user: &str) -> ExportId {
     id
 }
 
+/// The exports in the dispatch order, oldest first.
 async fn waiting(db: &DatabaseConnection) -> Vec<ExportId> {
     let snapshot = QueueSnapshot::read(db, 100).await.unwrap();
-    snapshot.waiting.iter().map(|row| row.export_id()).collect()
+    let mut ids: Vec<_> = snapshot.waiting.iter().map(|row| row.export_id()).collect();
+    ids.sort();
+    ids
 }
 
 async fn claim(db: &DatabaseConnection, id: ExportId, job_number: u32) -> Claim {
@@ -105,9 +108,7 @@ async fn the_exports_of_a_paused_owner_wait_and_none_is_lost(db: &DatabaseConnec
     assert_eq!(waiting(db).await, [other], "the tenant is still paused");
     assert!(pause::resume(db, "acme", None).await.unwrap());
     assert!(!pause::resume(db, "acme", None).await.unwrap());
-    let mut waiting = waiting(db).await;
-    waiting.sort();
-    assert_eq!(waiting, [alice, dispatched, bob, other]);
+    assert_eq!(waiting(db).await, [alice, dispatched, bob, other]);
     assert!(matches!(claim(db, dispatched, 1).await, Claim::Won(_)));
 
     let kinds = |rows: &[history::Model]| history::events(rows).iter().map(|event| event.kind).collect::<Vec<_>>();
