@@ -2,9 +2,9 @@
 //! has two queues, the lanes `interactive` and `bulk`, and each lane has its own order.
 //!
 //! Tenants take turns, and the users of a tenant take turns. The exports of one user keep the order of their requests.
-//! The tenant or user with fewer exports in flight (dispatched or running) comes first. With equal numbers, the tenant
-//! or user whose last dispatch is older comes first. One SQL statement computes the order, so every replica sees the
-//! same order.
+//! The tenant or user with fewer exports in flight comes first. With equal numbers, the one whose last dispatch is
+//! older comes first. The exports of a paused tenant or user have no place in the order. One SQL statement computes the
+//! order, so every replica sees the same order.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use sea_orm::{
     ActiveValue::Set, FromQueryResult, QueryOrder, QuerySelect, Statement, entity::prelude::*, sea_query::OnConflict,
 };
 
-use crate::{StoreError, export};
+use crate::{StoreError, export, pause};
 
 /// A row of `dispatch_turn`: the time of the last dispatch for a user in one lane of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -62,7 +62,8 @@ by_user AS (
             + COALESCE(f.n, 0) AS user_rank
     FROM export e
     LEFT JOIN in_flight f ON f.pool = e.pool AND f.lane = e.lane AND f.tenant = e.tenant AND f.user_id = e.user_id
-    WHERE e.status = 'queued' AND e.cancel_requested_at IS NULL),
+    WHERE e.status = 'queued' AND e.cancel_requested_at IS NULL AND NOT EXISTS (
+        SELECT 1 FROM pause p WHERE p.tenant = e.tenant AND p.user_id IN ('', e.user_id))),
 by_tenant AS (
     SELECT b.id, b.pool, b.lane, b.tenant, b.user_id, b.user_rank,
         ROW_NUMBER() OVER (
@@ -113,7 +114,8 @@ impl WaitingExport {
     }
 }
 
-/// Reads the first `limit` waiting exports in the dispatch order. Omits exports whose cancellation was requested.
+/// The first `limit` waiting exports in the dispatch order, without exports whose cancellation was requested and
+/// without exports of paused owners ([`crate::pause`]).
 async fn waiting_exports(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<WaitingExport>, StoreError> {
     let statement = Statement::from_string(db.get_database_backend(), format!("{DISPATCH_ORDER}{limit}"));
     Ok(WaitingExport::find_by_statement(statement).all(db).await?)
@@ -194,6 +196,8 @@ pub struct QueueSnapshot {
     /// The number of exports that start earlier, by the id of each waiting or dispatched export.
     ahead: HashMap<Uuid, u64>,
     lanes: Lanes,
+    /// The waiting exports whose owners are paused, with their owners; at most as many as the limit of the snapshot.
+    pub paused: HashMap<ExportId, Owner>,
 }
 
 /// The load of each lane, by pool name and lane name.
@@ -248,6 +252,7 @@ impl QueueSnapshot {
         let lanes = lanes.iter().map(|((pool, name), load)| (pool.as_str(), name.as_str(), *load));
         let mut snapshot = Self::new(waiting, lanes);
         snapshot.ahead.extend(dispatched_ahead);
+        snapshot.paused = pause::waiting_exports(db, limit).await?.into_iter().collect();
         Ok(snapshot)
     }
 
@@ -262,7 +267,13 @@ impl QueueSnapshot {
             ahead.insert(row.id, lane.dispatched + row.lane_rank.unsigned_abs().saturating_sub(1));
             lane.waiting += 1;
         }
-        Self { waiting, ahead, lanes }
+        Self { waiting, ahead, lanes, paused: HashMap::new() }
+    }
+
+    /// Whether the export waits because its owner is paused.
+    #[must_use]
+    pub fn is_paused(&self, id: ExportId) -> bool {
+        self.paused.contains_key(&id)
     }
 
     /// Returns the load of one lane; zero for an unknown lane.

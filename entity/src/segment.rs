@@ -3,7 +3,7 @@
 use protocol::{delivery, id::ExportId};
 use sea_orm::{
     ActiveValue::Set,
-    QueryOrder, QuerySelect,
+    FromQueryResult, QueryOrder, QuerySelect,
     entity::prelude::*,
     sea_query::{ExprTrait, OnConflict},
 };
@@ -110,6 +110,38 @@ pub async fn before(
 ) -> Result<Vec<delivery::Segment>, StoreError> {
     let rows = of_attempt(id, attempt).filter(Column::Offset.lt(end.cast_signed())).all(db).await?;
     Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// The number of segments of one attempt, and the sums of their rows and bytes.
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
+pub struct AttemptSegments {
+    /// The number of the attempt.
+    pub attempt: i32,
+    /// The number of segments.
+    pub segments: i64,
+    /// The number of data rows.
+    pub rows: i64,
+    /// The number of bytes.
+    pub bytes: i64,
+}
+
+/// The segments of each attempt at an export.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_attempt(db: &impl ConnectionTrait, id: ExportId) -> Result<Vec<AttemptSegments>, StoreError> {
+    // PostgreSQL's sum of BIGINT is NUMERIC
+    let sum = |column: Column| Expr::expr(column.sum()).cast_as("BIGINT");
+    let grouped = Entity::find()
+        .select_only()
+        .column(Column::Attempt)
+        .column_as(Column::Index.count(), "segments")
+        .column_as(sum(Column::Rows), "rows")
+        .column_as(sum(Column::Size), "bytes")
+        .filter(Column::ExportId.eq(id.0))
+        .group_by(Column::Attempt)
+        .order_by_asc(Column::Attempt);
+    Ok(grouped.into_model::<AttemptSegments>().all(db).await?)
 }
 
 fn of_attempt(id: ExportId, attempt: u32) -> Select<Entity> {

@@ -1,5 +1,5 @@
 //! The state transitions of an export: `queued → dispatched → running → completed | failed | canceled`, and
-//! `completed → expired`.
+//! `completed → expired`. The exports of a paused owner also go back, from `dispatched` to `queued` ([`crate::pause`]).
 //!
 //! Each transition is one conditional update, and returns whether the update changed the row. A caller that receives
 //! `false` must stop, because another process changed the export first.
@@ -20,15 +20,18 @@ pub use self::claim::{Claim, Claimant, claim, claim_shared};
 use crate::{
     StoreError,
     export::{Column, Entity, UNFINISHED},
+    pause,
 };
 
-/// `queued → dispatched`: records that the dispatcher has published the job of the export.
+/// `queued → dispatched`: the dispatcher published the job. Returns false for an export whose owner was paused meanwhile;
+/// the exporter that receives the job then returns it.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn dispatched(db: &impl ConnectionTrait, id: ExportId, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let update = update_of(id, now)
         .filter(Column::Status.eq(Status::Queued.as_str()))
+        .filter(pause::is_paused().not())
         .col_expr(Column::DispatchedAt, Expr::value(now));
     applied(db, with_status(update, Status::Dispatched)).await
 }

@@ -188,6 +188,7 @@ impl JobError {
             (WaitingFor::Database, _) => "the database could not be reached",
             (WaitingFor::Messaging, _) => "NATS could not be reached",
             (WaitingFor::Source, _) => "its data could not be read",
+            (WaitingFor::Operator, _) => "an operator had paused it",
         };
         let cause = match self {
             Self::Dataset(e) if !self.is_full() => format!(": {}", e.user_message()),

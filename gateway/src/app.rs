@@ -26,6 +26,7 @@ use crate::{
     embed::EmbedScript,
     events::Events,
     exports::{Exports, Presenter, QueueCache, Submit},
+    operate::Operate,
     router,
     saved_exports::SavedExports,
     sessions::Registry,
@@ -108,6 +109,7 @@ pub async fn start(
     app.catalog.watch(catalog, life);
     app.events.spawn_reader(life, app.drain.ended().clone());
     app.api_keys.spawn_monitor(life, app.drain.ended().clone());
+    life.spawn(app.operate.live.clone().run(app.drain.ended().clone()));
     if let (Some(metrics), address) = (metrics, &app.config.internal_listen)
         && !address.is_empty()
     {
@@ -176,6 +178,7 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         presenter: presenter.clone(),
         clock: clock.clone(),
     };
+    let operate = Operate::new(bus.clone(), db.clone(), clock.clone());
     let source = Source::new(bus.clone(), config.delivery.read_retry_timeout.get());
     let source = source.map_err(StartError::SegmentHttp)?;
     let downloads = Downloads::new(config.tuning.max_downloads, config.tuning.max_downloads_per_user);
@@ -199,6 +202,7 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         exports,
         saved_exports,
         presenter,
+        operate,
         source,
         downloads,
         drain,

@@ -138,6 +138,9 @@ pub struct IdentityConfig {
     pub audience: String,
     /// The claim that names the tenant. Change it when the issuer uses another claim, such as `org_id`.
     pub tenant_claim: String,
+    /// The group of operators: callers whose claim `groups` contains this name have the scope `sluice:operate`, which
+    /// opens the page `/operate` and the exports of all tenants, without their rows. Empty: only tokens with the scope do.
+    pub operator_group: String,
     /// The URL of the issuer's key set (RFC 7517). Empty: only tokens that this installation signs are accepted.
     pub jwks_url: String,
     /// The signature algorithms accepted from the issuer: a subset of RS256, ES256 and EdDSA. Remove the algorithms
@@ -158,6 +161,7 @@ impl Default for IdentityConfig {
             issuer: "sluice".into(),
             audience: "sluice".into(),
             tenant_claim: "tenant".into(),
+            operator_group: String::new(),
             jwks_url: String::new(),
             algorithms: ["RS256", "ES256", "EdDSA"].map(str::to_owned).to_vec(),
             clock_leeway: HumanDuration::from_secs(2),
@@ -216,8 +220,6 @@ pub struct LocalIdentityConfig {
     pub loopback_check_address: String,
     /// The users that the sign-in page offers.
     pub sign_in_users: Vec<LocalUser>,
-    /// The lifetime of a token from the sign-in page. Shorten it to see the page refresh its token.
-    pub sign_in_token_ttl: HumanDuration,
 }
 
 impl Default for LocalIdentityConfig {
@@ -227,7 +229,6 @@ impl Default for LocalIdentityConfig {
             sign_in: LocalSignIn::Off,
             loopback_check_address: String::new(),
             sign_in_users: Vec::new(),
-            sign_in_token_ttl: HumanDuration::from_secs(60 * 60),
         }
     }
 }
@@ -265,6 +266,9 @@ pub struct LocalUser {
     pub sub: String,
     /// The tenant claim of the user's tokens.
     pub tenant: String,
+    /// Whether the user's tokens have the scope `sluice:operate`; false when absent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub operator: bool,
 }
 
 /// `[gateway.ws]`: limits of one session. `GET /v1/events` shares `heartbeat_interval` and `write_timeout`.

@@ -18,6 +18,7 @@ mod error;
 mod events;
 mod exports;
 mod http;
+mod operate;
 mod router;
 mod saved_exports;
 mod sessions;

@@ -14,6 +14,7 @@ use crate::{
     embed::EmbedScript,
     events::Events,
     exports::{Exports, Presenter, Submit},
+    operate::Operate,
     saved_exports::SavedExports,
     sessions::Registry,
 };
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) exports: Exports,
     pub(crate) saved_exports: SavedExports,
     pub(crate) presenter: Presenter,
+    pub(crate) operate: Operate,
     pub(crate) source: Source,
     pub(crate) downloads: Downloads,
     pub(crate) drain: Drain,

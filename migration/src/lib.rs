@@ -20,6 +20,7 @@ mod m20261129_000005_attempts_without_end;
 mod m20261202_000006_api_keys;
 mod m20261203_000007_saved_exports;
 mod m20261204_000008_schedules;
+mod m20261205_000009_operate;
 
 /// Applies and reverts the migrations in the order of their names.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261202_000006_api_keys::Migration),
             Box::new(m20261203_000007_saved_exports::Migration),
             Box::new(m20261204_000008_schedules::Migration),
+            Box::new(m20261205_000009_operate::Migration),
         ]
     }
 }

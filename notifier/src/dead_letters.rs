@@ -123,6 +123,22 @@ impl DeadLetterStream {
         self.latest(&subject::dead_letter(OUTCOME_REASON, id)).await
     }
 
+    /// The number of dead letters, as of [`Self::open`].
+    pub(crate) fn total(&self) -> u64 {
+        self.0.cached_info().state.messages
+    }
+
+    /// Returns the latest dead letter of an export, and its latest dead-lettered outcome if that is another one.
+    ///
+    /// # Errors
+    /// When NATS does not answer.
+    pub(crate) async fn of_export(&self, id: ExportId) -> Result<Vec<DeadLetter>, NotifierError> {
+        let found = [self.latest(&dead_letter_subject_of(id)).await?, self.latest_outcome(id).await?];
+        let mut letters: Vec<_> = found.into_iter().flatten().map(|message| to_dead_letter(&message)).collect();
+        letters.dedup_by_key(|letter| letter.sequence);
+        Ok(letters)
+    }
+
     /// Whether an export has a dead letter of any kind.
     ///
     /// # Errors

@@ -170,6 +170,16 @@ pub struct FileClose {
     pub stream: u32,
 }
 
+/// `operate.watch`: asks for the state of the installation and its changes. Needs the scope `sluice:operate`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OperateWatch {}
+
+/// `operate.unwatch`: ends `operate.watch`. The server does not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OperateUnwatch {}
+
 /// `ping`: asks for a `pong`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -187,11 +197,13 @@ pub enum ClientMessage {
     FileOpen(FileOpen),
     FileWindow(FileWindow),
     FileClose(FileClose),
+    OperateWatch(OperateWatch),
+    OperateUnwatch(OperateUnwatch),
     Ping(Ping),
 }
 
 /// Every `type` that a client may send.
-pub const TYPES: [&str; 9] = [
+pub const TYPES: [&str; 11] = [
     "session.resume",
     "session.refresh",
     "export.create",
@@ -200,6 +212,8 @@ pub const TYPES: [&str; 9] = [
     "file.open",
     "file.window",
     "file.close",
+    "operate.watch",
+    "operate.unwatch",
     "ping",
 ];
 
@@ -253,6 +267,8 @@ pub fn parse(text: &str) -> Result<(Option<String>, ClientMessage), ParseError> 
         "file.open" => decode(body).map(ClientMessage::FileOpen),
         "file.window" => decode(body).map(ClientMessage::FileWindow),
         "file.close" => decode(body).map(ClientMessage::FileClose),
+        "operate.watch" => decode(body).map(ClientMessage::OperateWatch),
+        "operate.unwatch" => decode(body).map(ClientMessage::OperateUnwatch),
         "ping" => decode(body).map(ClientMessage::Ping),
         other => {
             let detail = format!("unknown type `{other}`; expected one of {}", TYPES.join(", "));
@@ -280,6 +296,8 @@ pub fn encode(message: &ClientMessage, reference: Option<&str>) -> String {
         ClientMessage::FileOpen(m) => ("file.open", serde_json::to_value(m)),
         ClientMessage::FileWindow(m) => ("file.window", serde_json::to_value(m)),
         ClientMessage::FileClose(m) => ("file.close", serde_json::to_value(m)),
+        ClientMessage::OperateWatch(m) => ("operate.watch", serde_json::to_value(m)),
+        ClientMessage::OperateUnwatch(m) => ("operate.unwatch", serde_json::to_value(m)),
         ClientMessage::Ping(m) => ("ping", serde_json::to_value(m)),
     };
     let mut body = body.unwrap_or(Value::Object(Map::new()));
@@ -323,6 +341,8 @@ mod tests {
             ClientMessage::FileOpen(FileOpen { export_id: id, offset: 7, window: None, attempt: Some(2) }),
             ClientMessage::FileWindow(FileWindow { stream: 1, bytes: 9 }),
             ClientMessage::FileClose(FileClose { stream: 1 }),
+            ClientMessage::OperateWatch(OperateWatch {}),
+            ClientMessage::OperateUnwatch(OperateUnwatch {}),
             ClientMessage::Ping(Ping {}),
         ];
         assert_eq!(messages.len(), TYPES.len());

@@ -85,7 +85,8 @@ impl FromStr for Status {
     }
 }
 
-/// A part of the installation that an export waits for. The export continues by itself when the part works again.
+/// What an export waits for: a part of the installation, or an operator. The export continues by itself when the part
+/// works again, or when an operator resumes its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WaitingFor {
@@ -97,12 +98,14 @@ pub enum WaitingFor {
     Messaging,
     /// The source of the dataset is unavailable.
     Source,
+    /// An operator has paused the exports of the owner or of the owner's tenant.
+    Operator,
 }
 
 impl WaitingFor {
     /// Every part, by descending priority. If an export waits for several parts, it reports only the part with the
     /// highest priority.
-    pub const ALL: [Self; 4] = [Self::Storage, Self::Database, Self::Messaging, Self::Source];
+    pub const ALL: [Self; 5] = [Self::Storage, Self::Database, Self::Messaging, Self::Source, Self::Operator];
 
     /// The text of the part in messages and in the database.
     #[must_use]
@@ -112,6 +115,7 @@ impl WaitingFor {
             Self::Database => "database",
             Self::Messaging => "messaging",
             Self::Source => "source",
+            Self::Operator => "operator",
         }
     }
 
@@ -135,7 +139,7 @@ pub struct Progress {
     pub queue_position: Option<u64>,
     /// The estimated time to completion, in milliseconds; null when unknown.
     pub eta_ms: Option<u64>,
-    /// The part of the installation that the export waits for; null while the export waits for none.
+    /// What the export waits for apart from its place in the queue; null while it waits for nothing else.
     pub waiting_for: Option<WaitingFor>,
 }
 

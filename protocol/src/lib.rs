@@ -20,6 +20,7 @@ pub mod filter;
 pub mod frame;
 pub mod id;
 pub mod json;
+pub mod operate;
 pub mod ops;
 pub mod params;
 pub mod problem;

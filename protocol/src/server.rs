@@ -8,6 +8,7 @@ use crate::{
     envelope::EventBody,
     export::{Export, Progress},
     id::ExportId,
+    ops::Overview,
     problem::Problem,
     saved_export::SavedExportId,
     time::Timestamp,
@@ -50,6 +51,9 @@ pub enum ServerMessage {
         limits: SessionLimits,
         /// The credits of the caller.
         credits: CreditsSummary,
+        /// Whether the caller has the scope `sluice:operate`; absent means false.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        operator: bool,
     },
     /// The answer to `session.resume`.
     #[serde(rename = "session.resumed")]
@@ -197,6 +201,13 @@ pub enum ServerMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<Box<Problem>>,
     },
+    /// The state of the installation, after `operate.watch` and after each change, at most once a second. The server may
+    /// drop such a message while the client reads slowly.
+    #[serde(rename = "operate.state")]
+    OperateState {
+        /// The state of the installation.
+        overview: Box<Overview>,
+    },
     /// The answer to `ping`.
     #[serde(rename = "pong")]
     Pong {
@@ -251,6 +262,7 @@ impl ServerMessage {
             Self::FileOpened { .. } => "file.opened",
             Self::FileSealed { .. } => "file.sealed",
             Self::FileClosed { .. } => "file.closed",
+            Self::OperateState { .. } => "operate.state",
             Self::Pong { .. } => "pong",
             Self::Error { .. } => "error",
         }

@@ -74,6 +74,16 @@ pub const OPS_DEAD: &str = "sluice.v1.ops.dead";
 pub const OPS_REQUEUE: &str = "sluice.v1.ops.requeue";
 /// Request for the running exporters, operator → notifier.
 pub const OPS_EXPORTERS: &str = "sluice.v1.ops.exporters";
+/// Request for the story of one export, operator or gateway → notifier.
+pub const OPS_STORY: &str = "sluice.v1.ops.story";
+/// Request for the state of the installation, operator or gateway → notifier.
+pub const OPS_OVERVIEW: &str = "sluice.v1.ops.overview";
+/// Request to pause a tenant or a user, operator or gateway → notifier.
+pub const OPS_PAUSE: &str = "sluice.v1.ops.pause";
+/// Request to resume a tenant or a user, operator or gateway → notifier.
+pub const OPS_RESUME: &str = "sluice.v1.ops.resume";
+/// Request for the paused tenants and users, operator or gateway → notifier.
+pub const OPS_PAUSES: &str = "sluice.v1.ops.pauses";
 
 /// The lane of a job, which the number of rows decides. Each lane has a separate consumer, and bulk jobs cannot occupy
 /// all slots.

@@ -16,6 +16,7 @@ export default defineConfig({
           "embedding.spec.ts",
           "exportLifecycle.spec.ts",
           "failures.spec.ts",
+          "operate.spec.ts",
           "problems.spec.ts",
           "restart.spec.ts",
           "saving.spec.ts",

@@ -21,6 +21,7 @@ mod nats_cluster;
 mod nats_data_loss;
 mod nats_full_disk;
 mod nats_permissions;
+mod operate;
 mod operator_commands;
 mod operator_permissions;
 mod poisonous_export;

@@ -149,6 +149,14 @@ async fn slow_the_user_operator_can_run_every_ops_command_and_no_other_user_can(
     assert_eq!(undrained["draining"], false);
     completed(&fleet, "ORD").await;
 
+    // The operator pauses a user and resumes the user.
+    let acme = ["--tenant", "acme", "--sub", "alice"];
+    run_ok(&fleet, "operator", &[&["ops", "pause", "--reason", "floods"][..], &acme].concat()).await;
+    assert!(run_ok(&fleet, "operator", &["ops", "pauses"]).await.contains("floods"));
+    run_ok(&fleet, "operator", &[&["ops", "resume"][..], &acme].concat()).await;
+    let story = run_ok(&fleet, "operator", &["ops", "story", &settled_id]).await;
+    assert!(story.contains("alice of acme") && story.contains("attempt started"), "{story}");
+
     // Commands that notify a service over NATS.
     run_ok(&fleet, "operator", &["schedule", "run", "sweep", "--wait"]).await;
     let owner = ["--tenant", "acme", "--sub", "alice"];
@@ -165,6 +173,8 @@ async fn slow_the_user_operator_can_run_every_ops_command_and_no_other_user_can(
         (&["ops", "cancel", &settled_id], subject::OPS_CANCEL.to_owned()),
         (&["ops", "dead-letters"], subject::OPS_DEAD.to_owned()),
         (&["ops", "requeue", &dead_id], subject::OPS_REQUEUE.to_owned()),
+        (&["ops", "story", &settled_id], subject::OPS_STORY.to_owned()),
+        (&["ops", "pauses"], subject::OPS_PAUSES.to_owned()),
         (&["ops", "drain", &instance], subject::ops_drain(&instance)),
         (&["ops", "undrain", &instance], subject::ops_undrain(&instance)),
     ] {

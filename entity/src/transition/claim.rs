@@ -11,6 +11,7 @@ use super::{applied, millis, update_of, with_status};
 use crate::{
     StoreError,
     export::{Column, Model, UNFINISHED, find},
+    pause,
 };
 
 /// The result of [`claim`].
@@ -25,6 +26,9 @@ pub enum Claim {
     Busy(Duration),
     /// A notifier has published a newer job of the export. This job is no longer needed.
     Superseded,
+    /// The owner of the export is paused. The export waits in the queue and will get a new job, so this job is no longer
+    /// needed.
+    Paused,
     /// The export ended, does not exist, or its cancellation was requested.
     Ended,
 }
@@ -57,8 +61,8 @@ pub async fn claim_shared(
     }
 }
 
-/// Starts the next attempt at an export, and gives its lease to the claimant. Succeeds for a waiting export, and for a
-/// running export whose lease no exporter holds.
+/// Starts the next attempt at an export, and gives its lease to the claimant. Succeeds for a waiting export whose owner
+/// is not paused, and for a running export whose lease no exporter holds.
 ///
 /// # Errors
 /// When the database fails.
@@ -103,6 +107,8 @@ async fn take(
         .filter(Column::Attempt.eq(row.attempt))
         .filter(Column::Renewals.eq(row.renewals))
         .filter(Column::CancelRequestedAt.is_null())
+        // a running export continues while its owner is paused
+        .filter(Column::Status.eq(Status::Running.as_str()).or(pause::is_paused().not()))
         .col_expr(Column::Attempt, Expr::value(row.attempt + 1))
         .col_expr(Column::Worker, Expr::value(claimant.worker))
         .col_expr(Column::LeaseMs, Expr::value(millis(claimant.lease)))
@@ -115,6 +121,9 @@ async fn take(
     let Some(row) = find(db, id).await? else { return Ok(Claim::Ended) };
     if won {
         return Ok(Claim::Won(Box::new(row)));
+    }
+    if refusal(&row, claimant)?.is_none() && pause::take_back(db, id, now).await? {
+        return Ok(Claim::Paused);
     }
     // another process changed the row first; if the row is free, the exporter claims it at the next delivery of the job
     Ok(refusal(&row, claimant)?.unwrap_or(Claim::Busy(Duration::ZERO)))

@@ -138,11 +138,11 @@ async fn process_claim(
 }
 
 /// Returns the acknowledgement for a job if this process could not take the lease of its export. The acknowledgement is
-/// positive if the export needs no further attempt, or if a newer job of the export exists. Otherwise, the
+/// positive if the export needs no further attempt, if a newer job of the export exists, or if its owner is paused. Otherwise, the
 /// acknowledgement is negative, and NATS redelivers the job after a pause.
 fn without_lease(message: &Message, claim: Result<transition::Claim, StoreError>) -> AckKind {
     match claim {
-        Ok(transition::Claim::Ended | transition::Claim::Superseded) => AckKind::Ack,
+        Ok(transition::Claim::Ended | transition::Claim::Superseded | transition::Claim::Paused) => AckKind::Ack,
         Ok(transition::Claim::Busy(lease)) => AckKind::Nak(Some(lease + LEASE_SLACK)),
         Ok(transition::Claim::Won(_) | transition::Claim::SetApart(_)) => retry(message),
         Err(e) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::header;
 use chrono::{DateTime, Utc};
 use entity::user_rights::VerifiedToken;
-use protocol::{access, api_key::ApiKeyId, id::Owner, problem::Slug, time::Timestamp};
+use protocol::{access, api_key::ApiKeyId, id::Owner, operate::OPERATE_SCOPE, problem::Slug, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -38,6 +38,12 @@ impl Caller {
     #[must_use]
     pub(crate) fn may_export(&self, dataset: &str) -> bool {
         access::may_export(&self.scopes, dataset)
+    }
+
+    /// Whether the caller may act as an operator. Members of the operators' group have the scope as well.
+    #[must_use]
+    pub(crate) fn may_operate(&self) -> bool {
+        self.scopes.iter().any(|scope| scope == OPERATE_SCOPE)
     }
 
     /// Whether the caller may give this scope to a new API key. True if the caller has the scope. A caller with

@@ -9,7 +9,7 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk},
 };
 use platform::clock::SharedClock;
-use protocol::{api_key::ApiKeyId, id::Owner};
+use protocol::{api_key::ApiKeyId, id::Owner, operate::OPERATE_SCOPE};
 use serde_json::{Map, Value};
 
 use super::{
@@ -175,12 +175,27 @@ impl Inner {
             return Err(AuthError::KeySubject);
         }
         let tenant = name(&self.config.tenant_claim)?;
-        let scopes = text("scope").unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
+        let mut scopes: Vec<String> =
+            text("scope").unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
+        if is_operator(&claims, &self.config.operator_group) && !scopes.iter().any(|scope| scope == OPERATE_SCOPE) {
+            scopes.push(OPERATE_SCOPE.to_owned());
+        }
         let expires_at = DateTime::from_timestamp(exp, 0).ok_or(AuthError::Claims)?;
         let mut claims = claims;
         claims.insert("tenant".into(), tenant.clone().into());
         Ok(Caller { owner: Owner::new(tenant, user), scopes, claims, expires_at: Some(expires_at), key: None })
     }
+}
+
+/// Whether the claim `groups` contains the operators' group. Without such a group in the settings, no group does.
+fn is_operator(claims: &Map<String, Value>, group: &str) -> bool {
+    let is_group = |name: &Value| name.as_str() == Some(group);
+    !group.is_empty()
+        && match claims.get("groups") {
+            Some(Value::Array(groups)) => groups.iter().any(is_group),
+            Some(name) => is_group(name),
+            None => false,
+        }
 }
 
 /// Whether the value of a claim contains the character U+0000, in a string or in the name of an object's member.

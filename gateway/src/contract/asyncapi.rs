@@ -3,7 +3,8 @@
 use protocol::{
     SUBPROTOCOL, TICKET_SUBPROTOCOL_PREFIX,
     client::{
-        ExportCancel, ExportCreate, FileClose, FileOpen, FileWindow, Ping, SavedRun, SessionRefresh, SessionResume,
+        ExportCancel, ExportCreate, FileClose, FileOpen, FileWindow, OperateUnwatch, OperateWatch, Ping, SavedRun,
+        SessionRefresh, SessionResume,
     },
     close::CloseCode,
     frame,
@@ -40,6 +41,8 @@ pub fn asyncapi() -> Value {
         ("file.open", schemas.reference::<FileOpen>()),
         ("file.window", schemas.reference::<FileWindow>()),
         ("file.close", schemas.reference::<FileClose>()),
+        ("operate.watch", schemas.reference::<OperateWatch>()),
+        ("operate.unwatch", schemas.reference::<OperateUnwatch>()),
         ("ping", schemas.reference::<Ping>()),
     ];
     schemas.reference::<ServerMessage>();

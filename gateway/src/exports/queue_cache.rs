@@ -40,15 +40,18 @@ impl QueueCache {
         Self { db, catalog, cached: Arc::default() }
     }
 
-    /// Returns the queue position of a waiting export (the number of exports that start earlier), and the estimated
-    /// time until the export completes.
+    /// The queue position of a waiting export (the number of exports that start earlier), and the estimated time until
+    /// the export completes. None for an export whose owner is paused by an operator.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
-    pub(crate) async fn position(&self, row: &export::Model) -> Outcome<QueuePosition> {
+    pub(crate) async fn position(&self, row: &export::Model) -> Outcome<Option<QueuePosition>> {
         let snapshot = self.snapshot().await?;
+        if snapshot.is_paused(row.export_id()) {
+            return Ok(None);
+        }
         let slots = self.catalog.slots(&row.pool, Lane::from_name(&row.lane));
-        Ok(snapshot.position_of(row.export_id(), &row.pool, &row.lane, slots))
+        Ok(Some(snapshot.position_of(row.export_id(), &row.pool, &row.lane, slots)))
     }
 
     async fn snapshot(&self) -> Outcome<Arc<QueueSnapshot>> {

@@ -2,13 +2,15 @@
 //! `gateway.identity.local.sign_in` is off, these endpoints answer `404`. With `sign_in = "link"`, a browser must first
 //! exchange the code of a one-time link for a browser key.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::State,
     http::{HeaderMap, HeaderName, header},
     response::IntoResponse,
 };
-use protocol::{problem::Slug, time::Timestamp};
+use protocol::{operate::OPERATE_SCOPE, problem::Slug, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -27,6 +29,8 @@ use crate::{
 /// sign-in link.
 const BROWSER_KEY: HeaderName = HeaderName::from_static("sluice-browser-key");
 
+/// The lifetime of a token of a local user.
+const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
 /// The scopes of every local user.
 const SCOPE: &str = "export:* keys:manage";
 
@@ -100,9 +104,9 @@ async fn sign_in(
     }
     let person = local.sign_in_users.iter().find(|p| p.id == request.person);
     let person = person.ok_or_else(|| invalid("/person", "no user has this id"))?;
-    let ttl = local.sign_in_token_ttl.get();
     let (tenant, sub) = (person.tenant.clone(), person.sub.clone());
-    let (token, expires_at) = local::sign(&app.config.identity, &tenant, &sub, SCOPE, ttl, app.clock.now())
+    let scope = if person.operator { format!("{SCOPE} {OPERATE_SCOPE}") } else { SCOPE.to_owned() };
+    let (token, expires_at) = local::sign(&app.config.identity, &tenant, &sub, &scope, TOKEN_TTL, app.clock.now())
         .map_err(|e| Refusal::new(Slug::Internal, e.to_string()))?;
     Ok((NO_STORE, Json(SignedIn { token, expires_at: expires_at.into(), sub, tenant })))
 }

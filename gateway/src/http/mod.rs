@@ -17,6 +17,7 @@ mod keys;
 mod local_sign_in;
 pub(crate) mod middleware;
 mod no_store;
+mod operate;
 pub(crate) mod problems;
 mod saved_exports;
 mod sse;
@@ -39,6 +40,7 @@ pub(crate) fn endpoints() -> impl Iterator<Item = Endpoint> {
         .chain(tickets::endpoints())
         .chain(keys::endpoints())
         .chain(saved_exports::endpoints())
+        .chain(operate::endpoints())
         .chain(health::endpoints())
         .chain(problems::endpoints())
         .chain(local_sign_in::endpoints())

@@ -39,5 +39,6 @@ pub(crate) fn session_ready(
             window_bytes: MAX_WINDOW.bytes(),
         },
         credits,
+        operator: caller.may_operate(),
     }
 }

@@ -1,7 +1,7 @@
 //! The driver of one WebSocket session owns the socket, performs I/O, and executes the actions that [`Session`]
 //! returns.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_nats::Subscriber;
 use futures::{StreamExt, stream::SplitStream};
@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
+    operate::StateReceiver,
     sessions::{ProgressThrottle, RenderedEvent, SessionGuard, Transport, session_ready},
     state::AppState,
 };
@@ -82,6 +83,8 @@ struct Driver {
     requests: JoinSet<(Option<String>, Reply)>,
     pumps: JoinSet<(u32, bool)>,
     throttle: ProgressThrottle,
+    /// The state of the installation; None unless the client watches it as an operator.
+    state: Option<StateReceiver>,
     _guard: SessionGuard,
 }
 
@@ -123,6 +126,7 @@ impl Driver {
             requests: JoinSet::new(),
             pumps: JoinSet::new(),
             throttle: ProgressThrottle::default(),
+            state: None,
             app,
             _guard: guard,
         })
@@ -149,6 +153,8 @@ impl Driver {
     ///   other requests.
     /// - `pumps`: the end of a file stream. A [pump](super::pump) is the task that sends the bytes of one file stream
     ///   to the outbox.
+    /// - `state`: a change of the state of the installation, for an operator who watches it. If the client reads slowly,
+    ///   the driver skips states, because only the newest one matters.
     /// - `heartbeat`: the time of the next ping. Pings detect a dead client sooner than TCP does.
     /// - `expiry`: the end of the sleep until the token expires. The driver then compares the expiry with the wall
     ///   clock, because the clock may be set during the sleep. An expired token ends the session.
@@ -215,6 +221,10 @@ impl Driver {
                     Ok((stream, is_answered)) => self.session.on_stream_end(stream, is_answered),
                     Err(_) => return CloseCode::Internal,
                 },
+                Some(state) = changed(self.state.as_mut()) => {
+                    self.outbox.send_lossy_text(state);
+                    vec![]
+                }
                 _ = heartbeat.tick() => vec![self.session.on_heartbeat()],
                 () = tokio::time::sleep(expiry) => {
                     if self.session.caller.is_expired(self.app.clock.now()) {
@@ -278,6 +288,7 @@ impl Driver {
                 self.outbox.send(OutgoingMessage::Text(message.to_text().into())).map_err(slow)?;
             }
             Action::Ping => self.outbox.send(OutgoingMessage::Ping).map_err(slow)?,
+            Action::Watch(starts) => self.state = starts.then(|| self.app.operate.live.subscribe()),
             Action::Close(code) => return Err(code),
             Action::Request(reference, request) => {
                 let work = Box::pin(perform(self.app.clone(), self.session.caller.clone(), self.trace, request));
@@ -294,6 +305,17 @@ impl Driver {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits for the next state of the installation. Waits forever without a receiver. None for a state that is not known
+/// yet. Cancel safe.
+async fn changed(state: Option<&mut StateReceiver>) -> Option<Arc<str>> {
+    let Some(state) = state else { return std::future::pending().await };
+    match state.changed().await {
+        Ok(()) => state.borrow_and_update().clone(),
+        // the sender lives as long as the gateway
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -112,9 +112,14 @@ impl Outbox {
     /// Queues a progress message. Drops the message instead if [`MAX_QUEUED_BEFORE_PROGRESS`] or more other messages
     /// wait.
     pub(super) fn send_lossy(&self, message: &ServerMessage) {
+        self.send_lossy_text(message.to_text().into());
+    }
+
+    /// Queues an encoded message as [`Self::send_lossy`] does.
+    pub(super) fn send_lossy_text(&self, text: Arc<str>) {
         if self.messages.capacity() + MAX_QUEUED_BEFORE_PROGRESS > MAX_MESSAGES {
             // an error means that the byte limit is reached or the writer has ended; a progress message may be lost
-            let _ = self.send(OutgoingMessage::Text(message.to_text().into()));
+            let _ = self.send(OutgoingMessage::Text(text));
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
     auth::Caller,
     config::WsConfig,
     error::Refusal,
+    operate::Operator,
     sessions::{MAX_WINDOW, Position, RenderedEvent},
 };
 
@@ -41,6 +42,8 @@ pub(super) enum Action {
     /// already has them.
     Replay(u64, Vec<RenderedEvent>),
     Ping,
+    /// Start to send the state of the installation, if true, or stop it.
+    Watch(bool),
     /// Close the session with this code.
     Close(CloseCode),
 }
@@ -135,6 +138,11 @@ impl Session {
     fn on_message(&mut self, reference: Option<String>, message: ClientMessage) -> Vec<Action> {
         match message {
             ClientMessage::Ping(_) => vec![Action::Send(ServerMessage::Pong { reference })],
+            ClientMessage::OperateWatch(_) => match Operator::from_caller(&self.caller) {
+                Ok(_) => vec![Action::Watch(true)],
+                Err(problem) => vec![refuse(reference, problem)],
+            },
+            ClientMessage::OperateUnwatch(_) => vec![Action::Watch(false)],
             ClientMessage::SessionResume(m) => {
                 if self.is_resuming {
                     let detail = "An earlier `session.resume` is in progress; wait for its answer.";
@@ -204,8 +212,10 @@ impl Session {
             Reply::Canceled(Err(refusal)) => vec![refuse_with(reference, refusal)],
             Reply::Refreshed(Ok(caller)) if caller.owner == self.caller.owner => {
                 let token_expires_at = caller.token_expires_at();
+                let watch = (!caller.may_operate()).then_some(Action::Watch(false));
                 self.caller = caller;
-                vec![Action::Send(ServerMessage::SessionRefreshed { reference, token_expires_at })]
+                let refreshed = vec![Action::Send(ServerMessage::SessionRefreshed { reference, token_expires_at })];
+                refreshed.into_iter().chain(watch).collect()
             }
             Reply::Refreshed(Ok(_)) => {
                 vec![refuse(reference, Problem::new(Slug::Forbidden, "The token has another subject or tenant."))]

@@ -13,6 +13,7 @@ mod frames;
 mod identity;
 mod joined_exports;
 mod keys;
+mod operate;
 mod raw_socket;
 mod relative_moments;
 mod requests;

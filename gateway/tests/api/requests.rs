@@ -262,7 +262,7 @@ async fn gateway_with_sign_in(sign_in: LocalSignIn) -> Gateway {
     Gateway::start_with(|config| {
         config.identity.local.sign_in = sign_in;
         let (id, name, sub, tenant) = ("alice".into(), "Alice".into(), "alice".into(), "acme".into());
-        config.identity.local.sign_in_users = vec![LocalUser { id, name, sub, tenant }];
+        config.identity.local.sign_in_users = vec![LocalUser { id, name, sub, tenant, operator: true }];
     })
     .await
 }

@@ -180,7 +180,7 @@ impl Dispatcher {
 
     /// Dispatches every waiting export that the exporters have capacity for, and then publishes queue positions if a
     /// round of `positions` is due. The waiting exports come from [`QueueSnapshot`], which omits an export whose
-    /// cancellation was requested.
+    /// cancellation was requested or whose owner is paused.
     ///
     /// # Errors
     /// When the queue can't be read or a dispatch failed. After a failed dispatch, the round continues with the next
@@ -219,6 +219,7 @@ impl Dispatcher {
         if positions.are_due() {
             let snapshot = if dispatched { QueueSnapshot::read(&self.deps.db, MAX_WAITING).await? } else { snapshot };
             positions.publish(&snapshot, &self.catalog, &self.deps.bus).await;
+            positions.publish_paused(&snapshot.paused, &self.deps.bus).await;
         }
         failure.map_or(Ok(()), Err)
     }

@@ -1,7 +1,10 @@
 //! Publishes queue positions to the owners of waiting exports, as progress reports on core NATS, which does not
 //! guarantee delivery.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use entity::dispatch_queue::{QueuePosition, QueueSnapshot};
 use platform::{
@@ -10,7 +13,7 @@ use platform::{
 };
 use protocol::{
     envelope::{ProgressReport, TraceContext},
-    export::Progress,
+    export::{Progress, WaitingFor},
     id::{ExportId, Owner},
     subject::{self, Lane},
 };
@@ -28,6 +31,8 @@ pub(super) struct QueuePositions {
     interval: Duration,
     max_per_round: usize,
     published: HashMap<ExportId, QueuePosition>,
+    /// The waiting exports whose owners know that an operator has paused them.
+    paused: HashSet<ExportId>,
     last_round: Option<Instant>,
 }
 
@@ -37,6 +42,7 @@ impl QueuePositions {
             interval: config.tuning.queue_position_interval.get(),
             max_per_round: config.tuning.max_queue_notifications,
             published: HashMap::new(),
+            paused: HashSet::new(),
             last_round: None,
         }
     }
@@ -73,6 +79,30 @@ impl QueuePositions {
     }
 }
 
+impl QueuePositions {
+    /// Tells the owners of paused exports that an operator has paused them, once for each export. `exports` are the
+    /// paused exports that wait. One call tells at most `max_queue_notifications` owners.
+    pub(super) async fn publish_paused(&mut self, exports: &HashMap<ExportId, Owner>, bus: &Bus) {
+        let mut paused = HashSet::with_capacity(exports.len());
+        let mut sent = 0;
+        for (id, owner) in exports {
+            let mut is_known = self.paused.contains(id);
+            if !is_known && sent < self.max_per_round {
+                sent += 1;
+                let progress = Progress { waiting_for: Some(WaitingFor::Operator), ..Progress::default() };
+                match publish_progress(bus, owner, *id, progress).await {
+                    Ok(()) => is_known = true,
+                    Err(e) => debug!(export.id = %id, error = %e, "failed to report a paused export"),
+                }
+            }
+            if is_known {
+                paused.insert(*id);
+            }
+        }
+        self.paused = paused;
+    }
+}
+
 /// Publishes position 0 to the owner of an export that is being dispatched. Later rounds report only waiting exports,
 /// so without this report the owner would still see an older position.
 pub(super) async fn publish_front_position(bus: &Bus, owner: &Owner, id: ExportId) {
@@ -91,6 +121,10 @@ fn has_changed(before: QueuePosition, now: QueuePosition) -> bool {
 
 async fn publish_position(bus: &Bus, owner: &Owner, id: ExportId, position: QueuePosition) -> Result<(), BusError> {
     let progress = Progress { queue_position: Some(position.position), eta_ms: position.eta_ms, ..Progress::default() };
+    publish_progress(bus, owner, id, progress).await
+}
+
+async fn publish_progress(bus: &Bus, owner: &Owner, id: ExportId, progress: Progress) -> Result<(), BusError> {
     let trace = TraceContext::generate().traceparent();
     bus.publish_lossy(subject::progress(owner, id), &trace, &ProgressReport { export_id: id, progress }).await
 }

@@ -3,16 +3,24 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use entity::operator::{self, UnfinishedCount};
+use entity::{
+    operator::{self, UnfinishedCount},
+    pause::{self, PausedOwners},
+};
 use protocol::{export::Status, subject::Lane};
 
 use crate::{config::NotifierConfig, deps::Deps, error::NotifierError};
+
+/// The largest number of pauses that one sample reads.
+const MAX_PAUSES: u64 = 10_000;
 
 /// The reason why an export waits, for the label `class` of the metrics of waiting exports. If the tenant and the user
 /// have both reached their limits of exports in flight, the reason is [`WaitClass::TenantLimit`]. These metrics have no
 /// label for the tenant or the user, because an installation may have any number of tenants and users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum WaitClass {
+    /// An operator has paused the tenant or the user of the export.
+    Paused,
     /// The tenant of the export has reached its limit of exports in flight.
     TenantLimit,
     /// The user has reached the limit of exports in flight, and the tenant is below its limit.
@@ -23,10 +31,11 @@ enum WaitClass {
 }
 
 impl WaitClass {
-    const ALL: [Self; 3] = [Self::TenantLimit, Self::UserLimit, Self::Capacity];
+    const ALL: [Self; 4] = [Self::Paused, Self::TenantLimit, Self::UserLimit, Self::Capacity];
 
     const fn as_str(self) -> &'static str {
         match self {
+            Self::Paused => "paused",
             Self::TenantLimit => "tenant_limit",
             Self::UserLimit => "user_limit",
             Self::Capacity => "capacity",
@@ -81,7 +90,8 @@ impl QueueGauges {
 
     pub(super) async fn sample(&mut self, deps: &Deps) -> Result<(), NotifierError> {
         let (groups, now) = (operator::unfinished(&deps.db).await?, deps.clock.now());
-        let (waiting, states) = classify(&groups, self.limits);
+        let pauses = pause::list(&deps.db, MAX_PAUSES).await?;
+        let (waiting, states) = classify(&groups, &PausedOwners::new(&pauses), self.limits);
         for ((lane, class), waiting) in waiting {
             let age = waiting.oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
             metrics::gauge!("sluice_queue_undispatched_exports", "lane" => lane, "class" => class.as_str())
@@ -105,7 +115,11 @@ impl QueueGauges {
     }
 }
 
-fn classify(groups: &[UnfinishedCount], limits: InFlightLimits) -> (WaitingByClass, ExportsByState) {
+fn classify(
+    groups: &[UnfinishedCount],
+    paused: &PausedOwners<'_>,
+    limits: InFlightLimits,
+) -> (WaitingByClass, ExportsByState) {
     let mut of_tenants: HashMap<(&str, &str, &str), i64> = HashMap::new();
     let mut of_users: HashMap<(&str, &str, &str, &str), i64> = HashMap::new();
     let mut states = ExportsByState::new();
@@ -126,7 +140,9 @@ fn classify(groups: &[UnfinishedCount], limits: InFlightLimits) -> (WaitingByCla
         .flat_map(|lane| WaitClass::ALL.map(|class| ((lane.as_str(), class), Waiting::default())))
         .collect();
     for group in groups.iter().filter(|group| group.status == Status::Queued.as_str()) {
-        let class = if of_tenants.get(&tenant_key(group)).is_some_and(|in_flight| *in_flight >= limits.tenant) {
+        let class = if paused.contains(&group.tenant, &group.user_id) {
+            WaitClass::Paused
+        } else if of_tenants.get(&tenant_key(group)).is_some_and(|in_flight| *in_flight >= limits.tenant) {
             WaitClass::TenantLimit
         } else if of_users.get(&user_key(group)).is_some_and(|in_flight| *in_flight >= limits.user) {
             WaitClass::UserLimit
@@ -174,16 +190,16 @@ mod tests {
             group("initech/dave", Status::Queued, 2, "2026-11-22T15:09:00Z"),
         ];
         let exports = |tenant, user| {
-            let (waiting, states) = classify(&groups, InFlightLimits { tenant, user });
+            let (waiting, states) = classify(&groups, &PausedOwners::new(&[]), InFlightLimits { tenant, user });
             assert_eq!(states[&("default".to_owned(), "bulk", "waiting")], 46);
             assert_eq!(waiting[&("interactive", WaitClass::Capacity)], Waiting::default());
             WaitClass::ALL.map(|class| waiting[&("bulk", class)].exports)
         };
-        assert_eq!(exports(3, 3), [43, 0, 3], "three exports of acme are in flight");
-        assert_eq!(exports(3, 2), [43, 0, 3], "an export at both limits waits at the limit of its tenant");
-        assert_eq!(exports(4, 2), [0, 40, 6], "alice has two exports in flight, and bob has one");
-        assert_eq!(exports(4, 3), [0, 0, 46]);
-        let (waiting, _) = classify(&groups, InFlightLimits { tenant: 4, user: 2 });
+        assert_eq!(exports(3, 3), [0, 43, 0, 3], "three exports of acme are in flight");
+        assert_eq!(exports(3, 2), [0, 43, 0, 3], "an export at both limits waits at the limit of its tenant");
+        assert_eq!(exports(4, 2), [0, 0, 40, 6], "alice has two exports in flight, and bob has one");
+        assert_eq!(exports(4, 3), [0, 0, 0, 46]);
+        let (waiting, _) = classify(&groups, &PausedOwners::new(&[]), InFlightLimits { tenant: 4, user: 2 });
         let oldest = |class| waiting[&("bulk", class)].oldest;
         assert_eq!(oldest(WaitClass::UserLimit), Some("2026-11-22T15:02:00Z".parse().unwrap()));
         assert_eq!(oldest(WaitClass::Capacity), Some("2026-11-22T15:03:00Z".parse().unwrap()));
@@ -195,7 +211,26 @@ mod tests {
             group("acme/alice", Status::Running, 2, "2026-11-22T15:00:00Z"),
             group("globex/alice", Status::Queued, 1, "2026-11-22T15:01:00Z"),
         ];
-        let (waiting, _) = classify(&groups, InFlightLimits { tenant: 4, user: 2 });
+        let (waiting, _) = classify(&groups, &PausedOwners::new(&[]), InFlightLimits { tenant: 4, user: 2 });
         assert_eq!(waiting[&("bulk", WaitClass::Capacity)].exports, 1);
+    }
+
+    #[test]
+    fn exports_of_paused_owners_have_their_own_class() {
+        let groups = [
+            group("acme/alice", Status::Queued, 40, "2026-11-22T15:02:00Z"),
+            group("acme/bob", Status::Queued, 3, "2026-11-22T15:03:00Z"),
+        ];
+        let pause = pause::Model {
+            tenant: "acme".into(),
+            user_id: "alice".into(),
+            reason: "flood".into(),
+            paused_by: "olga".into(),
+            paused_at: "2026-11-22T15:03:00Z".parse().unwrap(),
+        };
+        let limits = InFlightLimits { tenant: 4, user: 2 };
+        let (waiting, _) = classify(&groups, &PausedOwners::new(&[pause]), limits);
+        let exports = |class| waiting[&("bulk", class)].exports;
+        assert_eq!((exports(WaitClass::Paused), exports(WaitClass::Capacity)), (40, 3));
     }
 }

@@ -4,11 +4,12 @@ use entity::{export, transition};
 use protocol::{
     envelope::Envelope,
     ops::{CancelReply, CancelRequest},
-    problem::Problem,
+    problem::{Problem, Slug},
 };
 use tracing::{info, warn};
 
 use super::{
+    acts,
     replies::{count_request, unknown_export},
     summary,
 };
@@ -29,13 +30,19 @@ impl Handler for CancelHandler {
     type Request = CancelRequest;
     type Reply = Envelope<CancelReply>;
 
-    async fn handle(&self, CancelRequest { export_id }: CancelRequest) -> Result<Self::Reply, NotifierError> {
+    async fn handle(&self, request: CancelRequest) -> Result<Self::Reply, NotifierError> {
+        let CancelRequest { export_id, operator, reason } = request;
+        let reason = match acts::checked_reason(reason.as_deref()) {
+            Ok(reason) => reason,
+            Err(fault) => return Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault]))),
+        };
         let (db, now) = (&self.deps.db, self.deps.clock.now());
         let Some(row) = export::find(db, export_id).await? else { return Ok(Self::refuse(unknown_export(export_id))) };
         if row.status()?.is_unfinished() && row.cancel_requested_at.is_none() {
             // once the row records the request, the reconciler publishes the command if this process dies
             if transition::request_cancel(db, &row.owner(), export_id, now).await? {
-                info!(export.id = %export_id, "operator canceled an export");
+                info!(export.id = %export_id, operator, "operator canceled an export");
+                acts::record_for_export(&self.deps, "cancel", &row, operator, reason).await?;
             }
         }
         let Some(row) = export::find(db, export_id).await? else { return Ok(Self::refuse(unknown_export(export_id))) };

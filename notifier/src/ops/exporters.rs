@@ -22,21 +22,26 @@ impl Handler for ExportersHandler {
     type Reply = Envelope<ExportersReply>;
 
     async fn handle(&self, _: ExportersRequest) -> Result<Self::Reply, NotifierError> {
-        let exporters = self.catalog.exporters();
-        let items = exporters.iter().map(|heartbeat| ExporterInfo {
-            instance: heartbeat.instance.clone(),
-            pool: heartbeat.pool.clone(),
-            slots: heartbeat.slots,
-            bulk_slots: heartbeat.bulk_slots,
-            draining: heartbeat.draining,
-            datasets: heartbeat.datasets.iter().take(MAX_LISTED_DATASETS).map(|one| one.name.clone()).collect(),
-            dataset_count: u32::try_from(heartbeat.datasets.len()).unwrap_or(u32::MAX),
-            at: heartbeat.at,
-        });
-        Ok(enveloped(ExportersReply::Exporters { items: items.collect() }))
+        Ok(enveloped(ExportersReply::Exporters { items: list(&self.catalog, MAX_LISTED_DATASETS) }))
     }
 
     fn refuse(problem: Problem) -> Self::Reply {
         enveloped(ExportersReply::Refused { problem })
     }
+}
+
+/// Lists the running exporters, each with at most `max_datasets` names of datasets.
+pub(super) fn list(catalog: &Catalog, max_datasets: usize) -> Vec<ExporterInfo> {
+    let exporters = catalog.exporters();
+    let items = exporters.iter().map(|heartbeat| ExporterInfo {
+        instance: heartbeat.instance.clone(),
+        pool: heartbeat.pool.clone(),
+        slots: heartbeat.slots,
+        bulk_slots: heartbeat.bulk_slots,
+        draining: heartbeat.draining,
+        datasets: heartbeat.datasets.iter().take(max_datasets).map(|one| one.name.clone()).collect(),
+        dataset_count: u32::try_from(heartbeat.datasets.len()).unwrap_or(u32::MAX),
+        at: heartbeat.at,
+    });
+    items.collect()
 }

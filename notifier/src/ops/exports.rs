@@ -8,7 +8,7 @@ use protocol::{
 };
 
 use super::{
-    replies::{count_request, page_limit, unknown_export},
+    replies::{count_request, has_nul, page_limit, unknown_export},
     summary,
 };
 use crate::{
@@ -22,6 +22,8 @@ const DEFAULT_LIMIT: u32 = 50;
 /// The largest number of exports in a page. A page is one message: each export takes about 600 bytes, and NATS limits a
 /// message to 1 MiB.
 const MAX_LIMIT: u32 = 200;
+/// The maximum length of the text of a search, in characters.
+const MAX_TEXT_CHARS: usize = 255;
 
 /// Answers each [`ExportsRequest`] with a page of exports, newest first.
 pub(super) struct ExportsHandler {
@@ -41,15 +43,24 @@ impl Handler for ExportsHandler {
             let fault = FieldError::new("/tenant", "A filter by user needs the tenant of the user.");
             return Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault])));
         }
-        let texts = [("/tenant", &request.tenant), ("/user", &request.user), ("/dataset", &request.dataset)];
+        if request.text.as_ref().is_some_and(|text| text.chars().count() > MAX_TEXT_CHARS) {
+            let fault = FieldError::new("/text", format!("expected at most {MAX_TEXT_CHARS} characters"));
+            return Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault])));
+        }
+        let texts = [
+            ("/tenant", &request.tenant),
+            ("/user", &request.user),
+            ("/dataset", &request.dataset),
+            ("/text", &request.text),
+        ];
         if let Some((pointer, _)) = texts.iter().find(|(_, text)| has_nul(text.as_deref())) {
             // PostgreSQL refuses such a text
             let fault = FieldError::new(*pointer, "expected a text without the character U+0000");
             return Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault])));
         }
-        let ExportsRequest { status, tenant, user, dataset, cursor, .. } = request;
+        let ExportsRequest { status, tenant, user, dataset, text, cursor, .. } = request;
         // reads one extra row to find out whether another page follows
-        let query = operator::Query { status, tenant, user, dataset, before: cursor, limit: limit + 1 };
+        let query = operator::Query { status, tenant, user, dataset, text, before: cursor, limit: limit + 1 };
         let mut rows = operator::list(&self.deps.db, &query).await?;
         let more = rows.len() as u64 > limit;
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -63,10 +74,6 @@ impl Handler for ExportsHandler {
         count_request("exports", false);
         enveloped(ExportsReply::Refused { problem })
     }
-}
-
-fn has_nul(text: Option<&str>) -> bool {
-    text.is_some_and(|text| text.contains('\0'))
 }
 
 /// Answers each [`ExportLookup`] with one export of any owner.

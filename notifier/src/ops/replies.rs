@@ -12,6 +12,11 @@ pub(super) fn count_request(endpoint: &'static str, done: bool) {
     metrics::counter!("sluice_ops_export_requests_total", "endpoint" => endpoint, "result" => result).increment(1);
 }
 
+/// Whether a text has the character U+0000, which PostgreSQL refuses.
+pub(super) fn has_nul(text: Option<&str>) -> bool {
+    text.is_some_and(|text| text.contains('\0'))
+}
+
 pub(super) fn unknown_export(id: ExportId) -> Problem {
     let errors = vec![FieldError::new("/export_id", "unknown")];
     Problem { errors, ..Problem::new(Slug::NotFound, format!("There is no export {id}.")) }

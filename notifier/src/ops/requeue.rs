@@ -20,6 +20,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use tracing::{info, warn};
 
 use super::{
+    acts,
     replies::{count_request, unknown_export},
     summary,
 };
@@ -56,7 +57,12 @@ impl Handler for RequeueHandler {
     type Request = RequeueRequest;
     type Reply = Envelope<RequeueReply>;
 
-    async fn handle(&self, RequeueRequest { export_id }: RequeueRequest) -> Result<Self::Reply, NotifierError> {
+    async fn handle(&self, request: RequeueRequest) -> Result<Self::Reply, NotifierError> {
+        let RequeueRequest { export_id, operator, reason } = request;
+        let reason = match acts::checked_reason(reason.as_deref()) {
+            Ok(reason) => reason,
+            Err(fault) => return Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault]))),
+        };
         let stream = DeadLetterStream::open(&self.deps.bus).await?;
         let Some(row) = export::find(&self.deps.db, export_id).await? else {
             return Ok(Self::refuse(unknown_export(export_id)));
@@ -64,12 +70,13 @@ impl Handler for RequeueHandler {
         if let Some(dead_letter) = stream.latest_outcome(export_id).await? {
             self.republish_outcome(export_id, &dead_letter).await?;
             stream.delete(&dead_letter).await?;
-            info!(export.id = %export_id, dead.sequence = dead_letter.sequence, "operator requeued the outcome of a dead letter");
+            info!(export.id = %export_id, dead.sequence = dead_letter.sequence, operator, "operator requeued the outcome of a dead letter");
+            acts::record_for_export(&self.deps, "requeue", &row, operator, reason).await?;
             count_request("requeue", true);
             return Ok(enveloped(RequeueReply::OutcomeRequeued { export: Box::new(summary::summarize(&row)?) }));
         }
         match row.status()? {
-            Status::Failed => self.retry_failed(&stream, &row).await,
+            Status::Failed => self.retry_failed(&stream, &row, operator, reason).await,
             Status::Queued | Status::Dispatched | Status::Running => Ok(Self::refuse(Problem::new(
                 Slug::NotReady,
                 "The export has not ended, so there is nothing to requeue.",
@@ -107,9 +114,11 @@ impl RequeueHandler {
         &self,
         stream: &DeadLetterStream,
         row: &export::Model,
+        operator: Option<String>,
+        reason: Option<String>,
     ) -> Result<Envelope<RequeueReply>, NotifierError> {
         let of = row.export_id();
-        let existing = self.find_existing(&self.deps.db, row).await?;
+        let existing = find_existing(&self.deps.db, row).await?;
         let new = match existing {
             Some(new) => new,
             None if !stream.has_any(of).await? => {
@@ -119,7 +128,8 @@ impl RequeueHandler {
             None => match self.create(row).await? {
                 RetryResult::Created(new) => {
                     metrics::counter!("sluice_credit_events_total", "kind" => "hold").increment(1);
-                    info!(export.id = %of, export.new = %new.id, "operator requeued a failed export");
+                    info!(export.id = %of, export.new = %new.id, operator, "operator requeued a failed export");
+                    acts::record_for_export(&self.deps, "requeue", row, operator, reason).await?;
                     events::wake_dispatcher(&self.deps.bus, &new).await;
                     new
                 }
@@ -133,21 +143,6 @@ impl RequeueHandler {
         }
         count_request("requeue", true);
         Ok(enveloped(RequeueReply::Requeued { export: Box::new(summary::summarize(&new)?), failed_export_id: of }))
-    }
-
-    /// Returns the export that an earlier requeue of the failed export created or found; `None` if there was no earlier
-    /// requeue.
-    async fn find_existing(
-        &self,
-        db: &impl ConnectionTrait,
-        failed: &export::Model,
-    ) -> Result<Option<Box<export::Model>>, NotifierError> {
-        let Some(known) = idempotency_key::find(db, &failed.owner(), &requeue_key(failed)).await? else {
-            return Ok(None);
-        };
-        let new = export::find(db, ExportId(known.export_id)).await?;
-        let lost = || StoreError::Damaged { row: format!("idempotency_key {}", known.key), detail: "no export".into() };
-        Ok(Some(Box::new(new.ok_or_else(lost)?)))
     }
 
     /// Inserts a new export with the request of the failed export, holds the credits, and stores the idempotency key of
@@ -177,7 +172,7 @@ impl RequeueHandler {
         // this call locks the account, so the second of two concurrent requeues finds the export that the first one
         // created
         let accrued = ledger::open_and_accrue(&tx, &owner, &self.deps.credit_policy, now).await?;
-        if let Some(existing) = self.find_existing(&tx, failed).await? {
+        if let Some(existing) = find_existing(&tx, failed).await? {
             return Ok(RetryResult::Existing(existing));
         }
         let joinable = match &failed.join_key {
@@ -204,6 +199,20 @@ impl RequeueHandler {
         count_grants(accrued.granted);
         Ok(RetryResult::Created(Box::new(new)))
     }
+}
+
+/// Returns the export that an earlier requeue of the failed export created or found; `None` if there was no earlier
+/// requeue.
+pub(super) async fn find_existing(
+    db: &impl ConnectionTrait,
+    failed: &export::Model,
+) -> Result<Option<Box<export::Model>>, NotifierError> {
+    let Some(known) = idempotency_key::find(db, &failed.owner(), &requeue_key(failed)).await? else {
+        return Ok(None);
+    };
+    let new = export::find(db, ExportId(known.export_id)).await?;
+    let lost = || StoreError::Damaged { row: format!("idempotency_key {}", known.key), detail: "no export".into() };
+    Ok(Some(Box::new(new.ok_or_else(lost)?)))
 }
 
 /// Returns the idempotency key of a requeue. This key is longer than any key that a client may send, so it never equals

@@ -9,7 +9,7 @@ use entity::{
 use platform::{bus::Bus, telemetry::traces};
 use protocol::{
     delivery::Announcement,
-    envelope::{Envelope, EventBody, UserEvent},
+    envelope::{Envelope, EventBody, TraceContext, UserEvent},
     export::Status,
     id::Owner,
     subject,
@@ -138,6 +138,14 @@ pub(crate) async fn wake_dispatcher(bus: &Bus, row: &export::Model) {
     let hint = json!({ "export_id": row.id });
     if let Err(e) = bus.publish_lossy(subject::DELIVERY_SUBMITTED.to_owned(), &row.traceparent, &hint).await {
         debug!(export.id = %row.id, error = %e, "failed to send a hint to the dispatcher");
+    }
+}
+
+/// Sends a hint to the dispatcher that exports of any owner may be waiting, such as those of a resumed owner.
+pub(crate) async fn hint_dispatcher(bus: &Bus) {
+    let trace = TraceContext::generate().traceparent();
+    if let Err(e) = bus.publish_lossy(subject::DELIVERY_SUBMITTED.to_owned(), &trace, &json!({})).await {
+        debug!(error = %e, "failed to send a hint to the dispatcher");
     }
 }
 

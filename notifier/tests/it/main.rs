@@ -12,6 +12,7 @@ mod harness;
 mod leftovers;
 mod ops;
 mod outages;
+mod pause;
 mod requeue;
 mod saved_exports;
 mod schedule;

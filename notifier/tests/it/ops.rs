@@ -24,7 +24,7 @@ async fn list(h: &Harness, request: ExportsRequest) -> (Vec<ExportId>, Option<Ex
 }
 
 async fn cancel(h: &Harness, export_id: ExportId) -> CancelReply {
-    operator_request(h, subject::OPS_CANCEL, &CancelRequest { export_id }).await
+    operator_request(h, subject::OPS_CANCEL, &CancelRequest::new(export_id)).await
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_completed_export_is_not_canceled() {
     h.wait_for_status(id, Status::Completed).await;
     let CancelReply::Ended { export } = cancel(&h, id).await else { panic!() };
     assert_eq!(export.status, Status::Completed);
-    let requeued = operator_request(&h, subject::OPS_REQUEUE, &RequeueRequest { export_id: id }).await;
+    let requeued = operator_request(&h, subject::OPS_REQUEUE, &RequeueRequest::new(id)).await;
     let RequeueReply::Refused { problem } = requeued else { panic!("{requeued:?}") };
     assert_eq!(problem.slug(), Slug::InvalidRequest);
     h.wait_until_settled().await;

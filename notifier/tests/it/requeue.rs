@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::harness::{Harness, alice, completed, credit_policy, now, operator_request};
 
 async fn requeue(h: &Harness, export_id: ExportId) -> RequeueReply {
-    operator_request(h, subject::OPS_REQUEUE, &RequeueRequest { export_id }).await
+    operator_request(h, subject::OPS_REQUEUE, &RequeueRequest::new(export_id)).await
 }
 
 fn expect_refusal(reply: RequeueReply) -> Problem {

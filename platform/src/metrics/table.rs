@@ -19,7 +19,7 @@ const SIZE_BUCKETS: &[f64] =
 const LANE: Label = Label("lane", Known(&["interactive", "bulk"]));
 const POOL: Label = Label("pool", Bounded("the pools in the settings of exporters"));
 const FORMAT: Label = Label("format", Bounded("the formats of the exporter"));
-const CLASS: Label = Label("class", Known(&["tenant_limit", "user_limit", "capacity"]));
+const CLASS: Label = Label("class", Known(&["paused", "tenant_limit", "user_limit", "capacity"]));
 const SCHEDULED_JOB: Label = Label("scheduled_job", Bounded("the scheduled jobs of the notifier"));
 const CLIENT: Label = Label("client", Bounded("one for each service in the process"));
 const DATABASE: Label = Label("pool", Bounded("`shared`"));
@@ -121,7 +121,7 @@ pub const TABLE: &[Metric] = &[
 
     // notifiers: the queue
     Metric { name: "sluice_unfinished_exports", kind: Gauge, unit: Count, scope: Notifier, labels: &[POOL, LANE, Label("state", Known(&["waiting", "dispatched", "running"]))], help: "Number of unfinished exports." },
-    Metric { name: "sluice_queue_undispatched_exports", kind: Gauge, unit: Count, scope: Notifier, labels: &[LANE, CLASS], help: "Number of exports that wait for dispatch: at the limit of their tenant (`tenant_limit`), at the limit of their user only (`user_limit`), or for an exporter (`capacity`)." },
+    Metric { name: "sluice_queue_undispatched_exports", kind: Gauge, unit: Count, scope: Notifier, labels: &[LANE, CLASS], help: "Number of exports that wait for dispatch: paused by an operator (`paused`), at the limit of their tenant (`tenant_limit`), at the limit of their user only (`user_limit`), or for an exporter (`capacity`)." },
     Metric { name: "sluice_queue_undispatched_oldest_age_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[LANE, CLASS], help: "Age of the oldest export that waits for dispatch, in seconds." },
     Metric { name: "sluice_queue_dispatch_wait_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[LANE], help: "Time from the request of an export to its dispatch, in seconds." },
     Metric { name: "sluice_catalog_datasets", kind: Gauge, unit: Count, scope: Notifier, labels: &[], help: "Number of datasets that running exporters offer." },
@@ -139,7 +139,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_notifier_credit_notifications_without_outcome_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of users notified of a credit change that no outcome reports." },
     Metric { name: "sluice_notifier_gateway_requested_segment_bytes_total", kind: Counter, unit: Bytes, scope: Notifier, labels: &[], help: "Number of segment bytes that gateways requested." },
     Metric { name: "sluice_notifier_segment_read_failures_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of requests of gateways for a segment that the notifier refused or aborted, because opening or reading the object failed, timed out or showed a wrong size; a deleted object does not count." },
-    Metric { name: "sluice_ops_export_requests_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("endpoint", Known(&["exports", "export", "cancel", "dead", "requeue"])), Label("result", Known(&["done", "refused"]))], help: "Number of requests of operators about exports and dead letters, over NATS." },
+    Metric { name: "sluice_ops_export_requests_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("endpoint", Known(&["exports", "export", "story", "overview", "cancel", "dead", "requeue", "pause", "resume", "pauses"])), Label("result", Known(&["done", "refused"]))], help: "Number of requests of operators about exports, owners and dead letters, over NATS." },
 
     // notifiers: JetStream
     Metric { name: "sluice_jetstream_messages", kind: Gauge, unit: Count, scope: Notifier, labels: &[STREAM], help: "Number of messages in a stream." },

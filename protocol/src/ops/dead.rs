@@ -1,12 +1,13 @@
 //! Requests about dead letters. A dead letter is a job or an outcome that failed permanently.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ExportSummary;
 use crate::{id::ExportId, problem::Problem, time::Timestamp};
 
 /// The kind of the message that became a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterKind {
     /// A job whose last attempt failed. The export has failed, and its credits were returned.
@@ -16,7 +17,7 @@ pub enum DeadLetterKind {
 }
 
 /// One dead letter of an export.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetter {
     /// The sequence number in the stream of dead letters.
     pub sequence: u64,
@@ -66,10 +67,24 @@ pub enum DeadLettersReply {
 }
 
 /// The request to retry a dead letter, on [`crate::subject::OPS_REQUEUE`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequeueRequest {
     /// The export of the dead letter.
     pub export_id: ExportId,
+    /// The name of the operator; None for a request without a name.
+    #[serde(default)]
+    pub operator: Option<String>,
+    /// The reason of the operator, at most [`super::MAX_REASON_CHARS`] characters.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+impl RequeueRequest {
+    /// A request without a name and a reason.
+    #[must_use]
+    pub const fn new(export_id: ExportId) -> Self {
+        Self { export_id, operator: None, reason: None }
+    }
 }
 
 /// The answer to a [`RequeueRequest`].

@@ -1,5 +1,6 @@
 //! Requests about exports of any owner. The answers have members that only operators see.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// One export, for operators. The summary has no filter and no parameters, because they may contain personal data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExportSummary {
     /// The id of the export.
     pub id: ExportId,
@@ -68,6 +69,9 @@ pub struct ExportsRequest {
     pub user: Option<String>,
     /// Lists only exports of this dataset.
     pub dataset: Option<String>,
+    /// Lists only exports whose tenant, user or dataset contains this text, in any case, or whose id or trace id is this
+    /// text. At most 255 characters.
+    pub text: Option<String>,
     /// The maximum number of items, up to 200. Default 50.
     pub limit: Option<u32>,
     /// The `next_cursor` of the previous page.
@@ -118,10 +122,24 @@ pub enum ExportReply {
 }
 
 /// The request to cancel an export, on [`crate::subject::OPS_CANCEL`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelRequest {
     /// The id of the export.
     pub export_id: ExportId,
+    /// The name of the operator; None for a request without a name.
+    #[serde(default)]
+    pub operator: Option<String>,
+    /// The reason of the operator, at most [`super::MAX_REASON_CHARS`] characters.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+impl CancelRequest {
+    /// A request without a name and a reason.
+    #[must_use]
+    pub const fn new(export_id: ExportId) -> Self {
+        Self { export_id, operator: None, reason: None }
+    }
 }
 
 /// The answer to a [`CancelRequest`].

@@ -1,5 +1,6 @@
 //! The list of running exporters, and the requests that drain one exporter.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{problem::Problem, time::Timestamp};
@@ -9,7 +10,7 @@ use crate::{problem::Problem, time::Timestamp};
 pub const MAX_LISTED_DATASETS: usize = 50;
 
 /// One running exporter, from its heartbeat in the catalog.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExporterInfo {
     /// The name of the exporter.
     pub instance: String,

@@ -4,18 +4,28 @@
 mod dead;
 mod export;
 mod exporter;
+mod overview;
+mod pause;
+mod story;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     dead::{DeadLetter, DeadLetterKind, DeadLettersReply, DeadLettersRequest, RequeueReply, RequeueRequest},
     export::{CancelReply, CancelRequest, ExportLookup, ExportReply, ExportSummary, ExportsReply, ExportsRequest},
     exporter::{DrainReply, DrainRequest, ExporterInfo, ExportersReply, ExportersRequest, MAX_LISTED_DATASETS},
+    overview::{FailureGroup, Overview, OverviewReply, OverviewRequest, QueueGroup, QueueTotals},
+    pause::{
+        MAX_REASON_CHARS, OperatorAct, Pause, PauseReply, PauseRequest, PausesReply, PausesRequest, ResumeReply,
+        ResumeRequest,
+    },
+    story::{AttemptInfo, ExportStory, HistoryEvent, HistoryKind, StoryFile, StoryReply},
 };
 use crate::{problem::Problem, time::Timestamp};
 
 /// A scheduled job and its last run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScheduledJob {
     /// The name of the job.
     pub name: String,

@@ -23,12 +23,20 @@ pub enum OpsCommand {
     Exports(ExportsOptions),
     /// Show all details of one export
     Export(OneExport),
+    /// Tell the whole story of one export: events, attempts, segments, operators' acts, dead letters and trace id
+    Story(OneExport),
     /// Cancel an export and return its credits
-    Cancel(OneExport),
+    Cancel(ActOnExport),
     /// List dead letters, newest first
     DeadLetters(DeadLettersOptions),
     /// Retry a dead letter: run its export again as a new export that costs credits, or settle its outcome again
-    Requeue(OneExport),
+    Requeue(ActOnExport),
+    /// Pause a tenant or a user: their exports wait until they are resumed; running ones continue
+    Pause(PauseOptions),
+    /// Resume a paused tenant or user
+    Resume(ResumeOptions),
+    /// List the paused tenants and users
+    Pauses,
     /// List the running exporters
     Exporters,
     /// Make an exporter finish its jobs and accept no new ones
@@ -52,6 +60,9 @@ pub struct ExportsOptions {
     /// List exports of this dataset only
     #[arg(long)]
     pub dataset: Option<String>,
+    /// List exports whose tenant, user or dataset contains this text, or whose id or trace id it is
+    #[arg(long)]
+    pub text: Option<String>,
     /// List at most this many exports
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub limit: u32,
@@ -65,6 +76,49 @@ pub struct ExportsOptions {
 pub struct OneExport {
     /// The id of the export
     pub id: ExportId,
+}
+
+/// The options of commands that change one export.
+#[derive(Debug, Args)]
+pub struct ActOnExport {
+    /// The id of the export
+    pub id: ExportId,
+    /// Why; `sluice ops story` shows it
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// The tenant or user of a pause.
+#[derive(Debug, Args)]
+pub struct PausedOwner {
+    /// The tenant
+    #[arg(long)]
+    pub tenant: String,
+    /// The user; without it, the whole tenant
+    #[arg(long)]
+    pub sub: Option<String>,
+}
+
+/// The options of `sluice ops pause`.
+#[derive(Debug, Args)]
+pub struct PauseOptions {
+    /// The tenant or user to pause.
+    #[command(flatten)]
+    pub owner: PausedOwner,
+    /// Why, for the other operators
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// The options of `sluice ops resume`.
+#[derive(Debug, Args)]
+pub struct ResumeOptions {
+    /// The tenant or user to resume.
+    #[command(flatten)]
+    pub owner: PausedOwner,
+    /// Why, for the other operators
+    #[arg(long)]
+    pub reason: Option<String>,
 }
 
 /// The options of `sluice ops dead-letters`.

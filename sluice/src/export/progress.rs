@@ -55,6 +55,7 @@ fn describe(export: &ExportProgress, received: u64) -> String {
                 Some(WaitingFor::Database) => "waiting for the database; ",
                 Some(WaitingFor::Messaging) => "waiting for NATS; ",
                 Some(WaitingFor::Source) => "waiting for the data source; ",
+                Some(WaitingFor::Operator) => "paused by an operator; ",
                 None => "",
             };
             let left =

@@ -23,6 +23,9 @@ use crate::settings;
 pub(super) const LOCAL_USERS: [(&str, &str, &str); 4] =
     [("alice", "Alice", "acme"), ("bob", "Bob", "acme"), ("carol", "Carol", "globex"), ("dave", "Dave", "globex")];
 
+/// The id of the local user who may open the page of operators.
+const OPERATOR: &str = "alice";
+
 /// The log filter: warnings only, so that the ready block stays visible.
 const LOG_FILTER: &str = "warn";
 
@@ -149,6 +152,7 @@ fn text(
         name: name.into(),
         sub: id.into(),
         tenant: tenant.into(),
+        operator: id == OPERATOR,
     };
     let sign_in_users = LOCAL_USERS.map(user).to_vec();
     let written = WrittenSettings {

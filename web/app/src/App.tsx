@@ -15,6 +15,8 @@ import { LiveProvider, useLive } from "./live/LiveProvider.js";
 import { UserSession } from "./live/userSession.js";
 import { ExportLiveRegion } from "./notify/ExportLiveRegion.js";
 import { clearNotificationChoice } from "./notify/notifications.js";
+import { OperatePage } from "./operate/OperatePage.js";
+import { StoryPage } from "./operate/StoryPage.js";
 import { removeOrphanFiles } from "./saving/fileCleanup.js";
 import { Journal } from "./saving/journal.js";
 import { strings } from "./strings.js";
@@ -125,6 +127,8 @@ function Shell({ identity, onSignOut }: { identity: Identity; onSignOut: () => v
             <Route path="/datasets/:name">{({ name }) => <Home dataset={decodePathPart(name)} />}</Route>
             <Route path="/exports/:id">{({ id }) => <ExportPage id={id} />}</Route>
             <Route path="/history" component={HistoryPage} />
+            <Route path="/operate" component={OperatePage} />
+            <Route path="/operate/exports/:id">{({ id }) => <StoryPage id={id} />}</Route>
             <Route>
               <Stack align="center" py="xl">
                 <PageTitle page="nowhere" name={strings.notFoundTitle} size="h2">

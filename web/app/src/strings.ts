@@ -10,6 +10,7 @@ import {
   formatShortTime,
   formatTime,
 } from "./format.js";
+import { operateStrings } from "./operate/strings.js";
 import type { SaveErrorReason } from "./saving/saveError.js";
 import type { DownloadMethod, SaveMethod } from "./saving/saveMethod.js";
 
@@ -337,6 +338,7 @@ export const strings = {
     done: "Completed",
     other: "Not completed",
   },
+  operate: operateStrings,
   notify: {
     title: (item: Export) => `${item.file?.name ?? item.dataset}: ${strings.status[item.status]}`,
     body: (item: Export) =>

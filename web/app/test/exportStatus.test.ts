@@ -66,6 +66,7 @@ describe("the status line of an export", () => {
     ["queued", { queue_position: 3, eta_ms: 61_000 }, /^3 exports ahead in the queue · 61 sec.* left$/],
     ["dispatched", { queue_position: 0 }, /^Next in the queue$/],
     ["dispatched", {}, /^Starting$/],
+    ["queued", { waiting_for: "operator" }, /^Paused by an operator$/],
     ["running", { rows: 5, bytes: 2_000_000, eta_ms: 1 }, /^5 of 1000 rows · 2 MB · 1 sec.* left$/],
     ["running", { rows: 1, rows_total: null }, /^1 row · 0 bytes?$/],
     ["running", { rows: 0, rows_total: 1, bytes: 2_000_000 }, /^0 of 1 row · 2 MB$/],

@@ -169,6 +169,18 @@ const TRIGGERS: Record<
     await client.exports.cancel(item.id);
     return message;
   },
+  "operate.state": async () => {
+    const operator = await connect({
+      baseUrl: stack.url,
+      token: stack.token("olga", "operators", { scope: "sluice:operate" }),
+    });
+    const state = await new Promise<ServerMessage>((resolve) => {
+      operator.on("operate.state", resolve);
+      operator.operate.watch(() => undefined);
+    });
+    operator.close();
+    return state;
+  },
   pong: async () => {
     // the SDK sends a ping only after a heartbeat without data
     const quiet = await Stack.start({

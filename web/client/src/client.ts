@@ -5,6 +5,7 @@ import { type DownloadStream, toDownloadStream } from "./downloadStream.js";
 import type { Unsubscribe } from "./emitter.js";
 import { EventIterator } from "./eventIterator.js";
 import { Exports } from "./exports.js";
+import { Operate } from "./operate.js";
 import type {
   ApiKey,
   ApiKeyRequest,
@@ -76,6 +77,8 @@ export class SluiceClient {
     /** Deletes a key and the keys that it created. Their sessions end. */
     delete(id: string, options?: CallOptions): Promise<void>;
   };
+  /** The work of operators: finding, retrying and canceling exports of all tenants, and pausing owners. */
+  readonly operate: Operate;
   readonly #rest: RestClient;
   readonly #session: Session;
   readonly #options: SluiceClientOptions;
@@ -96,6 +99,7 @@ export class SluiceClient {
       requestTimeoutMs: options.requestTimeoutMs,
     });
     this.exports = new Exports(this.#rest, this.#session, options.backoff);
+    this.operate = new Operate(this.#rest, this.#session);
     this.datasets = {
       list: (call) => this.#rest.datasets(call),
       get: (name, call) => this.#rest.dataset(name, call),

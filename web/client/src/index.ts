@@ -18,6 +18,7 @@ export type { EventIterator } from "./eventIterator.js";
 export type { CreatedExport, CreateOptions, Exports, ListQuery, WaitOptions } from "./exports.js";
 export { decodeFrame, encodeFrame, type FileFrame, HEADER_BYTES, MAX_PAYLOAD_BYTES } from "./frames.js";
 export type { EventTransport } from "./httpEvents.js";
+export type { Operate, OperatedOwner, OperateQuery } from "./operate.js";
 export * from "./protocol.js";
 export { type DownloadResult, type Hasher, newHasher, type Sink } from "./receiver.js";
 export type { CallOptions, RestOptions } from "./restClient.js";

@@ -67,12 +67,12 @@ export class RestClient {
 
   /** Lists the datasets that the user may export. */
   async datasets(options: CallOptions = {}): Promise<Dataset[]> {
-    return (await this.#json<{ items: Dataset[] }>("GET", "/v1/datasets", options)).items;
+    return (await this.json<{ items: Dataset[] }>("GET", "/v1/datasets", options)).items;
   }
 
   /** Fetches one dataset by name. */
   dataset(name: string, options: CallOptions = {}): Promise<Dataset> {
-    return this.#json("GET", `/v1/datasets/${encodeURIComponent(name)}`, options);
+    return this.json("GET", `/v1/datasets/${encodeURIComponent(name)}`, options);
   }
 
   /** Lists the user's exports, newest first; at most `limit` (1 to 200). */
@@ -80,7 +80,7 @@ export class RestClient {
     query: { status?: string; dataset?: string; limit?: number; cursor?: string } = {},
     options: CallOptions = {},
   ): Promise<ExportPage> {
-    return this.#json("GET", `/v1/exports${search(query)}`, options);
+    return this.json("GET", `/v1/exports${search(query)}`, options);
   }
 
   /**
@@ -89,7 +89,7 @@ export class RestClient {
    */
   export(id: string, options: CallOptions & { waitSeconds?: number } = {}): Promise<Export> {
     const { waitSeconds, ...call } = options;
-    return this.#json("GET", `/v1/exports/${encodeURIComponent(id)}`, {
+    return this.json("GET", `/v1/exports/${encodeURIComponent(id)}`, {
       ...call,
       ...(waitSeconds
         ? { headers: { prefer: `wait=${waitSeconds}` }, waitMs: waitSeconds * 1000 }
@@ -106,7 +106,7 @@ export class RestClient {
     options: CallOptions & { idempotencyKey?: string; onSend?: (() => void) | undefined } = {},
   ): Promise<Export> {
     const { idempotencyKey, ...call } = options;
-    return this.#json("POST", "/v1/exports", {
+    return this.json("POST", "/v1/exports", {
       ...call,
       body: request,
       ...(idempotencyKey ? { headers: { "idempotency-key": idempotencyKey } } : undefined),
@@ -115,7 +115,7 @@ export class RestClient {
 
   /** Estimates size, duration and cost of a request, free of charge. */
   estimate(request: ExportRequest, options: CallOptions = {}): Promise<Estimate> {
-    return this.#json("POST", "/v1/exports/estimate", { ...options, body: request });
+    return this.json("POST", "/v1/exports/estimate", { ...options, body: request });
   }
 
   /** Cancels an unfinished export, or deletes the file of a completed one. */
@@ -126,22 +126,22 @@ export class RestClient {
 
   /** Fetches the CSVW metadata document of a completed export. */
   metadata(id: string, options: CallOptions = {}): Promise<Record<string, unknown>> {
-    return this.#json("GET", `/v1/exports/${encodeURIComponent(id)}/metadata`, options);
+    return this.json("GET", `/v1/exports/${encodeURIComponent(id)}/metadata`, options);
   }
 
   /** Fetches the user's credit account. */
   credits(options: CallOptions = {}): Promise<Credits> {
-    return this.#json("GET", "/v1/credits", options);
+    return this.json("GET", "/v1/credits", options);
   }
 
   /** Lists API keys of the user's tenant, newest first; at most `limit` (1 to 200). Requires the scope `keys:manage`. */
   keys(query: { limit?: number; cursor?: string } = {}, options: CallOptions = {}): Promise<ApiKeyPage> {
-    return this.#json("GET", `/v1/keys${search(query)}`, options);
+    return this.json("GET", `/v1/keys${search(query)}`, options);
   }
 
   /** Creates an API key. Only this answer contains the key itself. Requires the scope `keys:manage`. */
   createKey(request: ApiKeyRequest, options: CallOptions = {}): Promise<CreatedApiKey> {
-    return this.#json("POST", "/v1/keys", { ...options, body: request });
+    return this.json("POST", "/v1/keys", { ...options, body: request });
   }
 
   /** Deletes an API key and the keys that it created. Requires the scope `keys:manage`. */
@@ -151,7 +151,7 @@ export class RestClient {
 
   /** Fetches a single-use ticket that authenticates a WebSocket. */
   ticket(options: CallOptions = {}): Promise<Ticket> {
-    return this.#json("POST", "/v1/tickets", options);
+    return this.json("POST", "/v1/tickets", options);
   }
 
   /**
@@ -189,7 +189,8 @@ export class RestClient {
     });
   }
 
-  async #json<T>(method: string, path: string, call: Call): Promise<T> {
+  /** Sends a request, and returns the JSON of the answer. */
+  async json<T>(method: string, path: string, call: Call = {}): Promise<T> {
     const response = await this.call(method, path, call);
     try {
       return (await response.json()) as T;
@@ -261,7 +262,7 @@ export class RestClient {
 }
 
 /** Returns the query of a URL, with its `?`. Omits undefined values; empty without any value. */
-function search(query: object): string {
+export function search(query: object): string {
   const parameters = new URLSearchParams();
   for (const [key, value] of Object.entries(query)) {
     if (value !== undefined) {

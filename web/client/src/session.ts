@@ -106,6 +106,11 @@ export class Session {
     this.retries.emit();
   }
 
+  /** Sends a message that has no direct answer. Returns false when no connection is live. */
+  send(message: ClientMessage): boolean {
+    return this.connection?.send(message) ?? false;
+  }
+
   /** Polls at once, if events come by polling, because this client has just created an export. */
   pollNow(): void {
     this.#httpEvents?.events.pollNow();

@@ -21,6 +21,7 @@ export const SERVER_MESSAGES: Record<ServerMessage["type"], "answer" | "event" |
   "file.opened": "stream",
   "file.sealed": "stream",
   "file.closed": "stream",
+  "operate.state": "event",
   pong: "answer",
   error: "answer",
 };
@@ -34,6 +35,8 @@ const CLIENT_MESSAGES: Record<ClientMessage["type"], true> = {
   "file.open": true,
   "file.window": true,
   "file.close": true,
+  "operate.watch": true,
+  "operate.unwatch": true,
   ping: true,
 };
 

@@ -26,6 +26,11 @@ describe("the button says", () => {
     [state("starting"), "Starting…", ""],
     [state("queued", { export: ahead(0) }), "Next in the queue", ""],
     [state("queued", { export: ahead(1) }), "1 export ahead", ""],
+    [
+      state("queued", { export: rows(0, null, { waiting_for: "operator" }) }),
+      "Starting…",
+      "Paused by an operator",
+    ],
     [state("running", { export: rows(299, 1_000) }), "29%", "299 of 1,000 rows"],
     [
       state("running", { export: rows(999, 1_000, { eta_ms: 4_000 }) }),

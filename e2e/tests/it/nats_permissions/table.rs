@@ -10,7 +10,7 @@ const STREAMS: [&str; 6] =
 type Row = (&'static str, &'static str);
 
 /// Messages of the platform, and inboxes of replies.
-const MESSAGES: [Row; 29] = [
+const MESSAGES: [Row; 33] = [
     ("sluice.v1.job.default.bulk.x", "notifier"),
     ("sluice.v1.outcome.x", "exporter notifier restore"),
     ("sluice.v1.outcome.command.x", "gateway notifier restore"),
@@ -26,8 +26,12 @@ const MESSAGES: [Row; 29] = [
     ("sluice.v1.delivery.written.x", "exporter"),
     ("sluice.v1.key.deleted", "gateway"),
     ("sluice.v1.ops.run", "operator"),
-    ("sluice.v1.ops.requeue", "operator"),
-    ("sluice.v1.ops.drain.x", "operator"),
+    ("sluice.v1.ops.export", "operator"),
+    ("sluice.v1.ops.exports", "gateway operator"),
+    ("sluice.v1.ops.overview", "gateway operator"),
+    ("sluice.v1.ops.pause", "gateway operator"),
+    ("sluice.v1.ops.requeue", "gateway operator"),
+    ("sluice.v1.ops.drain.x", "gateway operator"),
     ("$KV.SLUICE_CATALOG.x", "exporter"),
     ("$KV.SLUICE_CATALOG.x.y", "exporter"),
     ("$KV.SLUICE_TICKETS.x", "gateway"),
@@ -168,6 +172,8 @@ pub(crate) fn subscribe() -> Vec<(String, &'static str)> {
         ("sluice.v1.ops.*", ""),
         ("sluice.v1.ops.due", "notifier"),
         ("sluice.v1.ops.requeue", "notifier"),
+        ("sluice.v1.ops.pause", "notifier"),
+        ("sluice.v1.ops.story", "notifier"),
         ("sluice.v1.ops.drain.*", "exporter"),
         ("sluice.v1.ops.undrain.*", "exporter"),
         ("$SRV.>", ""),

@@ -1,14 +1,16 @@
 //! Lists dead letters, and requeues one. A dead letter is a job or an outcome that failed for the last time.
 
 use protocol::{
-    id::ExportId,
     ops::{DeadLetterKind, DeadLettersReply, DeadLettersRequest, RequeueReply, RequeueRequest},
     subject,
 };
 use serde_json::json;
 
-use super::{CommandError, OpsClient, plain, refused, table};
-use crate::{cli::ops::DeadLettersOptions, output};
+use super::{CommandError, OpsClient, operator_name, plain, refused, table};
+use crate::{
+    cli::ops::{ActOnExport, DeadLettersOptions},
+    output,
+};
 
 pub(super) async fn list(client: &OpsClient, page: &DeadLettersOptions, json: bool) -> Result<(), CommandError> {
     let request = DeadLettersRequest { limit: Some(page.limit), cursor: page.cursor };
@@ -38,8 +40,9 @@ pub(super) async fn list(client: &OpsClient, page: &DeadLettersOptions, json: bo
     Ok(())
 }
 
-pub(super) async fn requeue(client: &OpsClient, id: ExportId, json: bool) -> Result<(), CommandError> {
-    let reply: RequeueReply = client.request(subject::OPS_REQUEUE, &RequeueRequest { export_id: id }).await?;
+pub(super) async fn requeue(client: &OpsClient, act: &ActOnExport, json: bool) -> Result<(), CommandError> {
+    let request = RequeueRequest { export_id: act.id, operator: Some(operator_name()), reason: act.reason.clone() };
+    let reply: RequeueReply = client.request(subject::OPS_REQUEUE, &request).await?;
     let message = match &reply {
         RequeueReply::Refused { problem } => return Err(refused(problem.clone())),
         RequeueReply::Requeued { export, failed_export_id } => {

@@ -8,8 +8,11 @@ use protocol::{
 };
 use serde_json::json;
 
-use super::{CommandError, OpsClient, OpsError, plain, refused, table};
-use crate::{cli::ops::ExportsOptions, output};
+use super::{CommandError, OpsClient, OpsError, operator_name, plain, refused, table};
+use crate::{
+    cli::ops::{ActOnExport, ExportsOptions},
+    output,
+};
 
 pub(super) async fn list(client: &OpsClient, filter: &ExportsOptions, json: bool) -> Result<(), CommandError> {
     let request = ExportsRequest {
@@ -17,6 +20,7 @@ pub(super) async fn list(client: &OpsClient, filter: &ExportsOptions, json: bool
         tenant: filter.tenant.clone(),
         user: filter.sub.clone(),
         dataset: filter.dataset.clone(),
+        text: filter.text.clone(),
         limit: Some(filter.limit),
         cursor: filter.cursor,
     };
@@ -70,8 +74,10 @@ pub(super) async fn show(client: &OpsClient, id: ExportId, json: bool) -> Result
     Ok(output::print(&table(&rows))?)
 }
 
-pub(super) async fn cancel(client: &OpsClient, id: ExportId, json: bool) -> Result<(), CommandError> {
-    match client.request(subject::OPS_CANCEL, &CancelRequest { export_id: id }).await? {
+pub(super) async fn cancel(client: &OpsClient, act: &ActOnExport, json: bool) -> Result<(), CommandError> {
+    let id = act.id;
+    let request = CancelRequest { export_id: id, operator: Some(operator_name()), reason: act.reason.clone() };
+    match client.request(subject::OPS_CANCEL, &request).await? {
         CancelReply::Requested { export } if json => Ok(output::print_json(&export)?),
         CancelReply::Requested { .. } => Ok(output::print(&format!("{id} is being canceled"))?),
         // an earlier request has canceled the export

@@ -4,6 +4,8 @@
 mod dead_letters;
 mod exporters;
 mod exports;
+mod pauses;
+mod story;
 
 use platform::bus::{Bus, BusError};
 use protocol::{envelope::Envelope, id::ExportId, problem::Problem};
@@ -57,9 +59,13 @@ pub async fn run(options: &OpsOptions, settings: &Settings) -> Result<(), Comman
     match &options.command {
         OpsCommand::Exports(filter) => exports::list(&client, filter, json).await,
         OpsCommand::Export(one) => exports::show(&client, one.id, json).await,
-        OpsCommand::Cancel(one) => exports::cancel(&client, one.id, json).await,
+        OpsCommand::Story(one) => story::show(&client, one.id, json).await,
+        OpsCommand::Cancel(act) => exports::cancel(&client, act, json).await,
         OpsCommand::DeadLetters(page) => dead_letters::list(&client, page, json).await,
-        OpsCommand::Requeue(one) => dead_letters::requeue(&client, one.id, json).await,
+        OpsCommand::Requeue(act) => dead_letters::requeue(&client, act, json).await,
+        OpsCommand::Pause(pause) => pauses::pause(&client, pause, json).await,
+        OpsCommand::Resume(resume) => pauses::resume(&client, resume, json).await,
+        OpsCommand::Pauses => pauses::list(&client, json).await,
         OpsCommand::Exporters => exporters::list(&client, json).await,
         OpsCommand::Drain(drain) => exporters::drain(&client, drain, json).await,
         OpsCommand::Undrain(one) => exporters::undrain(&client, &one.instance, json).await,
@@ -79,6 +85,11 @@ impl OpsClient {
 
 fn refused(problem: Problem) -> CommandError {
     OpsError::Refused(Box::new(problem)).into()
+}
+
+/// Returns the name under which the acts of this operator are recorded: the user of the operating system.
+fn operator_name() -> String {
+    std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "sluice ops".into())
 }
 
 /// Formats rows as aligned columns. The first row holds the headings.

@@ -12,7 +12,7 @@ import { ThroughputChart } from "./ThroughputChart.js";
 import { useSaveState } from "./useSaveState.js";
 
 /** These colors have a contrast of at least 4.5 with their text, in light and dark. */
-const COLORS: Record<ExportStatus, string> = {
+export const STATUS_COLORS: Record<ExportStatus, string> = {
   queued: "gray",
   dispatched: "gray",
   running: "water",
@@ -101,7 +101,7 @@ export function ExportRow({ item: given }: { item: MeasuredExport }) {
 export function Status({ status }: { status: ExportStatus }) {
   return (
     <Badge
-      color={COLORS[status]}
+      color={STATUS_COLORS[status]}
       variant="light"
       tt="none"
       style={{ flex: "none" }}

@@ -3,8 +3,8 @@ import type { MeasuredExport } from "../live/mergeExport.js";
 import { strings } from "../strings.js";
 
 /**
- * Returns the known numbers of an export in one line: rows, bytes, throughput, time left, or queue position. A running
- * export that waits for a part of the installation says so first.
+ * Returns the known numbers of an export in one line: rows, bytes, throughput, time left, or queue position. An export
+ * that waits for a part of the installation, or for an operator, says so first.
  */
 export function statusLine(item: MeasuredExport): string {
   const text = strings.exports;
@@ -16,6 +16,9 @@ export function statusLine(item: MeasuredExport): string {
     return text.ended[item.status] ?? "";
   }
   const eta = eta_ms == null ? undefined : text.eta(eta_ms);
+  if (item.status !== "running" && waiting_for != null) {
+    return text.waitingFor[waiting_for];
+  }
   if (item.status !== "running") {
     return join([queue_position == null ? text.preparing : text.queued(queue_position), eta]);
   }

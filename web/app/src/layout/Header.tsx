@@ -11,6 +11,7 @@ import {
 } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import {
+  IconActivity,
   IconBell,
   IconBellOff,
   IconCoins,
@@ -26,6 +27,7 @@ import { Link, useLocation } from "wouter";
 import type { Identity } from "../auth/identity.js";
 import { CreditsPanel } from "../credits/CreditsPanel.js";
 import { KeysPanel } from "../keys/KeysPanel.js";
+import { useLive } from "../live/LiveProvider.js";
 import { useCredits } from "../live/queries.js";
 import {
   notificationsDenied,
@@ -40,6 +42,7 @@ import { Logo } from "./Logo.js";
 /** Header with logo, connection, credits, history and account menu. */
 export function Header({ identity, onSignOut }: { identity: Identity; onSignOut: () => void }) {
   const [path] = useLocation();
+  const { operator } = useLive();
   return (
     <Group h="100%" px="md" justify="space-between" wrap="nowrap" gap="xs">
       <Anchor component={Link} href="/" underline="never" c="inherit" aria-label={strings.header.home}>
@@ -64,6 +67,19 @@ export function Header({ identity, onSignOut }: { identity: Identity; onSignOut:
         >
           <IconHistory size={18} aria-hidden />
         </ActionIcon>
+        {operator && (
+          <ActionIcon
+            component={Link}
+            href="/operate"
+            variant="default"
+            size="lg"
+            aria-label={strings.operate.title}
+            aria-current={path === "/operate" ? "page" : undefined}
+            data-testid="operate-link"
+          >
+            <IconActivity size={18} aria-hidden />
+          </ActionIcon>
+        )}
         <ThemeSwitch />
         <Account identity={identity} onSignOut={onSignOut} />
       </Group>

@@ -13,6 +13,8 @@ export interface Live {
   client: SluiceClient;
   saver: FileSaver;
   connection: ConnectionState;
+  /** Whether the user is an operator; false until the first live session says so. */
+  operator: boolean;
 }
 
 const LiveContext = createContext<Live | undefined>(undefined);
@@ -70,8 +72,14 @@ export function LiveProvider({ userSession, identity, onIdentity, onEnded, child
       new Worker(new URL("../saving/worker/worker.ts", import.meta.url), { type: "module", name: "saving" });
     const saver = new FileSaver({ client, getToken, startWorker, owner: ownerKey(latest.current.identity) });
     let resumed = false;
-    const update = () =>
-      setLive({ userSession, client, saver, connection: toConnectionState(client.state, navigator.onLine) });
+    let operator = false;
+    const update = () => {
+      if (client.state.name === "live") {
+        operator = client.state.ready.operator ?? false;
+      }
+      const connection = toConnectionState(client.state, navigator.onLine);
+      setLive({ userSession, client, saver, connection, operator });
+    };
     const onOnline = () => {
       client.retryNow();
       saver.retryNow();

@@ -14,6 +14,12 @@ export const queryKeys = {
   credits: ["credits"] as const,
   datasets: ["datasets"] as const,
   keys: ["keys"] as const,
+  /** Prefix of all data of operators. */
+  operate: ["operate"] as const,
+  overview: ["operate", "overview"] as const,
+  found: (query: object) => ["operate", "exports", query] as const,
+  deadLetters: (total: number) => ["operate", "dead-letters", total] as const,
+  story: (id: string) => ["operate", "story", id] as const,
   /** Prefix of all estimates. */
   estimates: ["estimate"] as const,
   estimate: (request: string) => ["estimate", request] as const,

@@ -74,11 +74,13 @@ export const waitingNames: Readonly<Record<NamesLanguage, Readonly<Record<Waitin
     database: "Waiting for the database",
     messaging: "Waiting for the message service",
     source: "Waiting for the data source",
+    operator: "Paused by an operator",
   },
   de: {
     storage: "Wartet auf den Speicher",
     database: "Wartet auf die Datenbank",
     messaging: "Wartet auf den Nachrichtendienst",
     source: "Wartet auf die Datenquelle",
+    operator: "Vom Betrieb angehalten",
   },
 };

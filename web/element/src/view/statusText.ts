@@ -25,6 +25,10 @@ export function statusText(state: RunState, texts: Texts): StatusText {
     case "starting":
       return { main: texts.get("starting"), detail: "" };
     case "queued":
+      if (item?.progress.waiting_for != null) {
+        const waits = texts.strings.waitingFor[item.progress.waiting_for];
+        return { main: texts.get("starting"), detail: texts.fill(waits) };
+      }
       return queuedText(
         item?.progress.queue_position ?? undefined,
         item?.progress.eta_ms ?? undefined,
