@@ -87,6 +87,7 @@ fn event(before: Option<&Model>, row: &Model) -> Option<HistoryEvent> {
             Status::Queued => HistoryKind::TakenBack,
             Status::Dispatched => HistoryKind::Dispatched,
             Status::Completed => HistoryKind::Completed,
+            Status::Unchanged => HistoryKind::Unchanged,
             Status::Failed => HistoryKind::Failed,
             Status::Canceled => HistoryKind::Canceled,
             Status::Expired => HistoryKind::Expired,

@@ -39,6 +39,8 @@ pub enum HistoryKind {
     DeleteRequested,
     /// The file is complete.
     Completed,
+    /// The rows are those of the schedule's last run, so the export has no file.
+    Unchanged,
     /// The export failed.
     Failed,
     /// The export was canceled.
@@ -59,6 +61,7 @@ impl HistoryKind {
                 | Self::AttemptCrashed
                 | Self::AttemptReleased
                 | Self::Completed
+                | Self::Unchanged
                 | Self::Failed
                 | Self::Canceled
         )

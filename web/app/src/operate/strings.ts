@@ -179,6 +179,7 @@ export const operateStrings = {
       cancel_requested: "Cancellation requested",
       delete_requested: "Deletion of the file requested",
       completed: "Completed",
+      unchanged: "Completed with the same rows as the last run, so without a file",
       failed: "Failed",
       canceled: "Canceled",
       expired: "File deleted",
