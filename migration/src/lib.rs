@@ -22,6 +22,9 @@ mod m20261203_000007_saved_exports;
 mod m20261204_000008_schedules;
 mod m20261205_000009_operate;
 
+/// The functions that the migrations create in PostgreSQL. `DROP TABLE` leaves them, so a restore drops them by name.
+pub const FUNCTIONS: [&str; 1] = [m20261205_000009_operate::HISTORY_FUNCTION];
+
 /// Applies and reverts the migrations in the order of their names.
 #[derive(Debug)]
 pub struct Migrator;

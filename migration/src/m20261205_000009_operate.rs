@@ -183,6 +183,9 @@ fn indexes() -> [IndexCreateStatement; 3] {
     ]
 }
 
+/// The function of the triggers in PostgreSQL.
+pub(crate) const HISTORY_FUNCTION: &str = "write_export_history()";
+
 /// PostgreSQL: one function, which the insert and the relevant updates of a row call.
 const POSTGRES_TRIGGERS: [&str; 3] = [
     "CREATE FUNCTION write_export_history() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -105,7 +105,7 @@ pub(crate) async fn load(
         sqlite::load(database, bytes).await?;
     } else {
         let db = platform::db::connect(database).await?;
-        let cleared = postgres::drop_tables(&db).await;
+        let cleared = postgres::drop_objects(&db).await;
         db.close().await?;
         cleared?;
         postgres::load(database, config, bytes).await?;

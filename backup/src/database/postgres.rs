@@ -91,13 +91,17 @@ pub(crate) async fn load(
     copied
 }
 
-/// Drops all tables of the database. The caller has checked that the installation is empty.
-pub(crate) async fn drop_tables(db: &DatabaseConnection) -> Result<(), BackupError> {
+/// Drops all tables of the database, and the functions of the migrations. The caller has checked that the installation
+/// is empty.
+pub(crate) async fn drop_objects(db: &DatabaseConnection) -> Result<(), BackupError> {
     let tx = db.begin().await?;
     let tables = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1";
     for row in tx.query_all_raw(Statement::from_string(DbBackend::Postgres, tables)).await? {
         let table: String = row.try_get_by_index(0)?;
         tx.execute_unprepared(&format!("DROP TABLE {table} CASCADE")).await?;
+    }
+    for function in migration::FUNCTIONS {
+        tx.execute_unprepared(&format!("DROP FUNCTION IF EXISTS {function}")).await?;
     }
     tx.commit().await?;
     Ok(())

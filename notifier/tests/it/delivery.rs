@@ -288,7 +288,22 @@ async fn nats_lists_the_endpoints_of_the_service() {
     let mut names: Vec<_> =
         about["endpoints"].as_array().unwrap().iter().map(|e| e["name"].as_str().unwrap()).collect();
     names.sort_unstable();
-    let expected =
-        ["cancel", "dead", "export", "exporters", "exports", "grant", "metadata", "requeue", "run", "schedule"];
+    let expected = [
+        "cancel",
+        "dead",
+        "export",
+        "exporters",
+        "exports",
+        "grant",
+        "metadata",
+        "overview",
+        "pause",
+        "pauses",
+        "requeue",
+        "resume",
+        "run",
+        "schedule",
+        "story",
+    ];
     assert_eq!(names, expected);
 }

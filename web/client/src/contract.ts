@@ -81,6 +81,7 @@ export type ClientMessage =
   | OperateUnwatch
   | OperateWatch
   | Ping
+  | SavedRun
   | SessionRefresh
   | SessionResume;
 
@@ -236,6 +237,14 @@ export interface DeadLetterPage {
 
 /** How the server delivers the file of a new export. */
 export type Deliver = "notify" | "stream";
+
+/** A destination that receives the file of each run. */
+export interface DeliveryTarget {
+  /** The name of a destination of the installation. */
+  destination: string;
+  /** The path at the destination; the pattern of the destination when absent. */
+  path?: string | null;
+}
 
 /** The state of an exporter after its drain began or ended. */
 export interface DrainResult {
@@ -517,6 +526,15 @@ export interface ExportSummaryPage {
   next_cursor?: string | null;
 }
 
+/** Event: the export ended without a file, because its rows are those of the last run of its schedule. */
+export interface ExportUnchanged {
+  /** The export in its state after the event. */
+  export: Export;
+  /** The sequence number of the event. */
+  seq: number;
+  type: "export.unchanged";
+}
+
 /** One running exporter, from its heartbeat in the catalog. */
 export interface ExporterInfo {
   /** The time at which the exporter wrote its last heartbeat. */
@@ -696,9 +714,22 @@ export type HistoryKind =
   | "cancel_requested"
   | "delete_requested"
   | "completed"
+  | "unchanged"
   | "failed"
   | "canceled"
   | "expired";
+
+/** The caller's newest run of a saved export. */
+export interface LastRun {
+  /** The id of the export. */
+  export_id: ExportId;
+  /** The time at which the export was requested. */
+  requested_at: Timestamp;
+  /** The moment of the schedule for which the export ran; null for a run that a user started. */
+  scheduled_for?: Timestamp | null;
+  /** The current status of the export. */
+  status: Status;
+}
 
 /** Links of an export, relative to the gateway. */
 export interface Links {
@@ -910,6 +941,201 @@ export interface RetryResult {
   failed_export_id?: ExportId | null;
 }
 
+/** A saved export. */
+export interface SavedExport {
+  /** The time at which the saved export was created. */
+  created_at: Timestamp;
+  /** The destinations that receive the file of each run. */
+  deliver_to: DeliveryTarget[];
+  /** The id of the saved export. */
+  id: SavedExportId;
+  /** The caller's newest run; null before the first one. */
+  last_run?: LastRun | null;
+  /** The links of the saved export. */
+  links: SavedExportLinks;
+  /** The name of the saved export. */
+  name: string;
+  /** The ways in which the owner is notified of each run; null for those of the owner's preferences. */
+  notify?: string[] | null;
+  /** The `sub` of the user who owns the saved export. */
+  owner: string;
+  /** The export request of each run, as its owner wrote it. */
+  request: ExportRequest;
+  /** The schedule; null for a saved export that runs by hand only. */
+  schedule?: Schedule | null;
+  /** The time of the last change by the owner. */
+  updated_at: Timestamp;
+  /** The number of the version, starting at 1. Each change by the owner increases it by one. */
+  version: number;
+  /** The users who see the saved export. */
+  visibility: Visibility;
+}
+
+/** The id of a saved export: a UUIDv7, so that ids sort by the time of creation. */
+export type SavedExportId = string;
+
+/** Links of a saved export, relative to the gateway. */
+export interface SavedExportLinks {
+  /** The link of its runs. */
+  runs: string;
+  /** The link of the saved export. */
+  self: string;
+}
+
+/** The answer of `GET /v1/saved-exports`: a page of saved exports, newest first. */
+export interface SavedExportPage {
+  /** The saved exports of this page, at most `limit`. */
+  items: SavedExport[];
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor?: string | null;
+}
+
+/**
+ * The body of `POST /v1/saved-exports`. `PATCH /v1/saved-exports/{id}` changes these members by a merge patch
+ * (RFC 7396).
+ */
+export interface SavedExportRequest {
+  /** The destinations that receive the file of each run; none when absent. */
+  deliver_to?: DeliveryTarget[];
+  /** A name for people, 1 to 100 characters. Names need not be unique. */
+  name: string;
+  /** The ways in which the owner is notified of each run; those of the owner's preferences when absent. */
+  notify?: string[] | null;
+  /**
+   * The export request of each run, as in `POST /v1/exports`. Moments relative to now, such as `now-1d/d`, are
+   * resolved at each run.
+   */
+  request: ExportRequest;
+  /** The moments at which the owner's exports start by themselves; none when absent or null. */
+  schedule?: ScheduleRequest | null;
+  /** The users who see the saved export; `private` when absent. */
+  visibility?: Visibility;
+}
+
+/** One run of a saved export: an export like any other. */
+export interface SavedExportRun {
+  /** The number of the current or last attempt; 0 before the first attempt. */
+  attempt: number;
+  /** The requested columns, in order; empty for the columns of the template. */
+  columns: string[];
+  /** The time at which the exporter finished the last row. The file may contain this time too. */
+  completed_at?: Timestamp | null;
+  /** The compression of the file, such as `none`. */
+  compression: string;
+  /** The name of the dataset. */
+  dataset: string;
+  /** The end of the retention of the file. */
+  expires_at?: Timestamp | null;
+  /** The file of the export; null unless the status is `completed`. */
+  file?: FileInfo | null;
+  /** The filter of the request, with moments relative to now resolved; `{}` for all rows. */
+  filter: Record<string, unknown>;
+  /** The format of the file, such as `csv`. */
+  format: string;
+  /** The id of the export. */
+  id: ExportId;
+  /** The links of the export. */
+  links: Links;
+  /** The parameters of the request, with moments relative to now resolved. */
+  params: Record<string, unknown>;
+  /** The reason for the status `failed` or `canceled`; null for every other status. */
+  problem?: Problem | null;
+  /** The progress of the export. */
+  progress: Progress;
+  /** The time at which the gateway accepted the request. The file may contain this time too. */
+  requested_at: Timestamp;
+  /** The moment of the schedule for which the export ran; null for a run that a user started. */
+  scheduled_for?: Timestamp | null;
+  /** The start of the first attempt. */
+  started_at?: Timestamp | null;
+  /** The status of the export. */
+  status: Status;
+  /** The name of the template. */
+  template: string;
+}
+
+/** The answer of `GET /v1/saved-exports/{id}/runs`: a page of the caller's runs, newest first. */
+export interface SavedExportRunPage {
+  /** The runs of this page, at most `limit`. */
+  items: SavedExportRun[];
+  /**
+   * The newest moments of the schedule that passed without a run, because no notifier ran, newest first and at most
+   * 100. Empty on every page but the first.
+   */
+  missed: Timestamp[];
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor?: string | null;
+}
+
+/** `saved.run`: submits the request of a saved export, and chooses the delivery of its file. */
+export interface SavedRun {
+  /** The delivery of the file; `notify` when absent. */
+  deliver?: Deliver;
+  /** A repeated request with the same key returns the export of the first request. */
+  idempotency_key?: string | null;
+  /** The direct answer carries the same `ref`. */
+  ref?: string;
+  /** The id of the saved export. */
+  saved_export_id: SavedExportId;
+  type: "saved.run";
+  /** The initial window of the file stream, in bytes; 1 MiB when absent. */
+  window?: number | null;
+}
+
+/** The schedule of a saved export. */
+export interface Schedule {
+  /** The moments of the runs, as five fields of cron. */
+  cron: string;
+  /** Whether the schedule runs. False while it is paused. */
+  enabled: boolean;
+  /** The next moment; null while the schedule does not run. */
+  next_run_at?: Timestamp | null;
+  /** Whether a run ends as `unchanged` when its rows are those of the last run. */
+  only_if_changed: boolean;
+  /** Why Sluice paused the schedule; null for a schedule that is not paused. */
+  paused_reason?: string | null;
+  /** The IANA name of the time zone of `cron`. */
+  zone: string;
+}
+
+/** Event: a schedule of the user was paused. */
+export interface SchedulePaused {
+  /** The name of the saved export. */
+  name: string;
+  /** Why the schedule is paused. */
+  reason: string;
+  /** The saved export of the schedule. */
+  saved_export_id: SavedExportId;
+  /** The sequence number of the event. */
+  seq: number;
+  type: "schedule.paused";
+}
+
+/** The answer of `GET /v1/schedules/preview`. */
+export interface SchedulePreview {
+  /** The number of credits that the caller gains in a week. */
+  credits_per_week: number;
+  /** The next five moments, fewer if the expression has fewer. */
+  moments: Timestamp[];
+  /** The mean number of runs a week. */
+  runs_per_week: number;
+}
+
+/** The schedule in the body of `POST /v1/saved-exports`. */
+export interface ScheduleRequest {
+  /** The moments of the runs, as five fields of cron: minute, hour, day of the month, month, day of the week. */
+  cron: string;
+  /** Whether the schedule runs; true when absent. True ends a pause. */
+  enabled?: boolean;
+  /**
+   * Whether a run ends as `unchanged`, without a file and without cost, when its rows are those of the last run;
+   * false when absent.
+   */
+  only_if_changed?: boolean;
+  /** The IANA name of the time zone of `cron`. */
+  zone: string;
+}
+
 /** A scheduled job and its last run. */
 export interface ScheduledJob {
   /** The summary or the error of the run that ended last, as text for operators. */
@@ -951,11 +1177,13 @@ export type ServerMessage =
   | ExportExpired
   | ExportFailed
   | ExportProgress
+  | ExportUnchanged
   | FileClosed
   | FileOpened
   | FileSealed
   | OperateState
   | Pong
+  | SchedulePaused
   | SessionReady
   | SessionRefreshed
   | SessionResumed;
@@ -1042,10 +1270,18 @@ export interface SessionResumed {
 }
 
 /**
- * The status of an export. `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file
+ * The status of an export. `unchanged`, `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file
  * is deleted.
  */
-export type Status = "queued" | "dispatched" | "running" | "completed" | "failed" | "canceled" | "expired";
+export type Status =
+  | "queued"
+  | "dispatched"
+  | "running"
+  | "completed"
+  | "unchanged"
+  | "failed"
+  | "canceled"
+  | "expired";
 
 /** The file of an export, without its name. */
 export interface StoryFile {
@@ -1100,6 +1336,9 @@ export interface Ticket {
 
 /** RFC 3339, UTC, milliseconds */
 export type Timestamp = string;
+
+/** The users who see a saved export and may run it. Only its owner may change or delete it. */
+export type Visibility = "private" | "tenant";
 
 /**
  * What an export waits for: a part of the installation, or an operator. The export continues by itself when the part
