@@ -163,7 +163,7 @@ mod tests {
         let (first, now) = (at("2026-11-20T06:00:00Z"), at("2026-11-22T06:00:00Z"));
         assert_eq!(schedule.passed(first, now).len(), 3);
         assert_eq!(schedule.passed(first, now - TimeDelta::milliseconds(1)).len(), 2);
-        assert_eq!(schedule.passed(first, first - TimeDelta::hours(1)), []);
+        assert!(schedule.passed(first, first - TimeDelta::hours(1)).is_empty());
     }
 
     #[test]

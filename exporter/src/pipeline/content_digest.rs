@@ -16,6 +16,9 @@ use crate::{
     layout::{ColumnStyle, Layout, LayoutColumn, Style, Timestamps},
 };
 
+/// The number of columns with the times of the export, if the rows have them.
+const TIME_COLUMNS: usize = 2;
+
 /// Computes the digest of rows that pass through the pipeline. Clones share the state.
 #[derive(Clone)]
 pub struct ContentDigest {
@@ -40,8 +43,11 @@ impl ContentDigest {
     #[must_use]
     pub fn layout(layout: &Layout) -> Layout {
         let plain = |column: &LayoutColumn| LayoutColumn { style: ColumnStyle::default(), ..column.clone() };
+        // the times of the export are the last two columns
+        let times = if layout.timestamps == Timestamps::Columns { TIME_COLUMNS } else { 0 };
+        let rows = layout.columns.len().saturating_sub(times);
         Layout {
-            columns: layout.columns.iter().map(plain).collect(),
+            columns: layout.columns.iter().take(rows).map(plain).collect(),
             timestamps: Timestamps::Sidecar,
             style: Style::machine(),
             ..layout.clone()

@@ -521,11 +521,15 @@ async fn the_digest_of_the_content_ignores_timestamps_frames_and_formats_and_see
     let formats: [&dyn Format; 3] = [&Csv, &Parquet, &Xlsx];
     let mut digests = Vec::new();
     for format in formats {
-        for timestamps in [Timestamps::Envelope, Timestamps::Columns] {
+        let mut wide = layout(Timestamps::Columns);
+        for name in ["export_requested_at", "export_completed_at"] {
+            wide.columns.push(LayoutColumn::plain(CatalogColumn::new(name, ColumnType::Datetime)));
+        }
+        for layout in [layout(Timestamps::Envelope), wide] {
             let first = split(&all, 1);
             let second = split(&all, 7);
-            let one = with_content(format, layout(timestamps), first, "2026-11-22T15:26:01.123Z").await;
-            let other = with_content(format, layout(timestamps), second, "2026-11-23T15:26:01.123Z").await;
+            let one = with_content(format, layout.clone(), first, "2026-11-22T15:26:01.123Z").await;
+            let other = with_content(format, layout, second, "2026-11-23T15:26:01.123Z").await;
             assert_ne!(one.0, other.0, "the files have other timestamps");
             digests.extend([one.1, other.1]);
         }

@@ -239,7 +239,7 @@ fn started(
         params: json!(valid.params),
         claims: claims.into(),
         pool: offer.pool.clone(),
-        // nobody waits for it
+        // no user waits for this export
         lane: Lane::Bulk.as_str().into(),
         credits: offer.dataset.info.credits.into(),
         retention_seconds: offer.dataset.retention_seconds.cast_signed(),
