@@ -38,9 +38,9 @@ const MAX_UNFINISHED: u64 = 100;
 
 /// What becomes of a due moment.
 enum Decision {
-    /// Its export starts.
+    /// Its export starts with this row.
     Start(Box<export::Model>),
-    /// Its export fails at once.
+    /// Its export fails at once, with this problem.
     Fail(Box<export::Model>, Problem),
     /// The schedule pauses for this reason.
     Pause(String),

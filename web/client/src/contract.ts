@@ -576,7 +576,7 @@ export interface Progress {
   waiting_for?: WaitingFor | null;
 }
 
-/** A saved export. */
+/** A saved export in the answers of a gateway. */
 export interface SavedExport {
   /** The time at which the saved export was created. */
   created_at: Timestamp;
