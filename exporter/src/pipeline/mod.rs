@@ -5,6 +5,8 @@
 
 mod compress;
 mod content_digest;
+#[cfg(test)]
+mod content_digest_tests;
 mod encode;
 mod limits;
 mod project;
