@@ -29,18 +29,18 @@ pub struct Model {
     pub status: String,
     /// The number of the last attempt; 0 before the first one.
     pub attempt: i32,
-    /// As in [`crate::export::Model::failures`].
+    /// The number of failed attempts after the change, as in [`crate::export::Model::failures`].
     pub failures: i32,
-    /// As in [`crate::export::Model::abandoned_attempts`].
+    /// The number of attempts whose lease ran out, as in [`crate::export::Model::abandoned_attempts`].
     pub abandoned_attempts: i32,
-    /// As in [`crate::export::Model::crashed_attempts`].
+    /// The number of attempts whose process died, as in [`crate::export::Model::crashed_attempts`].
     pub crashed_attempts: i32,
-    /// As in [`crate::export::Model::waited_ms`].
+    /// The time for which attempts waited for outages, in milliseconds, as in [`crate::export::Model::waited_ms`].
     pub waited_ms: i64,
-    /// As in [`crate::export::Model::waiting_for`].
+    /// The part of the installation that the attempt waits for, as in [`crate::export::Model::waiting_for`].
     #[sea_orm(column_type = "Text", nullable)]
     pub waiting_for: Option<String>,
-    /// As in [`crate::export::Model::worker`].
+    /// The exporter that runs the attempt, as in [`crate::export::Model::worker`].
     #[sea_orm(column_type = "Text", nullable)]
     pub worker: Option<String>,
     /// Whether the cancellation was requested.

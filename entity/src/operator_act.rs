@@ -15,7 +15,7 @@ pub struct Model {
     pub seq: i64,
     /// The time of the act.
     pub at: DateTime<Utc>,
-    /// The operator's name.
+    /// The name of the operator who acted.
     #[sea_orm(column_type = "Text")]
     pub operator: String,
     /// The action: `pause`, `resume`, `cancel`, `requeue`, `drain` or `undrain`.
@@ -32,7 +32,7 @@ pub struct Model {
     /// The exporter that the act is about.
     #[sea_orm(column_type = "Text", nullable)]
     pub exporter: Option<String>,
-    /// The operator's reason.
+    /// The reason that the operator gave.
     #[sea_orm(column_type = "Text", nullable)]
     pub reason: Option<String>,
 }

@@ -92,7 +92,7 @@ impl Model {
 pub enum VisibleDatasets {
     /// Every dataset except these.
     AllExcept(Vec<String>),
-    /// These datasets.
+    /// No dataset except these.
     Only(Vec<String>),
 }
 

@@ -24,7 +24,7 @@ pub struct Model {
     /// A UUIDv7, so that ids sort by the time of the run.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// The saved export.
+    /// The id of the saved export.
     pub saved_export_id: Uuid,
     /// The tenant of the saved export.
     #[sea_orm(column_type = "Text")]

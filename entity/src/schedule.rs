@@ -22,7 +22,7 @@ pub const MAX_FAILURES: i32 = 5;
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "schedule")]
 pub struct Model {
-    /// The saved export.
+    /// The id of the saved export.
     #[sea_orm(primary_key, auto_increment = false)]
     pub saved_export_id: Uuid,
     /// The tenant of the owner.

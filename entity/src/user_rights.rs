@@ -15,7 +15,7 @@ pub struct Model {
     /// The tenant of the user.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub tenant: String,
-    /// The user.
+    /// The user who presented the token.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub user_id: String,
     /// The claims of the token.

@@ -49,7 +49,7 @@ impl FromStr for SavedExportId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Visibility {
-    /// The owner only.
+    /// Only the owner sees it.
     #[default]
     Private,
     /// Every user of the owner's tenant who may export the dataset. Each runs the request with their own rights and
@@ -189,7 +189,7 @@ pub struct LastRun {
     pub scheduled_for: Option<Timestamp>,
 }
 
-/// A saved export.
+/// A saved export in the answers of a gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SavedExport {
     /// The id of the saved export.
@@ -252,7 +252,7 @@ pub struct SavedExportPage {
 /// One run of a saved export: an export like any other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SavedExportRun {
-    /// The export.
+    /// The export that the run started.
     #[serde(flatten)]
     pub export: Export,
     /// The moment of the schedule for which the export ran; null for a run that a user started.

@@ -38,9 +38,9 @@ const MAX_UNFINISHED: u64 = 100;
 
 /// What becomes of a due moment.
 enum Decision {
-    /// Its export starts.
+    /// Its export starts with this row.
     Start(Box<export::Model>),
-    /// Its export fails at once.
+    /// Its export fails at once, with this problem.
     Fail(Box<export::Model>, Problem),
     /// The schedule pauses for this reason.
     Pause(String),
@@ -239,7 +239,7 @@ fn started(
         params: json!(valid.params),
         claims: claims.into(),
         pool: offer.pool.clone(),
-        // nobody waits for it
+        // no user waits for this export
         lane: Lane::Bulk.as_str().into(),
         credits: offer.dataset.info.credits.into(),
         retention_seconds: offer.dataset.retention_seconds.cast_signed(),

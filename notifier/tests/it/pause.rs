@@ -122,17 +122,17 @@ async fn a_story_has_the_events_attempts_segments_and_acts_of_an_export() {
     assert_eq!((segments.len(), segments_again.len()), (2, 1));
     h.publish_outcome(id, "done", completed(again, &segments_again)).await;
     h.wait_for_status(id, Status::Completed).await;
-    let told = story(&h, id).await;
+    let full_story = story(&h, id).await;
     use HistoryKind::{AttemptReleased, AttemptStarted, Completed, Dispatched, Queued};
-    let kinds: Vec<_> = told.events.iter().map(|event| event.kind).collect();
+    let kinds: Vec<_> = full_story.events.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [Queued, Dispatched, AttemptStarted, AttemptReleased, AttemptStarted, Completed]);
-    let attempts: Vec<_> = told.attempts.iter().map(|one| (one.number, one.result)).collect();
+    let attempts: Vec<_> = full_story.attempts.iter().map(|one| (one.number, one.result)).collect();
     assert_eq!(attempts, [(1, Some(AttemptReleased)), (2, Some(Completed))]);
-    let last = &told.attempts[1];
+    let last = &full_story.attempts[1];
     assert_eq!((last.segments, last.rows, last.bytes, last.exporter.as_deref()), (1, 1, 4, Some("worker")));
-    assert_eq!(told.summary.trace_id.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
-    assert_eq!(told.file.map(|file| file.size), Some(4));
-    assert_eq!((told.acts.len(), told.dead_letters.len(), told.problem), (0, 0, None));
+    assert_eq!(full_story.summary.trace_id.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+    assert_eq!(full_story.file.map(|file| file.size), Some(4));
+    assert_eq!((full_story.acts.len(), full_story.dead_letters.len(), full_story.problem), (0, 0, None));
 
     let (second, _) = h.running_export().await;
     let cancel =
@@ -140,14 +140,14 @@ async fn a_story_has_the_events_attempts_segments_and_acts_of_an_export() {
     let reply: CancelReply = operator_request(&h, subject::OPS_CANCEL, &cancel).await;
     assert!(matches!(reply, CancelReply::Requested { .. }), "{reply:?}");
     h.wait_for_status(second, Status::Canceled).await;
-    let told = story(&h, second).await;
-    let act = &told.acts[0];
+    let full_story = story(&h, second).await;
+    let act = &full_story.acts[0];
     assert_eq!(
         (act.action.as_str(), act.operator.as_str(), act.reason.as_deref()),
         ("cancel", "olga", Some("runs for days"))
     );
-    assert!(told.events.iter().any(|event| event.kind == HistoryKind::CancelRequested));
-    let text = serde_json::to_string(&told).unwrap();
+    assert!(full_story.events.iter().any(|event| event.kind == HistoryKind::CancelRequested));
+    let text = serde_json::to_string(&full_story).unwrap();
     for hidden in ["\"filter\"", "\"params\"", "\"claims\""] {
         assert!(!text.contains(hidden), "{text}");
     }

@@ -41,7 +41,7 @@ pub enum HistoryKind {
     Completed,
     /// The rows are those of the schedule's last run, so the export has no file.
     Unchanged,
-    /// The export failed.
+    /// The export failed for good, and has no file.
     Failed,
     /// The export was canceled.
     Canceled,
@@ -73,7 +73,7 @@ impl HistoryKind {
 pub struct HistoryEvent {
     /// The time of the event.
     pub at: Timestamp,
-    /// What happened.
+    /// What happened to the export.
     pub kind: HistoryKind,
     /// The number of the current or last attempt; 0 before the first attempt.
     pub attempt: u32,
@@ -146,7 +146,7 @@ pub struct ExportStory {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum StoryReply {
-    /// The story.
+    /// The export exists, and this is its story.
     Story {
         /// The story of the export.
         story: Box<ExportStory>,

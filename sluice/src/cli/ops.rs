@@ -91,7 +91,7 @@ pub struct ActOnExport {
 /// The tenant or user of a pause.
 #[derive(Debug, Args)]
 pub struct PausedOwner {
-    /// The tenant
+    /// The tenant whose exports pause
     #[arg(long)]
     pub tenant: String,
     /// The user; without it, the whole tenant

@@ -134,7 +134,7 @@ pub struct EditOptions {
     /// Run the schedule, or stop it: true or false. True ends a pause
     #[arg(long, value_name = "BOOL", conflicts_with = "no_schedule")]
     pub enabled: Option<bool>,
-    /// Remove the schedule
+    /// Remove the schedule of the saved export
     #[arg(long)]
     pub no_schedule: bool,
     /// The options of all subcommands.

@@ -692,7 +692,7 @@ export interface HistoryEvent {
   attempt: number;
   /** The exporter of the attempt. */
   exporter?: string | null;
-  /** What happened. */
+  /** What happened to the export. */
   kind: HistoryKind;
   /** The part of the installation that the attempt waits for or waited for. */
   waiting_for?: string | null;
@@ -941,7 +941,7 @@ export interface RetryResult {
   failed_export_id?: ExportId | null;
 }
 
-/** A saved export. */
+/** A saved export in the answers of a gateway. */
 export interface SavedExport {
   /** The time at which the saved export was created. */
   created_at: Timestamp;

@@ -67,7 +67,7 @@ export class Operate {
     return this.#get(`dead-letters${search(query)}`, options);
   }
 
-  /** Cancels an export. */
+  /** Cancels an unfinished export, and records the reason. */
   cancel(id: string, reason: string, options?: CallOptions): Promise<ExportSummary> {
     return this.#post(`exports/${encodeURIComponent(id)}/cancel`, { reason }, options);
   }
