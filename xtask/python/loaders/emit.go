@@ -5,12 +5,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"math/big"
 	"os"
-	"reflect"
 	"strconv"
-	"strings"
-	"time"
 )
 
 var columns = []string{"id", "code", "account", "qty", "amount", "ratio", "active", "day", "moment", "wall", "word", "note"}
@@ -22,46 +18,8 @@ func cell(value any) any {
 		return value
 	case float64:
 		return strconv.FormatFloat(value, 'g', -1, 64)
-	case time.Time:
-		return value.Format("2006-01-02T15:04:05.999999")
-	case [16]byte:
-		return decimal(value[:])
 	}
 	return fmt.Sprint(value)
-}
-
-// decimal gives the text of a decimal with 18 digits after the point, stored as an integer of two's complement.
-func decimal(bytes []byte) string {
-	number := new(big.Int).SetBytes(bytes)
-	if bytes[0] >= 128 {
-		number.Sub(number, new(big.Int).Lsh(big.NewInt(1), uint(8*len(bytes))))
-	}
-	scale := new(big.Int).Exp(big.NewInt(10), big.NewInt(18), nil)
-	return new(big.Rat).SetFrac(number, scale).FloatString(18)
-}
-
-// fields gives the rows of a slice of structs by the names in the tags `parquet`. A nil pointer is NULL.
-func fields(rows reflect.Value) []map[string]any {
-	titled := []map[string]any{}
-	for index := 0; index < rows.Len(); index++ {
-		object := map[string]any{}
-		for place := 0; place < rows.Type().Elem().NumField(); place++ {
-			name, _, _ := strings.Cut(rows.Type().Elem().Field(place).Tag.Get("parquet"), ",")
-			value := rows.Index(index).Field(place)
-			if value.Kind() == reflect.Pointer {
-				if value.IsNil() {
-					continue
-				}
-				value = value.Elem()
-			}
-			object[name] = value.Interface()
-			if micros, ok := object[name].(int64); ok && (name == "moment" || name == "wall") {
-				object[name] = time.UnixMicro(micros).UTC()
-			}
-		}
-		titled = append(titled, object)
-	}
-	return titled
 }
 
 // objects gives rows of texts by the titles in the first of them.
@@ -87,17 +45,12 @@ func check(err error) {
 	}
 }
 
-// emit prints one JSON array for each row of texts, maps or structs.
-func emit(rows any, err error) {
+// emit prints one JSON array for each row.
+func emit[Rows [][]string | []map[string]any](rows Rows, err error) {
 	check(err)
-	titled := []map[string]any{}
-	switch rows := rows.(type) {
-	case []map[string]any:
-		titled = rows
-	case [][]string:
-		titled = objects(rows)
-	default:
-		titled = fields(reflect.ValueOf(rows))
+	titled, ok := any(rows).([]map[string]any)
+	if !ok {
+		titled = objects(any(rows).([][]string))
 	}
 	file, err := os.Create(os.Getenv("LOADERS_OUT"))
 	check(err)

@@ -55,7 +55,7 @@ def differing_text(value, cell):
     """The kind of difference between two texts."""
     if cell.strip() == value.strip():
         return "white space at the ends is cut or added"
-    if re.sub(r"[\r\n]+", "\n", cell) == re.sub(r"[\r\n]+", "\n", value):
+    if cell.replace("\r\n", "\n") == value.replace("\r\n", "\n"):
         return "line ends change"
     if cell.replace("_x000D_", "\r") == value:
         return "a carriage return is the text `_x000D_`"

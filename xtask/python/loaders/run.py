@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import hashlib
 import io
 import json
 import os
@@ -17,15 +16,18 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import judge  # noqa: E402
-import page  # noqa: E402
 import servers  # noqa: E402
 import truth  # noqa: E402
 
 BEGIN, END = "<!-- loaders: begin -->", "<!-- loaders: end -->"
 # The files of calls/, in the order of the table.
 CALLS = ["python", "programs", "node", "r", "go"]
+DEADLINE_S = 200
+RIGHT = "**every value**"
 # Programs run in a zone with an offset, so that a moment that is shifted differs.
 ZONE = "America/New_York"
+FORMATS = {"data.csv": "CSV", "data.tsv": "TSV", "data.ndjson": "NDJSON", "data.parquet": "Parquet", "data.xlsx": "XLSX",
+           "envelope.csv": "CSV, envelope"}
 
 
 class Failed(Exception):
@@ -33,81 +35,52 @@ class Failed(Exception):
 
 
 def main():
-    """Reads the options, runs the calls, and prints or writes the part of the page between the markers."""
+    """Reads the options, runs the calls, and prints or writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sluice", required=True, help="the program that makes the files")
     parser.add_argument("--folder", required=True, type=Path, help="the folder of the files, which is emptied")
     parser.add_argument("--node-modules", type=Path, help="the folder of the packages of package.json")
     parser.add_argument("--postgres", help="the folder of the programs of PostgreSQL")
-    parser.add_argument("--page", type=Path, help="the page that gets the table and the blocks")
-    parser.add_argument("--tool", action="append", help="run this tool only (may be repeated); the others keep what the page has")
-    parser.add_argument("--with", dest="others", action="append", default=[], help="a package of Python in another version, such as polars==1.2.0, in place of the pinned one (may be repeated); the page stays as it is")
-    parser.add_argument("--deadline", type=int, default=200, help="the longest time of a call, in seconds")
+    parser.add_argument("--page", type=Path, help="the page that gets the table")
+    parser.add_argument("--tool", help="only this tool")
     parser.add_argument("--keep", action="store_true", help="use the files that an earlier run made")
     options = parser.parse_args()
     if not options.keep:
         shutil.rmtree(options.folder, ignore_errors=True)
         truth.export(options.sluice, options.folder)
-    tools = read_tools()
-    wanted = [tool for tool in tools if not options.tool or tool["name"] in options.tool]
-    for tool in wanted:
-        tool["packages"] = tool.get("packages", []) + options.others
-        if options.others:
-            tool["call"] = [call for call in tool.get("call", []) if call.get("advice", True)]
-    with servers.postgres(options.postgres if any(tool.get("language") == "psql" for tool in wanted) else None) as port:
-        machine, typed = machines(options.folder, options.node_modules, port, options.deadline)
-        lines = results(machine, typed, tools, wanted, options.page.read_text() if options.page else "")
+    tools = [tool for name in CALLS for tool in tomllib.loads((HERE / f"calls/{name}.toml").read_text())["tool"]]
+    for tool in tools:
+        for call in tool["call"]:
+            call["run"] = call["code"].replace("{types}", tool.get("types", "")).replace("{print}", tool.get("print", ""))
+    tools = [tool for tool in tools if options.tool in (None, tool["name"])]
+    wanted = any(tool["language"] == "psql" for tool in tools)
+    with servers.postgres(options.postgres if wanted else None) as port:
+        machine, typed = (Machine(folder.resolve(), options.node_modules, port) for folder in (options.folder, options.folder / truth.TYPED))
+        lines = table(machine, typed, tools)
     print("\n".join(lines))
-    if options.page and not options.others:
+    if options.page and not options.tool:
         put(options.page, lines)
 
 
-def read_tools():
-    """The tools of calls/; the `run` of a call is its code with the types of the columns."""
-    tools = [tool for name in CALLS for tool in tomllib.loads((HERE / f"calls/{name}.toml").read_text())["tool"]]
-    for tool in tools:
-        for call in tool.get("call", []):
-            call["run"] = call["code"].replace("{types}", tool.get("types", "")).replace("{print}", tool.get("print", ""))
-    return tools
-
-
-def machines(folder, modules, port, deadline):
-    """One machine in the folder of all rows, and one in the folder of the plain rows."""
-    return [Machine(part.resolve(), modules, port, deadline) for part in (folder, folder / truth.TYPED)]
-
-
-def results(machine, typed, tools, wanted, old):
-    """The lines for the page. Tools that are not wanted, or not on the machine, keep their part of the `old` page."""
+def table(machine, typed, tools):
+    """The lines of the Markdown table; tools that are not on the machine are left out. `typed` runs calls of XLSX on the plain rows."""
     expected = truth.rows()
-    parts = []
+    lines = ["| tool | file | call | what the program gets |", "|---|---|---|---|"]
     for tool in tools:
-        if "steps" in tool:
-            parts.append(page.unrun(tool))
+        if not (version := machine.version(tool)):
+            print(f"{tool['name']} is not on this machine and is left out", file=sys.stderr)
             continue
-        version = machine.version(tool) if tool in wanted else None
-        if not version:
-            kept = page.kept(old, tool["name"])
-            if tool in wanted:
-                print(f"{tool['name']} is not on this machine; {'the page keeps what it had' if kept else 'it is left out'}", file=sys.stderr)
-            parts += [kept] if kept else []
-            continue
-        verdicts = []
-        for call in sorted(tool["call"], key=lambda call: (list(page.FORMATS).index(call["file"]), not call.get("advice", True))):
-            verdicts.append((call, verdict(machine, typed, tool, call, expected)))
-            print(f"{tool['name']} {version}: {page.code(call)}: {verdicts[-1][1]}", file=sys.stderr, flush=True)
-        parts.append((page.row(tool, verdicts), page.block(tool, version, verdicts)))
-    return page.whole(parts)
-
-
-def verdict(machine, typed, tool, call, expected):
-    """What the call gives in place of the expected rows, in words; for a workbook also what it gives in cells with types, if that is worse."""
-    found = judged(machine, tool, call, expected)
-    if call["file"] != "data.xlsx":
-        return found
-    in_types = judged(typed, tool, call, expected[: truth.FIRST_QUOTE - 1])
-    if in_types in (found, page.RIGHT):
-        return found
-    return f"{'every value in text cells' if found == page.RIGHT else found}; in typed cells: {in_types}"
+        for call in sorted(tool["call"], key=lambda call: (list(FORMATS).index(call["file"]), not call.get("advice", True))):
+            verdict = judged(machine, tool, call, expected)
+            if call["file"] == "data.xlsx":
+                in_types = judged(typed, tool, call, expected[: truth.FIRST_QUOTE - 1])
+                if in_types not in (verdict, RIGHT):
+                    verdict = f"{'every value in text cells' if verdict == RIGHT else verdict}; in typed cells: {in_types}"
+            name = f"{tool['name']} {version}"
+            line = f"| {name} | {FORMATS[call['file']]} | {shown(call)} | {verdict} |"
+            print(line, file=sys.stderr, flush=True)
+            lines.append(line)
+    return lines
 
 
 def judged(machine, tool, call, expected):
@@ -115,39 +88,53 @@ def judged(machine, tool, call, expected):
     try:
         got = machine.cells(tool, call)
     except Failed as failed:
-        return f"fails: {failed}"
+        return f"fails: {escape(str(failed))}"
     except subprocess.TimeoutExpired:
-        return f"no end after {machine.deadline} s"
-    return judge.compare(expected, got, page.FORMATS[call["file"]].lower()) or page.RIGHT
+        return f"no end after {DEADLINE_S} s"
+    return judge.compare(expected, got, FORMATS[call["file"]].lower()) or RIGHT
 
 
-def put(path, lines):
+def shown(call):
+    """The call as one cell of a Markdown table."""
+    if "show" in call:
+        return call["show"]
+    code = call["code"].strip()
+    short = re.sub(r"^(df|const rows) (=|<-) ", "", code)
+    code = code if "rows" in short.replace("rows(", "") else short
+    code = code.replace(", {print}", "").replace(" SETTINGS {print}", "")
+    return "<br>".join(f"`` {escape(line)} ``" if "`" in line else f"`{escape(line)}`" for line in code.splitlines())
+
+
+def escape(text):
+    """Text that does not end a cell of a table."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def put(page, lines):
     """Replaces what stands between the two markers of the page."""
-    text = path.read_text()
+    text = page.read_text()
     before, rest = text.split(BEGIN)
-    path.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.split(END)[1])
+    page.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.split(END)[1])
 
 
 class Machine:
     """Runs programs in each language, in the folder of the files."""
 
-    def __init__(self, folder, modules, port, deadline):
-        self.folder, self.modules, self.port, self.deadline = folder, modules, port, deadline
+    def __init__(self, folder, modules, port):
+        self.folder, self.modules, self.port = folder, modules, port
         self.out = folder / "cells.json"
         link = folder / "node_modules"
         if modules and not link.exists():
             link.symlink_to(modules.resolve())
 
-    def run(self, command, packages="", **options):
-        """Runs a command, with a folder of packages for Python, and returns its standard output."""
-        env = os.environ | {"PYTHONPATH": f"{packages}:{HERE}".lstrip(":"), "LOADERS_OUT": str(self.out), "LC_ALL": "C.UTF-8", "TZ": ZONE, "PYTHONWARNINGS": "ignore"}
+    def run(self, command, **options):
+        """Runs a command and returns its standard output."""
+        env = os.environ | {"PYTHONPATH": str(HERE), "LOADERS_OUT": str(self.out), "LC_ALL": "C.UTF-8", "TZ": ZONE, "PYTHONWARNINGS": "ignore"}
         # Go finds the packages of Debian, and asks no other computer for packages or for another Go.
-        # A package that Debian lacks may stand in a GOPATH that the caller sets.
-        env |= {"GO111MODULE": "off", "GOPATH": os.pathsep.join(filter(None, [os.environ.get("GOPATH"), "/usr/share/gocode"])),
-                "GOTOOLCHAIN": "local", "GOCACHE": str(self.folder / "go-cache")}
+        env |= {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOTOOLCHAIN": "local", "GOCACHE": str(self.folder / "go-cache")}
         env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
         try:
-            done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, timeout=self.deadline, **options)
+            done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, timeout=DEADLINE_S, **options)
         except FileNotFoundError as missing:
             raise Failed(str(missing)) from missing
         if done.returncode != 0:
@@ -170,7 +157,7 @@ class Machine:
         return self.version_shell(tool) if self.port else ""
 
     def version_python(self, tool):
-        return self.run([sys.executable, "-c", f"{tool['prelude']}\nprint({tool['version']})"], self.packages(tool))
+        return self.run([sys.executable, "-c", f"{tool['prelude']}\nprint({tool['version']})"])
 
     def version_r(self, tool):
         return self.run(["Rscript", "-e", f"{tool.get('prelude', '')}\ncat({tool['version']})"])
@@ -190,20 +177,7 @@ class Machine:
 
     def python(self, tool, call):
         code = f"from emit import *\n{tool['prelude']}\n{call['run']}\n{tool['emit']}\n"
-        return arrays(self.run([sys.executable, "-c", code], self.packages(tool)))
-
-    def packages(self, tool):
-        """The folder with the `packages` of a tool that needs others than the rest, or an empty text."""
-        wanted = tool.get("packages", [])
-        if not wanted:
-            return ""
-        folder = Path(sys.prefix).parent / ("loaders-" + hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:16])
-        if not folder.exists():
-            part = folder.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(part), *wanted], check=True)
-            part.rename(folder)
-        return folder
+        return arrays(self.run([sys.executable, "-c", code]))
 
     def node(self, tool, call):
         program = self.folder / "call.mjs"
@@ -219,7 +193,7 @@ class Machine:
         return arrays(self.out.read_text())
 
     def go(self, tool, call):
-        imports = "".join(f'import "{path}"\n' for path in tool["imports"] if path.split("/")[-1].removesuffix("-go") + "." in call["run"])
+        imports = "".join(f'import "{path}"\n' for path in tool["imports"] if path.split("/")[-1] + "." in call["run"])
         (self.folder / "call.go").write_text(f"package main\n\n{imports}\nfunc main() {{\n{call['run']}\nemit(rows, err)\n}}\n")
         shutil.copy(HERE / "emit.go", self.folder)
         self.run(["go", "run", "call.go", "emit.go"])
